@@ -1,0 +1,47 @@
+# Pointsman's build. `make` alone lists the targets.
+
+PLUGINS := tiers peak-ewma json-rpc-retry
+WASM    := wasm32-unknown-unknown
+DIST    := plugins/dist
+
+.DEFAULT_GOAL := help
+.PHONY: help setup build plugins run test bench lint clean
+
+help: ## Show this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+# rustup doesn't add targets by itself everywhere, and libz-ng (under Pingora) is built with cmake.
+setup: ## Set up what a build needs: the wasm target, cmake
+	@command -v cargo >/dev/null || { echo "Rust is missing: see https://rustup.rs" >&2; exit 1; }
+	@command -v rustup >/dev/null && { rustup target list --installed | grep -qx $(WASM) || rustup target add $(WASM); } || true
+	@test -d "$$(rustc --print target-libdir --target $(WASM))" || \
+	  { echo "The Rust target $(WASM) is missing: run 'rustup target add $(WASM)'" >&2; exit 1; }
+	@command -v cmake >/dev/null || ./scripts/install-cmake
+
+plugins: setup ## Build the shipped policies into plugins/dist
+	cargo build --profile plugin --target $(WASM) $(addprefix -p ,$(PLUGINS))
+	@mkdir -p $(DIST)
+	@for plugin in $(PLUGINS); do \
+	  cp "target/$(WASM)/plugin/$$(echo $$plugin | tr - _).wasm" "$(DIST)/.$$plugin.tmp" && \
+	  mv "$(DIST)/.$$plugin.tmp" "$(DIST)/$$plugin.wasm" || exit 1; \
+	done
+
+build: plugins ## Build target/release/pointsman and plugins/dist
+	cargo build --release -p pointsman
+
+run: build ## Build everything and run the demo
+	target/release/pointsman demo --plugins $(DIST)
+
+test: plugins ## Run every test
+	cargo test --workspace
+
+bench: plugins ## Measure a scoring decision and a reload
+	cargo bench -p pointsman
+
+lint: setup ## Formatting and clippy, as CI checks them
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+
+clean: ## Remove what was built
+	cargo clean
+	rm -rf $(DIST)

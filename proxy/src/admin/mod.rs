@@ -1,0 +1,133 @@
+//! The operator's side: health, status, metrics and reload over HTTP.
+//!
+//! Everything that is shown comes from the serving snapshot, and endpoints are shown by name: no answer holds a URL.
+
+mod status;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use http::{Method, Response, StatusCode, header};
+use pingora::apps::http_app::ServeHttp;
+use pingora::protocols::http::ServerSession;
+use serde::Serialize;
+
+use crate::clock;
+use crate::metrics::Metrics;
+use crate::report::ReloadReport;
+use crate::snapshot::Published;
+pub use status::{EndpointStatus, PolicyStatus, Status, UpstreamStatus};
+
+/// Asks for a reload and waits for its report; `None` when the process is about to end.
+#[async_trait]
+pub trait Reload: Send + Sync {
+    /// See the trait.
+    async fn reload(&self) -> Option<ReloadReport>;
+}
+
+/// The admin service.
+pub struct AdminService {
+    /// The generations.
+    pub published: Arc<Published>,
+    /// The metrics.
+    pub metrics: Arc<Metrics>,
+    /// Where reloads are asked for.
+    pub reload: Box<dyn Reload>,
+}
+
+type Answer = Response<Vec<u8>>;
+
+#[async_trait]
+impl ServeHttp for AdminService {
+    async fn response(&self, session: &mut ServerSession) -> Answer {
+        let head = session.req_header();
+        let (method, path) = (head.method.clone(), head.uri.path().to_owned());
+        let credentials = head.headers.get(header::AUTHORIZATION).map(|value| value.as_bytes().to_vec());
+        // A load balancer that asks for health has no token.
+        if path != "/health" && !self.is_allowed(credentials.as_deref()) {
+            return error(StatusCode::UNAUTHORIZED, "this needs `Authorization: Bearer` with the admin token");
+        }
+        match (method, path.as_str()) {
+            (Method::GET | Method::HEAD, "/health") => self.health(),
+            (Method::GET, "/status") => json(StatusCode::OK, &self.status()),
+            (Method::GET, "/metrics") => self.metrics(),
+            (Method::POST, "/reload") => self.reload().await,
+            (_, "/health" | "/status" | "/metrics") => error(StatusCode::METHOD_NOT_ALLOWED, "use GET"),
+            (_, "/reload") => error(StatusCode::METHOD_NOT_ALLOWED, "use POST"),
+            _ => error(StatusCode::NOT_FOUND, "there are /health, /status, /metrics and, with POST, /reload"),
+        }
+    }
+}
+
+impl AdminService {
+    fn is_allowed(&self, credentials: Option<&[u8]>) -> bool {
+        let snapshot = self.published.load();
+        let Some(token) = &snapshot.config.admin.token else { return true };
+        let given = credentials.and_then(|c| c.strip_prefix(b"Bearer ")).unwrap_or_default();
+        is_equal(given, token.expose().as_bytes())
+    }
+
+    /// 503 when some upstream has no endpoint that may take a request.
+    fn health(&self) -> Answer {
+        #[derive(Serialize)]
+        struct Health<'a> {
+            status: &'a str,
+            #[serde(skip_serializing_if = "Vec::is_empty")]
+            unavailable: Vec<&'a str>,
+        }
+        let (snapshot, now) = (self.published.load(), clock::now());
+        let dead = snapshot.upstreams().filter(|u| u.endpoints().iter().all(|e| e.exclusion(now).is_some()));
+        let unavailable: Vec<&str> = dead.map(|u| &**u.name()).collect();
+        match unavailable.is_empty() {
+            true => json(StatusCode::OK, &Health { status: "ok", unavailable }),
+            false => json(StatusCode::SERVICE_UNAVAILABLE, &Health { status: "unavailable", unavailable }),
+        }
+    }
+
+    fn status(&self) -> Status {
+        Status::of(&self.published.load(), clock::now())
+    }
+
+    fn metrics(&self) -> Answer {
+        let (snapshot, now) = (self.published.load(), clock::now());
+        for endpoint in snapshot.upstreams().flat_map(|u| u.endpoints()) {
+            let cooling = endpoint.stats().cooldown.remaining(now).unwrap_or_default();
+            endpoint.series().available.set(i64::from(endpoint.exclusion(now).is_none()));
+            endpoint.series().cooldown_seconds.set(cooling.as_secs_f64());
+        }
+        answer(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", self.metrics.render())
+    }
+
+    async fn reload(&self) -> Answer {
+        match self.reload.reload().await {
+            Some(report) if report.success => json(StatusCode::OK, &report),
+            Some(report) => json(StatusCode::UNPROCESSABLE_ENTITY, &report),
+            None => error(StatusCode::SERVICE_UNAVAILABLE, "the process is about to end"),
+        }
+    }
+}
+
+fn json(status: StatusCode, body: &impl Serialize) -> Answer {
+    let mut text = serde_json::to_vec_pretty(body).unwrap_or_default();
+    text.push(b'\n');
+    answer(status, "application/json", text)
+}
+
+fn error(status: StatusCode, message: &str) -> Answer {
+    json(status, &serde_json::json!({ "error": message }))
+}
+
+fn answer(status: StatusCode, content_type: &str, body: Vec<u8>) -> Answer {
+    let response = Response::builder()
+        .status(status)
+        .header(header::CONTENT_TYPE, content_type)
+        .header(header::CONTENT_LENGTH, body.len())
+        .header(header::CACHE_CONTROL, "no-store");
+    // The parts above are constants and numbers: they always make a response.
+    response.body(body).unwrap_or_default()
+}
+
+/// Compares in a time that tells only the length.
+fn is_equal(a: &[u8], b: &[u8]) -> bool {
+    a.len() == b.len() && a.iter().zip(b).fold(0, |difference, (x, y)| difference | (x ^ y)) == 0
+}

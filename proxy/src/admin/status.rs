@@ -1,0 +1,166 @@
+//! The answer of `GET /status`.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::Tick;
+use crate::policy::Fault;
+use crate::snapshot::Snapshot;
+use crate::upstream::{BoundPolicy, Endpoint, Exclusion, Upstream};
+
+/// The serving generation and its live state.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Status {
+    /// The proxy's version.
+    pub version: String,
+    /// The generation that serves.
+    pub generation: u64,
+    /// Seconds since the process began.
+    pub uptime_seconds: u64,
+    /// By name.
+    pub upstreams: BTreeMap<String, UpstreamStatus>,
+    /// By name.
+    pub policies: BTreeMap<String, PolicyStatus>,
+}
+
+/// An upstream.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct UpstreamStatus {
+    /// The scoring policy, `native` for the built-in one.
+    pub scoring: String,
+    /// The retry policy, `native` for the built-in one.
+    pub retry: String,
+    /// Requests under way.
+    pub in_flight: usize,
+    /// In the order of the conf.
+    pub endpoints: Vec<EndpointStatus>,
+}
+
+/// An endpoint.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct EndpointStatus {
+    /// How it is shown.
+    pub name: String,
+    /// From the conf.
+    pub weight: u16,
+    /// Whether it may take a request.
+    pub available: bool,
+    /// Why not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub excluded: Option<String>,
+    /// What is left of its cooldown.
+    pub cooldown_seconds: f64,
+    /// EWMA of latency.
+    pub latency_ms: f32,
+    /// Estimated 99th percentile; absent before the first answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub latency_p99_ms: Option<f32>,
+    /// EWMA of error penalties.
+    pub penalty_ms: f32,
+    /// EWMA of successes, 0 to 1.
+    pub success_rate: f32,
+    /// Failures since the last success.
+    pub consecutive_failures: u32,
+    /// Attempts under way.
+    pub in_flight: u32,
+    /// Connections that wait for a request.
+    pub idle_connections: usize,
+    /// Share of the rate limiter's burst that is free, 0 to 1.
+    pub limiter_headroom: f32,
+    /// Whether its host name has an address.
+    pub resolved: bool,
+    /// Attempts by outcome.
+    pub attempts: BTreeMap<String, u64>,
+}
+
+/// A policy.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct PolicyStatus {
+    /// The plugin's own name.
+    pub plugin: String,
+    /// Its version.
+    pub version: String,
+    /// The module's digest.
+    pub sha256: String,
+    /// `scoring`, `retry` or both.
+    pub kinds: Vec<String>,
+    /// Calls so far.
+    pub calls: u64,
+    /// Faults by kind.
+    pub faults: BTreeMap<String, u64>,
+}
+
+impl Status {
+    pub(super) fn of(snapshot: &Snapshot, now: Tick) -> Self {
+        let upstreams = snapshot.upstreams().map(|u| (u.name().to_string(), UpstreamStatus::of(u, now)));
+        let policies = snapshot.policies.iter().map(|(name, bound)| (name.clone(), PolicyStatus::of(bound)));
+        Status {
+            version: env!("CARGO_PKG_VERSION").into(),
+            generation: snapshot.generation,
+            uptime_seconds: now.since(Tick::START).as_secs(),
+            upstreams: upstreams.collect(),
+            policies: policies.collect(),
+        }
+    }
+}
+
+impl UpstreamStatus {
+    fn of(upstream: &Upstream, now: Tick) -> Self {
+        let [scoring, retry] = upstream.policies();
+        let name = |bound: Option<&BoundPolicy>| bound.map_or("native", |b| b.policy.name()).to_owned();
+        UpstreamStatus {
+            scoring: name(scoring),
+            retry: name(retry),
+            in_flight: upstream.in_flight(),
+            endpoints: upstream.endpoints().iter().map(|endpoint| EndpointStatus::of(endpoint, now)).collect(),
+        }
+    }
+}
+
+impl EndpointStatus {
+    fn of(endpoint: &Endpoint, now: Tick) -> Self {
+        let stats = endpoint.stats();
+        let exclusion = endpoint.exclusion(now);
+        let counted = crate::model::Outcome::ALL.into_iter().map(|o| (o, endpoint.series().attempts(o).get()));
+        EndpointStatus {
+            name: endpoint.name().to_string(),
+            weight: endpoint.weight(),
+            available: exclusion.is_none(),
+            excluded: exclusion.map(|why| match why {
+                Exclusion::OutOfRotation => "weight 0".into(),
+                Exclusion::Cooling(_) => "cooling".into(),
+            }),
+            cooldown_seconds: stats.cooldown.remaining(now).unwrap_or_default().as_secs_f64(),
+            latency_ms: stats.latency_ms(),
+            latency_p99_ms: Some(stats.latency_p99_ms()).filter(|p99| !p99.is_nan()),
+            penalty_ms: stats.penalty_ms(),
+            success_rate: stats.success_rate(),
+            consecutive_failures: stats.consecutive_failures(),
+            in_flight: stats.in_flight(),
+            idle_connections: endpoint.target().idle_connections(),
+            limiter_headroom: endpoint.headroom(now),
+            resolved: endpoint.target().is_resolved(),
+            attempts: counted.filter(|(_, n)| *n > 0).map(|(o, n)| (o.label().to_owned(), n)).collect(),
+        }
+    }
+}
+
+impl PolicyStatus {
+    fn of(bound: &BoundPolicy) -> Self {
+        let (identity, kinds) = (bound.policy.identity(), bound.policy.kinds());
+        let faults = Fault::KINDS.into_iter().map(|kind| (kind.to_owned(), bound.series.faults(kind)));
+        PolicyStatus {
+            plugin: identity.plugin.clone(),
+            version: identity.version.to_string(),
+            sha256: identity.digest.to_string(),
+            kinds: [("scoring", kinds.scoring), ("retry", kinds.retry)]
+                .into_iter()
+                .filter(|(_, is)| *is)
+                .map(|(kind, _)| kind.to_owned())
+                .collect(),
+            calls: bound.series.calls.get(),
+            faults: faults.filter(|(_, n)| *n > 0).collect(),
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! Speaks to the admin address of a running proxy.
+
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use serde::de::DeserializeOwned;
+
+use crate::admin::Status;
+use crate::report::ReloadReport;
+
+/// A reload that compiles many plugins takes a while.
+const TIMEOUT: Duration = Duration::from_secs(60);
+/// The HTTP status of a refused reload, whose body is a report all the same.
+const UNPROCESSABLE: u16 = 422;
+
+/// A client of the admin address.
+pub(super) struct AdminClient {
+    agent: ureq::Agent,
+    base: String,
+    authorization: Option<String>,
+}
+
+impl AdminClient {
+    pub(super) fn new(address: &str, token: Option<&str>) -> Self {
+        let config = ureq::Agent::config_builder().timeout_global(Some(TIMEOUT)).http_status_as_error(false).build();
+        AdminClient {
+            agent: config.into(),
+            base: format!("http://{}", address.trim_start_matches("http://").trim_end_matches('/')),
+            authorization: token.map(|token| format!("Bearer {token}")),
+        }
+    }
+
+    pub(super) fn status(&self) -> anyhow::Result<Status> {
+        let mut request = self.agent.get(format!("{}/status", self.base));
+        if let Some(authorization) = &self.authorization {
+            request = request.header("authorization", authorization);
+        }
+        self.read(request.call(), &[])
+    }
+
+    pub(super) fn reload(&self) -> anyhow::Result<ReloadReport> {
+        let mut request = self.agent.post(format!("{}/reload", self.base));
+        if let Some(authorization) = &self.authorization {
+            request = request.header("authorization", authorization);
+        }
+        self.read(request.send_empty(), &[UNPROCESSABLE])
+    }
+
+    /// Reads the JSON of an answer whose status is good or one of `also`.
+    fn read<T: DeserializeOwned>(
+        &self,
+        answer: Result<ureq::http::Response<ureq::Body>, ureq::Error>,
+        also: &[u16],
+    ) -> anyhow::Result<T> {
+        let mut answer = answer.with_context(|| format!("no proxy answers at {} (see --admin)", self.base))?;
+        let status = answer.status();
+        let text = answer.body_mut().read_to_string().with_context(|| format!("{} broke off", self.base))?;
+        if !status.is_success() && !also.contains(&status.as_u16()) {
+            bail!("{} answered {status}: {}", self.base, text.trim());
+        }
+        serde_json::from_str(&text).with_context(|| format!("{} is no Pointsman admin address", self.base))
+    }
+}

@@ -1,0 +1,140 @@
+//! The command line. Each subcommand is a function that returns what to print or why it was refused.
+//!
+//! Exit codes: 0 done, 1 refused, 2 usage (by clap).
+
+mod client;
+pub mod import_azoth;
+mod status;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::Context;
+use clap::{Parser, Subcommand};
+
+use crate::logging::Log;
+use crate::server::{Signals, prepare_first, run};
+use client::AdminClient;
+
+/// A reverse proxy for pools of JSON-RPC endpoints whose scoring and retry policies are WebAssembly modules.
+#[derive(Parser)]
+#[command(version, arg_required_else_help = true)]
+struct Arguments {
+    /// The conf file.
+    #[arg(long, short, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the proxy (also without a command).
+    Run,
+    /// Check the conf and its plugins as a start or reload would, without listening.
+    Check,
+    /// Ask a running proxy to reload, and print what changed.
+    Reload(AdminOptions),
+    /// Show the endpoints and policies of a running proxy.
+    Status {
+        #[command(flatten)]
+        admin: AdminOptions,
+        /// Print the JSON of `GET /status`.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Turn an azoth-balancer conf into one for Pointsman; it is printed, and what was left out is told.
+    ImportAzoth {
+        /// The azoth-balancer conf.
+        file: PathBuf,
+    },
+}
+
+#[derive(clap::Args)]
+struct AdminOptions {
+    /// The admin address of the running proxy.
+    #[arg(long, default_value = "127.0.0.1:8550", value_name = "ADDRESS")]
+    admin: String,
+    /// The admin token.
+    #[arg(long, env = "POINTSMAN_TOKEN", hide_env_values = true, value_name = "TOKEN")]
+    token: Option<String>,
+}
+
+/// Runs the command that the arguments name.
+pub fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match execute(arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("pointsman: {error:#}");
+            ExitCode::from(EXIT_REFUSED)
+        }
+    }
+}
+
+const EXIT_REFUSED: u8 = 1;
+
+fn execute(arguments: Arguments) -> anyhow::Result<()> {
+    let conf = || arguments.config.clone().unwrap_or_else(|| no_config());
+    match arguments.command {
+        None | Some(Command::Run) => serve(conf()),
+        Some(Command::Check) => check(conf()),
+        Some(Command::Reload(admin)) => reload(&admin),
+        Some(Command::Status { admin, json }) => status::show(&admin.client(), json),
+        Some(Command::ImportAzoth { file }) => import(&file),
+    }
+}
+
+/// A usage error, in clap's own form.
+fn no_config() -> ! {
+    use clap::CommandFactory;
+    let kind = clap::error::ErrorKind::MissingRequiredArgument;
+    Arguments::command().error(kind, "the conf file is missing: --config FILE").exit()
+}
+
+fn serve(conf: PathBuf) -> anyhow::Result<()> {
+    // Before anything else: a SIGHUP without a handler ends the process.
+    let signals = Signals::install().context("can't handle signals")?;
+    let log = Arc::new(Log::start());
+    let outcome = prepare_first(conf).and_then(|prepared| run(prepared, signals, Arc::clone(&log)));
+    log.flush();
+    outcome
+}
+
+fn check(conf: PathBuf) -> anyhow::Result<()> {
+    let shown = conf.display().to_string();
+    let prepared = prepare_first(conf)?;
+    let snapshot = prepared.snapshot();
+    let endpoints: usize = snapshot.upstreams().map(|upstream| upstream.endpoints().len()).sum();
+    println!("{shown}: good, with {} upstreams and {endpoints} endpoints", snapshot.upstreams().count());
+    for (name, bound) in &snapshot.policies {
+        println!("policy {name}: {} {}", bound.policy.identity().plugin, bound.policy.identity());
+    }
+    Ok(())
+}
+
+fn reload(admin: &AdminOptions) -> anyhow::Result<()> {
+    let report = admin.client().reload()?;
+    println!("{}", serde_json::to_string_pretty(&report)?);
+    match report.error {
+        Some(error) => anyhow::bail!("{error}"),
+        None => Ok(()),
+    }
+}
+
+fn import(file: &Path) -> anyhow::Result<()> {
+    let text = std::fs::read_to_string(file).with_context(|| format!("can't read {}", file.display()))?;
+    let imported = import_azoth::convert(&text).with_context(|| file.display().to_string())?;
+    print!("{}", imported.conf);
+    for note in imported.notes {
+        eprintln!("note: {note}");
+    }
+    Ok(())
+}
+
+impl AdminOptions {
+    fn client(&self) -> AdminClient {
+        AdminClient::new(&self.admin, self.token.as_deref())
+    }
+}

@@ -1,0 +1,65 @@
+//! `pointsman status`: a table for people.
+
+use super::client::AdminClient;
+use crate::admin::{EndpointStatus, Status};
+
+pub(super) fn show(client: &AdminClient, json: bool) -> anyhow::Result<()> {
+    let status = client.status()?;
+    if json {
+        println!("{}", serde_json::to_string_pretty(&status)?);
+    } else {
+        print!("{}", table(&status));
+    }
+    Ok(())
+}
+
+fn table(status: &Status) -> String {
+    let mut lines = vec![format!(
+        "generation {}, up {}",
+        status.generation,
+        humantime::format_duration(std::time::Duration::from_secs(status.uptime_seconds))
+    )];
+    for (name, upstream) in &status.upstreams {
+        lines.push(format!(
+            "\nupstream {name}: scoring {}, retry {}, {} requests under way",
+            upstream.scoring, upstream.retry, upstream.in_flight
+        ));
+        lines.push(format!(
+            "  {:<28} {:>6} {:>9} {:>9} {:>9} {:>8} {:>9}  {}",
+            "endpoint", "weight", "ewma ms", "p99 ms", "penalty", "success", "attempts", "state"
+        ));
+        lines.extend(upstream.endpoints.iter().map(row));
+    }
+    if !status.policies.is_empty() {
+        lines.push(String::new());
+    }
+    for (name, policy) in &status.policies {
+        let faults: u64 = policy.faults.values().sum();
+        lines.push(format!(
+            "policy {name}: {} {} ({}), {} calls, {faults} faults",
+            policy.plugin,
+            policy.version,
+            &policy.sha256[..12.min(policy.sha256.len())],
+            policy.calls
+        ));
+    }
+    lines.join("\n") + "\n"
+}
+
+fn row(endpoint: &EndpointStatus) -> String {
+    let p99 = endpoint.latency_p99_ms.map_or("-".to_owned(), |p99| format!("{p99:.1}"));
+    let attempts: u64 = endpoint.attempts.values().sum();
+    let state = match &endpoint.excluded {
+        None => "available".to_owned(),
+        Some(why) if endpoint.cooldown_seconds > 0.0 => format!("{why} for {:.1} s", endpoint.cooldown_seconds),
+        Some(why) => why.clone(),
+    };
+    format!(
+        "  {:<28} {:>6} {:>9.1} {p99:>9} {:>9.0} {:>7.0}% {attempts:>9}  {state}",
+        endpoint.name,
+        endpoint.weight,
+        endpoint.latency_ms,
+        endpoint.penalty_ms,
+        endpoint.success_rate * 100.0
+    )
+}

@@ -1,0 +1,38 @@
+//! The one place that reads the time. All else takes it as a parameter.
+
+use std::sync::OnceLock;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use crate::model::Tick;
+
+struct Origin {
+    monotonic: Instant,
+    unix: Duration,
+}
+
+/// Both clocks, read once: later wall-clock times are derived, so they never go back.
+static ORIGIN: OnceLock<Origin> = OnceLock::new();
+
+fn origin() -> &'static Origin {
+    ORIGIN.get_or_init(|| Origin {
+        monotonic: Instant::now(),
+        unix: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default(),
+    })
+}
+
+/// The present.
+pub fn now() -> Tick {
+    Tick::START.after(origin().monotonic.elapsed())
+}
+
+/// `tick` as milliseconds since 1970.
+pub fn unix_ms(tick: Tick) -> u64 {
+    let since = origin().unix + Duration::from_nanos(tick.as_nanos());
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// `tick` for timers.
+pub fn instant(tick: Tick) -> Instant {
+    let start = origin().monotonic;
+    start.checked_add(Duration::from_nanos(tick.as_nanos())).unwrap_or(start)
+}

@@ -1,0 +1,90 @@
+//! What is wrong with a conf, and where.
+//!
+//! Invariant: no message holds a URL, a header value or a token. A line of the conf is never shown, only
+//! its number, since it may hold a key.
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// How many problems a message lists: enough to work through, short enough for a log line.
+const LISTED: usize = 100;
+
+/// Why a conf was refused.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file can't be read.
+    // `reason` is part of the message, so it isn't a `source` that would be printed a second time.
+    #[error("{}: can't be read: {reason}", path.display())]
+    Read {
+        /// The conf file.
+        path: PathBuf,
+        /// What the operating system said.
+        reason: io::Error,
+    },
+    /// The file was read, and these parts of it are wrong.
+    #[error("{}", listing(path, problems))]
+    Invalid {
+        /// The conf file.
+        path: PathBuf,
+        /// At least one, in the order of the file.
+        problems: Vec<Problem>,
+    },
+}
+
+impl ConfigError {
+    /// The problems of the file, in its order; empty if it couldn't be read.
+    pub fn problems(&self) -> &[Problem] {
+        match self {
+            Self::Read { .. } => &[],
+            Self::Invalid { problems, .. } => problems,
+        }
+    }
+}
+
+/// One thing that is wrong with a conf.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// The line, from 1.
+    pub line: usize,
+    /// The column in characters, from 1.
+    pub column: usize,
+    /// The path of the key, such as `upstreams.ethereum.endpoints[0].weight`; empty for a syntax error.
+    pub key: String,
+    /// What is wrong and what to write instead.
+    pub message: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}: ", self.line, self.column)?;
+        if !self.key.is_empty() {
+            write!(f, "{}: ", self.key)?;
+        }
+        f.write_str(&self.message)
+    }
+}
+
+/// A place in the conf file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    /// The line, from 1.
+    pub line: usize,
+    /// The column in characters, from 1.
+    pub column: usize,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.line, self.column)
+    }
+}
+
+fn listing(path: &Path, problems: &[Problem]) -> String {
+    let mut lines: Vec<String> =
+        problems.iter().take(LISTED).map(|problem| format!("{}:{problem}", path.display())).collect();
+    if let Some(more) = problems.len().checked_sub(LISTED).filter(|&more| more > 0) {
+        lines.push(format!("{}: and {more} more", path.display()));
+    }
+    lines.join("\n")
+}

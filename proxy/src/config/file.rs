@@ -1,0 +1,258 @@
+//! The conf file as it is written: one type per table, and the default of every key.
+//!
+//! Nothing here is checked beyond its TOML type; `validate` does that, and needs the place of each value
+//! for it. Whole numbers are `i64`, so that a range is checked, and worded, in one place. An `Option` is a
+//! key that has no default. These types hold secrets in the clear and so have no `Debug`.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::marker::PhantomData;
+use std::ops::{Deref, Range};
+
+use serde::Deserialize;
+use serde::de::{Deserializer, MapAccess, Visitor, value::MapAccessDeserializer};
+use toml::Spanned;
+
+use super::units::{DurationText, SizeText};
+
+/// Tables by name.
+pub(super) type Named<T> = BTreeMap<Spanned<String>, Table<T>>;
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct File {
+    pub(super) server: Table<Server>,
+    pub(super) admin: Table<Admin>,
+    pub(super) plugins: Table<Plugins>,
+    pub(super) policies: Named<Policy>,
+    pub(super) upstreams: Named<Upstream>,
+    pub(super) routes: Vec<Table<Route>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Server {
+    pub(super) listen: Spanned<Vec<Spanned<String>>>,
+    /// Default: the cores that the process may use.
+    pub(super) threads: Option<Spanned<i64>>,
+    pub(super) max_body: Spanned<SizeText>,
+    pub(super) shutdown_grace: Spanned<DurationText>,
+}
+
+impl Default for Server {
+    fn default() -> Self {
+        Self {
+            listen: or(vec![text("127.0.0.1:8549")]),
+            threads: None,
+            max_body: or(SizeText::new("10MiB")),
+            shutdown_grace: duration("30s"),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Admin {
+    pub(super) listen: Spanned<String>,
+    pub(super) token: Option<Spanned<String>>,
+}
+
+impl Default for Admin {
+    fn default() -> Self {
+        Self { listen: text("127.0.0.1:8550"), token: None }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Plugins {
+    pub(super) dir: Spanned<String>,
+}
+
+impl Default for Plugins {
+    fn default() -> Self {
+        Self { dir: text("plugins") }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Policy {
+    /// Required.
+    pub(super) plugin: Option<Spanned<String>>,
+    pub(super) version: Spanned<String>,
+    pub(super) sha256: Option<Spanned<String>>,
+    pub(super) config: Spanned<toml::Table>,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self { plugin: None, version: text("*"), sha256: None, config: or(toml::Table::new()) }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Upstream {
+    pub(super) protocol: Spanned<String>,
+    pub(super) scoring: Option<Spanned<String>>,
+    pub(super) retry: Option<Spanned<String>>,
+    pub(super) max_attempts: Spanned<i64>,
+    pub(super) deadline: Spanned<DurationText>,
+    pub(super) max_batch_size: Spanned<i64>,
+    pub(super) max_concurrency: Spanned<i64>,
+    pub(super) latency_smoothing_factor: Spanned<f64>,
+    pub(super) client: Table<Client>,
+    pub(super) cooldown: Table<Cooldown>,
+    pub(super) endpoints: Vec<Table<Endpoint>>,
+}
+
+impl Default for Upstream {
+    fn default() -> Self {
+        Self {
+            protocol: text("json-rpc"),
+            scoring: None,
+            retry: None,
+            max_attempts: or(3),
+            deadline: duration("10s"),
+            max_batch_size: or(100),
+            max_concurrency: or(1_000),
+            latency_smoothing_factor: or(0.1),
+            client: Table::default(),
+            cooldown: Table::default(),
+            endpoints: Vec::new(),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Client {
+    pub(super) connect_timeout: Spanned<DurationText>,
+    pub(super) timeout: Spanned<DurationText>,
+    pub(super) pool_idle_timeout: Spanned<DurationText>,
+    pub(super) pool_max_idle_per_host: Spanned<i64>,
+}
+
+impl Default for Client {
+    fn default() -> Self {
+        Self {
+            connect_timeout: duration("500ms"),
+            timeout: duration("5s"),
+            pool_idle_timeout: duration("20s"),
+            pool_max_idle_per_host: or(50),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Cooldown {
+    pub(super) base: Spanned<DurationText>,
+    pub(super) max: Spanned<DurationText>,
+}
+
+impl Default for Cooldown {
+    fn default() -> Self {
+        Self { base: duration("3s"), max: duration("60s") }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Endpoint {
+    /// Required.
+    pub(super) url: Option<Spanned<String>>,
+    /// Default: position and host.
+    pub(super) name: Option<Spanned<String>>,
+    pub(super) weight: Spanned<i64>,
+    /// Default: no limit.
+    pub(super) rate_limit_per_sec: Option<Spanned<i64>>,
+    /// Default: as much as `rate_limit_per_sec`.
+    pub(super) burst_size: Option<Spanned<i64>>,
+    pub(super) tags: Vec<Spanned<String>>,
+    pub(super) price: Option<Spanned<f32>>,
+    pub(super) headers: BTreeMap<Spanned<String>, Spanned<String>>,
+}
+
+impl Default for Endpoint {
+    fn default() -> Self {
+        Self {
+            url: None,
+            name: None,
+            weight: or(20),
+            rate_limit_per_sec: None,
+            burst_size: None,
+            tags: Vec::new(),
+            price: None,
+            headers: BTreeMap::new(),
+        }
+    }
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Route {
+    /// Required.
+    pub(super) path_prefix: Option<Spanned<String>>,
+    /// Required.
+    pub(super) upstream: Option<Spanned<String>>,
+}
+
+/// A default has no place in the file, and passes every check, so none is ever asked for.
+fn or<T>(default: T) -> Spanned<T> {
+    Spanned::new(0..0, default)
+}
+
+fn text(default: &str) -> Spanned<String> {
+    or(default.to_owned())
+}
+
+fn duration(default: &str) -> Spanned<DurationText> {
+    or(DurationText::new(default))
+}
+
+/// A table and its place. Unlike a derived struct it can't be written as an array of its values.
+#[derive(Default)]
+pub(super) struct Table<T> {
+    inner: T,
+    span: Range<usize>,
+}
+
+impl<T> Table<T> {
+    pub(super) fn span(&self) -> Range<usize> {
+        self.span.clone()
+    }
+}
+
+impl<T> Deref for Table<T> {
+    type Target = T;
+    fn deref(&self) -> &T {
+        &self.inner
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Table<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let spanned = Spanned::<MapOnly<T>>::deserialize(deserializer)?;
+        Ok(Self { span: spanned.span(), inner: spanned.into_inner().0 })
+    }
+}
+
+struct MapOnly<T>(T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for MapOnly<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct MapVisitor<T>(PhantomData<T>);
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for MapVisitor<T> {
+            type Value = MapOnly<T>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a table")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(map)).map(MapOnly)
+            }
+        }
+        deserializer.deserialize_map(MapVisitor(PhantomData))
+    }
+}

@@ -1,0 +1,215 @@
+//! The conf: read once, checked as a whole, and resolved into what the program uses.
+//!
+//! `file` mirrors the TOML and holds the defaults; this module is what everything else sees. Every value
+//! here is in range, every name that is referred to exists, and an `Option` is something that may really be
+//! absent. Secrets are behind `Secret` and `EndpointUrl`, whose printed forms don't show them.
+//!
+//! All that is wrong is reported at once, with line, column and key: first syntax, unknown keys and
+//! types, and once those are right, everything else.
+//!
+//! Durations are text with a unit (`"250ms"`, `"10s"`, `"1m 30s"`), at most a day. A value that is said to be a
+//! secret may be `env:NAME` or `file:PATH` (relative to the conf), which is read when the conf is loaded.
+
+mod endpoint;
+mod error;
+mod file;
+mod policy;
+mod report;
+mod routes;
+mod secret;
+mod structure;
+mod suggest;
+#[cfg(test)]
+mod tests;
+mod units;
+mod upstream;
+mod url;
+mod validate;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::num::NonZeroU32;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use http::HeaderName;
+
+pub use self::error::{ConfigError, Place, Problem};
+pub use self::policy::NATIVE;
+pub use self::secret::Secret;
+pub use self::url::{EndpointUrl, UrlError};
+
+/// Reads, checks and resolves the conf at `path`.
+pub fn load(path: &Path) -> Result<Config, ConfigError> {
+    let text = std::fs::read_to_string(path).map_err(|reason| ConfigError::Read { path: path.to_owned(), reason })?;
+    parse(&text, path, &|name| std::env::var(name).ok())
+}
+
+/// Checks and resolves a conf that was read from `path`, with `env` in place of the environment.
+pub fn parse(text: &str, path: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Config, ConfigError> {
+    // A byte order mark isn't a column.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let sources = secret::Sources { folder: path.parent().unwrap_or(Path::new("")), env };
+    let mut report = report::Report::new(text);
+    let config = structure::read(text, &mut report).map(|file| validate::config(&file, &mut report, &sources));
+    match config {
+        Some(config) if report.is_empty() => Ok(config),
+        _ => Err(ConfigError::Invalid { path: path.to_owned(), problems: report.into_problems() }),
+    }
+}
+
+/// A whole conf.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    /// `[server]`.
+    pub server: Server,
+    /// `[admin]`.
+    pub admin: Admin,
+    /// `[plugins]`.
+    pub plugins: Plugins,
+    /// `[policies.NAME]`, by name: 1 to 64 characters of `a-z 0-9 - _`, and not `native`, which is built in.
+    pub policies: BTreeMap<String, PolicyConf>,
+    /// `[upstreams.NAME]`, by name: 1 to 64 characters of `a-z 0-9 - _`. At least one, and at most 100,000
+    /// endpoints in all of them together.
+    pub upstreams: BTreeMap<String, UpstreamConf>,
+    /// `[[routes]]`, the longest prefix first. With one upstream they may be left out: `/` leads to it.
+    pub routes: Vec<Route>,
+}
+
+/// The side that clients see.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Server {
+    /// `listen`: IP addresses and ports, at least one; port 0 takes a free one. Default `["127.0.0.1:8549"]`.
+    pub listen: Vec<SocketAddr>,
+    /// `threads`: worker threads, 1 to 1,024. Default: the cores that the process may use.
+    pub threads: usize,
+    /// `max_body`: the largest request body in bytes, such as `"64KiB"`, `"10MiB"` or `1048576`; 1 byte to 1 GiB.
+    /// Default `"10MiB"`.
+    pub max_body: usize,
+    /// `shutdown_grace`: how long requests in flight may take to end after TERM; `"0s"` waits for none. Default
+    /// `"30s"`.
+    pub shutdown_grace: Duration,
+}
+
+/// The side that operators see.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Admin {
+    /// `listen`: an IP address and port, not one of `server.listen`. Default `"127.0.0.1:8550"`.
+    pub listen: SocketAddr,
+    /// `token`: the bearer token that requests must carry, ASCII without spaces. A secret. Required if `listen`
+    /// isn't a loopback address. Default: none.
+    pub token: Option<Secret>,
+}
+
+/// Where compiled policies are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plugins {
+    /// `dir`: the folder of the `.wasm` files, relative to the conf's folder. Default `"plugins"`.
+    pub dir: PathBuf,
+}
+
+/// A policy: a plugin, configured, under a name.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PolicyConf {
+    /// `plugin`: the name that the plugin gives itself: 1 to 64 characters of `a-z 0-9 -`, beginning with a
+    /// letter. Required.
+    pub plugin: String,
+    /// `version`: a semver requirement such as `"^1"`; the highest version that matches is taken. Default `"*"`.
+    pub version: semver::VersionReq,
+    /// `sha256`: 64 hexadecimal digits that the module must have as its digest. Default: any module.
+    pub sha256: Option<[u8; 32]>,
+    /// `config`: an object that is handed to the plugin as it is; dates as text. Default: empty.
+    pub config: serde_json::Value,
+    /// Where the file names the policy.
+    pub place: Place,
+}
+
+/// A named pool of endpoints. Its `protocol` is `"json-rpc"`, which is also the default.
+#[derive(Debug, Clone, PartialEq)]
+pub struct UpstreamConf {
+    /// The name in `[upstreams.NAME]`.
+    pub name: String,
+    /// `scoring`: a declared policy, or nothing for the built-in one, which may be written as `"native"`.
+    pub scoring: Option<String>,
+    /// `retry`: a declared policy, or nothing for the built-in one, which may be written as `"native"`.
+    pub retry: Option<String>,
+    /// `max_attempts`: tries of one request, the first included; 1 to 16. Default 3.
+    pub max_attempts: u32,
+    /// `deadline`: how long a request may take with all of its attempts; `"1ms"` to a day. Default `"10s"`.
+    pub deadline: Duration,
+    /// `max_batch_size`: members of a JSON-RPC batch; 1 to 10,000. Default 100.
+    pub max_batch_size: usize,
+    /// `max_concurrency`: requests under way at once; 1 to 1,000,000. Default 1,000.
+    pub max_concurrency: usize,
+    /// `latency_smoothing_factor`: the weight of the newest latency in the moving average; above 0, at most 1.
+    /// Default 0.1.
+    pub latency_smoothing_factor: f64,
+    /// `client`.
+    pub client: Client,
+    /// `cooldown`.
+    pub cooldown: Cooldown,
+    /// `[[upstreams.NAME.endpoints]]`, in the order of the file: at least one, not all of weight 0, with at most 64
+    /// different tags, and no URL or name twice.
+    pub endpoints: Vec<EndpointConf>,
+}
+
+/// Connections to the endpoints of an upstream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Client {
+    /// `connect_timeout`: for TCP and TLS; `"1ms"` to a day. Default `"500ms"`.
+    pub connect_timeout: Duration,
+    /// `timeout`: for one attempt, connecting included; `"1ms"` to a day. Default `"5s"`. The deadline ends it sooner.
+    pub timeout: Duration,
+    /// `pool_idle_timeout`: how long an unused connection is kept; `"1ms"` to a day. Default `"20s"`.
+    pub pool_idle_timeout: Duration,
+    /// `pool_max_idle_per_host`: unused connections that are kept for each endpoint; 0 to 10,000. Default 50.
+    pub pool_max_idle_per_host: usize,
+}
+
+/// The timed exclusion of an endpoint that fails: `base`, doubled each time in a row, up to `max`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cooldown {
+    /// `base`: the first; `"1ms"` to `max`. Default `"3s"`.
+    pub base: Duration,
+    /// `max`: the longest; up to a day. Default `"60s"`.
+    pub max: Duration,
+}
+
+/// One address of an upstream.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EndpointConf {
+    /// `url`: `http://` or `https://`, up to 8 KiB, its user and password sent as basic authentication. A secret;
+    /// it is also the endpoint's identity. Required.
+    pub url: EndpointUrl,
+    /// `name`: how it is shown; 1 to 64 characters without spaces, quotes or control characters, no other's in the
+    /// upstream. Default: position, from 1, and host, as in `002_rpc.example.com`.
+    pub name: String,
+    /// `weight`: what policies make of it; 0, which keeps the endpoint out of rotation, to 65,535. Default 20.
+    pub weight: u16,
+    /// `rate_limit_per_sec` and `burst_size`. Default: no limit.
+    pub rate_limit: Option<RateLimit>,
+    /// `tags`: words for policies, each like a name. Default: none.
+    pub tags: Vec<String>,
+    /// `price`: for policies, in any unit that suits them; 0 or above. Default: not known.
+    pub price: Option<f32>,
+    /// `headers`: added to each request; the values are secrets in printable ASCII. Default: none.
+    pub headers: Vec<(HeaderName, Secret)>,
+}
+
+/// How fast an endpoint may be asked; each member of a batch counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RateLimit {
+    /// `rate_limit_per_sec`: requests per second; 1 to 1,000,000.
+    pub per_sec: NonZeroU32,
+    /// `burst_size`: requests at once after a pause; 1 to 1,000,000. Default: as much as `rate_limit_per_sec`.
+    pub burst: NonZeroU32,
+}
+
+/// Leads requests to an upstream by their path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Route {
+    /// `path_prefix`: `/`, or whole segments such as `/eth`, kept without a slash at the end. Required.
+    pub path_prefix: String,
+    /// `upstream`: a declared upstream. Required.
+    pub upstream: String,
+}

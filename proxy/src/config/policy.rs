@@ -1,0 +1,114 @@
+//! The declared policies: which plugin each asks for, and what it is handed.
+
+use std::collections::BTreeMap;
+
+use semver::VersionReq;
+use serde_json::Value;
+use toml::Spanned;
+
+use super::PolicyConf;
+use super::file::{self, Named};
+use super::report::{Key, Report};
+use super::url::hex;
+use super::validate::{check_name, required};
+
+/// The policy that is built in, always there and never declared.
+pub const NATIVE: &str = "native";
+
+/// The longest name of a plugin (sdk/ABI.md, section 3).
+const MAX_PLUGIN_NAME: usize = 64;
+
+pub(super) fn policies(file: &Named<file::Policy>, report: &mut Report<'_>) -> BTreeMap<String, PolicyConf> {
+    let key = Key::Root.name("policies");
+    let mut resolved = BTreeMap::new();
+    for (name, table) in file {
+        check_name(key, name, report);
+        if name.get_ref() == NATIVE {
+            let message = "is the name of the built-in policy, which needs no declaration; choose another name";
+            report.add(key.name(NATIVE), name.span(), message);
+        }
+        let conf = policy(key.name(name.get_ref()), name, table, report);
+        resolved.insert(name.get_ref().clone(), conf);
+    }
+    resolved
+}
+
+fn policy(
+    key: Key<'_>,
+    name: &Spanned<String>,
+    file: &file::Table<file::Policy>,
+    report: &mut Report<'_>,
+) -> PolicyConf {
+    let version = VersionReq::parse(file.version.get_ref()).unwrap_or_else(|_| {
+        let message = "must be a version requirement such as \"^1\", \"=1.2.3\" or \">=1.1, <2\"";
+        report.add(key.name("version"), file.version.span(), message);
+        VersionReq::STAR
+    });
+    let mut config = serde_json::Map::new();
+    for (name, value) in file.config.get_ref() {
+        let key = key.name("config");
+        if let Some(value) = json(key.name(name), value, file.config.span(), report) {
+            config.insert(name.clone(), value);
+        }
+    }
+    PolicyConf {
+        plugin: plugin(key, file, report),
+        version,
+        sha256: file.sha256.as_ref().and_then(|text| sha256(key.name("sha256"), text, report)),
+        config: Value::Object(config),
+        place: report.place(name.span().start),
+    }
+}
+
+fn plugin(key: Key<'_>, file: &file::Table<file::Policy>, report: &mut Report<'_>) -> String {
+    let Some(text) = required(key, "plugin", "NAME", file.plugin.as_ref(), file.span(), report) else {
+        return String::new();
+    };
+    let name = text.get_ref();
+    let fit = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    let begins = name.starts_with(|c: char| c.is_ascii_lowercase());
+    if !begins || name.len() > MAX_PLUGIN_NAME || !name.bytes().all(fit) {
+        let message =
+            "must be a plugin's name, not a file: 1 to 64 characters of a-z, 0-9 and -, beginning with a letter";
+        report.add(key.name("plugin"), text.span(), message);
+    }
+    name.clone()
+}
+
+fn sha256(key: Key<'_>, text: &Spanned<String>, report: &mut Report<'_>) -> Option<[u8; 32]> {
+    let (pairs, rest) = text.get_ref().as_bytes().as_chunks::<2>();
+    let bytes: Option<Vec<u8>> = pairs.iter().map(|&[high, low]| Some(hex(high)? << 4 | hex(low)?)).collect();
+    let digest = bytes.filter(|_| rest.is_empty()).and_then(|bytes| bytes.try_into().ok());
+    if digest.is_none() {
+        report.add(key, text.span(), "must be 64 hexadecimal digits, as sha256sum prints them");
+    }
+    digest
+}
+
+/// The same value in JSON. A date becomes its text; infinity and NaN have no JSON form.
+fn json(key: Key<'_>, value: &toml::Value, table: std::ops::Range<usize>, report: &mut Report<'_>) -> Option<Value> {
+    Some(match value {
+        toml::Value::String(text) => Value::from(text.as_str()),
+        toml::Value::Integer(number) => Value::from(*number),
+        toml::Value::Boolean(flag) => Value::from(*flag),
+        toml::Value::Datetime(date) => Value::from(date.to_string()),
+        toml::Value::Float(number) => {
+            let number = serde_json::Number::from_f64(*number).map(Value::Number);
+            if number.is_none() {
+                report.add(key, table, "must be a finite number, since plugins are handed JSON");
+            }
+            number?
+        }
+        toml::Value::Array(items) => {
+            let items = items.iter().enumerate();
+            let items = items.map(|(index, item)| json(key.item(index), item, table.clone(), report));
+            Value::Array(items.collect::<Option<_>>()?)
+        }
+        toml::Value::Table(entries) => {
+            let entries = entries.iter().map(|(name, value)| {
+                json(key.name(name), value, table.clone(), report).map(|value| (name.clone(), value))
+            });
+            Value::Object(entries.collect::<Option<_>>()?)
+        }
+    })
+}

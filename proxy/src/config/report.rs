@@ -1,0 +1,160 @@
+//! Collects what is wrong with a conf, so that one run names everything.
+//!
+//! Checks go on after a problem with a stand-in value; a report that isn't empty throws the result away.
+
+use std::fmt;
+use std::ops::{Range, RangeInclusive};
+use std::time::Duration;
+
+use toml::Spanned;
+
+use super::error::{Place, Problem};
+use super::suggest::did_you_mean;
+use super::units::{DURATION_FORM, DurationText, SIZE_FORM, SizeText};
+
+/// The longest key that is worth printing.
+const SHOWN_KEY: usize = 64;
+
+/// The path of a key, as borrowed steps: it costs nothing until a problem prints it.
+#[derive(Clone, Copy)]
+pub(super) enum Key<'a> {
+    Root,
+    Name(&'a Key<'a>, &'a str),
+    Item(&'a Key<'a>, usize),
+}
+
+impl Key<'_> {
+    pub(super) fn name<'b>(&'b self, name: &'b str) -> Key<'b> {
+        Key::Name(self, name)
+    }
+
+    pub(super) fn item(&self, index: usize) -> Key<'_> {
+        Key::Item(self, index)
+    }
+}
+
+impl fmt::Display for Key<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Key::Root => Ok(()),
+            Key::Name(Key::Root, name) => f.write_str(shown(name)),
+            Key::Name(parent, name) => write!(f, "{parent}.{}", shown(name)),
+            Key::Item(parent, index) => write!(f, "{parent}[{index}]"),
+        }
+    }
+}
+
+/// A name from the conf as a message may show it. Anything but a short bare word could be a URL.
+pub(super) fn shown(name: &str) -> &str {
+    let bare = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    if !name.is_empty() && name.len() <= SHOWN_KEY && name.chars().all(bare) { name } else { "\"…\"" }
+}
+
+/// The problems found so far, and the text that their places refer to.
+pub(super) struct Report<'t> {
+    text: &'t str,
+    line_starts: Vec<usize>,
+    problems: Vec<Problem>,
+}
+
+impl<'t> Report<'t> {
+    pub(super) fn new(text: &'t str) -> Self {
+        let after_newlines = text.match_indices('\n').map(|(at, _)| at + 1);
+        Self { text, line_starts: std::iter::once(0).chain(after_newlines).collect(), problems: Vec::new() }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.problems.is_empty()
+    }
+
+    /// The problems in the order of the file.
+    pub(super) fn into_problems(mut self) -> Vec<Problem> {
+        self.problems.sort_by_key(|problem| (problem.line, problem.column));
+        self.problems
+    }
+
+    pub(super) fn add(&mut self, key: Key<'_>, span: Range<usize>, message: impl Into<String>) {
+        self.add_at(key.to_string(), span, message);
+    }
+
+    pub(super) fn add_at(&mut self, key: String, span: Range<usize>, message: impl Into<String>) {
+        let Place { line, column } = self.place(span.start);
+        let message = message.into();
+        self.problems.push(Problem { line, column, key, message });
+    }
+
+    /// Where a byte of the text is. Beyond the end counts as the end.
+    pub(super) fn place(&self, offset: usize) -> Place {
+        let offset = offset.min(self.text.len());
+        let line = self.line_starts.partition_point(|&start| start <= offset);
+        let start = self.line_starts.get(line - 1).copied().unwrap_or(0);
+        let before = self.text.get(start..offset).unwrap_or_default();
+        Place { line, column: before.chars().count() + 1 }
+    }
+
+    /// A whole number within `allowed`; its lower end stands in for one that isn't.
+    pub(super) fn whole<T>(&mut self, key: Key<'_>, value: &Spanned<i64>, allowed: RangeInclusive<T>) -> T
+    where
+        T: Copy + fmt::Display + PartialOrd + TryFrom<i64>,
+    {
+        let (least, most) = (*allowed.start(), *allowed.end());
+        match T::try_from(*value.get_ref()) {
+            Ok(number) if allowed.contains(&number) => return number,
+            // A number that T can't hold is below its range when negative, above it otherwise.
+            Ok(number) if number < least => self.add(key, value.span(), format!("must be at least {least}")),
+            Err(_) if *value.get_ref() < 0 => self.add(key, value.span(), format!("must be at least {least}")),
+            _ => self.add(key, value.span(), format!("must be at most {most}")),
+        }
+        least
+    }
+
+    /// A duration within `allowed`; its lower end stands in for one that isn't.
+    pub(super) fn duration(
+        &mut self,
+        key: Key<'_>,
+        value: &Spanned<DurationText>,
+        allowed: RangeInclusive<Duration>,
+    ) -> Duration {
+        let (least, most) = (*allowed.start(), *allowed.end());
+        let message = match value.get_ref().parse() {
+            Some(duration) if allowed.contains(&duration) => return duration,
+            Some(duration) if duration < least => format!("must be at least {}", humantime::format_duration(least)),
+            Some(_) => format!("must be at most {}", humantime::format_duration(most)),
+            None => format!("must be {DURATION_FORM}"),
+        };
+        self.add(key, value.span(), message);
+        least
+    }
+
+    /// A size in bytes within `allowed`; its lower end stands in for one that isn't.
+    pub(super) fn size(&mut self, key: Key<'_>, value: &Spanned<SizeText>, allowed: RangeInclusive<usize>) -> usize {
+        let (least, most) = (*allowed.start(), *allowed.end());
+        let message = match value.get_ref().parse() {
+            Some(size) if allowed.contains(&size) => return size,
+            Some(size) if size < least => format!("must be at least {least} B"),
+            Some(_) => format!("must be at most {most} B"),
+            None => format!("must be {SIZE_FORM}"),
+        };
+        self.add(key, value.span(), message);
+        least
+    }
+
+    /// Whether `name` is among `known`; if it isn't, says so with the nearest name there is.
+    pub(super) fn reference<'k>(
+        &mut self,
+        key: Key<'_>,
+        name: &Spanned<String>,
+        kind: &str,
+        known: impl Iterator<Item = &'k str> + Clone,
+    ) -> bool {
+        if known.clone().any(|k| k == name.get_ref()) {
+            return true;
+        }
+        let advice = match did_you_mean(name.get_ref(), known) {
+            Some(near) => format!("did you mean \"{}\"?", shown(near)),
+            None => format!("declare it as [{kind}.NAME], or name one that is declared"),
+        };
+        self.add(key, name.span(), format!("isn't in [{kind}]; {advice}"));
+        false
+    }
+}

@@ -1,0 +1,88 @@
+//! Which path leads to which upstream.
+
+use std::collections::HashMap;
+
+use toml::Spanned;
+
+use super::Route;
+use super::file::{self, File};
+use super::report::{Key, Report};
+use super::validate::required;
+
+/// The longest prefix. Longer paths exist, but nobody routes by them.
+const MAX_PREFIX: usize = 256;
+
+/// The routes, longest prefix first. With one upstream and no `[[routes]]`, everything leads to it.
+pub(super) fn routes(file: &File, report: &mut Report<'_>) -> Vec<Route> {
+    let key = Key::Root.name("routes");
+    if file.routes.is_empty() {
+        return default_routes(key, file, report);
+    }
+    let mut seen: HashMap<String, usize> = HashMap::new();
+    let mut routes = Vec::new();
+    for (index, table) in file.routes.iter().enumerate() {
+        let key = key.item(index);
+        let prefix = path_prefix(key, table, report);
+        let upstream = upstream(key, table, file, report);
+        let (Some((path_prefix, span)), Some(upstream)) = (prefix, upstream) else { continue };
+        if let Some(first) = seen.get(&path_prefix) {
+            let message = format!("is the same as routes[{first}].path_prefix; remove one of them");
+            report.add(key.name("path_prefix"), span, message);
+        } else {
+            seen.insert(path_prefix.clone(), index);
+            routes.push(Route { path_prefix, upstream });
+        }
+    }
+    routes.sort_by(|a, b| {
+        let longest_first = b.path_prefix.len().cmp(&a.path_prefix.len());
+        longest_first.then_with(|| a.path_prefix.cmp(&b.path_prefix))
+    });
+    routes
+}
+
+fn default_routes(key: Key<'_>, file: &File, report: &mut Report<'_>) -> Vec<Route> {
+    let mut names = file.upstreams.keys();
+    match (names.next(), names.next()) {
+        (Some(only), None) => vec![Route { path_prefix: "/".to_owned(), upstream: only.get_ref().clone() }],
+        (Some(_), Some(second)) => {
+            let message = "must say which path leads to which upstream, since there are several: \
+                           add [[routes]] with path_prefix and upstream";
+            report.add(key, second.span(), message);
+            Vec::new()
+        }
+        // That there is no upstream is reported elsewhere.
+        _ => Vec::new(),
+    }
+}
+
+fn upstream(key: Key<'_>, table: &file::Table<file::Route>, file: &File, report: &mut Report<'_>) -> Option<String> {
+    let name = required(key, "upstream", "NAME", table.upstream.as_ref(), table.span(), report)?;
+    let known = file.upstreams.keys().map(|name| name.get_ref().as_str());
+    report.reference(key.name("upstream"), name, "upstreams", known).then(|| name.get_ref().clone())
+}
+
+/// A prefix matches whole segments, so a slash at its end says nothing and is dropped.
+fn path_prefix(
+    key: Key<'_>,
+    table: &file::Table<file::Route>,
+    report: &mut Report<'_>,
+) -> Option<(String, std::ops::Range<usize>)> {
+    let text: &Spanned<String> = required(key, "path_prefix", "/", table.path_prefix.as_ref(), table.span(), report)?;
+    let path = text.get_ref();
+    let plain = |byte: u8| byte.is_ascii_graphic() && !b"?#%\\\"".contains(&byte);
+    let message = if !path.starts_with('/') {
+        "must begin with /"
+    } else if path.len() > MAX_PREFIX {
+        "must be at most 256 characters long"
+    } else if !path.bytes().all(plain) {
+        "must be a plain path: ASCII without spaces, quotes, ?, #, % or \\"
+    } else if path.contains("//") || path.split('/').any(|segment| segment == "." || segment == "..") {
+        "must not hold //, /./ or /../"
+    } else {
+        let trimmed = path.trim_end_matches('/');
+        let kept = if trimmed.is_empty() { "/" } else { trimmed };
+        return Some((kept.to_owned(), text.span()));
+    };
+    report.add(key.name("path_prefix"), text.span(), message);
+    None
+}

@@ -1,0 +1,111 @@
+//! Values that must not be shown, and where they come from: the conf itself, the environment or a file.
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// The longest secret that a file may hold. Keys and tokens are far shorter; this keeps out a wrong path.
+const MAX_SECRET_FILE: u64 = 64 << 10;
+
+/// A value that appears in no log, metric, page or message: printing it gives `<redacted>`.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Hides `value`.
+    pub fn new(value: String) -> Self {
+        Self(value)
+    }
+
+    /// The value itself, for the one place that must send or compare it.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("<redacted>")
+    }
+}
+
+/// Why a value can't be had.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum SecretError {
+    #[error("env: must be followed by the name of an environment variable, as in \"env:RPC_KEY\"")]
+    BadName,
+    #[error("the environment variable {0} isn't set; set it before the start, or write file:PATH")]
+    Unset(String),
+    #[error("the environment variable {0} is empty")]
+    EmptyVariable(String),
+    #[error("file: must be followed by a path, as in \"file:keys/rpc\"")]
+    NoPath,
+    #[error("the file {} can't be read: {reason}", path.display())]
+    Unreadable { path: PathBuf, reason: io::Error },
+    #[error("the file {} is larger than 64 KiB, which is no secret", .0.display())]
+    TooLarge(PathBuf),
+    #[error("the file {} is empty", .0.display())]
+    EmptyFile(PathBuf),
+    #[error("must not be empty")]
+    Empty,
+}
+
+/// Where `env:NAME` and `file:PATH` are looked up.
+pub(super) struct Sources<'a> {
+    /// The conf file's folder, which relative paths start from.
+    pub(super) folder: &'a Path,
+    pub(super) env: &'a dyn Fn(&str) -> Option<String>,
+}
+
+impl Sources<'_> {
+    /// The value that `text` stands for: itself, or what `env:NAME` or `file:PATH` holds.
+    pub(super) fn resolve(&self, text: &str) -> Result<String, SecretError> {
+        if let Some(name) = text.strip_prefix("env:") {
+            self.variable(name)
+        } else if let Some(path) = text.strip_prefix("file:") {
+            self.file(path)
+        } else if text.is_empty() {
+            Err(SecretError::Empty)
+        } else {
+            Ok(text.to_owned())
+        }
+    }
+
+    fn variable(&self, name: &str) -> Result<String, SecretError> {
+        let word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+        if name.is_empty() || !name.bytes().all(word) {
+            return Err(SecretError::BadName);
+        }
+        match (self.env)(name) {
+            None => Err(SecretError::Unset(name.to_owned())),
+            Some(value) if value.is_empty() => Err(SecretError::EmptyVariable(name.to_owned())),
+            Some(value) => Ok(value),
+        }
+    }
+
+    fn file(&self, path: &str) -> Result<String, SecretError> {
+        if path.is_empty() {
+            return Err(SecretError::NoPath);
+        }
+        let path = self.folder.join(path);
+        let text = match read_small(&path) {
+            Ok(Some(text)) => text,
+            Ok(None) => return Err(SecretError::TooLarge(path)),
+            Err(reason) => return Err(SecretError::Unreadable { path, reason }),
+        };
+        let value = text.trim_end_matches(['\r', '\n']);
+        if value.is_empty() {
+            return Err(SecretError::EmptyFile(path));
+        }
+        Ok(value.to_owned())
+    }
+}
+
+/// The text of a file, or nothing if it is too large. The bound also ends the reading of a device.
+fn read_small(path: &Path) -> io::Result<Option<String>> {
+    use io::Read as _;
+    let mut text = String::new();
+    let file = std::fs::File::open(path)?;
+    let read = file.take(MAX_SECRET_FILE + 1).read_to_string(&mut text)?;
+    Ok((read as u64 <= MAX_SECRET_FILE).then_some(text))
+}

@@ -1,0 +1,182 @@
+//! From text to [`File`]: syntax, unknown keys and wrong types.
+//!
+//! Serde stops at its first error. To name them all, each wrong entry is taken out of the table and the
+//! rest read again. Serde's own words quote the value, which may be a secret: a message is built from the
+//! kinds of what was expected and found instead, and from names of keys.
+
+use std::ops::Range;
+
+use serde::Deserialize as _;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue, Deserializer, Error};
+
+use super::file::File;
+use super::report::{Key, Report, shown};
+use super::suggest::did_you_mean;
+
+/// How many wrong entries one run names: each costs another reading of the file.
+const MAX_ROUNDS: usize = 20;
+
+/// Reads the file, or reports why it can't be read.
+pub(super) fn read(text: &str, report: &mut Report<'_>) -> Option<File> {
+    let mut table = match DeTable::parse(text) {
+        Ok(table) => table,
+        Err(error) => {
+            let at = error.span().unwrap_or(0..0);
+            report.add(Key::Root, at, format!("isn't TOML: {}", error.message()));
+            return None;
+        }
+    };
+    for _ in 0..MAX_ROUNDS {
+        let error = match File::deserialize(Deserializer::from(table.clone())) {
+            Ok(file) => return report.is_empty().then_some(file),
+            Err(error) => error,
+        };
+        let target = Target::of(&error);
+        let Some(path) = find(table.get_ref(), &target) else {
+            report.add(Key::Root, target.span, "isn't a conf");
+            return None;
+        };
+        report.add_at(rendered(&path), target.span, message(&error, found(table.get_ref(), &path)));
+        take_out(table.get_mut(), &path);
+    }
+    None
+}
+
+/// A step from a table or an array to what it holds.
+enum Step {
+    Name(String),
+    Item(usize),
+}
+
+/// What an error is about, as far as it says: the place of a key or a value, and whether that is an array.
+/// The latter counts, since `[[a]]` gives the array and its first table the same place.
+struct Target {
+    span: Range<usize>,
+    array: bool,
+}
+
+impl Target {
+    fn of(error: &Error) -> Self {
+        let array = error.message().starts_with("invalid type: sequence");
+        Self { span: error.span().unwrap_or(0..0), array }
+    }
+
+    fn is(&self, value: &Spanned<DeValue<'_>>) -> bool {
+        value.span() == self.span && value.get_ref().is_array() == self.array
+    }
+}
+
+/// The way to the target: by its key, or else to the deepest value that fits.
+fn find(table: &DeTable<'_>, target: &Target) -> Option<Vec<Step>> {
+    table.iter().find_map(|(key, value)| {
+        let here = || (key.span() == target.span || target.is(value)).then(Vec::new);
+        let mut path = find_below(value, target).or_else(here)?;
+        path.insert(0, Step::Name(key.get_ref().to_string()));
+        Some(path)
+    })
+}
+
+fn find_below(value: &Spanned<DeValue<'_>>, target: &Target) -> Option<Vec<Step>> {
+    match value.get_ref() {
+        DeValue::Table(table) => find(table, target),
+        DeValue::Array(array) => array.iter().enumerate().find_map(|(index, item)| {
+            let here = || target.is(item).then(Vec::new);
+            let mut path = find_below(item, target).or_else(here)?;
+            path.insert(0, Step::Item(index));
+            Some(path)
+        }),
+        _ => None,
+    }
+}
+
+fn rendered(path: &[Step]) -> String {
+    path.iter().fold(String::new(), |sum, step| match step {
+        Step::Name(name) if sum.is_empty() => shown(name).to_owned(),
+        Step::Name(name) => format!("{sum}.{}", shown(name)),
+        Step::Item(index) => format!("{sum}[{index}]"),
+    })
+}
+
+fn found<'t, 'i>(table: &'t DeTable<'i>, path: &[Step]) -> Option<&'t DeValue<'i>> {
+    let (Step::Name(first), rest) = path.split_first()? else { return None };
+    rest.iter().try_fold(table.get(first.as_str())?.get_ref(), |value, step| match step {
+        Step::Name(name) => value.as_table()?.get(name.as_str()).map(Spanned::get_ref),
+        Step::Item(index) => value.as_array()?.get(*index).map(Spanned::get_ref),
+    })
+}
+
+/// Removes the entry at `path`; of an array, the whole array, so that no other item changes its index.
+fn take_out(table: &mut DeTable<'_>, path: &[Step]) {
+    let Some((Step::Name(name), rest)) = path.split_first() else { return };
+    if !rest.iter().any(|step| matches!(step, Step::Name(_))) {
+        table.remove(name.as_str());
+    } else if let Some(value) = table.get_mut(name.as_str()) {
+        take_out_below(value.get_mut(), rest);
+    }
+}
+
+fn take_out_below(value: &mut DeValue<'_>, path: &[Step]) {
+    match (value, path.split_first()) {
+        (DeValue::Table(table), _) => take_out(table, path),
+        (DeValue::Array(array), Some((Step::Item(index), rest))) => {
+            if let Some(item) = array.get_mut(*index) {
+                take_out_below(item.get_mut(), rest);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Says what is wrong without quoting the value.
+fn message(error: &Error, found: Option<&DeValue<'_>>) -> String {
+    let said = error.message();
+    if let Some(rest) = said.strip_prefix("unknown field ") {
+        return unknown_key(rest);
+    }
+    // What was expected comes last. What comes before it quotes the value.
+    let expected = said.rsplit_once(", expected ").map_or("something else", |(_, expected)| worded(expected));
+    match found {
+        Some(DeValue::Integer(_)) if expected == WHOLE => "is too large a number".to_owned(),
+        Some(value) => format!("must be {expected}, not {}", kind(value)),
+        None => format!("must be {expected}"),
+    }
+}
+
+/// Words Serde's "`key`, expected `a` or `b`" for an operator.
+fn unknown_key(said: &str) -> String {
+    // Every other part between backticks is a name: first the unknown key, then those there are.
+    let mut names = said.rsplit_once(", expected ").map_or("", |(_, list)| list).split('`');
+    let known: Vec<&str> = std::iter::from_fn(|| names.nth(1)).collect();
+    let word = said.strip_prefix('`').and_then(|rest| rest.split('`').next()).unwrap_or_default();
+    match did_you_mean(word, known.iter().copied()) {
+        Some(near) => format!("isn't a known key; did you mean \"{near}\"?"),
+        None => format!("isn't a known key; the keys here are {}", known.join(", ")),
+    }
+}
+
+const WHOLE: &str = "a whole number";
+
+fn worded(expected: &str) -> &str {
+    match expected {
+        "i64" => WHOLE,
+        "f32" | "f64" => "a number",
+        "a sequence" => "an array",
+        "a map" => "a table",
+        // Only a static text of ours or Serde's; were it anything else it could hold a part of the value.
+        "a string" | "a table" | super::units::DURATION_FORM | super::units::SIZE_FORM => expected,
+        _ => "of another type",
+    }
+}
+
+fn kind(value: &DeValue<'_>) -> &'static str {
+    match value {
+        DeValue::String(_) => "a string",
+        DeValue::Integer(_) => "a whole number",
+        DeValue::Float(_) => "a number with a fraction",
+        DeValue::Boolean(_) => "true or false",
+        DeValue::Datetime(_) => "a date or time",
+        DeValue::Array(_) => "an array",
+        DeValue::Table(_) => "a table",
+    }
+}

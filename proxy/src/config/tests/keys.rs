@@ -1,0 +1,253 @@
+//! Every key, its default, and what it becomes.
+
+use std::num::NonZeroU32;
+use std::path::Path;
+use std::time::Duration;
+
+use super::super::*;
+use super::{MINIMAL, accepted};
+
+#[test]
+fn the_least_conf_gets_every_default() {
+    let config = accepted(MINIMAL);
+    assert_eq!(config.server.listen, ["127.0.0.1:8549".parse().unwrap()]);
+    assert_eq!(config.server.threads, std::thread::available_parallelism().unwrap().get());
+    assert_eq!(config.server.max_body, 10 << 20);
+    assert_eq!(config.server.shutdown_grace, Duration::from_secs(30));
+    assert_eq!(config.admin, Admin { listen: "127.0.0.1:8550".parse().unwrap(), token: None });
+    assert_eq!(config.plugins.dir, Path::new("conf/plugins"));
+    assert!(config.policies.is_empty());
+    assert_eq!(config.routes, [Route { path_prefix: "/".into(), upstream: "eth".into() }]);
+    let upstream = &config.upstreams["eth"];
+    let expected = UpstreamConf {
+        name: "eth".into(),
+        scoring: None,
+        retry: None,
+        max_attempts: 3,
+        deadline: Duration::from_secs(10),
+        max_batch_size: 100,
+        max_concurrency: 1_000,
+        latency_smoothing_factor: 0.1,
+        client: Client {
+            connect_timeout: Duration::from_millis(500),
+            timeout: Duration::from_secs(5),
+            pool_idle_timeout: Duration::from_secs(20),
+            pool_max_idle_per_host: 50,
+        },
+        cooldown: Cooldown { base: Duration::from_secs(3), max: Duration::from_secs(60) },
+        endpoints: vec![EndpointConf {
+            url: EndpointUrl::parse("http://127.0.0.1:8545").unwrap(),
+            name: "001_127.0.0.1".into(),
+            weight: 20,
+            rate_limit: None,
+            tags: Vec::new(),
+            price: None,
+            headers: Vec::new(),
+        }],
+    };
+    assert_eq!(upstream, &expected);
+}
+
+const FULL: &str = r#"
+[server]
+listen = ["0.0.0.0:80", "[::1]:81"]
+threads = 4
+max_body = "64KiB"
+shutdown_grace = "0s"
+
+[admin]
+listen = "0.0.0.0:8551"
+token = "env:TOKEN"
+
+[plugins]
+dir = "/opt/plugins"
+
+[policies.mine]
+plugin = "peak-ewma"
+version = "^1.2"
+sha256 = "00112233445566778899aabbccddeeff00112233445566778899AABBCCDDEEFF"
+[policies.mine.config]
+number = 1
+fraction = 0.5
+flag = true
+since = 2024-05-27
+list = [1, "two", { three = 3 }]
+
+[upstreams.arb]
+protocol = "json-rpc"
+scoring = "mine"
+retry = "native"
+max_attempts = 16
+deadline = "1m 30s"
+max_batch_size = 1
+max_concurrency = 7
+latency_smoothing_factor = 1
+client = { connect_timeout = "1ms", timeout = "2s", pool_idle_timeout = "3s", pool_max_idle_per_host = 0 }
+cooldown = { base = "4s", max = "4s" }
+
+[[upstreams.arb.endpoints]]
+url = "env:URL"
+weight = 0
+
+[[upstreams.arb.endpoints]]
+url = "https://User:p%40ss@RPC.Example.com:443/v1?key=k"
+name = "mine"
+weight = 65535
+rate_limit_per_sec = 200
+burst_size = 300
+tags = ["archive", "eu"]
+price = 0.25
+headers = { X-Api-Key = "env:TOKEN", accept = "application/json" }
+
+[[upstreams.arb.endpoints]]
+url = "http://[::1]:9000"
+rate_limit_per_sec = 5
+price = 1
+
+[upstreams.eth]
+endpoints = [{ url = "http://eth.example.com" }]
+
+[[routes]]
+path_prefix = "/"
+upstream = "eth"
+[[routes]]
+path_prefix = "/arb/one/"
+upstream = "arb"
+[[routes]]
+path_prefix = "/eth"
+upstream = "eth"
+[[routes]]
+path_prefix = "/arb"
+upstream = "arb"
+"#;
+
+#[test]
+fn server_admin_and_plugins_take_what_is_written() {
+    let config = accepted(FULL);
+    let expected = Server {
+        listen: vec!["0.0.0.0:80".parse().unwrap(), "[::1]:81".parse().unwrap()],
+        threads: 4,
+        max_body: 64 << 10,
+        shutdown_grace: Duration::ZERO,
+    };
+    assert_eq!(config.server, expected);
+    assert_eq!(config.admin.listen, "0.0.0.0:8551".parse().unwrap());
+    assert_eq!(config.admin.token.unwrap().expose(), "token-from-env");
+    assert_eq!(config.plugins.dir, Path::new("/opt/plugins"));
+}
+
+#[test]
+fn a_policy_takes_what_is_written() {
+    let config = accepted(FULL);
+    let policy = &config.policies["mine"];
+    assert_eq!(policy.plugin, "peak-ewma");
+    assert_eq!(policy.version, semver::VersionReq::parse("^1.2").unwrap());
+    let half = [0x00, 0x11, 0x22, 0x33, 0x44, 0x55, 0x66, 0x77, 0x88, 0x99, 0xaa, 0xbb, 0xcc, 0xdd, 0xee, 0xff];
+    assert_eq!(policy.sha256.unwrap(), [half, half].concat()[..]);
+    let expected = serde_json::json!({
+        "number": 1, "fraction": 0.5, "flag": true, "since": "2024-05-27", "list": [1, "two", { "three": 3 }],
+    });
+    assert_eq!(policy.config, expected);
+    assert_eq!(policy.place, Place { line: 15, column: 11 });
+    let least = accepted(&format!("{MINIMAL}[policies.p]\nplugin = 'p'"));
+    assert_eq!(least.policies["p"].version, semver::VersionReq::STAR);
+    assert_eq!(least.policies["p"].sha256, None);
+    assert_eq!(least.policies["p"].config, serde_json::json!({}));
+}
+
+#[test]
+fn an_upstream_takes_what_is_written() {
+    let config = accepted(FULL);
+    let upstream = &config.upstreams["arb"];
+    assert_eq!((upstream.scoring.as_deref(), upstream.retry.as_deref()), (Some("mine"), None));
+    assert_eq!(upstream.max_attempts, 16);
+    assert_eq!(upstream.deadline, Duration::from_secs(90));
+    assert_eq!((upstream.max_batch_size, upstream.max_concurrency), (1, 7));
+    assert_eq!(upstream.latency_smoothing_factor, 1.0);
+    let client = Client {
+        connect_timeout: Duration::from_millis(1),
+        timeout: Duration::from_secs(2),
+        pool_idle_timeout: Duration::from_secs(3),
+        pool_max_idle_per_host: 0,
+    };
+    assert_eq!(upstream.client, client);
+    assert_eq!(upstream.cooldown, Cooldown { base: Duration::from_secs(4), max: Duration::from_secs(4) });
+}
+
+#[test]
+fn an_endpoint_takes_what_is_written() {
+    let config = accepted(FULL);
+    let [from_env, full, v6] = &config.upstreams["arb"].endpoints[..] else { panic!("three endpoints") };
+    assert_eq!(from_env.url.canonical(), "https://env.example.com/key-from-env");
+    assert_eq!((from_env.name.as_str(), from_env.weight), ("001_env.example.com", 0));
+    assert_eq!(full.url.canonical(), "https://User:p%40ss@rpc.example.com/v1?key=k");
+    assert_eq!((full.name.as_str(), full.weight), ("mine", 65_535));
+    let limit = |per_sec, burst| RateLimit {
+        per_sec: NonZeroU32::new(per_sec).unwrap(),
+        burst: NonZeroU32::new(burst).unwrap(),
+    };
+    assert_eq!(full.rate_limit, Some(limit(200, 300)));
+    assert_eq!(full.tags, ["archive", "eu"]);
+    assert_eq!(full.price, Some(0.25));
+    let headers: Vec<_> = full.headers.iter().map(|(name, value)| (name.as_str(), value.expose())).collect();
+    assert_eq!(headers, [("x-api-key", "token-from-env"), ("accept", "application/json")]);
+    assert_eq!((v6.name.as_str(), v6.rate_limit, v6.price), ("003_::1", Some(limit(5, 5)), Some(1.0)));
+}
+
+#[test]
+fn routes_stand_longest_prefix_first() {
+    let config = accepted(FULL);
+    let order: Vec<_> = config.routes.iter().map(|route| (&route.path_prefix[..], &route.upstream[..])).collect();
+    assert_eq!(order, [("/arb/one", "arb"), ("/arb", "arb"), ("/eth", "eth"), ("/", "eth")]);
+}
+
+#[test]
+fn a_url_has_one_canonical_form() {
+    for (text, canonical, host, port, authority, path) in [
+        ("HTTP://Example.COM", "http://example.com/", "example.com", 80, "example.com", "/"),
+        ("http://example.com:80/a", "http://example.com/a", "example.com", 80, "example.com", "/a"),
+        ("https://example.com:443", "https://example.com/", "example.com", 443, "example.com", "/"),
+        (
+            "https://example.com:80/a/?q=1",
+            "https://example.com:80/a/?q=1",
+            "example.com",
+            80,
+            "example.com:80",
+            "/a/?q=1",
+        ),
+        ("http://[0:0::1]:8545", "http://[::1]:8545/", "::1", 8545, "[::1]:8545", "/"),
+        ("https://u@h/", "https://u@h/", "h", 443, "h", "/"),
+    ] {
+        let url = EndpointUrl::parse(text).unwrap();
+        assert_eq!((url.canonical(), url.host(), url.port()), (canonical, host, port), "{text}");
+        assert_eq!((url.authority(), url.path_and_query()), (authority, path), "{text}");
+        assert_eq!(url.is_tls(), canonical.starts_with("https"), "{text}");
+    }
+    assert_eq!(EndpointUrl::parse("HTTP://A:80").unwrap(), EndpointUrl::parse("http://a/").unwrap());
+    assert_ne!(EndpointUrl::parse("http://a/x").unwrap(), EndpointUrl::parse("http://a/x/").unwrap());
+}
+
+#[test]
+fn userinfo_is_decoded() {
+    for (text, expected) in [
+        ("http://h/", None),
+        ("http://u@h/", Some(("u", ""))),
+        ("http://u:p%40s%3a@h/", Some(("u", "p@s:"))),
+        ("http://:p%@h/", Some(("", "p%"))),
+    ] {
+        assert_eq!(EndpointUrl::parse(text).unwrap().userinfo(), expected, "{text}");
+    }
+}
+
+#[test]
+fn a_long_host_is_cut_in_the_default_name() {
+    let host = "a.".repeat(60);
+    let config = accepted(&format!("[[upstreams.eth.endpoints]]\nurl = 'http://{host}example.com'\n"));
+    let name = &config.upstreams["eth"].endpoints[0].name;
+    assert!(name.starts_with("001_a.a.") && name.len() == 64, "{name}");
+}
+
+#[test]
+fn a_byte_order_mark_is_no_part_of_the_conf() {
+    assert_eq!(accepted(&format!("\u{feff}{MINIMAL}")), accepted(MINIMAL));
+}

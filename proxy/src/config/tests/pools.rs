@@ -1,0 +1,176 @@
+//! What is refused in upstreams, endpoints and routes, and where it is placed.
+
+use super::{MINIMAL, assert_added, assert_problems, read, refused};
+
+#[test]
+fn upstreams_are_checked() {
+    let upstream = |keys: &str| format!("[upstreams.eth]\n{keys}\n[[upstreams.eth.endpoints]]\nurl = 'http://h'\n");
+    for (keys, expected) in [
+        ("protocol = «'http'", "protocol: \"http\" is not supported yet"),
+        ("protocol = «'grpc'", "protocol: must be \"json-rpc\""),
+        ("max_attempts = «0", "max_attempts: must be at least 1"),
+        ("max_attempts = «17", "max_attempts: must be at most 16"),
+        ("deadline = «'0s'", "deadline: must be at least 1ms"),
+        ("deadline = «'2d'", "deadline: must be at most 1day"),
+        ("max_batch_size = «0", "max_batch_size: must be at least 1"),
+        ("max_batch_size = «10001", "max_batch_size: must be at most 10000"),
+        ("max_concurrency = «0", "max_concurrency: must be at least 1"),
+        ("max_concurrency = «1000001", "max_concurrency: must be at most 1000000"),
+        ("latency_smoothing_factor = «0", "latency_smoothing_factor: must be above 0 and at most 1"),
+        ("latency_smoothing_factor = «1.01", "latency_smoothing_factor: must be above 0 and at most 1"),
+        ("latency_smoothing_factor = «nan", "latency_smoothing_factor: must be above 0 and at most 1"),
+        ("client.connect_timeout = «'0s'", "client.connect_timeout: must be at least 1ms"),
+        ("client.timeout = «'soon'", "client.timeout: must be a duration"),
+        ("client.pool_idle_timeout = «'0ms'", "client.pool_idle_timeout: must be at least 1ms"),
+        ("client.pool_max_idle_per_host = «-1", "client.pool_max_idle_per_host: must be at least 0"),
+        ("client.pool_max_idle_per_host = «10001", "client.pool_max_idle_per_host: must be at most 10000"),
+        ("cooldown.base = «'0s'", "cooldown.base: must be at least 1ms"),
+        ("cooldown.max = «'2d'", "cooldown.max: must be at most 1day"),
+        ("cooldown = { base = «'9s', max = '8s' }", "cooldown.base: must be at most cooldown.max, which is 8s"),
+        ("cooldown.max = «'2s'", "cooldown.base: must be at most cooldown.max, which is 2s"),
+        ("cooldown.base = «'2m'", "cooldown.base: must be at most cooldown.max, which is 1m"),
+    ] {
+        assert_problems(&upstream(keys), &[&format!("upstreams.eth.{expected}")]);
+    }
+    // The deadline ends an attempt that its own timeout would let go on.
+    assert!(read(&upstream("deadline = '1s'")).is_ok());
+}
+
+#[test]
+fn unknown_references_come_with_a_suggestion() {
+    let text = "[upstreams.eth]\nscoring = «'teirs'\nretry = «'other'\nendpoints = [{ url = 'http://h' }]\n\
+                [policies.tiers]\nplugin = 'tiers'\n[[routes]]\npath_prefix = '/'\nupstream = «'eht'\n";
+    assert_problems(
+        text,
+        &[
+            "upstreams.eth.scoring: isn't in [policies]; did you mean \"tiers\"?",
+            "upstreams.eth.retry: isn't in [policies]; declare it as [policies.NAME], or name one that is declared",
+            "routes[0].upstream: isn't in [upstreams]; did you mean \"eth\"?",
+        ],
+    );
+}
+
+#[test]
+fn an_upstream_needs_a_name_and_an_endpoint_that_serves() {
+    assert_problems("«", &["upstreams: must hold at least one upstream"]);
+    assert_problems(
+        "«[upstreams.eth]\nmax_attempts = 1",
+        &["upstreams.eth.endpoints: must hold at least one endpoint"],
+    );
+    assert_problems("[upstreams.«Main]\nendpoints = [{ url = 'http://h' }]", &["upstreams.Main: isn't a name"]);
+    assert_problems("[upstreams.«'']\nendpoints = [{ url = 'http://h' }]", &["upstreams.\"…\": isn't a name"]);
+    assert_problems(
+        "[[upstreams.e.endpoints]]\nurl = 'http://a'\nweight = «0\n[[upstreams.e.endpoints]]\nurl = 'http://b'\nweight = 0",
+        &["upstreams.e.endpoints: are all of weight 0"],
+    );
+    let long = "u".repeat(65);
+    assert_eq!(refused(&format!("[upstreams.{long}]\nendpoints = [{{ url = 'http://h' }}]")).len(), 1);
+}
+
+#[test]
+fn endpoint_keys_are_checked() {
+    for (keys, expected) in [
+        ("name = «''", "name: must be 1 to 64 characters"),
+        ("name = «'a b'", "name: must be 1 to 64 characters"),
+        ("name = «'a\"b'", "name: must be 1 to 64 characters"),
+        ("name = «\"a\\u0007b\"", "name: must be 1 to 64 characters"),
+        ("name = «'http://h'", "name: must not be a URL"),
+        ("weight = «-1", "weight: must be at least 0"),
+        ("weight = «65536", "weight: must be at most 65535"),
+        ("rate_limit_per_sec = «0", "rate_limit_per_sec: must be at least 1"),
+        ("rate_limit_per_sec = «1000001", "rate_limit_per_sec: must be at most 1000000"),
+        ("rate_limit_per_sec = 1\nburst_size = «0", "burst_size: must be at least 1"),
+        ("burst_size = «5", "burst_size: needs rate_limit_per_sec"),
+        ("tags = ['a', «'a']", "tags[1]: is there twice"),
+        ("tags = [«'a b']", "tags[0]: must be 1 to 64 characters"),
+        ("price = «-0.1", "price: must be a number from 0 up"),
+        ("price = «inf", "price: must be a number from 0 up"),
+        ("headers = { «'a b' = 'x' }", "headers.\"…\": isn't the name of a header"),
+        ("headers = { «Host = 'x' }", "headers.Host: is a header that the proxy writes itself"),
+        ("headers = { «content-length = '1' }", "headers.content-length: is a header that the proxy writes itself"),
+        ("headers = { X-A = 'x', «x-a = 'y' }", "headers.x-a: is there twice"),
+        ("headers = { x-a = «'' }", "headers.x-a: must not be empty"),
+        ("headers = { x-a = «\"a\\nb\" }", "headers.x-a: must be printable ASCII"),
+    ] {
+        assert_problems(&format!("{MINIMAL}{keys}"), &[&format!("upstreams.eth.endpoints[0].{expected}")]);
+    }
+}
+
+#[test]
+fn urls_are_checked() {
+    for (url, expected) in [
+        ("", "must not be empty"),
+        ("example.com", "must be a URL"),
+        ("http://", "must be a URL"),
+        ("wss://h", "must begin with http:// or https://"),
+        ("ftp://h", "must begin with http:// or https://"),
+        (" http://h", "must not contain spaces"),
+        ("http://h/#part", "must not have a part after #"),
+        ("http://h:0", "must not have port 0"),
+        ("http://h:99999", "must be a URL"),
+        ("http://a%3Ab:c@h", "must have a user without a colon"),
+        ("http://a:%ff@h", "must have a user without a colon"),
+    ] {
+        let conf = format!("[[upstreams.eth.endpoints]]\nurl = «'{url}'");
+        assert_problems(&conf, &[&format!("upstreams.eth.endpoints[0].url: {expected}")]);
+    }
+    let long = format!("http://h/{}", "p".repeat(8 << 10));
+    assert_problems(
+        &format!("[[upstreams.e.endpoints]]\nurl = «'{long}'"),
+        &["upstreams.e.endpoints[0].url: must be at most 8 KiB"],
+    );
+    assert_problems("«[[upstreams.e.endpoints]]\nweight = 1", &["upstreams.e.endpoints[0].url: is missing"]);
+    assert_problems(
+        "[[upstreams.e.endpoints]]\nurl = 'http://u:p@h'\nheaders = { «Authorization = 'x' }",
+        &["upstreams.e.endpoints[0].headers.Authorization: contradicts the user in the url"],
+    );
+}
+
+#[test]
+fn endpoints_of_an_upstream_must_differ() {
+    assert_problems(
+        "[[upstreams.e.endpoints]]\nurl = 'http://h'\nname = 'a'\n[[upstreams.e.endpoints]]\nurl = «'HTTP://H:80/'\nname = «'a'",
+        &[
+            "upstreams.e.endpoints[1].url: is the same URL as that of endpoints[0]",
+            "upstreams.e.endpoints[1].name: is the same name as that of endpoints[0]",
+        ],
+    );
+    assert_problems(
+        "[[upstreams.e.endpoints]]\nurl = 'http://a'\nname = '002_b'\n[[upstreams.e.endpoints]]\nurl = «'http://b'",
+        &["upstreams.e.endpoints[1].name: is the same name as that of endpoints[0]"],
+    );
+    // Another upstream may have the same endpoint.
+    let two = "[[upstreams.a.endpoints]]\nurl = 'http://h'\n[[upstreams.b.endpoints]]\nurl = 'http://h'\n";
+    assert!(read(&format!("{two}[[routes]]\npath_prefix = '/'\nupstream = 'a'")).is_ok());
+}
+
+#[test]
+fn an_upstream_has_at_most_64_different_tags() {
+    let tags = |from: usize, to: usize| (from..to).map(|tag| format!("'t{tag}', ")).collect::<String>();
+    let conf = |last: &str| {
+        let first = format!("[[upstreams.e.endpoints]]\nurl = 'http://a'\ntags = [{}]\n", tags(0, 60));
+        format!("{first}[[upstreams.e.endpoints]]\nurl = 'http://b'\ntags = [{}{last}]\n", tags(50, 64))
+    };
+    assert!(read(&conf("")).is_ok());
+    assert_problems(&conf("«'one-more', 'and-more'"), &["upstreams.e.endpoints[1].tags[14]: is one tag too many"]);
+}
+
+#[test]
+fn routes_are_checked() {
+    assert_added(&[
+        ("««[[routes]]", &["routes[0].path_prefix: is missing", "routes[0].upstream: is missing"]),
+        ("[[routes]]\nupstream = 'eth'\npath_prefix = «'eth'", &["routes[0].path_prefix: must begin with /"]),
+        ("[[routes]]\nupstream = 'eth'\npath_prefix = «'/a?b'", &["routes[0].path_prefix: must be a plain path"]),
+        ("[[routes]]\nupstream = 'eth'\npath_prefix = «'/a b'", &["routes[0].path_prefix: must be a plain path"]),
+        ("[[routes]]\nupstream = 'eth'\npath_prefix = «'/a//b'", &["routes[0].path_prefix: must not hold //"]),
+        ("[[routes]]\nupstream = 'eth'\npath_prefix = «'/a/../b'", &["routes[0].path_prefix: must not hold //"]),
+    ]);
+    assert_added(&[(
+        "[[routes]]\nupstream = 'eth'\npath_prefix = '/a'\n[[routes]]\nupstream = 'eth'\npath_prefix = «'/a/'",
+        &["routes[1].path_prefix: is the same as routes[0].path_prefix"],
+    )]);
+    assert_problems(
+        "[[upstreams.a.endpoints]]\nurl = 'http://a'\n[[upstreams.«b.endpoints]]\nurl = 'http://b'\n",
+        &["routes: must say which path leads to which upstream"],
+    );
+}

@@ -1,0 +1,73 @@
+//! Confs that are files: the shipped ones, and secrets in files.
+
+use std::path::{Path, PathBuf};
+
+use super::super::*;
+
+fn shipped() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../conf")
+}
+
+#[test]
+fn every_shipped_conf_loads() {
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(shipped()).unwrap() {
+        let path = entry.unwrap().path();
+        load(&path).unwrap_or_else(|error| panic!("{error}"));
+        names.push(path.file_name().unwrap().to_str().unwrap().to_owned());
+    }
+    for expected in ["minimal.toml", "pointsman.toml", "two-upstreams.toml"] {
+        assert!(names.iter().any(|name| name == expected), "{expected} is not among {names:?}");
+    }
+}
+
+/// The sample shows defaults in comments: put in force, they change nothing.
+#[test]
+fn the_defaults_that_the_sample_shows_are_the_defaults() {
+    let path = shipped().join("pointsman.toml");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let shown = text.replace("# protocol =", "protocol =").replace("# version =", "version =");
+    assert_ne!(text, shown);
+    assert_eq!(parse(&shown, &path, &|_| None).unwrap(), load(&path).unwrap());
+    let sample = load(&path).unwrap();
+    let defaults = load(&shipped().join("minimal.toml")).unwrap();
+    let (sample_upstream, default_upstream) = (&sample.upstreams["ethereum"], &defaults.upstreams["ethereum"]);
+    assert_eq!((&sample.server, &sample.admin), (&defaults.server, &defaults.admin));
+    assert_eq!(sample_upstream.client, default_upstream.client);
+    assert_eq!(sample_upstream.cooldown, default_upstream.cooldown);
+    assert_eq!(sample_upstream.deadline, default_upstream.deadline);
+}
+
+#[test]
+fn paths_start_from_the_folder_of_the_conf() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("keys")).unwrap();
+    std::fs::write(folder.path().join("keys/url"), "https://h.example.com/from-file\r\n").unwrap();
+    std::fs::write(folder.path().join("keys/token"), "from-file\n").unwrap();
+    let conf = folder.path().join("a.toml");
+    let text = "[[upstreams.e.endpoints]]\nurl = 'file:keys/url'\n[admin]\ntoken = 'file:keys/token'\n";
+    std::fs::write(&conf, text).unwrap();
+    let config = load(&conf).unwrap();
+    assert_eq!(config.upstreams["e"].endpoints[0].url.canonical(), "https://h.example.com/from-file");
+    assert_eq!(config.admin.token.unwrap().expose(), "from-file");
+    assert_eq!(config.plugins.dir, folder.path().join("plugins"));
+}
+
+#[test]
+fn a_file_that_is_too_large_is_no_secret() {
+    let folder = tempfile::tempdir().unwrap();
+    let conf = folder.path().join("a.toml");
+    for (size, accepted) in [(64 << 10, true), ((64 << 10) + 1, false)] {
+        std::fs::write(folder.path().join("token"), "t".repeat(size)).unwrap();
+        std::fs::write(&conf, "[[upstreams.e.endpoints]]\nurl = 'http://h'\n[admin]\ntoken = 'file:token'\n").unwrap();
+        assert_eq!(load(&conf).is_ok(), accepted, "{size}");
+    }
+}
+
+#[test]
+fn a_conf_that_is_not_utf8_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let conf = folder.path().join("a.toml");
+    std::fs::write(&conf, b"a = '\xff'").unwrap();
+    assert!(matches!(load(&conf), Err(ConfigError::Read { .. })));
+}

@@ -1,0 +1,107 @@
+//! One upstream: its policies, limits and timeouts.
+
+use std::ops::RangeInclusive;
+
+use toml::Spanned;
+
+use super::file::{self, Named, Table};
+use super::policy::NATIVE;
+use super::report::{Key, Report};
+use super::secret::Sources;
+use super::validate::{LONGEST, SHORTEST};
+use super::{Client, Cooldown, UpstreamConf, endpoint};
+
+/// Attempts of one request. More only hammers a pool that is down.
+const MAX_ATTEMPTS: RangeInclusive<u32> = 1..=16;
+/// Members of a JSON-RPC batch.
+const MAX_BATCH_SIZE: RangeInclusive<usize> = 1..=10_000;
+/// Requests under way at once.
+const MAX_CONCURRENCY: RangeInclusive<usize> = 1..=1_000_000;
+/// Idle connections for each endpoint; 0 closes each connection after its request.
+const MAX_IDLE: RangeInclusive<usize> = 0..=10_000;
+
+pub(super) fn upstream(
+    name: &Spanned<String>,
+    file: &Table<file::Upstream>,
+    policies: &Named<file::Policy>,
+    report: &mut Report<'_>,
+    sources: &Sources<'_>,
+) -> UpstreamConf {
+    let parent = Key::Root.name("upstreams");
+    let key = parent.name(name.get_ref());
+    check_protocol(key, &file.protocol, report);
+    UpstreamConf {
+        name: name.get_ref().clone(),
+        scoring: policy(key.name("scoring"), file.scoring.as_ref(), policies, report),
+        retry: policy(key.name("retry"), file.retry.as_ref(), policies, report),
+        max_attempts: report.whole(key.name("max_attempts"), &file.max_attempts, MAX_ATTEMPTS),
+        deadline: report.duration(key.name("deadline"), &file.deadline, SHORTEST..=LONGEST),
+        max_batch_size: report.whole(key.name("max_batch_size"), &file.max_batch_size, MAX_BATCH_SIZE),
+        max_concurrency: report.whole(key.name("max_concurrency"), &file.max_concurrency, MAX_CONCURRENCY),
+        latency_smoothing_factor: smoothing(key, &file.latency_smoothing_factor, report),
+        client: client(key.name("client"), &file.client, report),
+        cooldown: cooldown(key.name("cooldown"), &file.cooldown, report),
+        endpoints: endpoint::endpoints(key, file, report, sources),
+    }
+}
+
+fn check_protocol(key: Key<'_>, protocol: &Spanned<String>, report: &mut Report<'_>) {
+    let message = match protocol.get_ref().as_str() {
+        "json-rpc" => return,
+        "http" => "\"http\" is not supported yet; leave it out, or write \"json-rpc\"",
+        _ => "must be \"json-rpc\"",
+    };
+    report.add(key.name("protocol"), protocol.span(), message);
+}
+
+/// The name of a declared policy; nothing stands for the built-in one, which "native" names as well.
+fn policy(
+    key: Key<'_>,
+    name: Option<&Spanned<String>>,
+    policies: &Named<file::Policy>,
+    report: &mut Report<'_>,
+) -> Option<String> {
+    let name = name.filter(|name| name.get_ref() != NATIVE)?;
+    let known = policies.keys().map(|name| name.get_ref().as_str());
+    report.reference(key, name, "policies", known).then(|| name.get_ref().clone())
+}
+
+fn smoothing(key: Key<'_>, factor: &Spanned<f64>, report: &mut Report<'_>) -> f64 {
+    let number = *factor.get_ref();
+    // NaN fails both comparisons.
+    if !(number > 0.0 && number <= 1.0) {
+        let message = "must be above 0 and at most 1; smaller is smoother, and 0.1 is usual";
+        report.add(key.name("latency_smoothing_factor"), factor.span(), message);
+    }
+    number
+}
+
+fn client(key: Key<'_>, file: &file::Client, report: &mut Report<'_>) -> Client {
+    let positive = SHORTEST..=LONGEST;
+    let (connect, idle) = (key.name("connect_timeout"), key.name("pool_idle_timeout"));
+    Client {
+        connect_timeout: report.duration(connect, &file.connect_timeout, positive.clone()),
+        timeout: report.duration(key.name("timeout"), &file.timeout, positive.clone()),
+        pool_idle_timeout: report.duration(idle, &file.pool_idle_timeout, positive),
+        pool_max_idle_per_host: report.whole(
+            key.name("pool_max_idle_per_host"),
+            &file.pool_max_idle_per_host,
+            MAX_IDLE,
+        ),
+    }
+}
+
+fn cooldown(key: Key<'_>, file: &file::Cooldown, report: &mut Report<'_>) -> Cooldown {
+    let base = report.duration(key.name("base"), &file.base, SHORTEST..=LONGEST);
+    let max = report.duration(key.name("max"), &file.max, SHORTEST..=LONGEST);
+    // Only between two values that were read: a stand-in would be blamed for nothing.
+    if let (Some(written_base), Some(written_max)) = (file.base.get_ref().parse(), file.max.get_ref().parse())
+        && written_base > written_max
+    {
+        let message = format!("must be at most cooldown.max, which is {}", humantime::format_duration(written_max));
+        // The file may leave `base` to its default, which has no place.
+        let given = if file.base.span().is_empty() { file.max.span() } else { file.base.span() };
+        report.add(key.name("base"), given, message);
+    }
+    Cooldown { base, max }
+}

@@ -1,0 +1,169 @@
+//! From [`File`] to [`Config`]: ranges, references, and what must hold between keys.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::ops::{Range, RangeInclusive};
+use std::time::Duration;
+
+use toml::Spanned;
+
+use super::file::{self, File};
+use super::report::{Key, Report};
+use super::secret::{Secret, Sources};
+use super::{Admin, Config, Plugins, Server, UpstreamConf, policy, routes, upstream};
+
+/// The shortest time that is waited for. Timers are no finer.
+pub(super) const SHORTEST: Duration = Duration::from_millis(1);
+/// The longest time that is waited for: beyond it a unit was mistaken, and an instant may overflow.
+pub(super) const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
+/// Worker threads. The largest machines have fewer cores.
+const THREADS: RangeInclusive<usize> = 1..=1_024;
+/// A request body is held in memory while it is tried.
+const MAX_BODY: RangeInclusive<usize> = 1..=1 << 30;
+/// Endpoints of all upstreams together. Snapshots, metrics and the status page grow with them.
+const MAX_ENDPOINTS: usize = 100_000;
+/// The longest name of a policy or upstream: it becomes a label of metrics.
+const MAX_NAME: usize = 64;
+/// Stands in for an address that can't be read.
+const NO_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+
+/// Checks everything. If anything was reported, the result is not to be used.
+pub(super) fn config(file: &File, report: &mut Report<'_>, sources: &Sources<'_>) -> Config {
+    let server = server(&file.server, report);
+    let admin = admin(&file.admin, report, sources);
+    check_listeners(&file.server, &server, &file.admin, &admin, report);
+    let policies = policy::policies(&file.policies, report);
+    let upstreams = upstreams(file, report, sources);
+    let routes = routes::routes(file, report);
+    Config { server, admin, plugins: plugins(&file.plugins, report, sources), policies, upstreams, routes }
+}
+
+fn server(file: &file::Server, report: &mut Report<'_>) -> Server {
+    let key = Key::Root.name("server");
+    let listen_key = key.name("listen");
+    if file.listen.get_ref().is_empty() {
+        report.add(listen_key, file.listen.span(), "must hold at least one address, such as \"127.0.0.1:8549\"");
+    }
+    let listen = file.listen.get_ref().iter().enumerate();
+    Server {
+        listen: listen.map(|(index, text)| address(listen_key.item(index), text, report)).collect(),
+        threads: match &file.threads {
+            Some(threads) => report.whole(key.name("threads"), threads, THREADS),
+            None => std::thread::available_parallelism().map_or(1, usize::from),
+        },
+        max_body: report.size(key.name("max_body"), &file.max_body, MAX_BODY),
+        shutdown_grace: report.duration(key.name("shutdown_grace"), &file.shutdown_grace, Duration::ZERO..=LONGEST),
+    }
+}
+
+fn admin(file: &file::Admin, report: &mut Report<'_>, sources: &Sources<'_>) -> Admin {
+    let key = Key::Root.name("admin");
+    let listen = address(key.name("listen"), &file.listen, report);
+    if file.token.is_none() && !listen.ip().to_canonical().is_loopback() {
+        let message = "needs admin.token, since it isn't a loopback address; add a token, or listen on 127.0.0.1";
+        report.add(key.name("listen"), file.listen.span(), message);
+    }
+    let token = file.token.as_ref().and_then(|text| token(key.name("token"), text, report, sources));
+    Admin { listen, token }
+}
+
+fn token(key: Key<'_>, text: &Spanned<String>, report: &mut Report<'_>, sources: &Sources<'_>) -> Option<Secret> {
+    match sources.resolve(text.get_ref()) {
+        // It is sent in an Authorization header, after a space.
+        Ok(token) if token.bytes().all(|byte| byte.is_ascii_graphic()) => return Some(Secret::new(token)),
+        Ok(_) => report.add(key, text.span(), "must be ASCII without spaces or control characters"),
+        Err(error) => report.add(key, text.span(), error.to_string()),
+    }
+    None
+}
+
+fn plugins(file: &file::Plugins, report: &mut Report<'_>, sources: &Sources<'_>) -> Plugins {
+    let dir = file.dir.get_ref();
+    if dir.is_empty() || dir.contains('\0') {
+        report.add(Key::Root.name("plugins").name("dir"), file.dir.span(), "must be the path of a folder");
+    }
+    Plugins { dir: sources.folder.join(dir) }
+}
+
+fn address(key: Key<'_>, text: &Spanned<String>, report: &mut Report<'_>) -> SocketAddr {
+    text.get_ref().parse().unwrap_or_else(|_| {
+        let message = "must be an IP address and a port, such as \"127.0.0.1:8549\" or \"[::1]:8549\"";
+        report.add(key, text.span(), message);
+        NO_ADDRESS
+    })
+}
+
+/// No two listeners may want the same port of the same address: the second couldn't start.
+fn check_listeners(
+    server_file: &file::Server,
+    server: &Server,
+    admin_file: &file::Admin,
+    admin: &Admin,
+    report: &mut Report<'_>,
+) {
+    let parent = Key::Root.name("server");
+    let key = parent.name("listen");
+    for (index, (address, text)) in server.listen.iter().zip(server_file.listen.get_ref()).enumerate() {
+        if let Some(other) = server.listen.iter().take(index).position(|other| overlap(address, other)) {
+            report.add(key.item(index), text.span(), format!("overlaps server.listen[{other}]; use another port"));
+        }
+    }
+    if server.listen.iter().any(|other| overlap(&admin.listen, other)) {
+        let message = "overlaps server.listen; use another port";
+        // The file may leave either to its default, which has no place.
+        let given = [admin_file.listen.span(), server_file.listen.span()].into_iter().find(|span| !span.is_empty());
+        report.add(Key::Root.name("admin").name("listen"), given.unwrap_or(0..0), message);
+    }
+}
+
+fn overlap(a: &SocketAddr, b: &SocketAddr) -> bool {
+    let same_family = a.is_ipv4() == b.is_ipv4();
+    let same_ip = a.ip() == b.ip() || (same_family && (a.ip().is_unspecified() || b.ip().is_unspecified()));
+    a.port() != 0 && a.port() == b.port() && same_ip
+}
+
+fn upstreams(file: &File, report: &mut Report<'_>, sources: &Sources<'_>) -> BTreeMap<String, UpstreamConf> {
+    let key = Key::Root.name("upstreams");
+    if file.upstreams.is_empty() {
+        report.add(key, 0..0, "must hold at least one upstream: add [[upstreams.NAME.endpoints]] with a url");
+    }
+    let mut total = 0;
+    let mut resolved = BTreeMap::new();
+    for (name, table) in &file.upstreams {
+        check_name(key, name, report);
+        total += table.endpoints.len();
+        if total > MAX_ENDPOINTS {
+            let message = format!("brings the conf to {total} endpoints; the most is {MAX_ENDPOINTS}");
+            report.add(key.name(name.get_ref()), table.span(), message);
+            break;
+        }
+        let conf = upstream::upstream(name, table, &file.policies, report, sources);
+        resolved.insert(name.get_ref().clone(), conf);
+    }
+    resolved
+}
+
+/// Names of policies and upstreams become labels, keys of JSON and parts of paths.
+pub(super) fn check_name(parent: Key<'_>, name: &Spanned<String>, report: &mut Report<'_>) {
+    let fit = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'_');
+    let text = name.get_ref();
+    if text.is_empty() || text.len() > MAX_NAME || !text.bytes().all(fit) {
+        let message = "isn't a name: use 1 to 64 characters of a-z, 0-9, - and _";
+        report.add(parent.name(text), name.span(), message);
+    }
+}
+
+/// The value of a key that has no default, or a problem that shows how to write it.
+pub(super) fn required<'f>(
+    parent: Key<'_>,
+    name: &str,
+    example: &str,
+    value: Option<&'f Spanned<String>>,
+    table: Range<usize>,
+    report: &mut Report<'_>,
+) -> Option<&'f Spanned<String>> {
+    if value.is_none() {
+        report.add(parent.name(name), table, format!("is missing; add {name} = \"{example}\""));
+    }
+    value
+}

@@ -1,0 +1,23 @@
+//! Pointsman, module by module, in reading order: from what is known to what is done with it.
+//!
+//! Imports run downward only, from the end of this list to its start; `tests/e2e/layers.rs` holds the
+//! code to it. ARCHITECTURE.md tells the two stories that cross all of them: the life of a request and the
+//! life of a reload.
+
+pub mod admin;
+pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod dns;
+pub mod housekeeping;
+pub mod logging;
+pub mod metrics;
+pub mod model;
+pub mod policy;
+pub mod reload;
+pub mod report;
+pub mod rpc;
+pub mod server;
+pub mod service;
+pub mod snapshot;
+pub mod upstream;

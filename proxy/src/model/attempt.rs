@@ -1,0 +1,171 @@
+//! A request as the policies see it, the result of one attempt, and the decision that follows.
+//!
+//! [`may_retry`] holds the host's safety rules. No policy can override them: a policy's wish to retry
+//! counts only where this function agrees.
+
+use std::time::Duration;
+
+use super::{Outcome, Tick};
+
+/// What is known about a request before its first attempt. It does not change between attempts.
+#[derive(Clone, Debug)]
+pub struct RequestFacts {
+    /// The method; of a batch, the members' common method or the empty string.
+    pub method: String,
+    /// Members of the batch; 1 for a single request.
+    pub batch_size: u32,
+    /// The body is an array.
+    pub batch: bool,
+    /// It may change something: any member is not known to be a read.
+    pub write: bool,
+    /// A write that may be sent twice.
+    pub idempotent: bool,
+    /// Size of the body.
+    pub body_bytes: usize,
+    /// A hash of the client's address.
+    pub client_key: u64,
+    /// Random, drawn once per request.
+    pub seed: u64,
+    /// When the answer must be there.
+    pub deadline: Tick,
+}
+
+/// A JSON-RPC error as an endpoint sent it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RpcError {
+    /// The code; 0 when it was missing or not an integer.
+    pub code: i64,
+    /// The message; empty when there was none.
+    pub message: String,
+}
+
+/// How one attempt ended, in full.
+#[derive(Clone, Debug)]
+pub struct AttemptResult {
+    /// The classification.
+    pub outcome: Outcome,
+    /// Some of the request may have reached the wire.
+    pub bytes_sent: bool,
+    /// The HTTP status, once a response head was read.
+    pub http_status: Option<u16>,
+    /// The JSON-RPC error, if the answer was one.
+    pub rpc_error: Option<RpcError>,
+    /// `Retry-After` of the response.
+    pub retry_after: Option<Duration>,
+    /// From the selection of the endpoint to the end of the answer.
+    pub latency: Duration,
+    /// What went wrong, for the log; never holds an address or a body.
+    pub detail: &'static str,
+}
+
+impl AttemptResult {
+    /// A result without a response.
+    pub fn failed(outcome: Outcome, bytes_sent: bool, detail: &'static str) -> Self {
+        AttemptResult {
+            outcome,
+            bytes_sent,
+            http_status: None,
+            rpc_error: None,
+            retry_after: None,
+            latency: Duration::ZERO,
+            detail,
+        }
+    }
+}
+
+/// What to do after an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Answer the client with what there is.
+    Return,
+    /// Try another endpoint after a delay.
+    Retry {
+        /// How long to wait first.
+        delay: Duration,
+    },
+}
+
+/// A cooldown that a retry policy asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CooldownWish {
+    /// None.
+    None,
+    /// The upstream's own exponential backoff.
+    Backoff,
+    /// This long.
+    Fixed(Duration),
+}
+
+/// What the retry policy answers.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Decision {
+    /// Return or retry.
+    pub action: Action,
+    /// The endpoint's cooldown.
+    pub cooldown: CooldownWish,
+    /// Milliseconds for the endpoint's error penalty; above 0 the attempt counts as a failure.
+    pub penalty_ms: f32,
+    /// The attempt counts as a success of the endpoint.
+    pub success: bool,
+}
+
+impl Decision {
+    /// Return what there is; nothing is held against the endpoint.
+    pub const RETURN: Decision =
+        Decision { action: Action::Return, cooldown: CooldownWish::None, penalty_ms: 0.0, success: false };
+}
+
+/// The safety rules: whether another attempt is allowed at all after this one.
+///
+/// It is not when the attempts are used up, when the deadline has passed, or when a write's bytes may have
+/// been sent (unless the write is idempotent): the first endpoint may have carried it out.
+pub fn may_retry(request: &RequestFacts, result: &AttemptResult, attempt: u32, max_attempts: u32, now: Tick) -> bool {
+    let unsafe_write = request.write && !request.idempotent && result.bytes_sent;
+    attempt < max_attempts && now < request.deadline && !unsafe_write && result.outcome != Outcome::Canceled
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Tick = Tick::from_nanos(1_000);
+
+    fn request(write: bool, idempotent: bool) -> RequestFacts {
+        RequestFacts {
+            method: "eth_call".into(),
+            batch_size: 1,
+            batch: false,
+            write,
+            idempotent,
+            body_bytes: 10,
+            client_key: 0,
+            seed: 0,
+            deadline: Tick::from_nanos(2_000),
+        }
+    }
+
+    fn reset(bytes_sent: bool) -> AttemptResult {
+        AttemptResult::failed(Outcome::Reset, bytes_sent, "")
+    }
+
+    #[test]
+    fn a_read_may_be_tried_again_until_attempts_or_deadline_end() {
+        let read = request(false, false);
+        assert!(may_retry(&read, &reset(true), 1, 3, NOW));
+        assert!(!may_retry(&read, &reset(true), 3, 3, NOW));
+        assert!(!may_retry(&read, &reset(true), 1, 3, Tick::from_nanos(2_000)));
+    }
+
+    #[test]
+    fn a_write_is_sent_twice_only_when_nothing_went_out_or_it_is_idempotent() {
+        assert!(may_retry(&request(true, false), &reset(false), 1, 3, NOW));
+        assert!(!may_retry(&request(true, false), &reset(true), 1, 3, NOW));
+        assert!(may_retry(&request(true, true), &reset(true), 1, 3, NOW));
+    }
+
+    #[test]
+    fn nobody_waits_for_a_canceled_request() {
+        let gone = AttemptResult::failed(Outcome::Canceled, true, "");
+        assert!(!may_retry(&request(false, false), &gone, 1, 3, NOW));
+    }
+}

@@ -1,0 +1,127 @@
+//! A decaying latency histogram, for quantiles of recent latency.
+//!
+//! Buckets are logarithmic, four per doubling, so an estimate is within 19 % of the true value, which is all that a
+//! routing decision can use. Every [`WINDOW`] samples the counts are halved: older samples fade. Counts are
+//! atomics and writers race benignly; a lost sample changes nothing that matters.
+
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::time::Duration;
+
+/// From 62.5 us up, twenty doublings: the last bucket holds all above 55 s.
+const BUCKETS: usize = 80;
+const BUCKETS_PER_DOUBLING: f32 = 4.0;
+const SMALLEST_MS: f32 = 1.0 / 16.0;
+/// Samples between two halvings: the 99th percentile then rests on 5 to 10 of them.
+const WINDOW: u32 = 1_024;
+/// The quantile is worked out anew once in so many samples: it costs a walk over the buckets.
+const REFRESH: u32 = 8;
+
+/// Latencies of one endpoint.
+#[derive(Debug)]
+pub struct LatencyHistogram {
+    counts: [AtomicU32; BUCKETS],
+    total: AtomicU32,
+    p99_bits: AtomicU32,
+}
+
+impl Default for LatencyHistogram {
+    fn default() -> Self {
+        LatencyHistogram {
+            counts: std::array::from_fn(|_| AtomicU32::new(0)),
+            total: AtomicU32::new(0),
+            p99_bits: AtomicU32::new(f32::NAN.to_bits()),
+        }
+    }
+}
+
+impl LatencyHistogram {
+    /// Takes one sample.
+    pub fn record(&self, latency: Duration) {
+        self.counts[bucket(super::time::millis_f32(latency))].fetch_add(1, Relaxed);
+        let total = self.total.fetch_add(1, Relaxed) + 1;
+        if total >= WINDOW {
+            self.halve();
+        }
+        if total < REFRESH || total.is_multiple_of(REFRESH) {
+            self.p99_bits.store(self.quantile_ms(0.99).to_bits(), Relaxed);
+        }
+    }
+
+    /// The 99th percentile in milliseconds; NaN before the first sample.
+    pub fn p99_ms(&self) -> f32 {
+        f32::from_bits(self.p99_bits.load(Relaxed))
+    }
+
+    /// The upper edge of the bucket that holds the quantile `q` (0 to 1), in milliseconds.
+    pub fn quantile_ms(&self, q: f32) -> f32 {
+        let counts: [u32; BUCKETS] = std::array::from_fn(|i| self.counts[i].load(Relaxed));
+        let total: u32 = counts.iter().sum();
+        if total == 0 {
+            return f32::NAN;
+        }
+        let wanted = (total as f32 * q).ceil();
+        let mut seen = 0_u32;
+        for (i, count) in counts.into_iter().enumerate() {
+            seen += count;
+            if seen as f32 >= wanted {
+                return upper_edge_ms(i);
+            }
+        }
+        upper_edge_ms(BUCKETS - 1)
+    }
+
+    fn halve(&self) {
+        for count in &self.counts {
+            count.store(count.load(Relaxed) / 2, Relaxed);
+        }
+        self.total.store(WINDOW / 2, Relaxed);
+    }
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "`as` saturates, and the result is capped")]
+fn bucket(ms: f32) -> usize {
+    let position = (ms / SMALLEST_MS).log2() * BUCKETS_PER_DOUBLING;
+    (position.max(0.0) as usize).min(BUCKETS - 1)
+}
+
+fn upper_edge_ms(bucket: usize) -> f32 {
+    SMALLEST_MS * ((bucket + 1) as f32 / BUCKETS_PER_DOUBLING).exp2()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quantiles_are_within_a_bucket_of_the_truth() {
+        let histogram = LatencyHistogram::default();
+        assert!(histogram.p99_ms().is_nan());
+        for ms in 1..=500 {
+            histogram.record(Duration::from_millis(ms));
+        }
+        let median = histogram.quantile_ms(0.5);
+        assert!((250.0..250.0 * 1.2).contains(&median), "{median}");
+        let p99 = histogram.p99_ms();
+        assert!((490.0..495.0 * 1.2).contains(&p99), "{p99}");
+    }
+
+    #[test]
+    fn old_samples_fade() {
+        let histogram = LatencyHistogram::default();
+        for _ in 0..2_000 {
+            histogram.record(Duration::from_secs(1));
+        }
+        assert!(histogram.quantile_ms(0.5) > 900.0);
+        for _ in 0..4_000 {
+            histogram.record(Duration::from_millis(2));
+        }
+        assert!(histogram.quantile_ms(0.5) < 3.0);
+    }
+
+    #[test]
+    fn extremes_stay_inside() {
+        assert_eq!(bucket(0.0), 0);
+        assert_eq!(bucket(f32::INFINITY), BUCKETS - 1);
+        assert_eq!(bucket(f32::NAN), 0);
+    }
+}

@@ -1,0 +1,20 @@
+//! What the proxy knows about endpoints, attempts and outcomes, as plain values and lock-free counters.
+//!
+//! Invariant: nothing in here reads a clock, a socket or a random number, and nothing here knows
+//! Pingora or Wasmtime. Time is a parameter ([`Tick`]), so every rule is tested without waiting.
+
+mod attempt;
+mod cooldown;
+mod histogram;
+mod method;
+mod outcome;
+mod stats;
+mod time;
+
+pub use attempt::{Action, AttemptResult, CooldownWish, Decision, RequestFacts, RpcError, may_retry};
+pub use cooldown::{Backoff, Cooldown};
+pub use histogram::LatencyHistogram;
+pub use method::{MethodClass, classify_method, method_label};
+pub use outcome::Outcome;
+pub use stats::EndpointStats;
+pub use time::Tick;

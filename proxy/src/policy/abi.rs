@@ -1,0 +1,181 @@
+//! The blocks of policy ABI 1.0, as `sdk/ABI.md` specifies them.
+//!
+//! A published block is frozen: a later minor version appends fields, a later major version stands beside
+//! this one. The host's own structs are laid out as the guest sees them, so that a hot call copies bytes and
+//! converts nothing. `sdk/vectors` holds the golden bytes that these structs and the SDK's are tested against.
+
+use bytemuck::{Pod, Zeroable};
+
+#[cfg(target_endian = "big")]
+compile_error!("the ABI's blocks are little-endian and are copied as they lie in memory");
+
+/// The major version that this host speaks.
+pub(super) const ABI_MAJOR: u32 = 1;
+
+/// Bytes of a method name that fit into a request block.
+const METHOD_BYTES: usize = 64;
+/// Bytes of an error message that fit into an attempt block.
+const MESSAGE_BYTES: usize = 192;
+
+/// Bits of [`RequestBlock::flags`].
+pub mod request_flags {
+    /// The request may change something.
+    pub const WRITE: u32 = 1;
+    /// The body is an array.
+    pub const BATCH: u32 = 1 << 1;
+    /// A write that may be sent twice.
+    pub const IDEMPOTENT: u32 = 1 << 2;
+}
+
+/// Bits of [`EndpointRow::flags`].
+pub mod row_flags {
+    /// The endpoint cools; seen only in a panic.
+    pub const COOLING: u32 = 1;
+}
+
+/// Bits of [`AttemptBlock::flags`].
+pub mod attempt_flags {
+    /// Some of the request reached the wire.
+    pub const BYTES_SENT: u32 = 1;
+    /// [`AttemptBlock::rpc_code`](super::AttemptBlock::rpc_code) holds a code.
+    pub const HAS_RPC_CODE: u32 = 1 << 1;
+    /// The host would allow another attempt.
+    pub const MAY_RETRY: u32 = 1 << 2;
+}
+
+/// The request, as both kinds of policy see it. The fields are those of `sdk/ABI.md`, section 4.
+#[derive(Clone, Copy, Debug, Pod, Zeroable)]
+#[repr(C)]
+#[expect(missing_docs, reason = "sdk/ABI.md documents every field")]
+pub struct RequestBlock {
+    pub size: u32,
+    pub row_stride: u32,
+    pub unix_ms: u64,
+    pub seed: u64,
+    pub client_key: u64,
+    pub flags: u32,
+    pub batch_size: u32,
+    pub attempt: u32,
+    pub max_attempts: u32,
+    pub body_bytes: u32,
+    pub deadline_left_ms: u32,
+    pub method_len: u32,
+    pub reserved: u32,
+    pub method: [u8; METHOD_BYTES],
+}
+
+/// An endpoint that may take the attempt.
+#[derive(Clone, Copy, Debug, Pod, Zeroable)]
+#[repr(C)]
+#[expect(missing_docs, reason = "sdk/ABI.md documents every field")]
+pub struct EndpointRow {
+    pub index: u32,
+    pub flags: u32,
+    pub weight: u32,
+    pub in_flight: u32,
+    pub consecutive_failures: u16,
+    pub cooldown_attempts: u16,
+    pub latency_ms: f32,
+    pub tags: u64,
+    pub latency_peak_ms: f32,
+    pub latency_p99_ms: f32,
+    pub penalty_ms: f32,
+    pub success_rate: f32,
+    pub limiter_headroom: f32,
+    pub head_lag_blocks: f32,
+    pub price: f32,
+    pub idle_ms: f32,
+}
+
+/// How an attempt ended, for the retry policy.
+#[derive(Clone, Copy, Debug, Pod, Zeroable)]
+#[repr(C)]
+#[expect(missing_docs, reason = "sdk/ABI.md documents every field")]
+pub struct AttemptBlock {
+    pub size: u32,
+    pub endpoint: u32,
+    pub outcome: u32,
+    pub flags: u32,
+    pub rpc_code: i64,
+    pub http_status: u32,
+    pub retry_after_ms: u32,
+    pub latency_ms: f32,
+    pub candidates_left: u32,
+    pub consecutive_failures: u32,
+    pub cooldown_attempts: u32,
+    pub timeout_ms: f32,
+    pub message_len: u32,
+    pub reserved: u64,
+    pub message: [u8; MESSAGE_BYTES],
+}
+
+/// The retry policy's answer.
+#[derive(Clone, Copy, Debug, PartialEq, Pod, Zeroable)]
+#[repr(C)]
+#[expect(missing_docs, reason = "sdk/ABI.md documents every field")]
+pub struct DecisionBlock {
+    pub size: u32,
+    pub action: u32,
+    pub delay_ms: u32,
+    pub cooldown: u32,
+    pub cooldown_ms: u32,
+    pub penalty_ms: f32,
+    pub flags: u32,
+    pub reserved: u32,
+}
+
+/// Value of [`AttemptBlock::retry_after_ms`] when the response had none.
+pub const NO_RETRY_AFTER: u32 = u32::MAX;
+
+/// Size of a block as its `size` field tells it.
+pub(super) const fn size<T>() -> u32 {
+    // Blocks are at most 256 bytes.
+    #[expect(clippy::cast_possible_truncation, reason = "every block is at most 256 bytes")]
+    let size = size_of::<T>() as u32;
+    size
+}
+
+const _: () = assert!(size_of::<RequestBlock>() == 128 && size_of::<EndpointRow>() == 64);
+const _: () = assert!(size_of::<AttemptBlock>() == 256 && size_of::<DecisionBlock>() == 32);
+
+impl RequestBlock {
+    /// A block for version 1.0 with everything else zero.
+    pub fn new() -> Self {
+        RequestBlock { size: size::<Self>(), row_stride: size::<EndpointRow>(), ..Zeroable::zeroed() }
+    }
+
+    /// Sets the method, cut to what fits.
+    pub fn set_method(&mut self, method: &str) {
+        self.method_len = fill(&mut self.method, method);
+    }
+}
+
+impl Default for RequestBlock {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl AttemptBlock {
+    /// A block for version 1.0 with everything else zero, and no `Retry-After`.
+    pub fn new() -> Self {
+        AttemptBlock { size: size::<Self>(), retry_after_ms: NO_RETRY_AFTER, ..Zeroable::zeroed() }
+    }
+
+    /// Sets the error message, cut to what fits.
+    pub fn set_message(&mut self, message: &str) {
+        self.message_len = fill(&mut self.message, message);
+    }
+}
+
+impl Default for AttemptBlock {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+fn fill(field: &mut [u8], text: &str) -> u32 {
+    let len = text.len().min(field.len());
+    field[..len].copy_from_slice(&text.as_bytes()[..len]);
+    u32::try_from(len).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,258 @@
+//! One instance of a module: its store, its memory and its typed exports.
+//!
+//! Invariants: every call begins with fresh fuel and a fresh epoch deadline; every pointer that the guest gave is
+//! checked against its memory at each use; after a fault the instance is not called again (its owner drops it).
+
+use bytemuck::{bytes_of, cast_slice, pod_read_unaligned};
+use wasmtime::{Caller, Extern, Linker, Memory, Module, Store, StoreLimits, StoreLimitsBuilder, TypedFunc};
+
+use super::abi::{AttemptBlock, DecisionBlock, EndpointRow, RequestBlock, size};
+use super::error::{PluginError, Stage};
+use super::fault::Fault;
+use super::limits::{HOT_EPOCHS, LOAD_EPOCHS, Limits};
+use super::log::GuestLog;
+use super::module::Plugin;
+
+/// Alignment of the block area: a cache line, so that a row never straddles two.
+const BLOCK_ALIGN: u32 = 64;
+
+/// What the store carries for the host's side of calls.
+struct Host {
+    limits: StoreLimits,
+    log: GuestLog,
+}
+
+/// An instance that can be asked for its description, and nothing else yet.
+pub(super) struct Instance {
+    store: Store<Host>,
+    instance: wasmtime::Instance,
+    memory: Memory,
+    limits: Limits,
+}
+
+/// A configured instance with its block area reserved.
+pub(super) struct ReadyInstance {
+    inner: Instance,
+    area: Area,
+    score: Option<TypedFunc<(u32, u32, u32, u32), ()>>,
+    retry: Option<TypedFunc<(u32, u32, u32), ()>>,
+}
+
+/// Offsets of the blocks in the guest's memory.
+#[derive(Clone, Copy)]
+struct Area {
+    request: u32,
+    attempt: u32,
+    decision: u32,
+    rows: u32,
+    scores: u32,
+    capacity: usize,
+}
+
+impl Instance {
+    /// Instantiates `module` and runs its start functions.
+    pub(super) fn bare(engine: &wasmtime::Engine, module: &Module, limits: &Limits) -> Result<Self, PluginError> {
+        Self::with_log(engine, module, limits, GuestLog::new("", limits))
+    }
+
+    fn with_log(
+        engine: &wasmtime::Engine,
+        module: &Module,
+        limits: &Limits,
+        log: GuestLog,
+    ) -> Result<Self, PluginError> {
+        let refuse = |e: wasmtime::Error| PluginError::new(Stage::Instantiate, format!("{e:#}"));
+        let guest = StoreLimitsBuilder::new().memory_size(limits.memory).table_elements(limits.table_elements);
+        let mut store = Store::new(engine, Host { limits: guest.build(), log });
+        store.limiter(|host| &mut host.limits);
+        store.set_epoch_deadline(LOAD_EPOCHS);
+        store.set_fuel(limits.load_fuel).map_err(refuse)?;
+        let mut linker = Linker::new(engine);
+        linker.func_wrap("pointsman", "log", guest_log).map_err(refuse)?;
+        let instance = linker.instantiate(&mut store, module).map_err(refuse)?;
+        let memory = instance
+            .get_memory(&mut store, "memory")
+            .ok_or_else(|| PluginError::new(Stage::Instantiate, "does not export a memory named `memory`"))?;
+        if let Some(initialize) = instance.get_func(&mut store, "_initialize") {
+            let initialize = initialize.typed::<(), ()>(&store).map_err(refuse)?;
+            initialize.call(&mut store, ()).map_err(refuse)?;
+        }
+        Ok(Instance { store, instance, memory, limits: *limits })
+    }
+
+    pub(super) fn abi_version(&mut self) -> Result<u32, PluginError> {
+        self.load_call("pointsman_abi_version", (), Stage::Abi)
+    }
+
+    pub(super) fn describe(&mut self) -> Result<Vec<u8>, PluginError> {
+        let slice: u64 = self.load_call("pointsman_describe", (), Stage::Describe)?;
+        self.read_text(slice).map_err(|fault| PluginError::fault(Stage::Describe, "describe", &fault))
+    }
+
+    fn configure(&mut self, config: &str) -> Result<(), PluginError> {
+        let len = u32::try_from(config.len())
+            .map_err(|_| PluginError::new(Stage::Configure, "its config is larger than 4 GiB"))?;
+        let ptr = self.alloc(len, 8)?;
+        self.write(ptr, config.as_bytes()).map_err(|fault| PluginError::fault(Stage::Configure, "alloc", &fault))?;
+        let answer: u64 = self.load_call("pointsman_configure", (ptr, len), Stage::Configure)?;
+        if answer == 0 {
+            return Ok(());
+        }
+        let text = self.read_text(answer).map_err(|fault| PluginError::fault(Stage::Configure, "configure", &fault))?;
+        let reason = format!("refused its config: {}", super::log::printable(&text));
+        Err(PluginError::new(Stage::Configure, reason))
+    }
+
+    fn alloc(&mut self, size: u32, align: u32) -> Result<u32, PluginError> {
+        let ptr: u32 = self.load_call("pointsman_alloc", (size, align), Stage::Configure)?;
+        let end = u64::from(ptr) + u64::from(size);
+        if ptr == 0 || !ptr.is_multiple_of(align) || end > self.memory.data_size(&self.store) as u64 {
+            let reason =
+                format!("pointsman_alloc({size}, {align}) gave {ptr}, which is not such a place in its memory");
+            return Err(PluginError::new(Stage::Configure, reason));
+        }
+        Ok(ptr)
+    }
+
+    fn load_call<P, R>(&mut self, export: &str, params: P, stage: Stage) -> Result<R, PluginError>
+    where
+        P: wasmtime::WasmParams,
+        R: wasmtime::WasmResults,
+    {
+        let function = self.export::<P, R>(export)?;
+        function
+            .call(&mut self.store, params)
+            .map_err(|e| PluginError::fault(stage, export.trim_start_matches("pointsman_"), &Fault::from(e)))
+    }
+
+    fn export<P, R>(&mut self, name: &str) -> Result<TypedFunc<P, R>, PluginError>
+    where
+        P: wasmtime::WasmParams,
+        R: wasmtime::WasmResults,
+    {
+        let function = self
+            .instance
+            .get_func(&mut self.store, name)
+            .ok_or_else(|| PluginError::new(Stage::Instantiate, format!("does not export `{name}`")))?;
+        function
+            .typed(&self.store)
+            .map_err(|e| PluginError::new(Stage::Instantiate, format!("export `{name}` has a wrong type: {e}")))
+    }
+
+    /// Reads the text that a `ptr << 32 | len` names.
+    fn read_text(&self, slice: u64) -> Result<Vec<u8>, Fault> {
+        let (ptr, len) = ((slice >> 32) as usize, (slice & 0xffff_ffff) as usize);
+        if len > self.limits.text_bytes {
+            return Err(Fault::Abi(format!("returned a text of {len} bytes, more than {}", self.limits.text_bytes)));
+        }
+        let text = self.memory.data(&self.store).get(ptr..ptr.saturating_add(len));
+        text.map(<[u8]>::to_vec).ok_or_else(|| Fault::Abi("returned a slice outside of its memory".into()))
+    }
+
+    fn write(&mut self, ptr: u32, bytes: &[u8]) -> Result<(), Fault> {
+        slot(self.memory.data_mut(&mut self.store), ptr, bytes.len())?.copy_from_slice(bytes);
+        Ok(())
+    }
+}
+
+impl ReadyInstance {
+    /// Instantiates and configures `plugin`, with room for `capacity` rows.
+    pub(super) fn new(
+        engine: &wasmtime::Engine,
+        plugin: &Plugin,
+        config: &str,
+        capacity: usize,
+        log: GuestLog,
+        limits: &Limits,
+    ) -> Result<Self, PluginError> {
+        let mut inner = Instance::with_log(engine, &plugin.module, limits, log)?;
+        let kinds = plugin.kinds();
+        let score = if kinds.scoring { Some(inner.export("pointsman_score")?) } else { None };
+        let retry = if kinds.retry { Some(inner.export("pointsman_retry")?) } else { None };
+        inner.configure(config)?;
+        let area = Area::reserve(&mut inner, capacity)?;
+        Ok(ReadyInstance { inner, area, score, retry })
+    }
+
+    /// Scores `rows`; the scores are appended to `scores`, one per row.
+    pub(super) fn score(
+        &mut self,
+        request: &RequestBlock,
+        rows: &[EndpointRow],
+        scores: &mut Vec<f64>,
+    ) -> Result<(), Fault> {
+        let (Some(function), area) = (&self.score, self.area) else {
+            return Err(Fault::Abi("has no `pointsman_score`".into()));
+        };
+        if rows.len() > area.capacity {
+            return Err(Fault::Abi(format!("was given {} rows and has room for {}", rows.len(), area.capacity)));
+        }
+        let inner = &mut self.inner;
+        let data = inner.memory.data_mut(&mut inner.store);
+        slot(data, area.request, size_of::<RequestBlock>())?.copy_from_slice(bytes_of(request));
+        slot(data, area.rows, size_of_val(rows))?.copy_from_slice(cast_slice(rows));
+        slot(data, area.scores, size_of::<f64>() * rows.len())?.fill(0);
+
+        let count = u32::try_from(rows.len()).unwrap_or(u32::MAX);
+        let fuel = inner.limits.fuel + inner.limits.fuel_per_row * u64::from(count);
+        inner.store.set_fuel(fuel)?;
+        inner.store.set_epoch_deadline(HOT_EPOCHS);
+        function.call(&mut inner.store, (area.request, area.rows, count, area.scores))?;
+
+        let data = inner.memory.data_mut(&mut inner.store);
+        let answer = slot(data, area.scores, size_of::<f64>() * rows.len())?;
+        scores.extend(answer.chunks_exact(size_of::<f64>()).map(pod_read_unaligned::<f64>));
+        Ok(())
+    }
+
+    /// Asks what to do after an attempt.
+    pub(super) fn retry(&mut self, request: &RequestBlock, attempt: &AttemptBlock) -> Result<DecisionBlock, Fault> {
+        let (Some(function), area) = (&self.retry, self.area) else {
+            return Err(Fault::Abi("has no `pointsman_retry`".into()));
+        };
+        let blank = DecisionBlock { size: size::<DecisionBlock>(), ..bytemuck::Zeroable::zeroed() };
+        let inner = &mut self.inner;
+        let data = inner.memory.data_mut(&mut inner.store);
+        slot(data, area.request, size_of::<RequestBlock>())?.copy_from_slice(bytes_of(request));
+        slot(data, area.attempt, size_of::<AttemptBlock>())?.copy_from_slice(bytes_of(attempt));
+        slot(data, area.decision, size_of::<DecisionBlock>())?.copy_from_slice(bytes_of(&blank));
+
+        inner.store.set_fuel(inner.limits.fuel)?;
+        inner.store.set_epoch_deadline(HOT_EPOCHS);
+        function.call(&mut inner.store, (area.request, area.attempt, area.decision))?;
+
+        let data = inner.memory.data_mut(&mut inner.store);
+        Ok(pod_read_unaligned(slot(data, area.decision, size_of::<DecisionBlock>())?))
+    }
+}
+
+impl Area {
+    fn reserve(instance: &mut Instance, capacity: usize) -> Result<Self, PluginError> {
+        let row_bytes = capacity * size_of::<EndpointRow>();
+        let score_bytes = capacity * size_of::<f64>();
+        let blocks = size_of::<RequestBlock>() + size_of::<AttemptBlock>() + BLOCK_ALIGN as usize;
+        let total = u32::try_from(blocks + row_bytes + score_bytes)
+            .map_err(|_| PluginError::new(Stage::Configure, format!("{capacity} endpoints are too many")))?;
+        let request = instance.alloc(total, BLOCK_ALIGN)?;
+        let attempt = request + size::<RequestBlock>();
+        let decision = attempt + size::<AttemptBlock>();
+        let rows = decision + BLOCK_ALIGN;
+        // The sum fits: it is below `request + total`, which `alloc` checked against the memory.
+        let scores = rows + u32::try_from(row_bytes).unwrap_or(u32::MAX);
+        Ok(Area { request, attempt, decision, rows, scores, capacity })
+    }
+}
+
+fn slot(data: &mut [u8], ptr: u32, len: usize) -> Result<&mut [u8], Fault> {
+    let start = ptr as usize;
+    data.get_mut(start..start + len).ok_or_else(|| Fault::Abi("lost the memory it had reserved".into()))
+}
+
+fn guest_log(mut caller: Caller<'_, Host>, level: i32, ptr: u32, len: u32) {
+    let Some(Extern::Memory(memory)) = caller.get_export("memory") else { return };
+    let (data, host) = memory.data_and_store_mut(&mut caller);
+    let start = ptr as usize;
+    if let Some(line) = data.get(start..start.saturating_add(len as usize)) {
+        host.log.write(level, line);
+    }
+}

@@ -1,0 +1,52 @@
+//! Everything a guest may use, in one place.
+
+use std::time::Duration;
+
+/// What a policy module and its calls may use. `sdk/ABI.md`, section 5, publishes these numbers.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Fuel of a hot call, plus [`Limits::fuel_per_row`] for each row. One unit is about one instruction.
+    pub fuel: u64,
+    /// Further fuel per endpoint row.
+    pub fuel_per_row: u64,
+    /// Fuel of all load-time calls of an instance together.
+    pub load_fuel: u64,
+    /// Linear memory in bytes.
+    pub memory: usize,
+    /// Elements of a table.
+    pub table_elements: usize,
+    /// Size of a module file in bytes.
+    pub module_bytes: usize,
+    /// `describe` and error texts in bytes.
+    pub text_bytes: usize,
+    /// Log lines per second and policy.
+    pub log_lines_per_sec: u32,
+    /// Instances that may live at the same time: policies times worker threads times live generations.
+    pub instances: u32,
+}
+
+impl Limits {
+    /// Limits of ABI 1.0.
+    pub const DEFAULT: Limits = Limits {
+        // A shipped policy takes some 60 units per row; this leaves a slow one room and stops a loop in 0.1 ms.
+        fuel: 100_000,
+        fuel_per_row: 2_000,
+        load_fuel: 500_000_000,
+        memory: 16 << 20,
+        table_elements: 10_000,
+        module_bytes: 8 << 20,
+        text_bytes: 4 << 10,
+        log_lines_per_sec: 10,
+        instances: 2_000,
+    };
+}
+
+/// Period of the epoch ticker. A call may see one or two ticks, so it is stopped after 2 to 4 ms even where fuel doesn't count
+/// (a bulk copy is one instruction).
+pub(super) const EPOCH_PERIOD: Duration = Duration::from_millis(2);
+/// Ticks that a hot call may see.
+pub(super) const HOT_EPOCHS: u64 = 2;
+/// Ticks that loading an instance may see: one second.
+pub(super) const LOAD_EPOCHS: u64 = 500;
+/// The host's share of a log line.
+pub(super) const LOG_LINE_BYTES: usize = 1_024;

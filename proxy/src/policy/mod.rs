@@ -1,0 +1,229 @@
+//! The policy runtime: WebAssembly modules that score endpoints and decide on retries.
+//!
+//! The only place that knows Wasmtime. A plugin file becomes a [`Plugin`] (compiled, described), a plugin with a
+//! config becomes a [`Policy`] (instances configured and probed, one per worker thread), and a policy answers
+//! [`Policy::score`] and [`Policy::retry`] or returns a [`Fault`].
+//!
+//! Invariants:
+//! - No instance is made on the request path. They exist before a policy is handed out; after a fault a thread of the
+//!   runtime builds the replacement, and until then that worker gets [`Fault::NotReady`].
+//! - Every call has its own fuel and epoch deadline, and nothing that comes back is trusted.
+//! - A call allocates nothing on the host's side beyond what the caller's buffers need.
+
+pub mod abi;
+mod catalog;
+mod engine;
+mod error;
+mod fault;
+mod instance;
+mod limits;
+mod log;
+mod module;
+pub mod native;
+mod pool;
+mod verdict;
+
+use std::fmt;
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Weak};
+
+use abi::{AttemptBlock, EndpointRow, RequestBlock};
+pub use catalog::Catalog;
+use engine::Engine;
+pub use error::{PluginError, RuntimeError, Stage};
+pub use fault::Fault;
+use instance::ReadyInstance;
+pub use limits::Limits;
+use log::GuestLog;
+pub use module::{Kinds, Plugin};
+use pool::InstancePool;
+
+use crate::model::Decision;
+
+/// The sha256 of a module's file.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Digest(pub [u8; 32]);
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
+    }
+}
+
+/// What a module is: its own name and version, and the digest of its bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// The name that the conf asks for.
+    pub plugin: String,
+    /// Its semantic version.
+    pub version: semver::Version,
+    /// The sha256 of the file.
+    pub digest: Digest,
+}
+
+/// Version and digest as reports show them: `1.0.0@sha256:0123456789ab`.
+impl fmt::Display for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let digest = self.digest.to_string();
+        write!(f, "{}@sha256:{}", self.version, &digest[..12])
+    }
+}
+
+/// The engine, and the thread that replaces faulted instances. One for the process.
+pub struct PolicyRuntime {
+    engine: Arc<Engine>,
+    limits: Limits,
+    workers: usize,
+    refill: Sender<Weak<Policy>>,
+}
+
+impl PolicyRuntime {
+    /// A runtime for `workers` threads that call policies at the same time.
+    ///
+    /// # Errors
+    /// When Wasmtime can't run here, for example because address space is limited.
+    pub fn new(workers: usize, limits: Limits) -> anyhow::Result<Self> {
+        let engine =
+            Engine::new(&limits).map_err(|e| anyhow::anyhow!("the WebAssembly engine does not start: {e:#}"))?;
+        let (refill, requests) = channel::<Weak<Policy>>();
+        std::thread::Builder::new().name("policy-refill".into()).spawn(move || {
+            while let Ok(policy) = requests.recv() {
+                if let Some(policy) = policy.upgrade() {
+                    policy.fill();
+                }
+            }
+        })?;
+        Ok(PolicyRuntime { engine: Arc::new(engine), limits, workers, refill })
+    }
+
+    /// Compiles `wasm` and reads what it says of itself.
+    ///
+    /// # Errors
+    /// When it isn't a module of a known ABI version.
+    pub fn compile(&self, wasm: &[u8]) -> Result<Plugin, PluginError> {
+        Plugin::compile(self.engine.inner(), wasm, &self.limits)
+    }
+
+    /// Makes a policy named `name` of a plugin: instantiates, configures with the JSON text `config`, and probes it.
+    /// It can score up to `rows` endpoints, or somewhat more.
+    ///
+    /// # Errors
+    /// When the module refuses its config or faults while it is loaded or probed.
+    pub fn load(&self, name: &str, plugin: Arc<Plugin>, config: &str, rows: usize) -> Result<Arc<Policy>, PluginError> {
+        let policy = Arc::new_cyclic(|me| Policy {
+            name: name.to_owned(),
+            plugin,
+            config: config.to_owned(),
+            capacity: capacity(rows),
+            pool: InstancePool::new(self.workers),
+            engine: Arc::clone(&self.engine),
+            limits: self.limits,
+            refill: self.refill.clone(),
+            me: me.clone(),
+        });
+        let subject = || format!("policy \"{name}\" (plugin \"{}\" {})", policy.identity().plugin, policy.identity());
+        policy.pool.fill(|| policy.instance()).map_err(|e| e.of(subject()))?;
+        policy.probe().map_err(|e| e.of(subject()))?;
+        Ok(policy)
+    }
+}
+
+/// Rows that instances get room for: rounded up, so that a policy outlives the addition of an endpoint.
+fn capacity(rows: usize) -> usize {
+    rows.next_power_of_two().max(64)
+}
+
+/// A loaded, configured, checked module under a name from the conf.
+pub struct Policy {
+    name: String,
+    plugin: Arc<Plugin>,
+    config: String,
+    capacity: usize,
+    pool: InstancePool,
+    engine: Arc<Engine>,
+    limits: Limits,
+    refill: Sender<Weak<Policy>>,
+    me: Weak<Policy>,
+}
+
+impl Policy {
+    /// The name in the conf.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What the module is.
+    pub fn identity(&self) -> &Identity {
+        self.plugin.identity()
+    }
+
+    /// What the module can be used as.
+    pub fn kinds(&self) -> Kinds {
+        self.plugin.kinds()
+    }
+
+    /// Whether this policy is what loading `plugin` with `config` for `rows` endpoints would give.
+    pub fn is_same(&self, plugin: &Plugin, config: &str, rows: usize) -> bool {
+        self.identity() == plugin.identity() && self.config == config && self.capacity >= rows
+    }
+
+    /// Scores `rows` on this thread's instance; `scores` is cleared and gets one number per row.
+    ///
+    /// # Errors
+    /// A [`Fault`]; the instance is then replaced in the background.
+    pub fn score(&self, request: &RequestBlock, rows: &[EndpointRow], scores: &mut Vec<f64>) -> Result<(), Fault> {
+        scores.clear();
+        self.call(|instance| instance.score(request, rows, scores))
+    }
+
+    /// Asks what to do after an attempt, on this thread's instance.
+    ///
+    /// # Errors
+    /// A [`Fault`]; the instance is then replaced in the background.
+    pub fn retry(&self, request: &RequestBlock, attempt: &AttemptBlock) -> Result<Decision, Fault> {
+        self.call(|instance| verdict::decision(&instance.retry(request, attempt)?))
+    }
+
+    fn call<R>(&self, f: impl FnOnce(&mut ReadyInstance) -> Result<R, Fault>) -> Result<R, Fault> {
+        let answer = self.pool.with(f);
+        if matches!(&answer, Err(fault) if !matches!(fault, Fault::NotReady)) {
+            // The receiver lives as long as the runtime; at the end of the process nobody needs a replacement.
+            let _ = self.refill.send(self.me.clone());
+        }
+        answer
+    }
+
+    /// Replaces the instances that faults took.
+    fn fill(&self) {
+        if let Err(error) = self.pool.fill(|| self.instance()) {
+            tracing::error!(policy = self.name, %error, "a faulted instance could not be replaced");
+        }
+    }
+
+    fn instance(&self) -> Result<ReadyInstance, PluginError> {
+        let log = GuestLog::new(&self.name, &self.limits);
+        ReadyInstance::new(self.engine.inner(), &self.plugin, &self.config, self.capacity, log, &self.limits)
+    }
+
+    /// Calls each hot export with canned input: a module that can't answer that is refused at load.
+    fn probe(&self) -> Result<(), PluginError> {
+        if self.kinds().scoring {
+            let mut scores = Vec::new();
+            self.score(&verdict::canned_request(), &verdict::canned_rows(), &mut scores)
+                .map_err(|fault| PluginError::fault(Stage::Probe, "score", &fault))?;
+        }
+        if self.kinds().retry {
+            for attempt in verdict::canned_attempts() {
+                self.retry(&verdict::canned_request(), &attempt)
+                    .map_err(|fault| PluginError::fault(Stage::Probe, "retry", &fault))?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,119 @@
+//! A compiled plugin: what its file is, and what it says of itself.
+
+use serde::Deserialize;
+use sha2::{Digest as _, Sha256};
+
+use super::abi::ABI_MAJOR;
+use super::error::{PluginError, Stage};
+use super::instance::Instance;
+use super::limits::Limits;
+use super::{Digest, Identity};
+
+/// The two kinds of policy; a module may be both.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Kinds {
+    /// Exports `pointsman_score`.
+    pub scoring: bool,
+    /// Exports `pointsman_retry`.
+    pub retry: bool,
+}
+
+/// A compiled module whose ABI version is known and whose exports are there.
+pub struct Plugin {
+    identity: Identity,
+    kinds: Kinds,
+    pub(super) module: wasmtime::Module,
+}
+
+#[derive(Deserialize)]
+struct Describe {
+    name: String,
+    version: semver::Version,
+    kinds: Vec<Kind>,
+}
+
+#[derive(Clone, Copy, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+enum Kind {
+    Scoring,
+    Retry,
+}
+
+impl Plugin {
+    /// Compiles `wasm`, reads its version and description, and checks that it has what it says.
+    pub(super) fn compile(engine: &wasmtime::Engine, wasm: &[u8], limits: &Limits) -> Result<Self, PluginError> {
+        let digest = Digest::of(wasm);
+        if wasm.len() > limits.module_bytes {
+            let reason = format!("is larger than the {} bytes that a module may have", limits.module_bytes);
+            return Err(PluginError::new(Stage::Compile, reason));
+        }
+        let module = wasmtime::Module::from_binary(engine, wasm)
+            .map_err(|e| PluginError::new(Stage::Compile, not_wasm(wasm, &e)))?;
+        let mut instance = Instance::bare(engine, &module, limits)?;
+        check_abi(instance.abi_version()?)?;
+        let describe = parse_describe(&instance.describe()?)?;
+        let kinds =
+            Kinds { scoring: describe.kinds.contains(&Kind::Scoring), retry: describe.kinds.contains(&Kind::Retry) };
+        let identity = Identity { plugin: describe.name, version: describe.version, digest };
+        Ok(Plugin { identity, kinds, module })
+    }
+
+    /// Name, version and digest.
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// What the module can be used as.
+    pub fn kinds(&self) -> Kinds {
+        self.kinds
+    }
+}
+
+impl Digest {
+    /// The sha256 of `bytes`.
+    pub fn of(bytes: &[u8]) -> Self {
+        Digest(Sha256::digest(bytes).into())
+    }
+}
+
+fn check_abi(version: u32) -> Result<(), PluginError> {
+    let (major, minor) = (version >> 16, version & 0xffff);
+    if major == ABI_MAJOR {
+        return Ok(());
+    }
+    let reason = format!("is built for ABI {major}.{minor}; this proxy knows ABI {ABI_MAJOR}");
+    Err(PluginError::new(Stage::Abi, reason))
+}
+
+fn parse_describe(json: &[u8]) -> Result<Describe, PluginError> {
+    let refuse = |reason: String| PluginError::new(Stage::Describe, reason);
+    let describe: Describe = serde_json::from_slice(json).map_err(|e| refuse(format!("describe is not valid: {e}")))?;
+    let name = describe.name.as_bytes();
+    let good = matches!(name.first(), Some(b'a'..=b'z'))
+        && name.len() <= 64
+        && name.iter().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-'));
+    if !good {
+        return Err(refuse("its name must be 1 to 64 characters of a-z, 0-9 and '-', beginning with a letter".into()));
+    }
+    if describe.kinds.is_empty() {
+        return Err(refuse("it says that it is neither a scoring nor a retry policy".into()));
+    }
+    Ok(describe)
+}
+
+/// The first bytes of every core module: magic number and version 1.
+const CORE_MODULE: &[u8] = b"\0asm\x01\0\0\0";
+/// The same for a component: its layer field is 1.
+const COMPONENT: &[u8] = b"\0asm\x0d\0\x01\0";
+
+fn not_wasm(wasm: &[u8], error: &wasmtime::Error) -> String {
+    if wasm.is_empty() {
+        "is empty".into()
+    } else if wasm.starts_with(COMPONENT) {
+        "is a component; a policy is a core module".into()
+    } else if !wasm.starts_with(CORE_MODULE) {
+        "is not a WebAssembly module".into()
+    } else {
+        format!("does not compile: {error:#}")
+    }
+}

@@ -1,0 +1,156 @@
+//! From the guest's decision block to a [`Decision`], and the canned input that probes a new policy.
+
+use std::time::Duration;
+
+use super::abi::{AttemptBlock, DecisionBlock, EndpointRow, RequestBlock, attempt_flags};
+use super::fault::Fault;
+use crate::model::{Action, CooldownWish, Decision, Outcome};
+
+const ACTION_RETURN: u32 = 0;
+const ACTION_RETRY: u32 = 1;
+const COOLDOWN_NONE: u32 = 0;
+const COOLDOWN_BACKOFF: u32 = 1;
+const COOLDOWN_FIXED: u32 = 2;
+const FLAG_SUCCESS: u32 = 1;
+/// No policy can take an endpoint out for longer.
+const MAX_COOLDOWN: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Checks each field of a guest's decision.
+pub(super) fn decision(block: &DecisionBlock) -> Result<Decision, Fault> {
+    let action = match block.action {
+        ACTION_RETURN => Action::Return,
+        ACTION_RETRY => Action::Retry { delay: Duration::from_millis(u64::from(block.delay_ms)) },
+        _ => return Err(Fault::Output("no such action")),
+    };
+    let cooldown = match block.cooldown {
+        COOLDOWN_NONE => CooldownWish::None,
+        COOLDOWN_BACKOFF => CooldownWish::Backoff,
+        COOLDOWN_FIXED => CooldownWish::Fixed(Duration::from_millis(u64::from(block.cooldown_ms)).min(MAX_COOLDOWN)),
+        _ => return Err(Fault::Output("no such cooldown")),
+    };
+    if !block.penalty_ms.is_finite() || block.penalty_ms < 0.0 {
+        return Err(Fault::Output("a penalty that is not a number from 0 up"));
+    }
+    Ok(Decision { action, cooldown, penalty_ms: block.penalty_ms, success: block.flags & FLAG_SUCCESS != 0 })
+}
+
+/// A plain read of the canned input.
+pub(super) fn canned_request() -> RequestBlock {
+    let mut request = RequestBlock {
+        unix_ms: 1_700_000_000_000,
+        seed: 0x9e37_79b9_7f4a_7c15,
+        batch_size: 1,
+        attempt: 1,
+        max_attempts: 3,
+        body_bytes: 64,
+        deadline_left_ms: 10_000,
+        ..RequestBlock::new()
+    };
+    request.set_method("eth_blockNumber");
+    request
+}
+
+/// A new endpoint, a used one, and one that fails.
+pub(super) fn canned_rows() -> [EndpointRow; 3] {
+    let row = EndpointRow {
+        weight: 20,
+        latency_ms: 5_000.0,
+        latency_peak_ms: 5_000.0,
+        latency_p99_ms: f32::NAN,
+        success_rate: 1.0,
+        limiter_headroom: 1.0,
+        head_lag_blocks: f32::NAN,
+        price: f32::NAN,
+        idle_ms: f32::INFINITY,
+        ..bytemuck::Zeroable::zeroed()
+    };
+    let used = EndpointRow {
+        index: 1,
+        weight: 100,
+        in_flight: 3,
+        latency_ms: 12.5,
+        latency_peak_ms: 40.0,
+        latency_p99_ms: 55.0,
+        idle_ms: 1.5,
+        ..row
+    };
+    let failing = EndpointRow {
+        index: 2,
+        consecutive_failures: 7,
+        cooldown_attempts: 2,
+        penalty_ms: 12_000.0,
+        success_rate: 0.25,
+        limiter_headroom: 0.0,
+        ..used
+    };
+    [row, used, failing]
+}
+
+/// One attempt of each outcome that a retry policy is asked about.
+pub(super) fn canned_attempts() -> impl Iterator<Item = AttemptBlock> {
+    let asked = Outcome::ALL.into_iter().filter(|o| !matches!(o, Outcome::Success | Outcome::Canceled));
+    asked.map(|outcome| {
+        let mut attempt = AttemptBlock {
+            outcome: outcome.code(),
+            flags: attempt_flags::BYTES_SENT | attempt_flags::MAY_RETRY,
+            http_status: if outcome == Outcome::HttpError { 503 } else { 200 },
+            latency_ms: 12.5,
+            candidates_left: 2,
+            timeout_ms: 5_000.0,
+            ..AttemptBlock::new()
+        };
+        if outcome == Outcome::RpcError {
+            attempt.flags |= attempt_flags::HAS_RPC_CODE;
+            attempt.rpc_code = -32_603;
+            attempt.set_message("internal error");
+        }
+        attempt
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn block() -> DecisionBlock {
+        DecisionBlock { size: 32, ..bytemuck::Zeroable::zeroed() }
+    }
+
+    #[test]
+    fn an_untouched_block_returns_and_holds_nothing_against_the_endpoint() {
+        assert_eq!(decision(&block()).unwrap(), Decision::RETURN);
+    }
+
+    #[test]
+    fn every_field_is_carried_over_and_capped() {
+        let full = DecisionBlock {
+            action: 1,
+            delay_ms: 7,
+            cooldown: 2,
+            cooldown_ms: u32::MAX,
+            penalty_ms: 3.5,
+            flags: 1,
+            ..block()
+        };
+        let expected = Decision {
+            action: Action::Retry { delay: Duration::from_millis(7) },
+            cooldown: CooldownWish::Fixed(MAX_COOLDOWN),
+            penalty_ms: 3.5,
+            success: true,
+        };
+        assert_eq!(decision(&full).unwrap(), expected);
+    }
+
+    #[test]
+    fn what_is_out_of_range_is_a_fault() {
+        for bad in [
+            DecisionBlock { action: 2, ..block() },
+            DecisionBlock { cooldown: 3, ..block() },
+            DecisionBlock { penalty_ms: f32::NAN, ..block() },
+            DecisionBlock { penalty_ms: f32::INFINITY, ..block() },
+            DecisionBlock { penalty_ms: -1.0, ..block() },
+        ] {
+            assert!(matches!(decision(&bad), Err(Fault::Output(_))), "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! What is different between two generations.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use crate::config::{Config, EndpointConf, EndpointUrl};
+use crate::report::{Changes, PluginChange};
+use crate::snapshot::Snapshot;
+use crate::upstream::BoundPolicy;
+
+/// Settings that a process takes at its start and keeps.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RestartSettings {
+    listen: Vec<SocketAddr>,
+    threads: usize,
+    admin: SocketAddr,
+}
+
+impl RestartSettings {
+    /// Those of `config`.
+    pub fn of(config: &Config) -> Self {
+        RestartSettings {
+            listen: config.server.listen.clone(),
+            threads: config.server.threads,
+            admin: config.admin.listen,
+        }
+    }
+
+    fn differences(&self, other: &Self) -> Vec<String> {
+        let keys = [
+            ("server.listen", self.listen != other.listen),
+            ("server.threads", self.threads != other.threads),
+            ("admin.listen", self.admin != other.admin),
+        ];
+        keys.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key.to_owned()).collect()
+    }
+}
+
+/// Compares the generation that served with the next one. `started` is what the process runs with.
+pub fn compare(before: &Snapshot, after: &Snapshot, started: &RestartSettings) -> Changes {
+    let (old, new) = (&before.config, &after.config);
+    let mut changes = Changes {
+        config_updated: old != new,
+        client_rebuilt: new
+            .upstreams
+            .iter()
+            .any(|(name, u)| old.upstreams.get(name).is_some_and(|o| o.client != u.client)),
+        restart_required: started.differences(&RestartSettings::of(new)),
+        ..Changes::default()
+    };
+    compare_endpoints(&endpoints(old), &endpoints(new), &mut changes);
+    compare_policies(&before.policies, &after.policies, &mut changes);
+    changes
+}
+
+/// By upstream and identity: the name to show, and the conf.
+type Endpoints<'a> = BTreeMap<(&'a str, &'a EndpointUrl), (String, &'a EndpointConf)>;
+
+fn endpoints(config: &Config) -> Endpoints<'_> {
+    let several = config.upstreams.len() > 1;
+    let shown = |upstream: &str, name: &str| if several { format!("{upstream}/{name}") } else { name.to_owned() };
+    let all = config.upstreams.iter().flat_map(|(u, conf)| conf.endpoints.iter().map(move |e| (u.as_str(), e)));
+    all.map(|(u, e)| ((u, &e.url), (shown(u, &e.name), e))).collect()
+}
+
+fn compare_endpoints(old: &Endpoints<'_>, new: &Endpoints<'_>, changes: &mut Changes) {
+    for (key, (name, conf)) in new {
+        match old.get(key) {
+            None => changes.endpoints_added.push(name.clone()),
+            Some((_, before)) if before != conf => changes.endpoints_modified.push(name.clone()),
+            Some(_) => {}
+        }
+    }
+    let gone = old.iter().filter(|(key, _)| !new.contains_key(*key));
+    changes.endpoints_removed = gone.map(|(_, (name, _))| name.clone()).collect();
+}
+
+fn compare_policies(old: &BTreeMap<String, BoundPolicy>, new: &BTreeMap<String, BoundPolicy>, changes: &mut Changes) {
+    let shown = |bound: &BoundPolicy| Some(bound.policy.identity().to_string());
+    for (name, after) in new {
+        match old.get(name) {
+            None => {
+                changes.plugins_added.push(PluginChange { policy: name.clone(), from: None, to: shown(after) });
+            }
+            Some(before) if before.policy.identity() != after.policy.identity() => {
+                let change = PluginChange { policy: name.clone(), from: shown(before), to: shown(after) };
+                changes.plugins_changed.push(change);
+            }
+            Some(_) => {}
+        }
+    }
+    let gone = old.iter().filter(|(name, _)| !new.contains_key(*name));
+    changes.plugins_removed =
+        gone.map(|(name, before)| PluginChange { policy: name.clone(), from: shown(before), to: None }).collect();
+}

@@ -1,0 +1,72 @@
+//! The policies of a new generation: those that stay are taken over with their instances, the others are loaded.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::ReloadError;
+use crate::config::{Config, PolicyConf, UpstreamConf};
+use crate::policy::{Catalog, Digest, Kinds, PluginError, PolicyRuntime};
+use crate::upstream::{BoundPolicy, Resources};
+
+/// Matches, configures and probes every policy of `config`.
+pub(super) fn load(
+    conf: &Path,
+    config: &Config,
+    catalog: &Catalog,
+    loaded: &BTreeMap<String, BoundPolicy>,
+    runtime: &PolicyRuntime,
+    resources: &Resources,
+) -> Result<BTreeMap<String, BoundPolicy>, ReloadError> {
+    let mut policies = BTreeMap::new();
+    for (name, wanted) in &config.policies {
+        let refuse = |reason: String| ReloadError::Policy {
+            conf: conf.to_owned(),
+            line: wanted.place.line,
+            column: wanted.place.column,
+            policy: name.clone(),
+            reason,
+        };
+        let policy = load_one(name, wanted, rows(config, name), catalog, loaded.get(name), runtime, resources)
+            .map_err(|error| refuse(error.to_string()))?;
+        check_kinds(name, policy.policy.kinds(), config).map_err(refuse)?;
+        policies.insert(name.clone(), policy);
+    }
+    Ok(policies)
+}
+
+fn load_one(
+    name: &str,
+    wanted: &PolicyConf,
+    rows: usize,
+    catalog: &Catalog,
+    loaded: Option<&BoundPolicy>,
+    runtime: &PolicyRuntime,
+    resources: &Resources,
+) -> Result<BoundPolicy, PluginError> {
+    let plugin = catalog.find(&wanted.plugin, &wanted.version, wanted.sha256.map(Digest))?;
+    let config = wanted.config.to_string();
+    if let Some(same) = loaded.filter(|bound| bound.policy.is_same(&plugin, &config, rows)) {
+        return Ok(same.clone());
+    }
+    let policy = runtime.load(name, plugin, &config, rows)?;
+    Ok(BoundPolicy { policy, series: Arc::new(resources.metrics.policy(name)) })
+}
+
+/// The most endpoints that the policy may have to score.
+fn rows(config: &Config, policy: &str) -> usize {
+    let scored = config.upstreams.values().filter(|u| u.scoring.as_deref() == Some(policy));
+    scored.map(|u| u.endpoints.len()).max().unwrap_or(0)
+}
+
+fn check_kinds(policy: &str, kinds: Kinds, config: &Config) -> Result<(), String> {
+    let used = |by: fn(&UpstreamConf) -> Option<&str>| config.upstreams.values().find(|u| by(u) == Some(policy));
+    let complain = |upstream: &UpstreamConf, kind: &str| {
+        Err(format!("upstreams.{}.{kind} names it, but its plugin is no {kind} policy", upstream.name))
+    };
+    match (used(|u| u.scoring.as_deref()), used(|u| u.retry.as_deref())) {
+        (Some(upstream), _) if !kinds.scoring => complain(upstream, "scoring"),
+        (_, Some(upstream)) if !kinds.retry => complain(upstream, "retry"),
+        _ => Ok(()),
+    }
+}

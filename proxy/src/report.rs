@@ -1,0 +1,107 @@
+//! What a reload says it did: the answer of `POST /reload`, the log and `pointsman reload`.
+
+use serde::{Deserialize, Serialize};
+
+/// The result of one reload.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct ReloadReport {
+    /// Whether a new generation serves.
+    pub success: bool,
+    /// One line for people.
+    pub message: String,
+    /// Why not, where it failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// The generation that serves now.
+    pub generation: u64,
+    /// What is different from the generation before.
+    pub changes: Changes,
+}
+
+/// The difference between two generations.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Changes {
+    /// Names of endpoints whose URL is new; with several upstreams as `upstream/endpoint`.
+    pub endpoints_added: Vec<String>,
+    /// Names of endpoints whose URL is gone.
+    pub endpoints_removed: Vec<String>,
+    /// Names of endpoints with another setting.
+    pub endpoints_modified: Vec<String>,
+    /// Policies that were not there before.
+    pub plugins_added: Vec<PluginChange>,
+    /// Policies that are gone.
+    pub plugins_removed: Vec<PluginChange>,
+    /// Policies with another module.
+    pub plugins_changed: Vec<PluginChange>,
+    /// Anything in the conf is different.
+    pub config_updated: bool,
+    /// A client setting is different: connections are made anew.
+    pub client_rebuilt: bool,
+    /// Settings that are different from those the process runs with, and need a restart.
+    pub restart_required: Vec<String>,
+}
+
+/// A policy's module before and after, as `version@sha256:digest`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PluginChange {
+    /// The policy's name in the conf.
+    pub policy: String,
+    /// The module it had.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
+    /// The module it has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<String>,
+}
+
+impl Changes {
+    /// One line for people.
+    pub fn summary(&self) -> String {
+        let counted = [
+            ("endpoint added", self.endpoints_added.len()),
+            ("endpoint removed", self.endpoints_removed.len()),
+            ("endpoint modified", self.endpoints_modified.len()),
+            ("policy added", self.plugins_added.len()),
+            ("policy removed", self.plugins_removed.len()),
+            ("policy changed", self.plugins_changed.len()),
+            ("setting waits for a restart", self.restart_required.len()),
+        ];
+        let mut parts: Vec<String> =
+            counted.into_iter().filter(|(_, n)| *n > 0).map(|(what, n)| plural(what, n)).collect();
+        if parts.is_empty() {
+            parts.push(if self.config_updated { "settings updated" } else { "nothing changed" }.into());
+        }
+        parts.join(", ")
+    }
+}
+
+fn plural(what: &str, n: usize) -> String {
+    match (n, what.split_once(' ')) {
+        (1, _) | (_, None) => format!("{n} {what}"),
+        (_, Some(("policy", rest))) => format!("{n} policies {rest}"),
+        (_, Some(("setting", _))) => format!("{n} settings wait for a restart"),
+        (_, Some((noun, rest))) => format!("{n} {noun}s {rest}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_summary_counts_what_there_is() {
+        assert_eq!(Changes::default().summary(), "nothing changed");
+        let change = PluginChange { policy: "a".into(), from: None, to: None };
+        let changes = Changes {
+            endpoints_added: vec!["a".into()],
+            endpoints_removed: vec!["b".into(), "c".into()],
+            plugins_changed: vec![change.clone(), change],
+            restart_required: vec!["server.listen".into()],
+            ..Changes::default()
+        };
+        assert_eq!(
+            changes.summary(),
+            "1 endpoint added, 2 endpoints removed, 2 policies changed, 1 setting waits for a restart"
+        );
+    }
+}

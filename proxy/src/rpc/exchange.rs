@@ -1,0 +1,260 @@
+//! One request to one endpoint, and its answer as far as it decides the outcome.
+//!
+//! An answer is read whole up to [`INSPECT_LIMIT`] and classified. A longer one is a success that is passed on while it
+//! arrives: no endpoint wraps an error in a megabyte.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderName, HeaderValue, StatusCode, header};
+use pingora::http::RequestHeader;
+use pingora::protocols::Stream;
+use pingora::protocols::http::v1::client::HttpSession;
+
+use super::classify::classify;
+use super::target::Target;
+use crate::clock;
+use crate::model::{AttemptResult, Outcome};
+
+/// An answer up to this size is held back until it is known to be good.
+const INSPECT_LIMIT: usize = 1 << 20;
+/// Seconds are the only form of `Retry-After` that endpoints use; a date is passed over.
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// What is sent to whichever endpoint is chosen.
+#[derive(Clone, Debug)]
+pub struct Outgoing {
+    /// The client's body.
+    pub body: Bytes,
+    /// The client's headers that pass the allow-list.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// The body is an array.
+    pub batch: bool,
+    /// It may be sent again over a new connection when a used one turns out to be closed.
+    pub resendable: bool,
+    /// No answer may be larger.
+    pub max_answer: usize,
+}
+
+/// An endpoint's answer.
+pub struct Answer {
+    /// The HTTP status.
+    pub status: StatusCode,
+    /// `Content-Type`.
+    pub content_type: Option<HeaderValue>,
+    /// The body.
+    pub body: AnswerBody,
+}
+
+/// The body of an answer.
+pub enum AnswerBody {
+    /// All of it.
+    Whole(Bytes),
+    /// Its beginning; the rest is still arriving.
+    Partial(Box<Arriving>),
+}
+
+/// A long answer whose end is still to be read.
+pub struct Arriving {
+    /// What was read so far.
+    pub beginning: Bytes,
+    /// The announced length of the whole body.
+    pub length: Option<usize>,
+    session: HttpSession,
+    target: Arc<Target>,
+    left: usize,
+}
+
+/// Sends `outgoing` to `target` and reads the answer, within `budget`.
+pub async fn exchange(target: &Arc<Target>, outgoing: &Outgoing, budget: Duration) -> (AttemptResult, Option<Answer>) {
+    let began = clock::now();
+    let mut sent = false;
+    let answer = tokio::time::timeout(budget, attempt(target, outgoing, &mut sent)).await;
+    let (mut result, answer) = match answer {
+        Ok(Ok((result, answer))) => (result, Some(answer)),
+        Ok(Err(failure)) => (AttemptResult::failed(failure.outcome, sent, failure.detail), None),
+        Err(_) => (AttemptResult::failed(Outcome::Timeout, sent, "timed out"), None),
+    };
+    result.latency = clock::now().since(began);
+    (result, answer)
+}
+
+struct Failure {
+    outcome: Outcome,
+    detail: &'static str,
+    /// Not a byte of an answer was read.
+    silent: bool,
+}
+
+impl Failure {
+    const fn new(outcome: Outcome, detail: &'static str) -> Self {
+        Failure { outcome, detail, silent: false }
+    }
+
+    const fn silent(detail: &'static str) -> Self {
+        Failure { outcome: Outcome::Reset, detail, silent: true }
+    }
+}
+
+async fn attempt(
+    target: &Arc<Target>,
+    outgoing: &Outgoing,
+    sent: &mut bool,
+) -> Result<(AttemptResult, Answer), Failure> {
+    if let Some(stream) = target.reuse(clock::now()) {
+        match converse(stream, target, outgoing, sent).await {
+            // The endpoint closed the connection just as it was taken up: that says nothing about the endpoint.
+            Err(failure) if failure.silent && outgoing.resendable => {}
+            done => return done,
+        }
+    }
+    let stream = target.connect().await.map_err(|detail| Failure::new(Outcome::ConnectFailed, detail))?;
+    converse(stream, target, outgoing, sent).await
+}
+
+async fn converse(
+    stream: Stream,
+    target: &Arc<Target>,
+    outgoing: &Outgoing,
+    sent: &mut bool,
+) -> Result<(AttemptResult, Answer), Failure> {
+    let head = request_head(target, outgoing)?;
+    let mut session = HttpSession::new(stream);
+    *sent = true;
+    session.write_request_header(head).await.map_err(|_| Failure::silent("broke while the request was sent"))?;
+    session.write_body(&outgoing.body).await.map_err(|_| Failure::silent("broke while the request was sent"))?;
+    session.finish_body().await.map_err(|_| Failure::silent("broke while the request was sent"))?;
+    let status = read_head(&mut session).await?;
+    let length = content_length(&session);
+    if length.is_some_and(|length| length > outgoing.max_answer) {
+        return Err(Failure::new(Outcome::BadResponse, "answer is larger than max_body"));
+    }
+    let Some(body) = read_up_to(&mut session, INSPECT_LIMIT.min(outgoing.max_answer)).await? else {
+        return Err(Failure::new(Outcome::BadResponse, "answer is larger than max_body"));
+    };
+    let complete = session.is_body_done();
+    let classified = if complete {
+        classify(status, is_encoded(&session), &body, outgoing.batch)
+    } else {
+        classify_long(status, is_encoded(&session))
+    };
+    let result = AttemptResult {
+        outcome: classified.outcome,
+        bytes_sent: true,
+        http_status: Some(status.as_u16()),
+        rpc_error: classified.rpc_error,
+        retry_after: retry_after(&session),
+        latency: Duration::ZERO,
+        detail: classified.detail,
+    };
+    let content_type = session.get_header(header::CONTENT_TYPE).cloned();
+    let body = if complete {
+        release(session, target).await;
+        AnswerBody::Whole(body)
+    } else {
+        let left = outgoing.max_answer.saturating_sub(body.len());
+        AnswerBody::Partial(Box::new(Arriving { beginning: body, length, session, target: Arc::clone(target), left }))
+    };
+    Ok((result, Answer { status, content_type, body }))
+}
+
+impl Arriving {
+    /// The next piece of the body; `None` at its end.
+    ///
+    /// # Errors
+    /// When the endpoint breaks off, is silent for the client timeout, or sends more than is allowed.
+    pub async fn next(&mut self) -> Result<Option<Bytes>, &'static str> {
+        let read = tokio::time::timeout(self.target.settings.timeout, self.session.read_body_bytes()).await;
+        let piece = read.map_err(|_| "timed out")?.map_err(|_| "broke while the answer was read")?;
+        let size = piece.as_ref().map_or(0, Bytes::len);
+        self.left = self.left.checked_sub(size).ok_or("answer is larger than max_body")?;
+        Ok(piece)
+    }
+
+    /// Keeps the connection for a next request. To be called at the end of the body.
+    pub async fn finish(self) {
+        release(self.session, &self.target).await;
+    }
+}
+
+fn request_head(target: &Target, outgoing: &Outgoing) -> Result<Box<RequestHeader>, Failure> {
+    let destination = &target.destination;
+    let build = || -> pingora::Result<RequestHeader> {
+        let size = Some(4 + destination.headers.len() + outgoing.headers.len());
+        let mut head = RequestHeader::build("POST", destination.path.as_bytes(), size)?;
+        head.insert_header(header::HOST, &destination.authority)?;
+        head.insert_header(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))?;
+        head.insert_header(header::CONTENT_LENGTH, outgoing.body.len())?;
+        // The endpoint's own headers come last: they win over a client's.
+        for (name, value) in outgoing.headers.iter().chain(&destination.headers) {
+            head.insert_header(name, value)?;
+        }
+        Ok(head)
+    };
+    build().map(Box::new).map_err(|_| Failure::new(Outcome::ConnectFailed, "the request could not be built"))
+}
+
+async fn read_head(session: &mut HttpSession) -> Result<StatusCode, Failure> {
+    loop {
+        session.read_response().await.map_err(|error| match error.etype() {
+            pingora::ErrorType::InvalidHTTPHeader => Failure::new(Outcome::BadResponse, "answer is not HTTP"),
+            _ => Failure::silent("closed without an answer"),
+        })?;
+        match session.get_status() {
+            Some(status) if status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS => {}
+            Some(status) => return Ok(status),
+            None => return Err(Failure::new(Outcome::BadResponse, "answer has no status")),
+        }
+    }
+}
+
+/// Reads the body to its end or until `limit` is passed. `None` when it is longer than it may be.
+async fn read_up_to(session: &mut HttpSession, limit: usize) -> Result<Option<Bytes>, Failure> {
+    let mut read = async || {
+        session.read_body_bytes().await.map_err(|_| Failure::new(Outcome::Reset, "broke while the answer was read"))
+    };
+    let Some(first) = read().await? else { return Ok(Some(Bytes::new())) };
+    let Some(second) = read().await? else { return Ok(Some(first)) };
+    let mut body = BytesMut::with_capacity(first.len() + second.len());
+    body.extend_from_slice(&first);
+    body.extend_from_slice(&second);
+    while body.len() <= limit {
+        match read().await? {
+            Some(piece) => body.extend_from_slice(&piece),
+            None => return Ok(Some(body.freeze())),
+        }
+    }
+    // At the limit of what is held back the rest may follow; at the limit of what is allowed it may not.
+    Ok((limit == INSPECT_LIMIT).then(|| body.freeze()))
+}
+
+fn classify_long(status: StatusCode, encoded: bool) -> super::classify::Classified {
+    use super::classify::Classified;
+    let (outcome, detail) = match (status.is_success(), encoded) {
+        (true, false) => (Outcome::Success, ""),
+        (true, true) => (Outcome::BadResponse, "a content coding that was not asked for"),
+        (false, _) => (Outcome::HttpError, "HTTP status"),
+    };
+    Classified { outcome, rpc_error: None, detail }
+}
+
+async fn release(mut session: HttpSession, target: &Target) {
+    session.respect_keepalive();
+    if let Some(stream) = session.reuse().await {
+        target.release(stream, clock::now());
+    }
+}
+
+fn content_length(session: &HttpSession) -> Option<usize> {
+    session.get_header(header::CONTENT_LENGTH)?.to_str().ok()?.trim().parse().ok()
+}
+
+fn is_encoded(session: &HttpSession) -> bool {
+    session.get_header(header::CONTENT_ENCODING).is_some_and(|coding| coding.as_bytes() != b"identity")
+}
+
+fn retry_after(session: &HttpSession) -> Option<Duration> {
+    let seconds = session.get_header(header::RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
+    Some(Duration::from_secs(seconds).min(MAX_RETRY_AFTER))
+}

@@ -1,0 +1,159 @@
+//! Where an endpoint's requests go: its addresses, what every request to it carries, and its connections.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use http::{HeaderName, HeaderValue};
+use pingora::connectors::TransportConnector;
+use pingora::protocols::{ALPN, Stream};
+use pingora::upstreams::peer::HttpPeer;
+
+use super::idle::IdlePool;
+use crate::model::Tick;
+
+/// How an upstream's connections are made and kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientSettings {
+    /// For DNS excepted, from the first packet to the end of the TLS handshake.
+    pub connect_timeout: Duration,
+    /// For one attempt, connecting included; then for each read of a long answer.
+    pub timeout: Duration,
+    /// How long a connection waits for its next request.
+    pub idle_timeout: Duration,
+    /// Connections that wait, per endpoint.
+    pub max_idle: usize,
+}
+
+/// The fixed parts of an endpoint's requests. The path and the headers may hold keys: there is no `Debug`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Destination {
+    /// Use TLS.
+    pub tls: bool,
+    /// The host, as DNS and TLS know it.
+    pub host: String,
+    /// The port.
+    pub port: u16,
+    /// Path and query of every request.
+    pub path: String,
+    /// The `Host` header.
+    pub authority: HeaderValue,
+    /// Headers that every request carries.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+/// An endpoint's addresses and connections, under one set of client settings.
+pub struct Target {
+    /// What every request carries.
+    pub destination: Destination,
+    /// How connections are made.
+    pub settings: ClientSettings,
+    transport: Arc<TransportConnector>,
+    addresses: ArcSwap<Vec<SocketAddr>>,
+    next_address: AtomicUsize,
+    idle: IdlePool,
+}
+
+impl Target {
+    /// A target without an address, unless its host is one: [`Target::set_addresses`] follows DNS.
+    pub fn new(destination: Destination, settings: ClientSettings, transport: Arc<TransportConnector>) -> Self {
+        let fixed = ip_of(&destination.host).map(|ip| SocketAddr::new(ip, destination.port));
+        Target {
+            idle: IdlePool::new(settings.max_idle, settings.idle_timeout),
+            addresses: ArcSwap::from_pointee(fixed.into_iter().collect()),
+            next_address: AtomicUsize::new(0),
+            destination,
+            settings,
+            transport,
+        }
+    }
+
+    /// Whether the host is a name, whose addresses come from DNS.
+    pub fn needs_dns(&self) -> bool {
+        ip_of(&self.destination.host).is_none()
+    }
+
+    /// Whether there is an address to connect to.
+    pub fn is_resolved(&self) -> bool {
+        !self.addresses.load().is_empty()
+    }
+
+    /// Takes over what DNS says now. Connections that wait stay: they are closed in their time.
+    pub fn set_addresses(&self, addresses: Vec<SocketAddr>) {
+        if **self.addresses.load() != addresses {
+            self.addresses.store(Arc::new(addresses));
+        }
+    }
+
+    /// The addresses in use, for carrying them over a reload.
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.addresses.load().as_ref().clone()
+    }
+
+    /// An idle connection.
+    pub(super) fn reuse(&self, now: Tick) -> Option<Stream> {
+        self.idle.take(now)
+    }
+
+    /// A new connection, to the addresses in turn.
+    pub(super) async fn connect(&self) -> Result<Stream, &'static str> {
+        let addresses = self.addresses.load();
+        if addresses.is_empty() {
+            return Err("the host name has no address");
+        }
+        let address = addresses[self.next_address.fetch_add(1, Relaxed) % addresses.len()];
+        drop(addresses);
+        self.transport.new_stream(&self.peer(address)).await.map_err(|error| error.etype().as_str_static())
+    }
+
+    /// Keeps a connection for a next request.
+    pub(super) fn release(&self, stream: Stream, now: Tick) {
+        self.idle.put(stream, now);
+    }
+
+    /// Closes connections that have waited too long.
+    pub fn reap(&self, now: Tick) {
+        self.idle.reap(now);
+    }
+
+    /// Connections that wait.
+    pub fn idle_connections(&self) -> usize {
+        self.idle.len()
+    }
+
+    fn peer(&self, address: SocketAddr) -> HttpPeer {
+        // The name is never empty (the conf sees to it): with an empty one rustls would verify nothing.
+        let mut peer = HttpPeer::new(address, self.destination.tls, self.destination.host.clone());
+        peer.options.connection_timeout = Some(self.settings.connect_timeout);
+        peer.options.total_connection_timeout = Some(self.settings.connect_timeout);
+        peer.options.alpn = ALPN::H1;
+        peer
+    }
+}
+
+fn ip_of(host: &str) -> Option<IpAddr> {
+    host.trim_start_matches('[').trim_end_matches(']').parse().ok()
+}
+
+trait StaticName {
+    fn as_str_static(&self) -> &'static str;
+}
+
+impl StaticName for pingora::ErrorType {
+    /// The kind of a connection error, without the address that Pingora's own message holds.
+    fn as_str_static(&self) -> &'static str {
+        use pingora::ErrorType as E;
+        match self {
+            E::ConnectTimedout => "connect timed out",
+            E::ConnectRefused => "connection refused",
+            E::ConnectNoRoute => "no route to the host",
+            E::TLSHandshakeFailure | E::TLSWantX509Lookup => "TLS handshake failed",
+            E::TLSHandshakeTimedout => "TLS handshake timed out",
+            E::InvalidCert => "certificate is not valid",
+            E::SocketError | E::BindError => "no socket",
+            _ => "connect failed",
+        }
+    }
+}

@@ -1,0 +1,229 @@
+//! The process: from a checked generation to a running server, and to its end.
+//!
+//! Pingora runs the listeners. Its own idea of a graceful end is to sleep for a fixed time; [`Shutdown`] ends the process as
+//! soon as no request is under way, and after `shutdown_grace` at the latest.
+
+use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use async_trait::async_trait;
+use pingora::apps::http_app::HttpServer;
+use pingora::connectors::{ConnectorOptions, TransportConnector};
+use pingora::server::configuration::ServerConf;
+use pingora::server::{RunArgs, Server, ShutdownSignal, ShutdownSignalWatch};
+use pingora::services::background::background_service;
+use pingora::services::listening::Service;
+use pingora_proxy::http_proxy_service;
+use prometheus::Registry;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::admin::{AdminService, Reload};
+use crate::config::{self, Config};
+use crate::dns;
+use crate::housekeeping::Housekeeper;
+use crate::logging::Log;
+use crate::metrics::Metrics;
+use crate::policy::{Limits, PolicyRuntime};
+use crate::reload::{ReloadHandle, Reloader, RestartSettings, prepare, queue};
+use crate::report::ReloadReport;
+use crate::service::ProxyService;
+use crate::snapshot::{Published, Snapshot};
+use crate::upstream::Resources;
+
+/// Worker threads may call policies, and so may the thread that prepares a generation.
+const EXTRA_CALLERS: usize = 1;
+/// Pingora would exit by itself after this; `shutdown_grace`, a day at most, comes first.
+const PINGORA_GRACE_SECS: u64 = 2 * 24 * 60 * 60;
+/// How often a shutdown looks whether requests are still under way.
+const DRAIN_PERIOD: Duration = Duration::from_millis(20);
+
+/// A checked generation and what the next ones are made with.
+pub struct Prepared {
+    conf: PathBuf,
+    runtime: PolicyRuntime,
+    resources: Resources,
+    snapshot: Snapshot,
+}
+
+/// Does all that comes before listening: reads the conf, loads the plugins, builds the first generation.
+///
+/// # Errors
+/// What a reload would be refused for.
+pub fn prepare_first(conf: PathBuf) -> anyhow::Result<Prepared> {
+    let config = config::load(&conf)?;
+    let runtime = PolicyRuntime::new(config.server.threads + EXTRA_CALLERS, Limits::DEFAULT)?;
+    let metrics = Metrics::new(Registry::new()).context("metrics")?;
+    // No pool of Pingora's: endpoints own their idle connections.
+    let transport = Arc::new(TransportConnector::new(Some(ConnectorOptions::new(0))));
+    let resources = Resources { metrics, transport };
+    let snapshot = prepare(&conf, config, None, &runtime, &resources)?;
+    Ok(Prepared { conf, runtime, resources, snapshot })
+}
+
+impl Prepared {
+    /// The generation.
+    pub fn snapshot(&self) -> &Snapshot {
+        &self.snapshot
+    }
+}
+
+/// Runs until a signal ends the process.
+///
+/// # Errors
+/// When an address can't be listened on.
+pub fn run(prepared: Prepared, signals: Signals, log: Arc<Log>) -> anyhow::Result<()> {
+    let Prepared { conf, runtime, resources, snapshot } = prepared;
+    let config = snapshot.config.clone();
+    check_addresses(&config)?;
+    dns::resolve_new(&snapshot);
+    let metrics = Arc::clone(&resources.metrics);
+    let generation = snapshot.generation;
+    let published = Arc::new(Published::new(snapshot, Arc::clone(&metrics)));
+    let started = RestartSettings::of(&config);
+    let reloader = Reloader { conf, runtime, resources, started, published: Arc::clone(&published) };
+    let (handle, requests) = queue();
+    std::thread::Builder::new().name("reload".into()).spawn(move || reloader.run(&requests))?;
+    signals.reload_on_hangup(handle.clone())?;
+
+    let in_flight = Arc::new(AtomicUsize::new(0));
+    let mut server = Server::new_with_opt_and_conf(None, pingora_conf(&config));
+    server.bootstrap();
+    let proxy = ProxyService { published: Arc::clone(&published), metrics: Arc::clone(&metrics), in_flight };
+    let shutdown = Shutdown { in_flight: Arc::clone(&proxy.in_flight), published: Arc::clone(&published), log };
+    let mut proxy = http_proxy_service(&server.configuration, proxy);
+    config.server.listen.iter().for_each(|address| proxy.add_tcp(&address.to_string()));
+    proxy.threads = Some(config.server.threads);
+    server.add_service(proxy);
+    server.add_service(admin_service(&config, Arc::clone(&published), metrics, handle));
+    server.add_service(background_service("housekeeping", Housekeeper { published }));
+    tracing::info!(generation, listen = ?config.server.listen, admin = %config.admin.listen, "serving");
+    server.run(RunArgs { shutdown_signal: Box::new(shutdown) });
+    Ok(())
+}
+
+fn pingora_conf(config: &Config) -> ServerConf {
+    ServerConf {
+        // A fork would lose the threads that were started before.
+        daemon: false,
+        threads: config.server.threads,
+        work_stealing: true,
+        grace_period_seconds: Some(PINGORA_GRACE_SECS),
+        graceful_shutdown_timeout_seconds: Some(0),
+        ..ServerConf::default()
+    }
+}
+
+fn admin_service(
+    config: &Config,
+    published: Arc<Published>,
+    metrics: Arc<Metrics>,
+    reload: ReloadHandle,
+) -> Service<HttpServer<AdminService>> {
+    let app = AdminService { published, metrics, reload: Box::new(reload) };
+    let mut service = Service::new("admin".into(), HttpServer::new_app(app));
+    service.add_tcp(&config.admin.listen.to_string());
+    service.threads = Some(1);
+    service
+}
+
+#[async_trait]
+impl Reload for ReloadHandle {
+    async fn reload(&self) -> Option<ReloadReport> {
+        self.request_and_wait().await
+    }
+}
+
+/// Pingora panics in a task when it can't listen: it is tried before, so that there is an error to show.
+fn check_addresses(config: &Config) -> anyhow::Result<()> {
+    let proxy = config.server.listen.iter().map(|address| ("server.listen", *address));
+    for (key, address) in proxy.chain([("admin.listen", config.admin.listen)]) {
+        try_listen(address).with_context(|| format!("{key}: can't listen on {address}"))?;
+    }
+    Ok(())
+}
+
+fn try_listen(address: SocketAddr) -> std::io::Result<()> {
+    TcpListener::bind(address).map(drop)
+}
+
+/// SIGHUP, caught from the very beginning: without a handler it would end the process.
+pub struct Signals {
+    runtime: tokio::runtime::Runtime,
+    hangup: Signal,
+}
+
+impl Signals {
+    /// Installs the handler.
+    ///
+    /// # Errors
+    /// When the system refuses it.
+    pub fn install() -> std::io::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let hangup = runtime.block_on(async { signal(SignalKind::hangup()) })?;
+        Ok(Signals { runtime, hangup })
+    }
+
+    fn reload_on_hangup(mut self, reload: ReloadHandle) -> std::io::Result<()> {
+        let thread = std::thread::Builder::new().name("signals".into());
+        thread.spawn(move || {
+            self.runtime.block_on(async {
+                while self.hangup.recv().await.is_some() {
+                    reload.request();
+                }
+            });
+        })?;
+        Ok(())
+    }
+}
+
+/// The signals that end the process.
+struct Shutdown {
+    in_flight: Arc<AtomicUsize>,
+    published: Arc<Published>,
+    log: Arc<Log>,
+}
+
+#[async_trait]
+impl ShutdownSignalWatch for Shutdown {
+    async fn recv(&self) -> ShutdownSignal {
+        let [Ok(mut term), Ok(mut int), Ok(mut quit)] =
+            [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::quit()].map(signal)
+        else {
+            tracing::error!("signal handlers can't be installed: the process ends by SIGKILL only");
+            return std::future::pending().await;
+        };
+        tokio::select! {
+            _ = int.recv() => {
+                tracing::info!("interrupted, ending at once");
+                return ShutdownSignal::FastShutdown;
+            }
+            _ = term.recv() => {}
+            _ = quit.recv() => {}
+        }
+        let grace = self.published.load().config.server.shutdown_grace;
+        let (in_flight, log) = (Arc::clone(&self.in_flight), Arc::clone(&self.log));
+        tracing::info!(in_flight = in_flight.load(Relaxed), ?grace, "ending when the requests under way are answered");
+        // Pingora closes the listeners as soon as this returns, and then only sleeps.
+        std::thread::spawn(move || drain_and_exit(&in_flight, grace, &log));
+        ShutdownSignal::GracefulTerminate
+    }
+}
+
+fn drain_and_exit(in_flight: &AtomicUsize, grace: Duration, log: &Log) {
+    let end = Instant::now() + grace;
+    // One period at least: Pingora needs a moment to stop accepting.
+    std::thread::sleep(DRAIN_PERIOD);
+    while in_flight.load(Relaxed) > 0 && Instant::now() < end {
+        std::thread::sleep(DRAIN_PERIOD);
+    }
+    match in_flight.load(Relaxed) {
+        0 => tracing::info!("all requests answered, ending"),
+        left => tracing::warn!(left, "shutdown_grace is over, ending with requests under way"),
+    }
+    log.flush();
+    std::process::exit(0);
+}

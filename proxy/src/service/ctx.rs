@@ -1,0 +1,98 @@
+//! What the hooks of one request hand to each other.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+use http::StatusCode;
+use pingora::Result;
+use pingora_proxy::Session;
+
+use super::downstream::{client_text, write_refusal};
+use crate::clock;
+use crate::model::{RequestFacts, Tick};
+use crate::rpc::{Outgoing, Refusal, Trace};
+use crate::snapshot::Snapshot;
+use crate::upstream::{Admission, Upstream};
+
+/// The status that the log and the metrics give a request whose client went away first, as nginx does.
+pub(super) const STATUS_CLIENT_GONE: u16 = 499;
+
+/// One request.
+pub struct RequestCtx {
+    /// The generation that it began with.
+    pub(super) snapshot: Arc<Snapshot>,
+    pub(super) began: Tick,
+    pub(super) upstream: Option<Arc<Upstream>>,
+    pub(super) admission: Option<Admission>,
+    /// Once it was found to be good.
+    pub(super) request: Option<GoodRequest>,
+    pub(super) method: String,
+    pub(super) batch_size: u32,
+    pub(super) trace: Trace,
+    /// The answer's status, once it was sent.
+    pub(super) status: Option<StatusCode>,
+    pub(super) refusal: Option<&'static str>,
+    _in_flight: InFlight,
+}
+
+/// A request that can be sent to an endpoint.
+pub(super) struct GoodRequest {
+    pub(super) facts: RequestFacts,
+    pub(super) outgoing: Outgoing,
+}
+
+struct InFlight(Arc<AtomicUsize>);
+
+impl RequestCtx {
+    pub(super) fn new(snapshot: Arc<Snapshot>, in_flight: &Arc<AtomicUsize>) -> Self {
+        RequestCtx {
+            snapshot,
+            began: clock::now(),
+            upstream: None,
+            admission: None,
+            request: None,
+            method: String::new(),
+            batch_size: 0,
+            trace: Trace::default(),
+            status: None,
+            refusal: None,
+            _in_flight: InFlight::new(in_flight),
+        }
+    }
+
+    /// Answers a good request, whose ids are known, with a refusal.
+    pub(super) async fn refuse(&mut self, session: &mut Session, request: &GoodRequest, why: &Refusal) -> Result<()> {
+        write_refusal(session, self, why, Some(&request.outgoing.body)).await
+    }
+
+    /// The one line per request.
+    pub(super) fn log_access(&self, session: &Session, upstream: &str, status: u16, seconds: f64) {
+        let outcome = self.refusal.or(self.trace.outcome.map(|outcome| outcome.label()));
+        tracing::info!(
+            target: "pointsman::access",
+            client = client_text(session),
+            upstream,
+            method = self.method,
+            batch = self.batch_size,
+            endpoint = self.trace.endpoint.as_deref(),
+            attempts = self.trace.attempts,
+            outcome = outcome.unwrap_or("canceled"),
+            status,
+            ms = (seconds * 1e6).round() / 1e3,
+            generation = self.snapshot.generation,
+        );
+    }
+}
+
+impl InFlight {
+    fn new(count: &Arc<AtomicUsize>) -> Self {
+        count.fetch_add(1, Relaxed);
+        InFlight(Arc::clone(count))
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Relaxed);
+    }
+}

@@ -1,0 +1,225 @@
+//! Reading from and writing to the client.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderName, HeaderValue, Method, StatusCode, header};
+use pingora::http::ResponseHeader;
+use pingora::{Error, ErrorType, Result};
+use pingora_proxy::Session;
+
+use super::ctx::{GoodRequest, RequestCtx};
+use crate::clock;
+use crate::model::RequestFacts;
+use crate::rpc::{Inspected, Lease, Outgoing, Refusal, Reply, ReplyBody, inspect};
+use crate::upstream::{Attempt, Upstream};
+
+/// How long a connection waits for its next request, in seconds (nginx's default).
+const KEEPALIVE_SECS: u64 = 75;
+/// How long a client may be silent in the middle of a request.
+const READ_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a client may take no byte of its answer (nginx's default).
+const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long the rest of a refused body is read, so that the client sees the refusal and not a reset.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
+/// Characters of a method that the log shows.
+const LOGGED_METHOD: usize = 64;
+/// The client's headers that endpoints get. All others stay here: cookies and credentials are meant for the proxy.
+const FORWARDED: [HeaderName; 4] = [
+    header::USER_AGENT,
+    HeaderName::from_static("traceparent"),
+    HeaderName::from_static("tracestate"),
+    HeaderName::from_static("x-request-id"),
+];
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+
+/// Sets what Pingora leaves unlimited.
+pub(super) fn set_limits(session: &mut Session) {
+    let leaving = session.is_process_shutting_down();
+    let downstream = &mut session.downstream_session;
+    downstream.set_keepalive(if leaving { None } else { Some(KEEPALIVE_SECS) });
+    downstream.set_read_timeout(Some(READ_TIMEOUT));
+    downstream.set_write_timeout(Some(WRITE_TIMEOUT));
+    downstream.set_total_drain_timeout(Some(DRAIN_TIMEOUT));
+    // A client may send its next request before it has this one's answer.
+    downstream.set_pipelining_enabled(true);
+}
+
+/// Routes, admits, reads and inspects; afterwards `ctx.request` is there.
+pub(super) async fn read_request(session: &mut Session, ctx: &mut RequestCtx) -> Result<(), Refusal> {
+    let upstream = ctx.snapshot.route(session.req_header().uri.path()).map(Arc::clone).ok_or(Refusal::NoRoute)?;
+    ctx.upstream = Some(Arc::clone(&upstream));
+    if session.req_header().method != Method::POST {
+        return Err(Refusal::NotPost);
+    }
+    ctx.admission = Some(upstream.admit()?);
+    let max_body = ctx.snapshot.config.server.max_body;
+    let body = read_body(session, max_body).await?;
+    let inspected = inspect(&body, upstream.max_batch_size)?;
+    ctx.method = inspected.method.chars().take(LOGGED_METHOD).collect();
+    ctx.batch_size = inspected.batch_size;
+    ctx.request = Some(good_request(session, &upstream, inspected, body, max_body));
+    Ok(())
+}
+
+fn good_request(
+    session: &Session,
+    upstream: &Upstream,
+    inspected: Inspected,
+    body: Bytes,
+    max_answer: usize,
+) -> GoodRequest {
+    let facts = RequestFacts {
+        method: inspected.method,
+        batch_size: inspected.batch_size,
+        batch: inspected.batch,
+        write: inspected.write,
+        idempotent: inspected.idempotent,
+        body_bytes: body.len(),
+        client_key: client_key(session),
+        seed: fastrand::u64(..),
+        deadline: clock::now().after(upstream.deadline),
+    };
+    let headers = &session.req_header().headers;
+    let forwarded = FORWARDED.into_iter().filter_map(|name| headers.get(&name).cloned().map(|value| (name, value)));
+    let outgoing = Outgoing {
+        body,
+        headers: forwarded.collect(),
+        batch: facts.batch,
+        resendable: !facts.write || facts.idempotent,
+        max_answer,
+    };
+    GoodRequest { facts, outgoing }
+}
+
+async fn read_body(session: &mut Session, max: usize) -> Result<Bytes, Refusal> {
+    let announced = content_length(session);
+    if announced.is_some_and(|length| length > max) {
+        return Err(Refusal::BodyTooLarge(max));
+    }
+    if expects_continue(session) {
+        session.downstream_session.write_continue_response().await.map_err(|_| Refusal::Stalled)?;
+    }
+    // What a client announces is believed up to a point: memory is taken as the bytes come.
+    let mut body = BytesMut::new();
+    loop {
+        match session.downstream_session.read_request_body().await {
+            Ok(Some(piece)) if body.is_empty() && Some(piece.len()) == announced => return Ok(piece),
+            Ok(Some(piece)) => body.extend_from_slice(&piece),
+            Ok(None) => return Ok(body.freeze()),
+            Err(error) => return Err(unreadable(&error)),
+        }
+        if body.len() > max {
+            return Err(Refusal::BodyTooLarge(max));
+        }
+    }
+}
+
+fn unreadable(error: &Error) -> Refusal {
+    match error.etype() {
+        ErrorType::ReadTimedout => Refusal::Stalled,
+        _ => Refusal::Invalid("the body is not what its head announced".into()),
+    }
+}
+
+/// Ends when the client closes its connection.
+pub(super) async fn until_gone(session: &mut Session) -> Box<Error> {
+    match session.downstream_session.read_body_or_idle(true).await {
+        Err(error) => error,
+        Ok(_) => Error::new(ErrorType::ConnectionClosed),
+    }
+}
+
+/// Passes an endpoint's answer on.
+pub(super) async fn respond(
+    session: &mut Session,
+    ctx: &mut RequestCtx,
+    request: &GoodRequest,
+    reply: Reply<Attempt>,
+) -> Result<()> {
+    let content_type = reply.content_type.unwrap_or(JSON);
+    ctx.status = Some(reply.status);
+    match reply.body {
+        ReplyBody::Whole(body) => write_whole(session, reply.status, content_type, body).await,
+        ReplyBody::Arriving { mut rest, lease, mut result, attempt } => {
+            write_head(session, reply.status, content_type, rest.length).await?;
+            let mut piece = Some(std::mem::take(&mut rest.beginning));
+            while let Some(bytes) = piece {
+                // An error drops the lease: the attempt is settled as canceled.
+                session.write_response_body(Some(bytes), false).await?;
+                piece = rest.next().await.map_err(|why| Error::explain(ErrorType::ReadError, why))?;
+            }
+            session.write_response_body(None, true).await?;
+            rest.finish().await;
+            result.latency = clock::now().since(ctx.began);
+            lease.settle(&request.facts, &result, attempt, false, &[]);
+            Ok(())
+        }
+    }
+}
+
+/// Refuses a request whose ids aren't known.
+pub(super) async fn respond_refusal(session: &mut Session, ctx: &mut RequestCtx, why: &Refusal) -> Result<()> {
+    write_refusal(session, ctx, why, None).await
+}
+
+/// Refuses a request; `body` is the client's, once it was found to be good.
+pub(super) async fn write_refusal(
+    session: &mut Session,
+    ctx: &mut RequestCtx,
+    why: &Refusal,
+    body: Option<&[u8]>,
+) -> Result<()> {
+    ctx.status = Some(why.status());
+    ctx.refusal = Some(why.label());
+    if *why == Refusal::Stalled {
+        session.set_keepalive(None);
+    }
+    write_whole(session, why.status(), JSON, why.render(body)).await
+}
+
+async fn write_whole(session: &mut Session, status: StatusCode, content_type: HeaderValue, body: Bytes) -> Result<()> {
+    write_head(session, status, content_type, Some(body.len())).await?;
+    session.write_response_body(Some(body), true).await
+}
+
+async fn write_head(
+    session: &mut Session,
+    status: StatusCode,
+    content_type: HeaderValue,
+    length: Option<usize>,
+) -> Result<()> {
+    let mut head = ResponseHeader::build(status, Some(4))?;
+    head.insert_header(header::CONTENT_TYPE, content_type)?;
+    match length {
+        Some(length) => head.insert_header(header::CONTENT_LENGTH, length)?,
+        None => head.insert_header(header::TRANSFER_ENCODING, "chunked")?,
+    }
+    if status == StatusCode::METHOD_NOT_ALLOWED {
+        head.insert_header(header::ALLOW, "POST")?;
+    }
+    session.write_response_header(Box::new(head), false).await
+}
+
+/// The client's address without its port: what its requests have in common.
+fn client_key(session: &Session) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    session.client_addr().and_then(|address| address.as_inet()).map(std::net::SocketAddr::ip).hash(&mut hasher);
+    hasher.finish()
+}
+
+/// The client's address for the log.
+pub(super) fn client_text(session: &Session) -> String {
+    session.client_addr().map(ToString::to_string).unwrap_or_default()
+}
+
+fn content_length(session: &Session) -> Option<usize> {
+    session.req_header().headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.trim().parse().ok()
+}
+
+fn expects_continue(session: &Session) -> bool {
+    let expect = session.req_header().headers.get(header::EXPECT);
+    expect.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
+}

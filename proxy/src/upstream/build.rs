@@ -1,0 +1,151 @@
+//! From the conf to an upstream, with all that the generation before knows of its endpoints.
+//!
+//! An endpoint's identity is its URL. Where it stays, its statistics, cooldown and metrics stay. Its limiter stays unless rate
+//! or burst changed, its connections stay unless a client setting or one of its headers changed.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+
+use base64::prelude::{BASE64_STANDARD, Engine as _};
+use http::{HeaderName, HeaderValue, header};
+use pingora::connectors::TransportConnector;
+
+use super::{BoundPolicy, Endpoint, Limiter, Upstream};
+use crate::config::{Client, EndpointConf, EndpointUrl, UpstreamConf};
+use crate::metrics::Metrics;
+use crate::model::{Backoff, EndpointStats};
+use crate::rpc::target::Destination;
+use crate::rpc::{ClientSettings, Target};
+
+/// What upstreams are built with, for the whole process.
+#[derive(Clone)]
+pub struct Resources {
+    /// The metrics.
+    pub metrics: Arc<Metrics>,
+    /// Makes connections.
+    pub transport: Arc<TransportConnector>,
+}
+
+impl Upstream {
+    /// Builds the upstream of a new generation. `before` is the upstream of the same name in the one that serves.
+    pub fn build(
+        conf: &UpstreamConf,
+        before: Option<&Upstream>,
+        scoring: Option<BoundPolicy>,
+        retry: Option<BoundPolicy>,
+        resources: &Resources,
+    ) -> Self {
+        let known: HashMap<&EndpointUrl, &Endpoint> =
+            before.map(|u| u.endpoints.iter().map(|e| (&e.url, e)).collect()).unwrap_or_default();
+        let tags: BTreeSet<&str> = conf.endpoints.iter().flat_map(|e| &e.tags).map(String::as_str).collect();
+        let endpoints = (0..).zip(&conf.endpoints).map(|(index, endpoint)| {
+            let before = known.get(&endpoint.url).copied();
+            build_endpoint(conf, index, endpoint, &tags, before, resources)
+        });
+        Upstream {
+            name: conf.name.as_str().into(),
+            endpoints: endpoints.collect(),
+            scoring,
+            retry,
+            backoff: Backoff { base: conf.cooldown.base, max: conf.cooldown.max },
+            max_attempts: conf.max_attempts,
+            max_concurrency: conf.max_concurrency,
+            // The conf's range is 0 to 1: what the narrower type loses is below the noise of any latency.
+            #[expect(clippy::cast_possible_truncation, reason = "a factor from 0 to 1")]
+            smoothing: conf.latency_smoothing_factor as f32,
+            timeout: conf.client.timeout,
+            deadline: conf.deadline,
+            max_batch_size: conf.max_batch_size,
+            in_flight: before.map_or_else(|| Arc::new(AtomicUsize::new(0)), |u| Arc::clone(&u.in_flight)),
+        }
+    }
+}
+
+fn build_endpoint(
+    upstream: &UpstreamConf,
+    index: u32,
+    conf: &EndpointConf,
+    tags: &BTreeSet<&str>,
+    before: Option<&Endpoint>,
+    resources: &Resources,
+) -> Endpoint {
+    let settings = settings(&upstream.client);
+    let stats = before.map_or_else(|| Arc::new(EndpointStats::new(settings.timeout)), |e| Arc::clone(&e.stats));
+    let limiter = conf.rate_limit.map(|limit| {
+        let kept = before.and_then(|e| e.limiter.as_ref()).filter(|limiter| limiter.limit() == limit);
+        kept.map_or_else(|| Arc::new(Limiter::new(limit)), Arc::clone)
+    });
+    Endpoint {
+        index,
+        name: conf.name.as_str().into(),
+        url: conf.url.clone(),
+        weight: conf.weight,
+        tags: tag_bits(conf, tags),
+        price: conf.price.unwrap_or(f32::NAN),
+        stats,
+        limiter,
+        target: target(conf, settings, before, resources),
+        series: resources.metrics.endpoint(&upstream.name, &conf.name),
+    }
+}
+
+/// Bit n is the n-th of the upstream's tags in alphabetical order; the conf allows no more than 64.
+fn tag_bits(conf: &EndpointConf, tags: &BTreeSet<&str>) -> u64 {
+    let set = tags.iter().enumerate().filter(|(_, tag)| conf.tags.iter().any(|t| t == *tag));
+    set.fold(0, |bits, (n, _)| bits | 1 << n)
+}
+
+fn target(
+    conf: &EndpointConf,
+    settings: ClientSettings,
+    before: Option<&Endpoint>,
+    resources: &Resources,
+) -> Arc<Target> {
+    let destination = destination(conf);
+    if let Some(Endpoint { target, .. }) = before {
+        if target.destination == destination && target.settings == settings {
+            return Arc::clone(target);
+        }
+        let target_now = Target::new(destination, settings, Arc::clone(&resources.transport));
+        if target_now.needs_dns() {
+            target_now.set_addresses(target.addresses());
+        }
+        return Arc::new(target_now);
+    }
+    Arc::new(Target::new(destination, settings, Arc::clone(&resources.transport)))
+}
+
+fn settings(client: &Client) -> ClientSettings {
+    ClientSettings {
+        connect_timeout: client.connect_timeout,
+        timeout: client.timeout,
+        idle_timeout: client.pool_idle_timeout,
+        max_idle: client.pool_max_idle_per_host,
+    }
+}
+
+fn destination(conf: &EndpointConf) -> Destination {
+    let url = &conf.url;
+    let mut headers: Vec<(HeaderName, HeaderValue)> = Vec::new();
+    if let Some((user, password)) = url.userinfo() {
+        let credentials = BASE64_STANDARD.encode(format!("{user}:{password}"));
+        headers.extend(sensitive(header::AUTHORIZATION, &format!("Basic {credentials}")));
+    }
+    headers.extend(conf.headers.iter().filter_map(|(name, value)| sensitive(name.clone(), value.expose())));
+    Destination {
+        tls: url.is_tls(),
+        host: url.host().to_owned(),
+        port: url.port(),
+        path: url.path_and_query().to_owned(),
+        // The conf accepts only hosts that a header can carry.
+        authority: HeaderValue::from_str(url.authority()).unwrap_or(HeaderValue::from_static("")),
+        headers,
+    }
+}
+
+fn sensitive(name: HeaderName, value: &str) -> Option<(HeaderName, HeaderValue)> {
+    let mut value = HeaderValue::from_str(value).ok()?;
+    value.set_sensitive(true);
+    Some((name, value))
+}

@@ -1,0 +1,99 @@
+//! One endpoint of one generation: what the conf says of it, and handles to what lives on.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::limiter::Limiter;
+use crate::config::EndpointUrl;
+use crate::metrics::EndpointSeries;
+use crate::model::{EndpointStats, Tick};
+use crate::policy::abi::{EndpointRow, row_flags};
+use crate::rpc::Target;
+
+/// An endpoint that requests can be sent to.
+pub struct Endpoint {
+    pub(super) index: u32,
+    pub(super) name: Arc<str>,
+    pub(super) url: EndpointUrl,
+    pub(super) weight: u16,
+    pub(super) tags: u64,
+    pub(super) price: f32,
+    pub(super) stats: Arc<EndpointStats>,
+    pub(super) limiter: Option<Arc<Limiter>>,
+    pub(super) target: Arc<Target>,
+    pub(super) series: Arc<EndpointSeries>,
+}
+
+/// Why an endpoint is no candidate. These are the host's hard rules.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exclusion {
+    /// Weight 0.
+    OutOfRotation,
+    /// It cools for this long.
+    Cooling(Duration),
+}
+
+impl Endpoint {
+    /// How it is shown.
+    pub fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
+    /// From the conf.
+    pub fn weight(&self) -> u16 {
+        self.weight
+    }
+
+    /// What its attempts taught us.
+    pub fn stats(&self) -> &EndpointStats {
+        &self.stats
+    }
+
+    /// Its addresses and connections.
+    pub fn target(&self) -> &Arc<Target> {
+        &self.target
+    }
+
+    /// Its metrics.
+    pub fn series(&self) -> &EndpointSeries {
+        &self.series
+    }
+
+    /// The share of its rate limiter's burst that is free; 1 without a limiter.
+    pub fn headroom(&self, now: Tick) -> f32 {
+        self.limiter.as_ref().map_or(1.0, |limiter| limiter.headroom(now))
+    }
+
+    /// Why it may not take a request now, if so.
+    pub fn exclusion(&self, now: Tick) -> Option<Exclusion> {
+        if self.weight == 0 {
+            return Some(Exclusion::OutOfRotation);
+        }
+        self.stats.cooldown.remaining(now).map(Exclusion::Cooling)
+    }
+
+    /// Its row for the scoring policy.
+    pub fn row(&self, now: Tick) -> EndpointRow {
+        let stats = &*self.stats;
+        let cooling = stats.cooldown.remaining(now).is_some();
+        EndpointRow {
+            index: self.index,
+            flags: if cooling { row_flags::COOLING } else { 0 },
+            weight: u32::from(self.weight),
+            in_flight: stats.in_flight(),
+            consecutive_failures: u16::try_from(stats.consecutive_failures()).unwrap_or(u16::MAX),
+            cooldown_attempts: u16::try_from(stats.cooldown.attempts()).unwrap_or(u16::MAX),
+            latency_ms: stats.latency_ms(),
+            tags: self.tags,
+            latency_peak_ms: stats.latency_peak_ms(),
+            latency_p99_ms: stats.latency_p99_ms(),
+            penalty_ms: stats.penalty_ms(),
+            success_rate: stats.success_rate(),
+            limiter_headroom: self.headroom(now),
+            // Nobody measures the head yet.
+            head_lag_blocks: f32::NAN,
+            price: self.price,
+            idle_ms: stats.idle(now).map_or(f32::INFINITY, |idle| idle.as_secs_f32() * 1_000.0),
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! An endpoint's rate limiter, and how full its bucket is.
+
+use std::num::NonZeroU32;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+
+use governor::clock::DefaultClock;
+use governor::middleware::StateInformationMiddleware;
+use governor::state::{InMemoryState, NotKeyed};
+use governor::{Quota, RateLimiter};
+
+use crate::config::RateLimit;
+use crate::model::Tick;
+
+/// A token bucket (GCRA, by governor) that also tells its headroom without taking from it.
+pub struct Limiter {
+    bucket: RateLimiter<NotKeyed, InMemoryState, DefaultClock, StateInformationMiddleware>,
+    limit: RateLimit,
+    left: AtomicU32,
+    left_at: AtomicU64,
+}
+
+impl Limiter {
+    /// A full bucket.
+    pub fn new(limit: RateLimit) -> Self {
+        let quota = Quota::per_second(limit.per_sec).allow_burst(limit.burst);
+        Limiter {
+            bucket: RateLimiter::direct(quota).with_middleware(),
+            limit,
+            left: AtomicU32::new(limit.burst.get()),
+            left_at: AtomicU64::new(0),
+        }
+    }
+
+    /// The rate and burst it was made for.
+    pub fn limit(&self) -> RateLimit {
+        self.limit
+    }
+
+    /// Takes `requests` from the bucket if it holds as many. A batch that is larger than the burst needs a full bucket:
+    /// otherwise it could never pass.
+    pub fn admit(&self, requests: u32, now: Tick) -> bool {
+        let wanted = NonZeroU32::new(requests).unwrap_or(NonZeroU32::MIN).min(self.limit.burst);
+        let Ok(Ok(state)) = self.bucket.check_n(wanted) else { return false };
+        self.left.store(state.remaining_burst_capacity(), Relaxed);
+        self.left_at.store(now.as_nanos(), Relaxed);
+        true
+    }
+
+    /// The share of the burst that is free, 0 to 1: what was left after the last admission, and what has come in since.
+    pub fn headroom(&self, now: Tick) -> f32 {
+        let since = now.since(Tick::from_nanos(self.left_at.load(Relaxed)));
+        let refilled = since.as_secs_f32() * self.limit.per_sec.get() as f32;
+        let left = self.left.load(Relaxed) as f32 + refilled;
+        (left / self.limit.burst.get() as f32).min(1.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn limiter(per_sec: u32, burst: u32) -> Limiter {
+        Limiter::new(RateLimit { per_sec: NonZeroU32::new(per_sec).unwrap(), burst: NonZeroU32::new(burst).unwrap() })
+    }
+
+    #[test]
+    fn a_batch_counts_its_members() {
+        let limiter = limiter(1, 10);
+        assert!(limiter.admit(8, Tick::START));
+        assert!(!limiter.admit(3, Tick::START));
+        assert!(limiter.admit(2, Tick::START));
+    }
+
+    #[test]
+    fn a_batch_over_the_burst_needs_a_full_bucket() {
+        let limiter = limiter(1, 10);
+        assert!(limiter.admit(50, Tick::START));
+        assert!(!limiter.admit(50, Tick::START));
+    }
+
+    #[test]
+    fn headroom_falls_with_admissions_and_comes_back_with_time() {
+        let limiter = limiter(1, 10);
+        assert_eq!(limiter.headroom(Tick::START), 1.0);
+        limiter.admit(5, Tick::START);
+        assert_eq!(limiter.headroom(Tick::START), 0.5);
+        assert_eq!(limiter.headroom(Tick::START.after(Duration::from_secs(2))), 0.7);
+        assert_eq!(limiter.headroom(Tick::START.after(Duration::from_secs(60))), 1.0);
+    }
+}

@@ -1,0 +1,217 @@
+//! The attempt block.
+
+use std::borrow::Cow;
+use std::mem::offset_of;
+use std::time::Duration;
+
+/// Bytes of an error message that fit into the block.
+const MESSAGE_BYTES: usize = 192;
+/// `retry_after_ms` of a response without `Retry-After`.
+const NO_RETRY_AFTER: u32 = u32::MAX;
+
+/// How an attempt ended. The proxy classifies each attempt once; a policy never parses a response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+#[repr(u32)]
+pub enum Outcome {
+    /// A clean answer. The proxy doesn't ask about it.
+    Success = 0,
+    /// DNS, connect or TLS failure; nothing was sent.
+    ConnectFailed = 1,
+    /// The per-try timeout passed.
+    Timeout = 2,
+    /// The connection broke before a whole answer was read.
+    Reset = 3,
+    /// An HTTP status other than 2xx, in [`Attempt::http_status`].
+    HttpError = 4,
+    /// An HTTP 2xx whose body is a JSON-RPC error, or a batch whose members are all errors.
+    RpcError = 5,
+    /// An HTTP 2xx that is not the JSON-RPC answer it should be.
+    BadResponse = 6,
+    /// Something that only a later version of the ABI knows.
+    Unknown = u32::MAX,
+}
+
+/// An attempt that was not a clean success: the ABI's attempt block, 256 bytes.
+///
+/// The fields are public so that tests can write `Attempt { latency_ms: 40.0, ..Attempt::new(Outcome::Timeout) }`.
+#[derive(Clone, Copy, Debug)]
+#[repr(C, align(8))]
+pub struct Attempt {
+    /// Bytes of this block as the proxy wrote it: 256 in version 1.0, more in later ones.
+    pub size: u32,
+    /// The [`index`](crate::Endpoint::index) of the endpoint that was tried.
+    pub endpoint: u32,
+    /// Read it with [`Attempt::outcome`].
+    pub outcome: u32,
+    /// [`Attempt::BYTES_SENT`], [`Attempt::HAS_RPC_CODE`], [`Attempt::MAY_RETRY`].
+    pub flags: u32,
+    /// Read it with [`Attempt::rpc_code`].
+    pub rpc_code: i64,
+    /// 0 when no response was read.
+    pub http_status: u32,
+    /// Read it with [`Attempt::retry_after`].
+    pub retry_after_ms: u32,
+    /// How long the attempt took, in milliseconds.
+    pub latency_ms: f32,
+    /// Endpoints that could take another attempt.
+    pub candidates_left: u32,
+    /// The endpoint's failures since its last success, this attempt not counted.
+    pub consecutive_failures: u32,
+    /// The endpoint's cooldowns since its last success.
+    pub cooldown_attempts: u32,
+    /// The per-try timeout that was in force, in milliseconds.
+    pub timeout_ms: f32,
+    /// Bytes of `message` in use, 0 to 192.
+    pub message_len: u32,
+    #[doc(hidden)]
+    pub reserved: u64,
+    /// Read it with [`Attempt::message`].
+    pub message: [u8; MESSAGE_BYTES],
+}
+
+impl Attempt {
+    /// Flag: some of the request reached the wire.
+    pub const BYTES_SENT: u32 = 1;
+    /// Flag: `rpc_code` holds a code.
+    pub const HAS_RPC_CODE: u32 = 1 << 1;
+    /// Flag: the proxy would allow another attempt.
+    pub const MAY_RETRY: u32 = 1 << 2;
+
+    /// An attempt for tests: it took 10 ms, its bytes were sent unless `outcome` says otherwise, and the proxy would
+    /// allow another at one more endpoint.
+    pub fn new(outcome: Outcome) -> Self {
+        let sent = if outcome == Outcome::ConnectFailed { 0 } else { Self::BYTES_SENT };
+        Attempt {
+            size: crate::export::size::<Attempt>(),
+            endpoint: 0,
+            outcome: outcome as u32,
+            flags: sent | Self::MAY_RETRY,
+            rpc_code: 0,
+            http_status: 0,
+            retry_after_ms: NO_RETRY_AFTER,
+            latency_ms: 10.0,
+            candidates_left: 1,
+            consecutive_failures: 0,
+            cooldown_attempts: 0,
+            timeout_ms: 5_000.0,
+            message_len: 0,
+            reserved: 0,
+            message: [0; MESSAGE_BYTES],
+        }
+    }
+
+    /// An [`Outcome::HttpError`] for tests.
+    pub fn http_error(status: u32) -> Self {
+        Attempt { http_status: status, ..Attempt::new(Outcome::HttpError) }
+    }
+
+    /// An [`Outcome::RpcError`] for tests. A longer message is cut at 192 bytes.
+    pub fn rpc_error(code: i64, message: &str) -> Self {
+        let mut attempt = Attempt { http_status: 200, rpc_code: code, ..Attempt::new(Outcome::RpcError) };
+        attempt.flags |= Self::HAS_RPC_CODE;
+        attempt.message_len = crate::export::fill(&mut attempt.message, message.as_bytes());
+        attempt
+    }
+
+    /// How the attempt ended.
+    pub fn outcome(&self) -> Outcome {
+        match self.outcome {
+            0 => Outcome::Success,
+            1 => Outcome::ConnectFailed,
+            2 => Outcome::Timeout,
+            3 => Outcome::Reset,
+            4 => Outcome::HttpError,
+            5 => Outcome::RpcError,
+            6 => Outcome::BadResponse,
+            _ => Outcome::Unknown,
+        }
+    }
+
+    /// Did some of the request reach the wire? Then the endpoint may have acted on it.
+    pub fn bytes_sent(&self) -> bool {
+        self.flags & Self::BYTES_SENT != 0
+    }
+
+    /// Would the proxy allow another attempt?
+    pub fn may_retry(&self) -> bool {
+        self.flags & Self::MAY_RETRY != 0
+    }
+
+    /// The JSON-RPC error code.
+    pub fn rpc_code(&self) -> Option<i64> {
+        (self.flags & Self::HAS_RPC_CODE != 0).then_some(self.rpc_code)
+    }
+
+    /// What the response's `Retry-After` asked for.
+    pub fn retry_after(&self) -> Option<Duration> {
+        (self.retry_after_ms != NO_RETRY_AFTER).then(|| Duration::from_millis(u64::from(self.retry_after_ms)))
+    }
+
+    /// The JSON-RPC error's message, cut at 192 bytes, which may fall inside a character.
+    pub fn message(&self) -> &[u8] {
+        &self.message[..(self.message_len as usize).min(MESSAGE_BYTES)]
+    }
+
+    /// The JSON-RPC error's message as text. Allocates only when it is not UTF-8.
+    pub fn message_lossy(&self) -> Cow<'_, str> {
+        String::from_utf8_lossy(self.message())
+    }
+}
+
+// ABI.md, section 4, "Attempt block".
+const _: () = {
+    assert!(size_of::<Attempt>() == 256 && align_of::<Attempt>() == 8);
+    assert!(offset_of!(Attempt, size) == 0);
+    assert!(offset_of!(Attempt, endpoint) == 4);
+    assert!(offset_of!(Attempt, outcome) == 8);
+    assert!(offset_of!(Attempt, flags) == 12);
+    assert!(offset_of!(Attempt, rpc_code) == 16);
+    assert!(offset_of!(Attempt, http_status) == 24);
+    assert!(offset_of!(Attempt, retry_after_ms) == 28);
+    assert!(offset_of!(Attempt, latency_ms) == 32);
+    assert!(offset_of!(Attempt, candidates_left) == 36);
+    assert!(offset_of!(Attempt, consecutive_failures) == 40);
+    assert!(offset_of!(Attempt, cooldown_attempts) == 44);
+    assert!(offset_of!(Attempt, timeout_ms) == 48);
+    assert!(offset_of!(Attempt, message_len) == 52);
+    assert!(offset_of!(Attempt, reserved) == 56);
+    assert!(offset_of!(Attempt, message) == 64);
+};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_outcome_reads_back() {
+        use Outcome::*;
+        for (value, outcome) in
+            (0..).zip([Success, ConnectFailed, Timeout, Reset, HttpError, RpcError, BadResponse, Unknown])
+        {
+            assert_eq!(Attempt { outcome: value, ..Attempt::new(Success) }.outcome(), outcome);
+        }
+    }
+
+    #[test]
+    fn absent_is_none_and_zero_is_not() {
+        let absent = Attempt::new(Outcome::HttpError);
+        assert_eq!((absent.rpc_code(), absent.retry_after()), (None, None));
+        let zero = Attempt { retry_after_ms: 0, ..Attempt::rpc_error(0, "") };
+        assert_eq!((zero.rpc_code(), zero.retry_after()), (Some(0), Some(Duration::ZERO)));
+    }
+
+    #[test]
+    fn a_message_is_cut_at_its_field() {
+        let attempt = Attempt::rpc_error(-32000, &format!("{}é", "x".repeat(191)));
+        assert_eq!(attempt.message().len(), 192);
+        assert_eq!(attempt.message_lossy(), format!("{}\u{fffd}", "x".repeat(191)));
+        assert_eq!(Attempt { message_len: u32::MAX, ..attempt }.message().len(), 192);
+    }
+
+    #[test]
+    fn only_a_failed_connect_sent_nothing() {
+        assert!(!Attempt::new(Outcome::ConnectFailed).bytes_sent());
+        assert!(Attempt::new(Outcome::Reset).bytes_sent() && Attempt::new(Outcome::Reset).may_retry());
+    }
+}

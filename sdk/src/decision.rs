@@ -1,0 +1,149 @@
+//! The decision block.
+
+use std::mem::offset_of;
+use std::time::Duration;
+
+/// Values of [`Decision::action`].
+const RETURN: u32 = 0;
+const RETRY: u32 = 1;
+
+/// How an endpoint is excluded for a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cooldown {
+    /// The upstream's `base * 2^n` for the *n*-th cooldown in a row, capped by its `max`.
+    Backoff,
+    /// This long; the proxy caps it at one day.
+    Fixed(Duration),
+}
+
+/// What the retry policy answers: the ABI's decision block, 32 bytes.
+///
+/// ```
+/// use pointsman_sdk::{Cooldown, Decision};
+/// let decision = Decision::retry().cooldown(Cooldown::Backoff).penalty_ms(15_000.0);
+/// assert!(decision.is_retry());
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[repr(C, align(8))]
+#[must_use]
+pub struct Decision {
+    size: u32,
+    action: u32,
+    delay_ms: u32,
+    cooldown: u32,
+    cooldown_ms: u32,
+    penalty_ms: f32,
+    flags: u32,
+    reserved: u32,
+}
+
+impl Decision {
+    /// Flag: the attempt counts as a success of the endpoint.
+    const SUCCESS: u32 = 1;
+
+    /// Return this attempt's answer downstream. No cooldown, no penalty.
+    pub fn return_() -> Self {
+        Self::new(RETURN)
+    }
+
+    /// Try another endpoint, at once. No cooldown, no penalty.
+    pub fn retry() -> Self {
+        Self::new(RETRY)
+    }
+
+    /// Waits before the retry. The proxy clamps it to the request's deadline.
+    pub fn delay(self, delay: Duration) -> Self {
+        Decision { delay_ms: millis(delay), ..self }
+    }
+
+    /// Excludes the endpoint for a time.
+    pub fn cooldown(self, cooldown: Cooldown) -> Self {
+        let (cooldown, cooldown_ms) = match cooldown {
+            Cooldown::Backoff => (1, 0),
+            Cooldown::Fixed(time) => (2, millis(time)),
+        };
+        Decision { cooldown, cooldown_ms, ..self }
+    }
+
+    /// Takes a penalty into the endpoint's error penalty and counts the attempt as the endpoint's failure; 0 does
+    /// neither. A negative number, NaN or infinity is passed on, and the proxy takes it as a fault.
+    pub fn penalty_ms(self, penalty_ms: f32) -> Self {
+        Decision { penalty_ms, ..self }
+    }
+
+    /// Counts the attempt as the endpoint's success: a valid answer that has the form of an error.
+    pub fn as_success(self) -> Self {
+        Decision { flags: self.flags | Self::SUCCESS, ..self }
+    }
+
+    /// Does it ask for another attempt?
+    pub fn is_retry(&self) -> bool {
+        self.action == RETRY
+    }
+
+    /// Bytes of the block as the proxy tells them.
+    pub(crate) fn size(&self) -> u32 {
+        self.size
+    }
+
+    /// The same decision in a block that may be longer than this version's: its size is the proxy's to say.
+    pub(crate) fn with_size(self, size: u32) -> Self {
+        Decision { size, ..self }
+    }
+
+    fn new(action: u32) -> Self {
+        Decision {
+            size: crate::export::size::<Decision>(),
+            action,
+            delay_ms: 0,
+            cooldown: 0,
+            cooldown_ms: 0,
+            penalty_ms: 0.0,
+            flags: 0,
+            reserved: 0,
+        }
+    }
+}
+
+/// Whole milliseconds, saturating.
+fn millis(time: Duration) -> u32 {
+    u32::try_from(time.as_millis()).unwrap_or(u32::MAX)
+}
+
+// ABI.md, section 4, "Decision block".
+const _: () = {
+    assert!(size_of::<Decision>() == 32 && align_of::<Decision>() == 8);
+    assert!(offset_of!(Decision, size) == 0);
+    assert!(offset_of!(Decision, action) == 4);
+    assert!(offset_of!(Decision, delay_ms) == 8);
+    assert!(offset_of!(Decision, cooldown) == 12);
+    assert!(offset_of!(Decision, cooldown_ms) == 16);
+    assert!(offset_of!(Decision, penalty_ms) == 20);
+    assert!(offset_of!(Decision, flags) == 24);
+    assert!(offset_of!(Decision, reserved) == 28);
+};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_plain_decisions_hold_nothing_against_the_endpoint() {
+        for (decision, action) in [(Decision::return_(), 0), (Decision::retry(), 1)] {
+            assert_eq!(crate::export::words(&[decision]), [32 | action << 32, 0, 0, 0]);
+        }
+    }
+
+    #[test]
+    fn long_times_saturate() {
+        let decision = Decision::retry().delay(Duration::MAX).cooldown(Cooldown::Fixed(Duration::MAX));
+        assert_eq!((decision.delay_ms, decision.cooldown_ms), (u32::MAX, u32::MAX));
+    }
+
+    #[test]
+    fn the_last_cooldown_wins_whole() {
+        let fixed = Cooldown::Fixed(Duration::from_secs(1));
+        let decision = Decision::return_().cooldown(fixed).cooldown(Cooldown::Backoff);
+        assert_eq!((decision.cooldown, decision.cooldown_ms), (1, 0));
+    }
+}

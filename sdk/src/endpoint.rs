@@ -1,0 +1,157 @@
+//! The endpoint row.
+
+use std::mem::offset_of;
+
+/// One endpoint that may take the attempt: the ABI's endpoint row, 64 bytes.
+///
+/// The fields are public so that tests can write `Endpoint { weight: 60, ..Endpoint::default() }`. Latencies and times
+/// are milliseconds; an `f32` that is not known is NaN, and an accessor of the same name without the unit gives it as an
+/// `Option`.
+#[derive(Clone, Copy, Debug)]
+#[repr(C, align(8))]
+pub struct Endpoint {
+    /// Position in the upstream's endpoint table; stable until the next reload, and across the attempts of a request.
+    pub index: u32,
+    /// [`Endpoint::COOLING`].
+    pub flags: u32,
+    /// The weight from the conf, 1 to 65,535.
+    pub weight: u32,
+    /// Attempts under way at this endpoint.
+    pub in_flight: u32,
+    /// Failures since the last success, saturating.
+    pub consecutive_failures: u16,
+    /// Cooldowns since the last success, saturating.
+    pub cooldown_attempts: u16,
+    /// EWMA of latency. A new endpoint starts at the upstream's timeout.
+    pub latency_ms: f32,
+    /// Bit *n* is set when the endpoint has the *n*-th of the upstream's tags in alphabetical order.
+    pub tags: u64,
+    /// EWMA of latency that takes a rise at once, while a fall decays with a time constant of 10 s; as of the last
+    /// settled attempt.
+    pub latency_peak_ms: f32,
+    /// Estimated 99th percentile of recent latency; NaN before the first sample.
+    pub latency_p99_ms: f32,
+    /// EWMA of error penalties; 0 when healthy.
+    pub penalty_ms: f32,
+    /// EWMA of successes, 0 to 1; 1 for a new endpoint.
+    pub success_rate: f32,
+    /// Share of the rate limiter's burst that is free, 0 to 1; 1 without a limiter.
+    pub limiter_headroom: f32,
+    /// Blocks behind the best head of the pool; NaN while not known.
+    pub head_lag_blocks: f32,
+    /// The price from the conf; NaN when not given.
+    pub price: f32,
+    /// Since the endpoint was last selected; infinity when never.
+    pub idle_ms: f32,
+}
+
+impl Endpoint {
+    /// Flag: the endpoint is in its cooldown. Rows have it only in a panic, when every endpoint is excluded.
+    pub const COOLING: u32 = 1;
+
+    /// Is the endpoint in its cooldown?
+    pub fn is_cooling(&self) -> bool {
+        self.flags & Self::COOLING != 0
+    }
+
+    /// Has the endpoint the `n`-th of the upstream's tags in alphabetical order? False from 64 on.
+    pub fn has_tag(&self, n: u32) -> bool {
+        self.tags.checked_shr(n).is_some_and(|tags| tags & 1 != 0)
+    }
+
+    /// Has a latency been measured yet? Until then `latency_ms` and `latency_peak_ms` are presumed.
+    pub fn is_measured(&self) -> bool {
+        !self.latency_p99_ms.is_nan()
+    }
+
+    /// Estimated 99th percentile of recent latency in milliseconds.
+    pub fn latency_p99(&self) -> Option<f32> {
+        known(self.latency_p99_ms)
+    }
+
+    /// Blocks behind the best head of the pool.
+    pub fn head_lag(&self) -> Option<f32> {
+        known(self.head_lag_blocks)
+    }
+
+    /// The price from the conf.
+    pub fn price(&self) -> Option<f32> {
+        known(self.price)
+    }
+
+    /// Milliseconds since the endpoint was last selected.
+    pub fn idle(&self) -> Option<f32> {
+        Some(self.idle_ms).filter(|idle| idle.is_finite())
+    }
+}
+
+fn known(value: f32) -> Option<f32> {
+    Some(value).filter(|value| !value.is_nan())
+}
+
+/// A healthy endpoint that was never tried, in an upstream with a timeout of 5 s, with the conf's default weight 20.
+impl Default for Endpoint {
+    fn default() -> Self {
+        Endpoint {
+            index: 0,
+            flags: 0,
+            weight: 20,
+            in_flight: 0,
+            consecutive_failures: 0,
+            cooldown_attempts: 0,
+            latency_ms: 5_000.0,
+            tags: 0,
+            latency_peak_ms: 5_000.0,
+            latency_p99_ms: f32::NAN,
+            penalty_ms: 0.0,
+            success_rate: 1.0,
+            limiter_headroom: 1.0,
+            head_lag_blocks: f32::NAN,
+            price: f32::NAN,
+            idle_ms: f32::INFINITY,
+        }
+    }
+}
+
+// ABI.md, section 4, "Endpoint row".
+const _: () = {
+    assert!(size_of::<Endpoint>() == 64 && align_of::<Endpoint>() == 8);
+    assert!(offset_of!(Endpoint, index) == 0);
+    assert!(offset_of!(Endpoint, flags) == 4);
+    assert!(offset_of!(Endpoint, weight) == 8);
+    assert!(offset_of!(Endpoint, in_flight) == 12);
+    assert!(offset_of!(Endpoint, consecutive_failures) == 16);
+    assert!(offset_of!(Endpoint, cooldown_attempts) == 18);
+    assert!(offset_of!(Endpoint, latency_ms) == 20);
+    assert!(offset_of!(Endpoint, tags) == 24);
+    assert!(offset_of!(Endpoint, latency_peak_ms) == 32);
+    assert!(offset_of!(Endpoint, latency_p99_ms) == 36);
+    assert!(offset_of!(Endpoint, penalty_ms) == 40);
+    assert!(offset_of!(Endpoint, success_rate) == 44);
+    assert!(offset_of!(Endpoint, limiter_headroom) == 48);
+    assert!(offset_of!(Endpoint, head_lag_blocks) == 52);
+    assert!(offset_of!(Endpoint, price) == 56);
+    assert!(offset_of!(Endpoint, idle_ms) == 60);
+};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_known_is_none() {
+        let new = Endpoint::default();
+        assert_eq!((new.latency_p99(), new.head_lag(), new.price(), new.idle()), (None, None, None, None));
+        let used =
+            Endpoint { latency_p99_ms: 9.0, head_lag_blocks: 0.0, price: 0.25, idle_ms: 0.0, ..Endpoint::default() };
+        assert_eq!((used.latency_p99(), used.head_lag()), (Some(9.0), Some(0.0)));
+        assert_eq!((used.price(), used.idle()), (Some(0.25), Some(0.0)));
+    }
+
+    #[test]
+    fn tags_are_bits() {
+        let endpoint = Endpoint { tags: 1 << 63 | 1 << 2, ..Endpoint::default() };
+        assert!(endpoint.has_tag(2) && endpoint.has_tag(63));
+        assert!(!endpoint.has_tag(0) && !endpoint.has_tag(64) && !endpoint.has_tag(66));
+    }
+}

@@ -1,0 +1,156 @@
+//! The exports' bodies, called natively with memory laid out as the proxy does.
+
+use std::sync::OnceLock;
+
+use serde::Deserialize;
+
+use super::*;
+
+/// Scores weight times a factor; retries, with the attempt's endpoint as penalty.
+#[derive(Debug)]
+struct Factor(f64);
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FactorConfig {
+    #[serde(default = "one")]
+    factor: f64,
+}
+
+fn one() -> f64 {
+    1.0
+}
+
+impl Policy for Factor {
+    type Config = FactorConfig;
+
+    fn configure(config: FactorConfig) -> Result<Self, String> {
+        match config.factor {
+            0.0 => Err(String::new()),
+            factor if factor < 0.0 => Err("ü".repeat(MAX_ERROR_BYTES)),
+            factor => Ok(Factor(factor)),
+        }
+    }
+}
+
+impl Scoring for Factor {
+    fn score(&self, _: &Request, endpoints: Endpoints<'_>, scores: &mut [f64]) {
+        for (endpoint, score) in endpoints.iter().zip(scores) {
+            *score = f64::from(endpoint.weight) * self.0;
+        }
+    }
+}
+
+impl Retry for Factor {
+    fn retry(&self, _: &Request, _: &Attempt) -> Decision {
+        Decision::retry().penalty_ms(7.0)
+    }
+}
+
+crate::export_policy!(Factor: scoring, retry);
+
+fn configured_with(config: &str) -> OnceLock<Factor> {
+    let slot = OnceLock::new();
+    assert_eq!(configure(&slot, config.as_bytes()), None);
+    slot
+}
+
+fn score_rows(slot: &OnceLock<Factor>, request: &Request, rows: &[u64], count: usize) -> [f64; 2] {
+    let mut scores = [0.0; 2];
+    // SAFETY: the tests pass rows that are there, or a request that is refused before they are read.
+    unsafe { score(slot, words(std::slice::from_ref(request)).as_ptr(), rows.as_ptr(), count, scores.as_mut_ptr()) };
+    scores
+}
+
+const ROWS: fn() -> [Endpoint; 2] =
+    || [Endpoint { weight: 30, ..Endpoint::default() }, Endpoint { weight: 7, ..Endpoint::default() }];
+
+#[test]
+fn an_empty_table_takes_the_defaults_and_a_key_is_used() {
+    for (config, expected) in [("{}", [30.0, 7.0]), (r#"{"factor":2}"#, [60.0, 14.0])] {
+        assert_eq!(score_rows(&configured_with(config), &Request::default(), words(&ROWS()), 2), expected);
+    }
+}
+
+#[test]
+fn a_config_that_does_not_fit_says_why() {
+    let error = |config: &str| configure(&OnceLock::<Factor>::new(), config.as_bytes()).unwrap_or_default();
+    assert!(error(r#"{"facter":2}"#).contains("unknown field `facter`"), "{}", error(r#"{"facter":2}"#));
+    assert!(error(r#"{"factor":"x"}"#).contains("invalid type"), "{}", error(r#"{"factor":"x"}"#));
+    assert_eq!(error(r#"{"factor":0}"#), "refused without a reason");
+    assert_eq!(error(r#"{"factor":-1}"#), "ü".repeat(MAX_ERROR_BYTES / 2));
+}
+
+#[test]
+fn a_second_configure_is_refused_and_changes_nothing() {
+    let slot = configured_with("{}");
+    assert_eq!(configure(&slot, br#"{"factor":2}"#).as_deref(), Some("already configured"));
+    assert_eq!(score_rows(&slot, &Request::default(), words(&ROWS()), 2), [30.0, 7.0]);
+}
+
+#[test]
+fn rows_and_blocks_of_a_later_version_are_understood() {
+    let wide: Vec<u64> = ROWS().chunks(1).flat_map(|row| [words(row), &[u64::MAX]].concat()).collect();
+    let request = Request { size: 192, row_stride: 72, ..Request::default() };
+    assert_eq!(score_rows(&configured_with("{}"), &request, &wide, 2), [30.0, 7.0]);
+}
+
+#[test]
+#[should_panic(expected = "called before it was configured")]
+fn a_hot_call_before_configure_panics() {
+    score_rows(&OnceLock::new(), &Request::default(), words(&ROWS()), 2);
+}
+
+#[test]
+#[should_panic(expected = "a block of 120 bytes is shorter")]
+fn a_short_block_panics() {
+    score_rows(&configured_with("{}"), &Request { size: 120, ..Request::default() }, &[], 0);
+}
+
+#[test]
+#[should_panic(expected = "rows can't be 60 bytes apart")]
+fn a_stride_that_is_too_short_panics() {
+    score_rows(&configured_with("{}"), &Request { row_stride: 60, ..Request::default() }, &[], 0);
+}
+
+#[test]
+#[should_panic(expected = "a block can't be at 0x0")]
+fn a_null_block_panics() {
+    // SAFETY: the pointer is refused before anything is read.
+    unsafe { retry(&configured_with("{}"), std::ptr::null(), std::ptr::null(), std::ptr::null_mut()) };
+}
+
+#[test]
+fn the_decision_is_written_and_its_size_left_as_it_is() {
+    let mut decision = [u64::MAX; 5];
+    decision[0] = 40;
+    let (request, attempt) = ([Request::default()], [Attempt::rpc_error(-32000, "")]);
+    // SAFETY: the blocks are there and apart.
+    unsafe {
+        retry(&configured_with("{}"), words(&request).as_ptr(), words(&attempt).as_ptr(), decision.as_mut_ptr());
+    }
+    assert_eq!(decision, [40 | 1 << 32, 0, u64::from(7.0_f32.to_bits()) << 32, 0, u64::MAX]);
+}
+
+#[test]
+fn memory_is_aligned_as_asked_and_zero() {
+    for (size, align) in [(0, 1), (1, 64), (1_000, 8)] {
+        let at = alloc(size, align);
+        assert!(!at.is_null() && at.addr().is_multiple_of(align));
+        // SAFETY: `alloc` gave that many bytes, zeroed.
+        assert!(unsafe { bytes(at, size) }.iter().all(|byte| *byte == 0));
+    }
+    for (size, align) in [(8, 3), (8, 0), (8, 128), (usize::MAX, 8)] {
+        assert!(alloc(size, align).is_null(), "{size} {align}");
+    }
+}
+
+#[test]
+fn names_are_checked() {
+    for name in ["tiers", "a", "p2c-2"] {
+        assert!(is_name(name), "{name}");
+    }
+    for name in ["", "2p", "-p", "Tiers", "my_policy", "tïers", &"a".repeat(65)] {
+        assert!(!is_name(name), "{name}");
+    }
+}

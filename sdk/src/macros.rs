@@ -1,0 +1,130 @@
+//! [`export_policy!`]: turns a type into a policy module.
+//!
+//! Everything that can be a function is one, in `export`; the macro only names the exports. It checks the policy's name
+//! and traits on every target, so that a native `cargo test` finds what the module's build would.
+
+/// Exports a [`Policy`](crate::Policy) from a `cdylib`, with the package's name and version.
+///
+/// ```
+/// # use pointsman_sdk::*;
+/// # struct Mine;
+/// # impl Policy for Mine {
+/// #     type Config = NoConfig;
+/// #     fn configure(_: NoConfig) -> Result<Self, String> { Ok(Mine) }
+/// # }
+/// # impl Scoring for Mine {
+/// #     fn score(&self, _: &Request, _: Endpoints<'_>, _: &mut [f64]) {}
+/// # }
+/// # impl Retry for Mine {
+/// #     fn retry(&self, _: &Request, _: &Attempt) -> Decision { Decision::return_() }
+/// # }
+/// pointsman_sdk::export_policy!(Mine: scoring, retry);
+/// ```
+///
+/// After the colon stand the policy's kinds: `scoring`, `retry` or both, and the type must implement the traits of the
+/// same names. The name that the conf asks for is the package's and so may hold `a-z 0-9 -` only. Exports exist on
+/// `wasm32` only, and a crate can have one policy.
+#[macro_export]
+macro_rules! export_policy {
+    ($policy:ty: scoring $(,)?) => {
+        $crate::export_policy!(@policy $policy, "\"scoring\"");
+        $crate::export_policy!(@scoring $policy);
+    };
+    ($policy:ty: retry $(,)?) => {
+        $crate::export_policy!(@policy $policy, "\"retry\"");
+        $crate::export_policy!(@retry $policy);
+    };
+    ($policy:ty: scoring, retry $(,)?) => {
+        $crate::export_policy!(@policy $policy, "\"scoring\",\"retry\"");
+        $crate::export_policy!(@scoring $policy);
+        $crate::export_policy!(@retry $policy);
+    };
+
+    (@policy $policy:ty, $kinds:literal) => {
+        const _: () = assert!(
+            $crate::export::is_name(env!("CARGO_PKG_NAME")),
+            "a policy's name, which is its package's, is 1 to 64 of a-z 0-9 - and begins with a letter"
+        );
+
+        #[cfg(target_arch = "wasm32")]
+        static POINTSMAN_POLICY: ::std::sync::OnceLock<$policy> = ::std::sync::OnceLock::new();
+
+        #[cfg(target_arch = "wasm32")]
+        #[allow(unsafe_code, reason = "the names and pointers of the ABI")]
+        const _: () = {
+            #[unsafe(no_mangle)]
+            extern "C" fn pointsman_abi_version() -> u32 {
+                $crate::ABI_VERSION
+            }
+
+            #[unsafe(no_mangle)]
+            extern "C" fn pointsman_alloc(size: usize, align: usize) -> *mut u8 {
+                $crate::export::alloc(size, align)
+            }
+
+            #[unsafe(no_mangle)]
+            extern "C" fn pointsman_describe() -> u64 {
+                $crate::export::slice(
+                    concat!(
+                        "{\"name\":\"", env!("CARGO_PKG_NAME"),
+                        "\",\"version\":\"", env!("CARGO_PKG_VERSION"),
+                        "\",\"kinds\":[", $kinds, "]}"
+                    )
+                    .as_bytes(),
+                )
+            }
+
+            #[unsafe(no_mangle)]
+            unsafe extern "C" fn pointsman_configure(config: *const u8, len: usize) -> u64 {
+                $crate::export::log_panics();
+                // SAFETY: the proxy wrote `len` bytes of JSON there and leaves them alone until the call returns.
+                let config = unsafe { $crate::export::bytes(config, len) };
+                match $crate::export::configure(&POINTSMAN_POLICY, config) {
+                    None => 0,
+                    // The message must outlive the call, and an instance that was refused is thrown away.
+                    Some(message) => $crate::export::slice(message.leak().as_bytes()),
+                }
+            }
+        };
+    };
+
+    (@scoring $policy:ty) => {
+        const _: () = {
+            const fn implements_scoring<P: $crate::Scoring>() {}
+            implements_scoring::<$policy>();
+        };
+
+        #[cfg(target_arch = "wasm32")]
+        #[allow(unsafe_code, reason = "the names and pointers of the ABI")]
+        const _: () = {
+            #[unsafe(no_mangle)]
+            unsafe extern "C" fn pointsman_score(
+                request: *const u64,
+                rows: *const u64,
+                count: usize,
+                scores: *mut f64,
+            ) {
+                // SAFETY: the proxy calls with the blocks that ABI.md names, in memory that it had from
+                // `pointsman_alloc`, and writes to none of it until the call returns.
+                unsafe { $crate::export::score(&POINTSMAN_POLICY, request, rows, count, scores) }
+            }
+        };
+    };
+
+    (@retry $policy:ty) => {
+        const _: () = {
+            const fn implements_retry<P: $crate::Retry>() {}
+            implements_retry::<$policy>();
+        };
+
+        #[cfg(target_arch = "wasm32")]
+        #[allow(unsafe_code, reason = "the names and pointers of the ABI")]
+        const _: () = {
+            #[unsafe(no_mangle)]
+            unsafe extern "C" fn pointsman_retry(request: *const u64, attempt: *const u64, decision: *mut u64) {
+                // SAFETY: as for `pointsman_score`.
+                unsafe { $crate::export::retry(&POINTSMAN_POLICY, request, attempt, decision) }
+            }
+        };
+    };
+}

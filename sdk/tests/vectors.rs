@@ -1,0 +1,161 @@
+//! The structs against the golden bytes in `sdk/vectors`, which the proxy is tested against too.
+//!
+//! A vector says the same thing twice: as `key = value` lines and as bytes that can be checked by hand against ABI.md.
+//! The bytes are viewed as the struct and every field is compared with its line.
+
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+use std::str::FromStr;
+use std::time::Duration;
+
+use pointsman_sdk::export::{view, words};
+use pointsman_sdk::{Attempt, Cooldown, Decision, Endpoint, Outcome, Request};
+
+/// A parsed vector. Fields are taken out one by one, so that one which no test looks at is found.
+struct Vector {
+    fields: BTreeMap<String, String>,
+    words: Vec<u64>,
+}
+
+impl Vector {
+    fn parse(text: &str) -> Self {
+        let lines = || text.lines().map(|line| line.split('#').next().unwrap().trim()).filter(|line| !line.is_empty());
+        let fields = lines()
+            .take_while(|line| *line != "hex:")
+            .map(|line| line.split_once(" = ").unwrap())
+            .map(|(key, value)| (key.to_owned(), value.to_owned()))
+            .collect();
+        let bytes: Vec<u8> = lines()
+            .skip_while(|line| *line != "hex:")
+            .skip(1)
+            .flat_map(str::split_whitespace)
+            .map(|pair| u8::from_str_radix(pair, 16).unwrap())
+            .collect();
+        let (chunks, rest) = bytes.as_chunks::<8>();
+        assert!(rest.is_empty(), "{} bytes are no whole number of words", bytes.len());
+        Vector { fields, words: chunks.iter().map(|chunk| u64::from_le_bytes(*chunk)).collect() }
+    }
+
+    fn text(&mut self, key: &str) -> String {
+        self.fields.remove(key).unwrap_or_else(|| panic!("no field {key}"))
+    }
+
+    fn is<T: FromStr<Err: Debug> + PartialEq + Debug>(&mut self, key: &str, actual: T) {
+        assert_eq!(self.text(key).parse::<T>().unwrap(), actual, "{key}");
+    }
+
+    fn is_hex(&mut self, key: &str, actual: u64) {
+        assert_eq!(self.text(key), format!("{actual:#018x}"), "{key}");
+    }
+
+    /// As bits: NaN is to be NaN.
+    fn is_float(&mut self, key: &str, actual: f32) {
+        let expected: f32 = self.text(key).parse().unwrap();
+        assert_eq!(expected.to_bits(), actual.to_bits(), "{key}: {expected} is not {actual}");
+    }
+
+    fn is_done(self, size: usize) {
+        assert_eq!(self.fields, BTreeMap::new(), "fields that were not looked at");
+        assert_eq!(self.words.len() * 8, size);
+    }
+}
+
+#[test]
+fn request() {
+    let mut vector = Vector::parse(include_str!("../vectors/request.txt"));
+    let request: Request = *view(&vector.words).unwrap();
+    vector.is("size", request.size);
+    vector.is("row_stride", request.row_stride);
+    vector.is("unix_ms", request.unix_ms);
+    vector.is_hex("seed", request.seed);
+    vector.is_hex("client_key", request.client_key);
+    vector.is("flags", request.flags);
+    vector.is("batch_size", request.batch_size);
+    vector.is("attempt", request.attempt);
+    vector.is("max_attempts", request.max_attempts);
+    vector.is("body_bytes", request.body_bytes);
+    vector.is("deadline_left_ms", request.deadline_left_ms);
+    vector.is("method_len", request.method_len);
+    vector.is("reserved", request.reserved);
+    vector.is("method", request.method().to_owned());
+    vector.is_done(128);
+    assert!(request.is_write() && !request.is_batch() && request.is_idempotent());
+    assert_eq!(request.deadline_left(), Duration::from_millis(9_750));
+}
+
+#[test]
+fn row() {
+    let mut vector = Vector::parse(include_str!("../vectors/row.txt"));
+    let row: Endpoint = *view(&vector.words).unwrap();
+    vector.is("index", row.index);
+    vector.is("flags", row.flags);
+    vector.is("weight", row.weight);
+    vector.is("in_flight", row.in_flight);
+    vector.is("consecutive_failures", row.consecutive_failures);
+    vector.is("cooldown_attempts", row.cooldown_attempts);
+    vector.is_float("latency_ms", row.latency_ms);
+    vector.is_hex("tags", row.tags);
+    vector.is_float("latency_peak_ms", row.latency_peak_ms);
+    vector.is_float("latency_p99_ms", row.latency_p99_ms);
+    vector.is_float("penalty_ms", row.penalty_ms);
+    vector.is_float("success_rate", row.success_rate);
+    vector.is_float("limiter_headroom", row.limiter_headroom);
+    vector.is_float("head_lag_blocks", row.head_lag_blocks);
+    vector.is_float("price", row.price);
+    vector.is_float("idle_ms", row.idle_ms);
+    vector.is_done(64);
+    assert!(row.is_cooling() && row.has_tag(0) && row.has_tag(5) && row.has_tag(63) && !row.has_tag(1));
+    assert_eq!((row.head_lag(), row.price(), row.idle()), (None, Some(0.25), None));
+}
+
+#[test]
+fn scores() {
+    let mut vector = Vector::parse(include_str!("../vectors/scores.txt"));
+    for (row, word) in vector.words.clone().into_iter().enumerate() {
+        let expected: f64 = vector.text(&row.to_string()).parse().unwrap();
+        assert_eq!(expected.to_bits(), word, "row {row}: {expected} is not {}", f64::from_bits(word));
+    }
+    vector.is_done(48);
+}
+
+#[test]
+fn attempt() {
+    let mut vector = Vector::parse(include_str!("../vectors/attempt.txt"));
+    let attempt: Attempt = *view(&vector.words).unwrap();
+    vector.is("size", attempt.size);
+    vector.is("endpoint", attempt.endpoint);
+    vector.is("outcome", attempt.outcome);
+    vector.is("flags", attempt.flags);
+    vector.is("rpc_code", attempt.rpc_code);
+    vector.is("http_status", attempt.http_status);
+    vector.is("retry_after_ms", attempt.retry_after_ms);
+    vector.is_float("latency_ms", attempt.latency_ms);
+    vector.is("candidates_left", attempt.candidates_left);
+    vector.is("consecutive_failures", attempt.consecutive_failures);
+    vector.is("cooldown_attempts", attempt.cooldown_attempts);
+    vector.is_float("timeout_ms", attempt.timeout_ms);
+    vector.is("message_len", attempt.message_len);
+    vector.is("reserved", attempt.reserved);
+    vector.is("message", attempt.message_lossy().into_owned());
+    vector.is_done(256);
+    assert_eq!((attempt.outcome(), attempt.rpc_code()), (Outcome::RpcError, Some(-32_005)));
+    assert_eq!(attempt.retry_after(), Some(Duration::from_millis(1_500)));
+    assert!(attempt.bytes_sent() && attempt.may_retry());
+}
+
+/// The other way: the builders give the vector's bytes. Its lines are for the proxy's test.
+#[test]
+fn decision() {
+    let vector = Vector::parse(include_str!("../vectors/decision.txt"));
+    let decision = Decision::retry()
+        .delay(Duration::from_millis(250))
+        .cooldown(Cooldown::Fixed(Duration::from_secs(90)))
+        .penalty_ms(10_000.0)
+        .as_success();
+    assert_eq!(words(&[decision]), vector.words);
+    assert_eq!(view::<Decision>(&vector.words), Some(&decision));
+    let keys = ["action", "cooldown", "cooldown_ms", "delay_ms", "flags", "penalty_ms", "reserved", "size"];
+    assert!(vector.fields.keys().eq(keys), "{:?}", vector.fields.keys());
+}
