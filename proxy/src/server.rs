@@ -43,10 +43,14 @@ const DRAIN_PERIOD: Duration = Duration::from_millis(20);
 
 /// A checked generation and what the next ones are made with.
 pub struct Prepared {
-    conf: PathBuf,
-    runtime: PolicyRuntime,
-    resources: Resources,
-    snapshot: Snapshot,
+    /// The conf file.
+    pub conf: PathBuf,
+    /// Compiles and instantiates policies.
+    pub runtime: PolicyRuntime,
+    /// What upstreams are built with.
+    pub resources: Resources,
+    /// The generation.
+    pub snapshot: Snapshot,
 }
 
 /// Does all that comes before listening: reads the conf, loads the plugins, builds the first generation.
@@ -62,13 +66,6 @@ pub fn prepare_first(conf: PathBuf) -> anyhow::Result<Prepared> {
     let resources = Resources { metrics, transport };
     let snapshot = prepare(&conf, config, None, &runtime, &resources)?;
     Ok(Prepared { conf, runtime, resources, snapshot })
-}
-
-impl Prepared {
-    /// The generation.
-    pub fn snapshot(&self) -> &Snapshot {
-        &self.snapshot
-    }
 }
 
 /// Runs until a signal ends the process.

@@ -56,7 +56,7 @@ impl Vector {
         assert_eq!(expected.to_bits(), actual.to_bits(), "{key}: {expected} is not {actual}");
     }
 
-    fn is_done(self, size: usize) {
+    fn finish(self, size: usize) {
         assert_eq!(self.fields, BTreeMap::new(), "fields that were not looked at");
         assert_eq!(self.words.len() * 8, size);
     }
@@ -80,7 +80,7 @@ fn request() {
     vector.is("method_len", request.method_len);
     vector.is("reserved", request.reserved);
     vector.is("method", request.method().to_owned());
-    vector.is_done(128);
+    vector.finish(128);
     assert!(request.is_write() && !request.is_batch() && request.is_idempotent());
     assert_eq!(request.deadline_left(), Duration::from_millis(9_750));
 }
@@ -105,7 +105,7 @@ fn row() {
     vector.is_float("head_lag_blocks", row.head_lag_blocks);
     vector.is_float("price", row.price);
     vector.is_float("idle_ms", row.idle_ms);
-    vector.is_done(64);
+    vector.finish(64);
     assert!(row.is_cooling() && row.has_tag(0) && row.has_tag(5) && row.has_tag(63) && !row.has_tag(1));
     assert_eq!((row.head_lag(), row.price(), row.idle()), (None, Some(0.25), None));
 }
@@ -117,7 +117,7 @@ fn scores() {
         let expected: f64 = vector.text(&row.to_string()).parse().unwrap();
         assert_eq!(expected.to_bits(), word, "row {row}: {expected} is not {}", f64::from_bits(word));
     }
-    vector.is_done(48);
+    vector.finish(48);
 }
 
 #[test]
@@ -139,7 +139,7 @@ fn attempt() {
     vector.is("message_len", attempt.message_len);
     vector.is("reserved", attempt.reserved);
     vector.is("message", attempt.message_lossy().into_owned());
-    vector.is_done(256);
+    vector.finish(256);
     assert_eq!((attempt.outcome(), attempt.rpc_code()), (Outcome::RpcError, Some(-32_005)));
     assert_eq!(attempt.retry_after(), Some(Duration::from_millis(1_500)));
     assert!(attempt.bytes_sent() && attempt.may_retry());

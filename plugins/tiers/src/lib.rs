@@ -20,7 +20,7 @@ use serde::Deserialize;
 const TIER_BITS: u32 = 2;
 /// Weights are at most 65,535.
 const WEIGHT_BITS: u32 = 16;
-/// In steps of 1/16 ms up to 17 minutes: finer than a network's noise, longer than any timeout.
+/// The upper bits of a float, without its sign: 8 of exponent and 16 of mantissa, so costs are told apart to 0.0015 %.
 const COST_BITS: u32 = 24;
 /// In 16 steps per doubling: it tells 1 ms from 2 ms as well as an hour from two.
 const RECENCY_BITS: u32 = 11;
@@ -32,11 +32,8 @@ const fn max_of(bits: u32) -> u32 {
     (1 << bits) - 1
 }
 
-/// Cost steps in a millisecond.
-const STEPS_PER_MS: f32 = 16.0;
-/// The highest cost that is told from a higher one, in milliseconds. Exact in an `f32`.
-#[expect(clippy::cast_precision_loss, reason = "24 bits are exact in an f32")]
-const MAX_COST_MS: f32 = max_of(COST_BITS) as f32 / STEPS_PER_MS;
+/// Everything but a float's sign.
+const MAGNITUDE: u32 = u32::MAX >> 1;
 
 /// `[policies.<name>.config]`.
 #[derive(Clone, Debug, Deserialize, PartialEq)]
@@ -71,7 +68,10 @@ impl Default for Config {
 /// The policy.
 #[derive(Clone, Debug)]
 pub struct Tiers {
-    config: Config,
+    tier1_min_weight: u32,
+    tier2_min_weight: u32,
+    /// `cost_floor_ms` in the steps of [`cost_steps`].
+    floor: u32,
     /// How far the weight's and the cost's fields are moved up: by each other's width and the recency's.
     weight_shift: u32,
     cost_shift: u32,
@@ -89,14 +89,14 @@ impl Policy for Tiers {
                 "tier1_min_weight is {tier1_min_weight}, but must not be below tier2_min_weight, which is {tier2_min_weight}"
             ));
         }
-        if !(0.0..=MAX_COST_MS).contains(&cost_floor_ms) {
-            return Err(format!("cost_floor_ms is {cost_floor_ms}, but must be from 0 to {MAX_COST_MS}"));
+        if !(cost_floor_ms >= 0.0 && cost_floor_ms.is_finite()) {
+            return Err(format!("cost_floor_ms is {cost_floor_ms}, but must not be negative"));
         }
         let (weight_shift, cost_shift) = match rank_within_tier {
             Rank::Weight => (RECENCY_BITS + COST_BITS, RECENCY_BITS),
             Rank::Cost => (RECENCY_BITS, RECENCY_BITS + WEIGHT_BITS),
         };
-        Ok(Tiers { config, weight_shift, cost_shift })
+        Ok(Tiers { tier1_min_weight, tier2_min_weight, floor: cost_steps(cost_floor_ms), weight_shift, cost_shift })
     }
 }
 
@@ -113,10 +113,11 @@ impl Tiers {
     /// endpoint that cools.
     #[inline]
     pub fn rank(&self, endpoint: &Endpoint) -> f64 {
-        let tier = i64::from(endpoint.weight >= self.config.tier1_min_weight)
-            + i64::from(endpoint.weight >= self.config.tier2_min_weight);
+        let tier =
+            i64::from(endpoint.weight >= self.tier1_min_weight) + i64::from(endpoint.weight >= self.tier2_min_weight);
         let weight = i64::from(endpoint.weight.min(max_of(WEIGHT_BITS)));
-        let cost = i64::from(max_of(COST_BITS) - cost_steps(endpoint, self.config.cost_floor_ms));
+        let cost = cost_steps(endpoint.latency_ms + endpoint.penalty_ms).max(self.floor);
+        let cost = i64::from(max_of(COST_BITS) - cost);
         let recency = i64::from(max_of(RECENCY_BITS) - idle_steps(endpoint.idle_ms));
         let rank = tier << (WEIGHT_BITS + COST_BITS + RECENCY_BITS)
             | weight << self.weight_shift
@@ -129,26 +130,21 @@ impl Tiers {
     }
 }
 
-/// Latency and penalty in steps of 1/16 ms. `f32::min` takes the number when the other is none, so a cost that is not a
-/// number is the highest.
+/// Milliseconds as the upper bits of their float. The bits of floats that are not negative are in the floats' order, and
+/// what is not a number has higher bits than infinity: it ranks as the dearest, without a branch.
 #[inline]
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to 0..=MAX_COST_MS")]
-fn cost_steps(endpoint: &Endpoint, floor_ms: f32) -> u32 {
-    let cost_ms = (endpoint.latency_ms + endpoint.penalty_ms).min(MAX_COST_MS).max(floor_ms);
-    (cost_ms * STEPS_PER_MS) as u32
+fn cost_steps(cost_ms: f32) -> u32 {
+    const SHIFT: u32 = MAGNITUDE.count_ones() - COST_BITS;
+    (cost_ms.to_bits() & MAGNITUDE) >> SHIFT
 }
 
-/// Time since the last use on a logarithmic scale. The bits of a positive float are in its order, and those of 1 and
-/// more begin with 7 bits of exponent and then the mantissa, of which 4 bits remain.
+/// Time since the last use, in the same manner. From 1 on a float's exponent needs 7 bits, so 4 are left for the mantissa.
 #[inline]
-#[expect(
-    clippy::manual_clamp,
-    reason = "`clamp` would let through what is not a number; this makes it the longest time"
-)]
 fn idle_steps(idle_ms: f32) -> u32 {
-    const SHIFT: u32 = 30 - RECENCY_BITS;
-    let from_one = (idle_ms + 1.0).min(f32::MAX).max(1.0);
-    (from_one.to_bits() - 1.0_f32.to_bits()) >> SHIFT
+    const ONE: u32 = 1.0_f32.to_bits();
+    const SHIFT: u32 = ONE.ilog2() + 1 - RECENCY_BITS;
+    let from_one = (idle_ms.abs() + 1.0).to_bits() & MAGNITUDE;
+    (from_one.wrapping_sub(ONE) >> SHIFT).min(max_of(RECENCY_BITS))
 }
 
 #[cfg(test)]

@@ -27,7 +27,7 @@ fn endpoint(random: &mut Random) -> Endpoint {
     Endpoint {
         flags: random.pick(&[0, 0, 0, Endpoint::COOLING]),
         weight: random.pick(&[1, 2, 49, 50, 51, 99, 100, 101, 65_534, 65_535]),
-        latency_ms: random.pick(&[0.0, 0.0625, 12.5, 12.5625, 999.0, 1_000.0, 1_001.0, 5_000.0]),
+        latency_ms: random.pick(&[0.0, 1.0, 12.5, 13.0, 999.0, 1_000.0, 1_001.0, 5_000.0]),
         penalty_ms: random.pick(&[0.0, 0.0, 0.5, 15_000.0]),
         idle_ms: random.pick(&[0.0, 1.0, 3.0, 250.0, 3_600_000.0, f32::INFINITY]),
         ..Endpoint::default()
@@ -143,11 +143,14 @@ fn a_cost_that_is_no_number_is_the_worst() {
 }
 
 #[test]
-fn costs_are_told_apart_to_a_sixteenth_of_a_millisecond() {
-    let at = |latency_ms| policy(Config::default()).rank(&Endpoint { latency_ms, ..Endpoint::default() });
-    assert!(at(40.0) > at(40.0625));
-    assert_eq!(at(40.0), at(40.05));
-    assert_eq!(at(MAX_COST_MS), at(f32::INFINITY));
+fn costs_are_told_apart_to_a_65536th_and_times_to_a_sixteenth() {
+    let tiers = policy(Config::default());
+    let cost = |latency_ms| tiers.rank(&Endpoint { latency_ms, ..Endpoint::default() });
+    assert!(cost(64.0) > cost(64.001) && cost(1e9) > cost(f32::INFINITY));
+    assert_eq!(cost(64.0), cost(64.0005));
+    let idle = |idle_ms| tiers.rank(&Endpoint { idle_ms, ..Endpoint::default() });
+    assert!(idle(0.0) > idle(0.07) && idle(1_023.0) > idle(1_088.0) && idle(1e30) > idle(f32::INFINITY));
+    assert_eq!(idle(1_023.0), idle(1_080.0));
 }
 
 #[test]

@@ -105,7 +105,7 @@ fn serve(conf: PathBuf) -> anyhow::Result<()> {
 fn check(conf: PathBuf) -> anyhow::Result<()> {
     let shown = conf.display().to_string();
     let prepared = prepare_first(conf)?;
-    let snapshot = prepared.snapshot();
+    let snapshot = &prepared.snapshot;
     let endpoints: usize = snapshot.upstreams().map(|upstream| upstream.endpoints().len()).sum();
     println!("{shown}: good, with {} upstreams and {endpoints} endpoints", snapshot.upstreams().count());
     for (name, bound) in &snapshot.policies {

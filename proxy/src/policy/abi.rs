@@ -179,3 +179,7 @@ fn fill(field: &mut [u8], text: &str) -> u32 {
     field[..len].copy_from_slice(&text.as_bytes()[..len]);
     u32::try_from(len).unwrap_or(u32::MAX)
 }
+
+#[cfg(test)]
+#[path = "abi_tests.rs"]
+mod tests;

@@ -1,0 +1,112 @@
+//! The host's blocks against the golden bytes in `sdk/vectors`.
+
+use std::collections::BTreeMap;
+
+use bytemuck::{Pod, bytes_of, pod_read_unaligned};
+
+use super::*;
+
+/// A vector file: values by field, and the bytes.
+struct Vector {
+    fields: BTreeMap<String, String>,
+    bytes: Vec<u8>,
+}
+
+impl Vector {
+    fn read(text: &str) -> Self {
+        let (values, hex) = text.split_once("hex:").unwrap();
+        let lines = values.lines().filter(|line| !line.starts_with('#'));
+        let fields = lines.filter_map(|line| line.split_once('=')).map(|(k, v)| (k.trim().into(), v.trim().into()));
+        let digits = hex.lines().filter_map(|line| line.split('#').next()).flat_map(str::split_whitespace);
+        Vector { fields: fields.collect(), bytes: digits.map(|d| u8::from_str_radix(d, 16).unwrap()).collect() }
+    }
+
+    fn block<T: Pod>(&self) -> T {
+        assert_eq!(self.bytes.len(), size_of::<T>());
+        pod_read_unaligned(&self.bytes)
+    }
+
+    /// Compares every field of the file with the block's.
+    fn check(&self, actual: &[(&str, String)]) {
+        let actual: BTreeMap<String, String> = actual.iter().map(|(k, v)| ((*k).into(), v.clone())).collect();
+        let expected = self.fields.iter().map(|(k, v)| (k.clone(), normal(v))).collect::<BTreeMap<_, _>>();
+        assert_eq!(actual, expected);
+    }
+}
+
+/// Hexadecimal values as decimal ones.
+fn normal(value: &str) -> String {
+    match value.strip_prefix("0x") {
+        Some(hex) => u64::from_str_radix(hex, 16).unwrap().to_string(),
+        None => value.to_owned(),
+    }
+}
+
+macro_rules! fields {
+    ($block:expr; $($field:ident),*) => { [$((stringify!($field), $block.$field.to_string())),*] };
+}
+
+fn text(field: &[u8], len: u32) -> String {
+    assert!(field[len as usize..].iter().all(|b| *b == 0));
+    String::from_utf8(field[..len as usize].to_vec()).unwrap()
+}
+
+#[test]
+fn request_block() {
+    let vector = Vector::read(include_str!("../../../sdk/vectors/request.txt"));
+    let block: RequestBlock = vector.block();
+    let method = text(&block.method, block.method_len);
+    let mut actual = fields!(block; size, row_stride, unix_ms, seed, client_key, flags, batch_size, attempt, max_attempts,
+        body_bytes, deadline_left_ms, method_len, reserved)
+    .to_vec();
+    actual.push(("method", method.clone()));
+    vector.check(&actual);
+    let mut built = RequestBlock { method: [0; 64], method_len: 0, ..block };
+    built.set_method(&method);
+    assert_eq!(bytes_of(&built), vector.bytes);
+    let fresh = RequestBlock::new();
+    assert_eq!((fresh.size, fresh.row_stride), (block.size, block.row_stride));
+}
+
+#[test]
+fn endpoint_row() {
+    let vector = Vector::read(include_str!("../../../sdk/vectors/row.txt"));
+    let row: EndpointRow = vector.block();
+    vector.check(&fields!(row; index, flags, weight, in_flight, consecutive_failures, cooldown_attempts, latency_ms, tags,
+        latency_peak_ms, latency_p99_ms, penalty_ms, success_rate, limiter_headroom, head_lag_blocks, price, idle_ms));
+    assert_ne!(row.flags & row_flags::COOLING, 0);
+}
+
+#[test]
+fn attempt_block() {
+    let vector = Vector::read(include_str!("../../../sdk/vectors/attempt.txt"));
+    let block: AttemptBlock = vector.block();
+    let message = text(&block.message, block.message_len);
+    let mut actual = fields!(block; size, endpoint, outcome, flags, rpc_code, http_status, retry_after_ms, latency_ms,
+        candidates_left, consecutive_failures, cooldown_attempts, timeout_ms, message_len, reserved)
+    .to_vec();
+    actual.push(("message", message.clone()));
+    vector.check(&actual);
+    let mut built = AttemptBlock { message: [0; 192], message_len: 0, ..block };
+    built.set_message(&message);
+    assert_eq!(bytes_of(&built), vector.bytes);
+    assert_eq!(AttemptBlock::new().size, block.size);
+    assert_eq!(block.outcome, crate::model::Outcome::RpcError.code());
+}
+
+#[test]
+fn decision_block() {
+    let vector = Vector::read(include_str!("../../../sdk/vectors/decision.txt"));
+    let block: DecisionBlock = vector.block();
+    vector.check(&fields!(block; size, action, delay_ms, cooldown, cooldown_ms, penalty_ms, flags, reserved));
+}
+
+#[test]
+fn long_texts_are_cut() {
+    let mut request = RequestBlock::new();
+    request.set_method(&"m".repeat(100));
+    assert_eq!((request.method_len, request.method), (64, [b'm'; 64]));
+    let mut attempt = AttemptBlock::new();
+    attempt.set_message(&"m".repeat(300));
+    assert_eq!(attempt.message_len, 192);
+}
