@@ -18,7 +18,7 @@
 //! Invariants:
 //! - The drawn endpoints score the negative of their cost in milliseconds. All others score below [`UNDRAWN`], in an
 //!   order that follows from the seed, as fallbacks in case that limiters refuse the drawn ones.
-//! - Endpoints that cool, which are candidates only in a panic, are drawn and preferred after all that don't.
+//! - Endpoints that cool, which are candidates only in a panic, come after all that don't, drawn or not.
 //! - The seed is mixed with the attempt's number, so a retry draws anew.
 
 use pointsman_sdk::{Endpoint, Endpoints, Policy, Request, Scoring};
@@ -27,14 +27,14 @@ use serde::Deserialize;
 /// The most endpoints that a request may draw. More choices hardly balance better, and at some number all requests go
 /// to the same few endpoints.
 const MAX_CHOICES: usize = 8;
-/// Scores of endpoints that were not drawn are below this, those of drawn ones above.
-pub const UNDRAWN: f64 = -1e15;
-/// Added to the cost of an endpoint that cools; above any other cost.
-const COOLING_COST: f64 = 1e14;
+/// No cost is higher: three years, in milliseconds.
+const MAX_COST: f64 = 1e11;
 /// Cost of a request in flight at an endpoint whose latency nobody knows: eleven days, above any measured latency.
 const UNMEASURED_COST: f64 = 1e9;
-/// No cost is higher, so that drawn endpoints stay above the others.
-const MAX_COST: f64 = 1e13;
+/// Scores of endpoints that were not drawn are this or less, those of drawn ones more.
+pub const UNDRAWN: f64 = -1e12;
+/// Taken from the score of an endpoint that cools: it is then below any that doesn't, and as an `f64` still exact.
+pub const COOLING: f64 = 1e13;
 
 /// `[policies.<name>.config]`.
 #[derive(Clone, Debug, Deserialize, PartialEq)]
@@ -79,17 +79,17 @@ impl Policy for PeakEwma {
 
 impl Scoring for PeakEwma {
     fn score(&self, request: &Request, endpoints: Endpoints<'_>, scores: &mut [f64]) {
-        // Any odd number would do: without it, the lots of a retry would be those of the first attempt.
-        let seed = request.seed ^ u64::from(request.attempt).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        let mut drawn = Drawn::new(self.config.choices);
-        for (row, (endpoint, score)) in endpoints.iter().zip(scores.iter_mut()).enumerate() {
-            let lot = lot(seed, endpoint);
-            *score = UNDRAWN - f64::from(u32::MAX - (lot >> 32) as u32);
-            drawn.offer(lot, row);
+        let mut random = Random::new(request.seed, request.attempt);
+        // An odd factor maps distinct indices to distinct numbers; with the offset, none is always the first.
+        let (factor, offset) = (random.next() | 1, random.next());
+        for (endpoint, score) in endpoints.iter().zip(scores.iter_mut()) {
+            let place = endpoint.index.wrapping_mul(factor).wrapping_add(offset);
+            *score = after_cooling(endpoint, UNDRAWN - f64::from(place));
         }
-        for row in drawn.rows() {
-            if let (Some(endpoint), Some(score)) = (endpoints.get(row), scores.get_mut(row)) {
-                *score = -self.cost(endpoint);
+        let mut drawn = [0; MAX_CHOICES];
+        for row in draw(&mut random, endpoints.len(), self.config.choices, &mut drawn) {
+            if let (Some(endpoint), Some(score)) = (endpoints.get(*row), scores.get_mut(*row)) {
+                *score = after_cooling(endpoint, -self.cost(endpoint));
             }
         }
     }
@@ -109,8 +109,7 @@ impl PeakEwma {
             cost /= f64::from(endpoint.weight.max(1));
         }
         // `min` takes the number if the cost is none.
-        let cost = cost.min(MAX_COST);
-        if endpoint.is_cooling() { cost + COOLING_COST } else { cost }
+        cost.min(MAX_COST)
     }
 
     /// What remains of an estimate, 0 to 1.
@@ -122,46 +121,43 @@ impl PeakEwma {
     }
 }
 
-/// The endpoint's lot in this draw: the highest are drawn. Bits of SplitMix64 (Steele, Lea and Flood, 2014) over the
-/// seed and the endpoint's index, so that a lot doesn't depend on which other endpoints are candidates.
-#[inline]
-fn lot(seed: u64, endpoint: &Endpoint) -> u64 {
-    let mixed = seed.wrapping_add(u64::from(endpoint.index).wrapping_mul(0xd1b5_4a32_d192_ed03));
-    let mixed = (mixed ^ mixed >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-    let mixed = mixed ^ mixed >> 31;
-    mixed >> 1 | u64::from(!endpoint.is_cooling()) << 63
+fn after_cooling(endpoint: &Endpoint, score: f64) -> f64 {
+    if endpoint.is_cooling() { score - COOLING } else { score }
 }
 
-/// The highest lots so far, best first, in place: a hot call allocates nothing.
-struct Drawn {
-    lots: [(u64, usize); MAX_CHOICES],
-    len: usize,
-    choices: usize,
+/// Draws `choices` of `len` rows without putting any back, or all if there are no more: each set is as likely as any
+/// other (Robert Floyd's algorithm: Bentley, "Programming Pearls: A Sample of Brilliance", 1987).
+fn draw<'a>(random: &mut Random, len: usize, choices: usize, drawn: &'a mut [usize; MAX_CHOICES]) -> &'a [usize] {
+    let choices = choices.min(len).min(MAX_CHOICES);
+    for (count, last) in (len - choices..len).enumerate() {
+        let row = random.below(last + 1);
+        drawn[count] = if drawn[..count].contains(&row) { last } else { row };
+    }
+    &drawn[..choices]
 }
 
-impl Drawn {
-    fn new(choices: usize) -> Self {
-        Drawn { lots: [(0, 0); MAX_CHOICES], len: 0, choices: choices.min(MAX_CHOICES) }
+/// SplitMix64 (Steele, Lea and Flood, "Fast Splittable Pseudorandom Number Generators", 2014), its upper halves.
+struct Random(u64);
+
+impl Random {
+    const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
+
+    /// Every attempt of a request has its own sequence: a retry that drew the first attempt's numbers again would be no
+    /// draw. The shift keeps sequences apart, which would otherwise begin a step after one another.
+    fn new(seed: u64, attempt: u32) -> Self {
+        Random(seed ^ u64::from(attempt) << 32)
     }
 
-    #[inline]
-    fn offer(&mut self, lot: u64, row: usize) {
-        if self.len < self.choices {
-            self.len += 1;
-        } else if lot <= self.lots[self.len - 1].0 {
-            return;
-        }
-        let mut at = self.len - 1;
-        while at > 0 && self.lots[at - 1].0 < lot {
-            self.lots[at] = self.lots[at - 1];
-            at -= 1;
-        }
-        self.lots[at] = (lot, row);
+    fn next(&mut self) -> u32 {
+        self.0 = self.0.wrapping_add(Self::STEP);
+        let mixed = (self.0 ^ self.0 >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((mixed ^ mixed >> 31) >> 32) as u32
     }
 
-    fn rows(&self) -> impl Iterator<Item = usize> {
-        self.lots[..self.len].iter().map(|(_, row)| *row)
+    /// A number below `len`. A table has at most thousands of rows, so the bias is below one in a million.
+    fn below(&mut self, len: usize) -> usize {
+        ((u64::from(self.next()) * len as u64) >> 32) as usize
     }
 }
 

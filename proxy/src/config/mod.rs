@@ -166,10 +166,10 @@ pub struct Client {
     pub pool_max_idle_per_host: usize,
 }
 
-/// The timed exclusion of an endpoint that fails: `base`, doubled each time in a row, up to `max`.
+/// The timed exclusion of an endpoint that fails: the n-th in a row lasts `min(max, base * 2^n)`, n from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cooldown {
-    /// `base`: the first; `"1ms"` to `max`. Default `"3s"`.
+    /// `base`: half of the first; `"1ms"` to `max`. Default `"3s"`.
     pub base: Duration,
     /// `max`: the longest; up to a day. Default `"60s"`.
     pub max: Duration,

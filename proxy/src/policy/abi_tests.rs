@@ -56,9 +56,10 @@ fn request_block() {
     let vector = Vector::read(include_str!("../../../sdk/vectors/request.txt"));
     let block: RequestBlock = vector.block();
     let method = text(&block.method, block.method_len);
-    let mut actual = fields!(block; size, row_stride, unix_ms, seed, client_key, flags, batch_size, attempt, max_attempts,
+    let mut actual =
+        fields!(block; size, row_stride, unix_ms, seed, client_key, flags, batch_size, attempt, max_attempts,
         body_bytes, deadline_left_ms, method_len, reserved)
-    .to_vec();
+        .to_vec();
     actual.push(("method", method.clone()));
     vector.check(&actual);
     let mut built = RequestBlock { method: [0; 64], method_len: 0, ..block };
@@ -72,8 +73,10 @@ fn request_block() {
 fn endpoint_row() {
     let vector = Vector::read(include_str!("../../../sdk/vectors/row.txt"));
     let row: EndpointRow = vector.block();
-    vector.check(&fields!(row; index, flags, weight, in_flight, consecutive_failures, cooldown_attempts, latency_ms, tags,
-        latency_peak_ms, latency_p99_ms, penalty_ms, success_rate, limiter_headroom, head_lag_blocks, price, idle_ms));
+    vector.check(
+        &fields!(row; index, flags, weight, in_flight, consecutive_failures, cooldown_attempts, latency_ms, tags,
+        latency_peak_ms, latency_p99_ms, penalty_ms, success_rate, limiter_headroom, head_lag_blocks, price, idle_ms),
+    );
     assert_ne!(row.flags & row_flags::COOLING, 0);
 }
 

@@ -12,6 +12,7 @@ use super::fault::Fault;
 use super::limits::{HOT_EPOCHS, LOAD_EPOCHS, Limits};
 use super::log::GuestLog;
 use super::module::Plugin;
+use super::stall::Stall;
 
 /// Alignment of the block area: a cache line, so that a row never straddles two.
 const BLOCK_ALIGN: u32 = 64;
@@ -20,6 +21,7 @@ const BLOCK_ALIGN: u32 = 64;
 struct Host {
     limits: StoreLimits,
     log: GuestLog,
+    stall: Stall,
 }
 
 /// An instance that can be asked for its description, and nothing else yet.
@@ -63,8 +65,9 @@ impl Instance {
     ) -> Result<Self, PluginError> {
         let refuse = |e: wasmtime::Error| PluginError::new(Stage::Instantiate, format!("{e:#}"));
         let guest = StoreLimitsBuilder::new().memory_size(limits.memory).table_elements(limits.table_elements);
-        let mut store = Store::new(engine, Host { limits: guest.build(), log });
+        let mut store = Store::new(engine, Host { limits: guest.build(), log, stall: Stall::default() });
         store.limiter(|host| &mut host.limits);
+        store.epoch_deadline_callback(|mut caller| Ok(caller.data_mut().stall.look()));
         store.set_epoch_deadline(LOAD_EPOCHS);
         store.set_fuel(limits.load_fuel).map_err(refuse)?;
         let mut linker = Linker::new(engine);
@@ -196,6 +199,7 @@ impl ReadyInstance {
         let count = u32::try_from(rows.len()).unwrap_or(u32::MAX);
         let fuel = inner.limits.fuel + inner.limits.fuel_per_row * u64::from(count);
         inner.store.set_fuel(fuel)?;
+        inner.store.data_mut().stall = Stall::default();
         inner.store.set_epoch_deadline(HOT_EPOCHS);
         function.call(&mut inner.store, (area.request, area.rows, count, area.scores))?;
 
@@ -218,6 +222,7 @@ impl ReadyInstance {
         slot(data, area.decision, size_of::<DecisionBlock>())?.copy_from_slice(bytes_of(&blank));
 
         inner.store.set_fuel(inner.limits.fuel)?;
+        inner.store.data_mut().stall = Stall::default();
         inner.store.set_epoch_deadline(HOT_EPOCHS);
         function.call(&mut inner.store, (area.request, area.attempt, area.decision))?;
 

@@ -41,12 +41,14 @@ impl Limits {
     };
 }
 
-/// Period of the epoch ticker. A call may see one or two ticks, so it is stopped after 2 to 4 ms even where fuel doesn't count
-/// (a bulk copy is one instruction).
+/// Period of the epoch ticker.
 pub(super) const EPOCH_PERIOD: Duration = Duration::from_millis(2);
-/// Ticks that a hot call may see.
-pub(super) const HOT_EPOCHS: u64 = 2;
-/// Ticks that loading an instance may see: one second.
+/// Ticks before a hot call is looked at for the first time, and between two looks.
+pub(super) const HOT_EPOCHS: u64 = 1;
+/// Ticks before loading an instance is looked at: one second.
 pub(super) const LOAD_EPOCHS: u64 = 500;
+/// Processor time after the first look that ends a call. Time in which the thread didn't run doesn't count: on a busy machine
+/// a call of 100 ns may be interrupted for longer than any sensible deadline.
+pub(super) const EPOCH_CPU_TIME: Duration = Duration::from_millis(2);
 /// The host's share of a log line.
 pub(super) const LOG_LINE_BYTES: usize = 1_024;

@@ -21,6 +21,7 @@ mod log;
 mod module;
 pub mod native;
 mod pool;
+mod stall;
 mod verdict;
 
 use std::fmt;

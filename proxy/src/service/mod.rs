@@ -7,7 +7,7 @@ mod ctx;
 mod downstream;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::AtomicUsize;
 
 use async_trait::async_trait;
 use pingora::modules::http::HttpModules;
@@ -105,12 +105,5 @@ impl ProxyHttp for ProxyService {
         let upstream = ctx.upstream.as_ref().map_or("none", |upstream| upstream.name());
         self.metrics.count_request(upstream, method_label(&ctx.method), status, seconds);
         ctx.log_access(session, upstream, status, seconds);
-    }
-}
-
-impl ProxyService {
-    /// Requests that are under way.
-    pub fn in_flight(&self) -> usize {
-        self.in_flight.load(Relaxed)
     }
 }

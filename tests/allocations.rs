@@ -1,0 +1,42 @@
+//! A scoring call allocates nothing on the host's side. In a binary of its own, because it counts every allocation.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use allocation_counter::measure;
+use bytemuck::Zeroable;
+use pointsman::policy::abi::{AttemptBlock, EndpointRow, RequestBlock};
+use pointsman::policy::{Limits, Policy, PolicyRuntime};
+
+/// Enough to meet whatever grows with the number of calls.
+const CALLS: usize = 1_000;
+
+#[test]
+fn calls_of_policies_allocate_nothing() {
+    let runtime = PolicyRuntime::new(1, Limits::DEFAULT).unwrap();
+    let request = RequestBlock::new();
+    let rows = [EndpointRow { weight: 20, latency_ms: 5.0, ..EndpointRow::zeroed() }; 64];
+    let mut scores = Vec::with_capacity(rows.len());
+
+    for plugin in ["tiers", "peak-ewma"] {
+        let policy = load(&runtime, plugin);
+        policy.score(&request, &rows, &mut scores).unwrap();
+        let used = measure(|| (0..CALLS).for_each(|_| policy.score(&request, &rows, &mut scores).unwrap()));
+        assert_eq!(used.count_total, 0, "{plugin}");
+    }
+
+    let policy = load(&runtime, "json-rpc-retry");
+    let attempt = AttemptBlock { outcome: 2, ..AttemptBlock::new() };
+    let used = measure(|| {
+        (0..CALLS).for_each(|_| {
+            policy.retry(&request, &attempt).unwrap();
+        })
+    });
+    assert_eq!(used.count_total, 0, "json-rpc-retry");
+}
+
+fn load(runtime: &PolicyRuntime, plugin: &str) -> Arc<Policy> {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../plugins/dist/{plugin}.wasm"));
+    let wasm = std::fs::read(&file).unwrap_or_else(|e| panic!("{}: {e}; run `make plugins`", file.display()));
+    runtime.load(plugin, Arc::new(runtime.compile(&wasm).unwrap()), "{}", 64).unwrap()
+}

@@ -1,0 +1,27 @@
+//! The proxy as its users meet it: the real binary as a process, over real sockets, between scripted origins and a
+//! client that sees every byte.
+//!
+//! Where a test belongs:
+//! - `answers`: a good request gets an endpoint's answer, byte for byte, and nothing leaks either way.
+//! - `bad_input`: what a client does wrong is its own trouble only.
+//! - `failover`: what an endpoint does wrong is not the client's trouble.
+//! - `limits`: rate limits, concurrency, batch sizes.
+//! - `tls`: endpoints behind HTTPS.
+//! - `lifecycle`: start, signals, clients that leave.
+//! - `policies`: modules that decide, well or badly.
+//!
+//! A test reads as a script and an expectation. What more than one theme needs is in `support`. A pure function is
+//! tested beside its code, not here.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a panic is how a test fails")]
+#![allow(unreachable_pub, reason = "the support is written like a library")]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod answers;
+mod bad_input;
+mod failover;
+mod lifecycle;
+mod limits;
+mod policies;
+mod tls;

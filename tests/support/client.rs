@@ -1,0 +1,206 @@
+//! A client that keeps its connection, shows every byte, and may send anything.
+
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+
+use super::http::{Head, dechunk};
+use super::wait::PATIENCE;
+
+/// A connection to a server.
+pub struct Client {
+    stream: TcpStream,
+    buffer: Vec<u8>,
+}
+
+/// An answer.
+#[derive(Clone, Debug)]
+pub struct Response {
+    /// The HTTP status.
+    pub status: u16,
+    /// Status line and headers.
+    pub head: Head,
+    /// The body without its framing.
+    pub body: Vec<u8>,
+}
+
+impl Response {
+    /// The body as text.
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    /// The body as JSON.
+    #[track_caller]
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {:?}", self.text()))
+    }
+
+    /// The `result` of a single answer, a text: the name of the origin that gave it.
+    #[track_caller]
+    pub fn result(&self) -> String {
+        let json = self.json();
+        json["result"].as_str().unwrap_or_else(|| panic!("{} has no result: {json}", self.status)).to_owned()
+    }
+
+    /// The code of a single answer's `error`.
+    #[track_caller]
+    pub fn error_code(&self) -> i64 {
+        let json = self.json();
+        json["error"]["code"].as_i64().unwrap_or_else(|| panic!("{} has no error code: {json}", self.status))
+    }
+}
+
+impl Client {
+    /// Connects.
+    pub fn connect(address: SocketAddr) -> Client {
+        let stream = TcpStream::connect(address).unwrap_or_else(|error| panic!("{address}: {error}"));
+        stream.set_nodelay(true).expect("an open connection");
+        stream.set_read_timeout(Some(PATIENCE)).expect("an open connection");
+        stream.set_write_timeout(Some(PATIENCE)).expect("an open connection");
+        Client { stream, buffer: Vec::new() }
+    }
+
+    /// Posts `body` to `/` and reads the answer.
+    #[track_caller]
+    pub fn post(&mut self, body: impl AsRef<[u8]>) -> Response {
+        self.post_with("/", &[], body)
+    }
+
+    /// Posts `body` to `path` with further headers, and reads the answer.
+    #[track_caller]
+    pub fn post_with(&mut self, path: &str, headers: &[(&str, &str)], body: impl AsRef<[u8]>) -> Response {
+        self.send(post(path, headers, body));
+        self.read()
+    }
+
+    /// Gets `path`.
+    #[track_caller]
+    pub fn get(&mut self, path: &str) -> Response {
+        self.send(format!("GET {path} HTTP/1.1\r\nhost: proxy\r\n\r\n"));
+        self.read()
+    }
+
+    /// Sends these bytes.
+    #[track_caller]
+    pub fn send(&mut self, bytes: impl AsRef<[u8]>) {
+        self.try_send(bytes).unwrap_or_else(|error| panic!("can't send: {error}"));
+    }
+
+    /// Sends these bytes, unless the connection is closed.
+    pub fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> io::Result<()> {
+        self.stream.write_all(bytes.as_ref())
+    }
+
+    /// Reads the next answer.
+    #[track_caller]
+    pub fn read(&mut self) -> Response {
+        self.try_read().unwrap_or_else(|error| panic!("no answer: {error}"))
+    }
+
+    /// Reads the next answer; an error when the connection ends in it or before it.
+    pub fn try_read(&mut self) -> io::Result<Response> {
+        let head = self.read_head()?;
+        let status = status(&head);
+        if status == 204 || status / 100 == 1 {
+            return Ok(Response { status, head, body: Vec::new() });
+        }
+        let body = if head.is_chunked() {
+            self.read_chunked()?
+        } else if let Some(length) = head.content_length() {
+            self.read_exactly(length)?
+        } else {
+            self.read_rest()?
+        };
+        Ok(Response { status, head, body })
+    }
+
+    /// Reads the next head and leaves the body.
+    pub fn read_head(&mut self) -> io::Result<Head> {
+        loop {
+            if let Some((head, length)) = Head::parse(&self.buffer) {
+                self.buffer.drain(..length);
+                return Ok(head);
+            }
+            self.read_more()?;
+        }
+    }
+
+    /// Reads to the end of the connection.
+    pub fn read_rest(&mut self) -> io::Result<Vec<u8>> {
+        loop {
+            match self.read_more() {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                    return Ok(std::mem::take(&mut self.buffer));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Whether the server closes (or resets) the connection now, without another byte.
+    #[track_caller]
+    pub fn is_closed_by_server(&mut self) -> bool {
+        match self.read_more() {
+            Ok(()) => false,
+            Err(error) if is_timeout(&error) => false,
+            Err(_) => true,
+        }
+    }
+
+    /// Says that nothing more will be sent.
+    pub fn finish_sending(&self) {
+        self.stream.shutdown(Shutdown::Write).expect("an open connection");
+    }
+
+    fn read_exactly(&mut self, length: usize) -> io::Result<Vec<u8>> {
+        while self.buffer.len() < length {
+            self.read_more()?;
+        }
+        Ok(self.buffer.drain(..length).collect())
+    }
+
+    fn read_chunked(&mut self) -> io::Result<Vec<u8>> {
+        loop {
+            // Only a buffer that may hold the end is worth parsing.
+            if self.buffer.ends_with(b"0\r\n\r\n")
+                && let Some((body, length)) = dechunk(&self.buffer)
+            {
+                self.buffer.drain(..length);
+                return Ok(body);
+            }
+            self.read_more()?;
+        }
+    }
+
+    fn read_more(&mut self) -> io::Result<()> {
+        let mut piece = [0; 64 << 10];
+        match self.stream.read(&mut piece)? {
+            0 => Err(io::ErrorKind::UnexpectedEof.into()),
+            count => {
+                self.buffer.extend_from_slice(&piece[..count]);
+                Ok(())
+            }
+        }
+    }
+}
+
+/// A POST request as bytes.
+pub fn post(path: &str, headers: &[(&str, &str)], body: impl AsRef<[u8]>) -> Vec<u8> {
+    let body = body.as_ref();
+    let mut head = format!("POST {path} HTTP/1.1\r\nhost: proxy\r\ncontent-type: application/json\r\n");
+    for (name, value) in headers {
+        head += &format!("{name}: {value}\r\n");
+    }
+    head += &format!("content-length: {}\r\n\r\n", body.len());
+    [head.as_bytes(), body].concat()
+}
+
+fn status(head: &Head) -> u16 {
+    let status = head.first_line.split(' ').nth(1).and_then(|text| text.parse().ok());
+    status.unwrap_or_else(|| panic!("no status line: {:?}", head.first_line))
+}
+
+fn is_timeout(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
+}

@@ -1,0 +1,190 @@
+//! Conf files for tests: one upstream named `main`, short timeouts, and whatever a test adds.
+//!
+//! Values are TOML: `.set("max_attempts", "2")`, `.set("deadline", "'1s'")`.
+
+use std::net::SocketAddr;
+
+use super::guests::Guest;
+use super::origin::Origin;
+
+/// A conf, and what lies beside it when a proxy starts with it.
+#[derive(Clone)]
+pub struct Conf {
+    server: Vec<(String, String)>,
+    admin: Vec<(String, String)>,
+    upstream: Vec<(String, String)>,
+    client: Vec<(String, String)>,
+    cooldown: Vec<(String, String)>,
+    endpoints: Vec<Endpoint>,
+    extra: String,
+    pub(super) environment: Vec<(String, String)>,
+    pub(super) shipped: Vec<String>,
+    pub(super) guests: Vec<Guest>,
+}
+
+/// An endpoint of a conf.
+#[derive(Clone)]
+pub struct Endpoint(Vec<(String, String)>);
+
+impl Conf {
+    /// The origins as endpoints that bear their names, with weights of 100, 90 and so on: the first is preferred, by
+    /// the native policy as by `tiers`.
+    pub fn of<'a>(origins: impl IntoIterator<Item = &'a Origin>) -> Conf {
+        let weights = (1..=10).rev().map(|n| n * 10);
+        let endpoints = origins.into_iter().zip(weights).map(|(origin, weight)| Endpoint::of(origin).weight(weight));
+        Conf::with(endpoints)
+    }
+
+    /// These endpoints.
+    pub fn with(endpoints: impl IntoIterator<Item = Endpoint>) -> Conf {
+        Conf {
+            server: pairs(&[("threads", "2"), ("shutdown_grace", "'10s'")]),
+            admin: Vec::new(),
+            upstream: pairs(&[("deadline", "'8s'")]),
+            client: pairs(&[("connect_timeout", "'2s'"), ("timeout", "'3s'")]),
+            cooldown: pairs(&[("base", "'30s'"), ("max", "'60s'")]),
+            endpoints: endpoints.into_iter().collect(),
+            extra: String::new(),
+            environment: Vec::new(),
+            shipped: Vec::new(),
+            guests: Vec::new(),
+        }
+    }
+
+    /// A key of `[upstreams.main]`.
+    pub fn set(mut self, key: &str, value: &str) -> Conf {
+        put(&mut self.upstream, key, value);
+        self
+    }
+
+    /// A key of `[server]`.
+    pub fn server(mut self, key: &str, value: &str) -> Conf {
+        put(&mut self.server, key, value);
+        self
+    }
+
+    /// A key of `[admin]`.
+    pub fn admin(mut self, key: &str, value: &str) -> Conf {
+        put(&mut self.admin, key, value);
+        self
+    }
+
+    /// A key of `[upstreams.main.client]`.
+    pub fn client(mut self, key: &str, value: &str) -> Conf {
+        put(&mut self.client, key, value);
+        self
+    }
+
+    /// A key of `[upstreams.main.cooldown]`.
+    pub fn cooldown(mut self, key: &str, value: &str) -> Conf {
+        put(&mut self.cooldown, key, value);
+        self
+    }
+
+    /// The endpoint at this position is changed.
+    pub fn endpoint(mut self, position: usize, change: impl FnOnce(Endpoint) -> Endpoint) -> Conf {
+        let endpoint = self.endpoints[position].clone();
+        self.endpoints[position] = change(endpoint);
+        self
+    }
+
+    /// Another endpoint.
+    pub fn and(mut self, endpoint: Endpoint) -> Conf {
+        self.endpoints.push(endpoint);
+        self
+    }
+
+    /// Further TOML, whole tables, at the end.
+    pub fn extra(mut self, toml: &str) -> Conf {
+        self.extra += toml;
+        self.extra.push('\n');
+        self
+    }
+
+    /// An environment variable of the proxy.
+    pub fn environment(mut self, name: &str, value: &str) -> Conf {
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// The plugin `name` of this repository lies in the plugin folder.
+    pub fn shipped(mut self, name: &str) -> Conf {
+        self.shipped.push(name.to_owned());
+        self
+    }
+
+    /// The shipped policies: `tiers` scores, `json-rpc-retry` retries.
+    pub fn with_shipped_policies(self) -> Conf {
+        self.shipped("tiers")
+            .shipped("json-rpc-retry")
+            .extra("[policies.tiers]\nplugin = 'tiers'\n[policies.again]\nplugin = 'json-rpc-retry'")
+            .set("scoring", "'tiers'")
+            .set("retry", "'again'")
+    }
+
+    /// The guest lies in the plugin folder, and a policy of its name is configured.
+    pub fn guest(mut self, guest: &Guest) -> Conf {
+        let name = guest.name();
+        self.guests.push(guest.clone());
+        self.extra(&format!("[policies.{name}]\nplugin = '{name}'"))
+    }
+
+    /// The guest scores.
+    pub fn scored_by(self, guest: &Guest) -> Conf {
+        self.guest(guest).set("scoring", &format!("'{}'", guest.name()))
+    }
+
+    /// The guest decides about retries.
+    pub fn retried_by(self, guest: &Guest) -> Conf {
+        self.guest(guest).set("retry", &format!("'{}'", guest.name()))
+    }
+
+    /// The TOML.
+    pub(super) fn render(&self, listen: SocketAddr, admin: SocketAddr) -> String {
+        let mut text = format!("[server]\nlisten = ['{listen}']\n{}", lines(&self.server));
+        text += &format!("\n[admin]\nlisten = '{admin}'\n{}", lines(&self.admin));
+        text += &format!("\n[upstreams.main]\n{}", lines(&self.upstream));
+        text += &format!("\n[upstreams.main.client]\n{}", lines(&self.client));
+        text += &format!("\n[upstreams.main.cooldown]\n{}", lines(&self.cooldown));
+        for endpoint in &self.endpoints {
+            text += &format!("\n[[upstreams.main.endpoints]]\n{}", lines(&endpoint.0));
+        }
+        text + "\n" + &self.extra
+    }
+}
+
+impl Endpoint {
+    /// An endpoint at this URL.
+    pub fn new(url: &str, name: &str) -> Endpoint {
+        Endpoint(pairs(&[("url", &format!("'{url}'")), ("name", &format!("'{name}'"))]))
+    }
+
+    /// The origin as an endpoint that bears its name.
+    pub fn of(origin: &Origin) -> Endpoint {
+        Endpoint::new(&origin.url(), origin.name())
+    }
+
+    /// With this weight.
+    pub fn weight(self, weight: u32) -> Endpoint {
+        self.set("weight", &weight.to_string())
+    }
+
+    /// Any other key.
+    pub fn set(mut self, key: &str, value: &str) -> Endpoint {
+        put(&mut self.0, key, value);
+        self
+    }
+}
+
+fn pairs(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
+    pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+}
+
+fn put(table: &mut Vec<(String, String)>, key: &str, value: &str) {
+    table.retain(|(known, _)| known != key);
+    table.push((key.to_owned(), value.to_owned()));
+}
+
+fn lines(table: &[(String, String)]) -> String {
+    table.iter().map(|(key, value)| format!("{key} = {value}\n")).collect()
+}

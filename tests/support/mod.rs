@@ -1,0 +1,32 @@
+//! What the end-to-end tests are written with: scripted origins, the proxy as a process, a raw client, policies in WAT.
+//!
+//! Invariants: ports are free ones, waiting is for a condition with a deadline, and whatever a test starts ends with the
+//! value that stands for it.
+#![allow(dead_code, reason = "no theme needs all of it")]
+#![allow(unused_imports, reason = "no theme needs all of it")]
+
+mod answer;
+mod client;
+mod conf;
+mod guests;
+mod http;
+pub mod json;
+mod metrics;
+mod origin;
+mod proxy;
+mod site;
+mod tls;
+mod wait;
+
+pub use answer::Answer;
+pub use client::{Client, Response};
+pub use conf::{Conf, Endpoint};
+pub use guests::Guest;
+pub use http::{Head, dechunk};
+pub use metrics::Samples;
+pub use nix::sys::signal::Signal;
+pub use origin::{Greeting, Origin, Request};
+pub use proxy::Proxy;
+pub use site::{Output, Site};
+pub use tls::Authority;
+pub use wait::{PATIENCE, wait_for, wait_until};

@@ -1,0 +1,139 @@
+//! A folder with a conf and plugins, and the binary run in it.
+
+use std::collections::HashSet;
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Mutex;
+
+use tempfile::TempDir;
+
+use super::conf::Conf;
+use super::guests::Guest;
+
+/// Ports that were given out: two proxies of this process never get the same one.
+static GIVEN: Mutex<Option<HashSet<u16>>> = Mutex::new(None);
+
+/// A folder with a conf. It vanishes when it is dropped.
+pub struct Site {
+    folder: TempDir,
+    environment: Vec<(String, String)>,
+    /// Where the proxy listens.
+    pub listen: SocketAddr,
+    /// Where its admin address is.
+    pub admin: SocketAddr,
+}
+
+/// What a command printed.
+#[derive(Debug)]
+pub struct Output {
+    /// The exit code; `None` when a signal ended it.
+    pub code: Option<i32>,
+    /// Standard output.
+    pub stdout: String,
+    /// Standard error.
+    pub stderr: String,
+}
+
+impl Site {
+    /// Writes the conf, with free ports, and lays the plugins beside it.
+    pub fn new(conf: &Conf) -> Site {
+        let folder = tempfile::Builder::new().prefix("pointsman-").tempdir().expect("a folder");
+        let site = Site { folder, environment: conf.environment.clone(), listen: free_port(), admin: free_port() };
+        std::fs::create_dir(site.plugins()).expect("a folder");
+        site.write(conf);
+        site
+    }
+
+    /// Writes another conf, and lays its plugins beside it. A reader sees the old one or the new one.
+    pub fn write(&self, conf: &Conf) {
+        conf.shipped.iter().for_each(|name| self.add_shipped(name));
+        conf.guests.iter().for_each(|guest| self.add_guest(guest));
+        self.write_text(&conf.render(self.listen, self.admin));
+    }
+
+    /// Writes a conf as it is.
+    pub fn write_text(&self, text: &str) {
+        put(&self.conf(), text.as_bytes());
+    }
+
+    /// The conf file.
+    pub fn conf(&self) -> PathBuf {
+        self.folder.path().join("pointsman.toml")
+    }
+
+    /// The conf's text.
+    pub fn text(&self) -> String {
+        std::fs::read_to_string(self.conf()).expect("the conf")
+    }
+
+    /// The folder.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// The plugin folder.
+    pub fn plugins(&self) -> PathBuf {
+        self.folder.path().join("plugins")
+    }
+
+    /// Lays a plugin of this repository into the plugin folder.
+    pub fn add_shipped(&self, name: &str) {
+        let built = workspace().join("plugins/dist").join(name).with_extension("wasm");
+        let wasm = std::fs::read(&built)
+            .unwrap_or_else(|error| panic!("{}: {error}. Run `make plugins` first.", built.display()));
+        self.add_plugin(name, &wasm);
+    }
+
+    /// Lays a guest into the plugin folder.
+    pub fn add_guest(&self, guest: &Guest) {
+        self.add_plugin(&format!("{}-{}", guest.name(), guest.version()), &guest.wasm());
+    }
+
+    /// Lays a file into the plugin folder, whole at once.
+    pub fn add_plugin(&self, name: &str, wasm: &[u8]) {
+        put(&self.plugins().join(name).with_added_extension("wasm"), wasm);
+    }
+
+    /// The binary with these arguments, not yet started.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_pointsman"));
+        command.args(arguments).current_dir(self.folder.path()).env("RUST_LOG", "info,pointsman=debug");
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
+        command
+    }
+
+    /// Runs the binary with these arguments to its end.
+    pub fn run(&self, arguments: &[&str]) -> Output {
+        let output = self.command(arguments).output().expect("the binary runs");
+        Output {
+            code: output.status.code(),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+}
+
+/// The root of the repository.
+pub fn workspace() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+}
+
+/// A port that nobody listens on.
+fn free_port() -> SocketAddr {
+    let mut given = GIVEN.lock().unwrap();
+    let given = given.get_or_insert_default();
+    loop {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
+        let address = listener.local_addr().expect("its address");
+        if given.insert(address.port()) {
+            return address;
+        }
+    }
+}
+
+fn put(path: &Path, bytes: &[u8]) {
+    let unfinished = path.with_added_extension("tmp");
+    std::fs::write(&unfinished, bytes).expect("a written file");
+    std::fs::rename(&unfinished, path).expect("a file in its place");
+}
