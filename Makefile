@@ -3,6 +3,8 @@
 PLUGINS := tiers peak-ewma json-rpc-retry
 WASM    := wasm32-unknown-unknown
 DIST    := plugins/dist
+# Panic messages hold paths: they are made the same everywhere, so that a module's digest doesn't tell who built it.
+CARGO_DIR := $(or $(CARGO_HOME),$(HOME)/.cargo)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup build plugins run test bench lint clean
@@ -19,7 +21,8 @@ setup: ## Set up what a build needs: the wasm target, cmake
 	@command -v cmake >/dev/null || ./scripts/install-cmake
 
 plugins: setup ## Build the shipped policies into plugins/dist
-	cargo build --profile plugin --target $(WASM) $(addprefix -p ,$(PLUGINS))
+	cargo build --profile plugin --target $(WASM) $(addprefix -p ,$(PLUGINS)) \
+	  --config "target.$(WASM).rustflags=['--remap-path-prefix=$(CARGO_DIR)=/cargo','--remap-path-prefix=$(CURDIR)=/pointsman']"
 	@mkdir -p $(DIST)
 	@for plugin in $(PLUGINS); do \
 	  cp "target/$(WASM)/plugin/$$(echo $$plugin | tr - _).wasm" "$(DIST)/.$$plugin.tmp" && \
@@ -32,7 +35,8 @@ build: plugins ## Build target/release/pointsman and plugins/dist
 run: build ## Build everything and run the demo
 	target/release/pointsman demo --plugins $(DIST)
 
-test: plugins ## Run every test
+test: plugins ## Run every test, those with real Ethereum nodes included
+	@./scripts/install-nodes
 	cargo test --workspace
 
 bench: plugins ## Measure a scoring decision and a reload

@@ -1,5 +1,6 @@
 //! What a reload costs from the moment it begins to the publish: the conf is read, the plugin folder scanned, the
 //! policies matched, the snapshot built and swapped in. Run with `make bench`.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a benchmark that can't be set up has nothing to measure")]
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};

@@ -1,5 +1,6 @@
 //! The log: one line per event on standard error, written by a thread of its own.
 
+use std::io::Write;
 use std::sync::{Mutex, PoisonError};
 
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
@@ -16,9 +17,13 @@ pub struct Log(Mutex<Option<WorkerGuard>>);
 impl Log {
     /// Starts logging. `RUST_LOG` chooses what is logged, as the `tracing-subscriber` crate documents.
     pub fn start() -> Self {
-        let (writer, guard) =
-            NonBlockingBuilder::default().buffered_lines_limit(BUFFERED_LINES).finish(std::io::stderr());
-        let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(DEFAULT_FILTER));
+        Self::start_in(std::io::stderr(), DEFAULT_FILTER)
+    }
+
+    /// Starts logging into `writer`, with `default_filter` where `RUST_LOG` says nothing.
+    pub fn start_in(writer: impl Write + Send + 'static, default_filter: &str) -> Self {
+        let (writer, guard) = NonBlockingBuilder::default().buffered_lines_limit(BUFFERED_LINES).finish(writer);
+        let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default_filter));
         tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer).with_ansi(false).init();
         Log(Mutex::new(Some(guard)))
     }

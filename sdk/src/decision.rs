@@ -60,7 +60,7 @@ impl Decision {
     pub fn cooldown(self, cooldown: Cooldown) -> Self {
         let (cooldown, cooldown_ms) = match cooldown {
             Cooldown::Backoff => (1, 0),
-            Cooldown::Fixed(time) => (1, millis(time)),
+            Cooldown::Fixed(time) => (2, millis(time)),
         };
         Decision { cooldown, cooldown_ms, ..self }
     }

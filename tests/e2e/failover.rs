@@ -1,1 +1,421 @@
-//! To come.
+//! What an endpoint does wrong is not the client's trouble.
+//!
+//! Each case runs with the native policies and with the shipped ones, `tiers` and `json-rpc-retry`.
+
+use std::time::{Duration, Instant};
+
+use serde_json::json as value;
+
+use crate::support::{Answer, Conf, Endpoint, Greeting, Guest, Origin, Proxy, Request, json, wait_until};
+
+/// Timeout of an attempt where a test has to wait for it.
+const SHORT: &str = "'300ms'";
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Policies {
+    Native,
+    Shipped,
+}
+
+const BOTH: [Policies; 2] = [Policies::Native, Policies::Shipped];
+
+impl Policies {
+    fn of(self, conf: Conf) -> Conf {
+        match self {
+            Policies::Native => conf,
+            Policies::Shipped => conf.with_shipped_policies(),
+        }
+    }
+}
+
+/// How an origin can be bad, and what an attempt at it is called.
+struct Fault {
+    name: &'static str,
+    make: fn() -> Origin,
+    outcome: &'static str,
+    /// Nothing was sent, or the origin surely did nothing.
+    nothing_sent: bool,
+    /// The shipped policy cools the endpoint; the native one always does.
+    cools: bool,
+    /// Another endpoint gets an idempotent write.
+    raw_write_moves: bool,
+}
+
+const fn fault(name: &'static str, outcome: &'static str, make: fn() -> Origin) -> Fault {
+    Fault { name, make, outcome, nothing_sent: false, cools: true, raw_write_moves: true }
+}
+
+fn bad(answer: Answer) -> Origin {
+    Origin::always("bad", answer)
+}
+
+fn faults() -> Vec<Fault> {
+    vec![
+        Fault { nothing_sent: true, ..fault("connection refused", "connect_failed", || Origin::refusing("bad")) },
+        fault("reset before the request is read", "reset", || {
+            let origin = Origin::start("bad");
+            origin.greet(Greeting::Reset);
+            origin
+        }),
+        fault("reset after the request", "reset", || bad(Answer::reset())),
+        fault("closed after the request", "reset", || bad(Answer::close())),
+        fault("reset in the head", "reset", || bad(Answer::raw("HTTP/1.1 200 OK\r\ncontent-le").then_reset())),
+        fault("reset in the body", "reset", || bad(Answer::result("bad").cut_after(10).then_reset())),
+        fault("closed in a chunked body", "reset", || bad(Answer::result("bad").chunked(5).cut_after(12).then_close())),
+        fault("a body shorter than announced", "reset", || bad(Answer::result("bad").announcing(1_000).then_close())),
+        fault("no answer", "timeout", || bad(Answer::hang())),
+        fault("never reads", "timeout", || {
+            let origin = Origin::start("bad");
+            origin.greet(Greeting::Ignore);
+            origin
+        }),
+        fault("half an answer", "timeout", || bad(Answer::result("bad").cut_after(10).then_hang())),
+        Fault { raw_write_moves: false, ..fault("500", "http_error", || bad(Answer::status(500))) },
+        Fault { raw_write_moves: false, ..fault("503", "http_error", || bad(Answer::status(503).chunked(7))) },
+        fault("429", "http_error", || bad(Answer::status(429))),
+        fault("limit exceeded", "rpc_error", || bad(Answer::rpc_error(-32005, "slow down"))),
+        fault("429 and limit exceeded", "http_error", || bad(Answer::rpc_error(-32005, "slow").with_status(429))),
+        Fault {
+            raw_write_moves: false,
+            ..fault("internal error", "rpc_error", || bad(Answer::rpc_error(-32603, "oops")))
+        },
+        no_json_rpc("a page for people", || bad(Answer::status(200))),
+        no_json_rpc("JSON that is no answer", || bad(Answer::body(r#"{"status":"ok"}"#))),
+        no_json_rpc("half a JSON text", || bad(Answer::body(r#"{"id":1,"result":"bad"#))),
+        no_json_rpc("gzip", || bad(Answer::result("bad").header("content-encoding", "gzip"))),
+        no_json_rpc("no HTTP", || bad(Answer::raw("220 mail.example ESMTP\r\n\r\n").then_close())),
+    ]
+}
+
+const fn no_json_rpc(name: &'static str, make: fn() -> Origin) -> Fault {
+    Fault { cools: false, raw_write_moves: false, ..fault(name, "bad_response", make) }
+}
+
+/// The bad origin is preferred.
+fn start(fault: &Fault, policies: Policies) -> (Origin, Origin, Proxy) {
+    let (bad, good) = ((fault.make)(), Origin::start("good"));
+    let proxy = Proxy::start(&policies.of(Conf::of([&bad, &good]).client("timeout", SHORT)));
+    (bad, good, proxy)
+}
+
+#[test]
+fn reads_are_answered_by_the_good_endpoint_and_the_bad_one_is_left_alone() {
+    for policies in BOTH {
+        for fault in faults() {
+            let name = fault.name;
+            let (_bad, good, proxy) = start(&fault, policies);
+            let mut client = proxy.client();
+            assert_eq!(client.post(json::READ).result(), "good", "{name}, {policies:?}");
+            let endpoint = proxy.endpoint("bad");
+            assert_eq!(endpoint["attempts"], value!({ fault.outcome: 1 }), "{name}, {policies:?}");
+            assert_eq!(endpoint["consecutive_failures"], 1, "{name}, {policies:?}");
+            assert!(endpoint["penalty_ms"].as_f64() > Some(1_000.0), "{name}, {policies:?}: {endpoint}");
+            let cools = fault.cools || policies == Policies::Native;
+            assert_eq!(endpoint["available"], !cools, "{name}, {policies:?}: {endpoint}");
+            if cools {
+                assert_eq!(client.post(json::batch(2)).json()[1]["result"], "good", "{name}, {policies:?}");
+                assert_eq!(proxy.endpoint("bad")["attempts"], value!({ fault.outcome: 1 }), "{name}, {policies:?}");
+            }
+            assert_eq!(proxy.endpoint("good")["attempts"]["success"], good.hits(), "{name}, {policies:?}");
+        }
+    }
+}
+
+#[test]
+fn a_write_that_was_sent_goes_to_no_other_endpoint() {
+    for policies in BOTH {
+        for fault in faults() {
+            let (bad, good, proxy) = start(&fault, policies);
+            let response = proxy.post(json::WRITE);
+            if fault.nothing_sent {
+                assert_eq!(response.result(), "good", "{}, {policies:?}", fault.name);
+                continue;
+            }
+            assert_eq!(good.hits(), 0, "{}, {policies:?}", fault.name);
+            assert!(bad.hits() <= 1, "{}, {policies:?}: sent {} times", fault.name, bad.hits());
+            assert!(response.json()["error"]["code"].is_i64(), "{}, {policies:?}", fault.name);
+            assert_eq!(response.json()["id"], 1, "{}, {policies:?}", fault.name);
+        }
+    }
+}
+
+#[test]
+fn a_write_that_may_be_repeated_goes_to_another_endpoint() {
+    for policies in BOTH {
+        for fault in faults() {
+            if policies == Policies::Shipped && !fault.raw_write_moves {
+                continue;
+            }
+            // A node that answers with an error has seen the transaction: natively only what is broken is repeated.
+            if fault.name == "internal error" {
+                continue;
+            }
+            let (_bad, good, proxy) = start(&fault, policies);
+            assert_eq!(proxy.post(json::RAW_WRITE).result(), "good", "{}, {policies:?}", fault.name);
+            assert_eq!(good.hits(), 1);
+        }
+    }
+}
+
+#[test]
+fn a_batch_with_a_write_is_a_write() {
+    for policies in BOTH {
+        let (bad, good) = (bad(Answer::reset()), Origin::start("good"));
+        let proxy = Proxy::start(&policies.of(Conf::of([&bad, &good])));
+        let batch = format!("[{},{}]", json::READ, json::request("2", "eth_sendTransaction"));
+        let response = proxy.post(&batch);
+        assert_eq!((bad.hits(), good.hits()), (1, 0));
+        assert_eq!(response.status, 502);
+        assert_eq!(response.json()[1]["id"], 2);
+        // What no list knows may change something, too.
+        wait_until("the answer is settled", || proxy.endpoint("bad")["in_flight"] == 0);
+        assert_eq!(proxy.post(json::request("3", "admin_addPeer")).result(), "good");
+        assert_eq!(proxy.post(json::request("4", "eth_call")).result(), "good");
+    }
+}
+
+#[test]
+fn an_endpoint_cools_as_long_as_retry_after_says() {
+    for policies in BOTH {
+        for answer in [Answer::status(429), Answer::rpc_error(-32005, "slow down")] {
+            let (bad, good) = (bad(answer.header("retry-after", "7")), Origin::start("good"));
+            let proxy = Proxy::start(&policies.of(Conf::of([&bad, &good])));
+            assert_eq!(proxy.post(json::READ).result(), "good");
+            let seconds = proxy.cooldown("bad");
+            assert!(seconds > 4.0 && seconds <= 7.0, "{policies:?}: {seconds}");
+        }
+    }
+}
+
+#[test]
+fn cooldowns_grow_and_end_with_a_success() {
+    let origin = bad(Answer::status(500));
+    let conf = Conf::of([&origin]).cooldown("base", "'10s'").cooldown("max", "'60s'");
+    let proxy = Proxy::start(&conf);
+    let cooldowns = || proxy.metrics().sum("endpoint_cooldowns_total", &[("endpoint", "bad")]);
+    for _ in 0..3 {
+        assert_eq!(proxy.post(json::READ).status, 502);
+    }
+    // Failures while it cools are one event.
+    assert!(proxy.cooldown("bad") > 15.0 && proxy.cooldown("bad") <= 20.0);
+    assert_eq!(cooldowns(), 1.0);
+    assert_eq!(proxy.admin("GET", "/health").status, 503);
+    origin.answer(Answer::result("bad"));
+    assert_eq!(proxy.post(json::READ).result(), "bad");
+    assert_eq!(proxy.cooldown("bad"), 0.0);
+    assert_eq!(proxy.admin("GET", "/health").status, 200);
+}
+
+#[test]
+fn a_kept_connection_that_the_endpoint_closed_is_no_error() {
+    let (origin, good) = (bad(Answer::result("bad").then_close()), Origin::start("good"));
+    let proxy = Proxy::start(&Conf::of([&origin, &good]));
+    let mut client = proxy.client();
+    for number in 1..=10 {
+        let body = if number % 2 == 0 { json::READ } else { json::WRITE };
+        assert_eq!(client.post(body).result(), "bad");
+        wait_until("the endpoint has closed the connection", || origin.open_connections() == 0);
+    }
+    assert_eq!((origin.connections(), good.hits()), (10, 0));
+    assert_eq!(proxy.endpoint("bad")["attempts"], value!({ "success": 10 }));
+}
+
+/// The race that no look at the connection before its use can win.
+#[test]
+fn a_kept_connection_that_closes_under_a_request_is_no_error() {
+    for ending in [Answer::close(), Answer::reset()] {
+        let good = Origin::start("good");
+        let origin = Origin::scripted("bad", move |request: &Request| match request.nth {
+            1 => Answer::result("bad"),
+            _ => ending.clone(),
+        });
+        let proxy = Proxy::start(&Conf::of([&origin, &good]));
+        let mut client = proxy.client();
+        for body in [json::READ, json::READ, json::RAW_WRITE, json::READ] {
+            assert_eq!(client.post(body).result(), "bad");
+        }
+        assert_eq!((origin.connections(), good.hits()), (4, 0));
+        assert_eq!(proxy.endpoint("bad")["attempts"], value!({ "success": 4 }));
+        // A write isn't sent a second time, not even to the same endpoint.
+        let sent = origin.hits();
+        assert_eq!(client.post(json::WRITE).status, 502);
+        assert_eq!((origin.hits(), good.hits()), (sent + 1, 0));
+    }
+}
+
+#[test]
+fn an_answer_in_many_pieces_is_an_answer() {
+    let origin = Origin::start("a");
+    let proxy = Proxy::start(&Conf::of([&origin]));
+    let mut client = proxy.client();
+    for answer in [Answer::result("whole"), Answer::result("whole").chunked(1)] {
+        for size in [1, 2, 7, 64] {
+            origin.answer(answer.clone().in_pieces(size));
+            assert_eq!(client.post(json::READ).result(), "whole");
+        }
+    }
+    let hinted = "HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 23\r\n\r\n";
+    origin.answer(Answer::raw(format!(r#"{hinted}{{"id":1,"result":"two"}}"#)));
+    assert_eq!(client.post(json::READ).result(), "two");
+    assert_eq!(origin.connections(), 1);
+}
+
+#[test]
+fn attempts_are_no_more_than_max_attempts_each_at_another_endpoint() {
+    for policies in BOTH {
+        for max in [1, 2, 4] {
+            let origins: Vec<Origin> = ["a", "b", "c", "d", "e"].map(|n| Origin::always(n, Answer::status(503))).into();
+            let proxy = Proxy::start(&policies.of(Conf::of(&origins).set("max_attempts", &max.to_string())));
+            assert_eq!(proxy.post(json::READ).status, 502);
+            let hits: Vec<usize> = origins.iter().map(Origin::hits).collect();
+            assert_eq!(hits.iter().sum::<usize>(), max, "{policies:?}");
+            assert!(hits.iter().all(|&hits| hits <= 1), "{policies:?}: {hits:?}");
+        }
+    }
+}
+
+#[test]
+fn a_policy_that_always_wants_to_retry_gets_no_more_than_is_safe() {
+    let origins: Vec<Origin> = ["a", "b", "c", "d"].map(|n| Origin::always(n, Answer::status(503))).into();
+    let guest = Guest::new("stubborn", "1.0.0").always_retries();
+    let proxy = Proxy::start(&Conf::of(&origins).retried_by(&guest));
+    let hits = || origins.iter().map(Origin::hits).sum::<usize>();
+    assert_eq!(proxy.post(json::WRITE).status, 502);
+    assert_eq!(hits(), 1);
+    assert_eq!(proxy.post(json::READ).status, 502);
+    assert_eq!(hits(), 1 + 3);
+}
+
+#[test]
+fn an_endpoints_own_error_is_passed_on() {
+    let reverted = r#"{"jsonrpc":"2.0", "id":1,"error":{"code":3,"message":"execution reverted","data":"0x08c3"}}"#;
+    for policies in BOTH {
+        let (first, second) = (Origin::start("first"), Origin::start("second"));
+        first.answer(Answer::body(reverted));
+        let proxy = Proxy::start(&policies.of(Conf::of([&first, &second])));
+        // The error is the answer: nobody else is asked, and nothing is held against the endpoint.
+        let response = proxy.post(json::READ);
+        assert_eq!((response.status, response.text().as_str()), (200, reverted), "{policies:?}");
+        assert_eq!(second.hits(), 0);
+        assert_eq!(proxy.endpoint("first")["consecutive_failures"], 0, "{policies:?}");
+
+        // When all fail, the last one's own words are better than ours.
+        first.answer(Answer::status(500));
+        second.answer(Answer::rpc_error(-32603, "out of gas"));
+        let response = proxy.post(json::READ);
+        assert_eq!((response.status, response.error_code()), (200, -32603), "{policies:?}");
+        assert_eq!(response.json()["error"]["message"], "out of gas");
+    }
+}
+
+#[test]
+fn the_deadline_ends_it_all() {
+    for policies in BOTH {
+        let origins: Vec<Origin> = ["a", "b", "c"].map(|name| Origin::always(name, Answer::hang())).into();
+        let conf = Conf::of(&origins).set("deadline", "'500ms'").client("timeout", SHORT);
+        let proxy = Proxy::start(&policies.of(conf));
+        let began = Instant::now();
+        let response = proxy.post(json::batch(2));
+        let took = began.elapsed();
+        assert_eq!(response.status, 504, "{policies:?}");
+        assert_eq!(response.json()[1]["error"]["code"], -32000);
+        assert!(took >= Duration::from_millis(450) && took < Duration::from_secs(3), "{policies:?}: {took:?}");
+        let hits: Vec<usize> = origins.iter().map(Origin::hits).collect();
+        assert_eq!(hits, [1, 1, 0], "{policies:?}");
+    }
+}
+
+#[test]
+fn when_all_are_dead_every_id_is_told_and_recovery_is_instant() {
+    for policies in BOTH {
+        let origins = [Origin::refusing("a"), Origin::refusing("b")];
+        let proxy = Proxy::start(&policies.of(Conf::of(&origins)));
+        let batch = r#"[{"id":"x","method":"eth_call"},{"method":"eth_call"},{"id":2.50,"method":"eth_call"}]"#;
+        // The second time all are cooling: they are tried all the same.
+        for _ in 0..2 {
+            let response = proxy.post(batch);
+            assert_eq!(response.status, 502, "{policies:?}");
+            let error = r#""error":{"code":-32000,"message":"the endpoints that were tried failed"}"#;
+            let expected = format!(r#"[{{"jsonrpc":"2.0","id":"x",{error}}},{{"jsonrpc":"2.0","id":2.50,{error}}}]"#);
+            assert_eq!(response.text(), expected, "{policies:?}");
+        }
+        assert!(proxy.cooldown("a") > 0.0 && proxy.cooldown("b") > 0.0, "{policies:?}");
+        assert_eq!(proxy.admin("GET", "/health").json()["unavailable"], value!(["main"]));
+
+        origins.iter().for_each(Origin::restart);
+        assert_eq!(proxy.post(json::READ).status, 200, "{policies:?}");
+        wait_until("health is back", || proxy.admin("GET", "/health").status == 200);
+    }
+}
+
+#[test]
+fn a_policy_that_leaves_all_endpoints_out_is_obeyed() {
+    let origin = Origin::start("a");
+    let guest = Guest::new("picky", "1.0.0").score_each("(f64.const nan)");
+    let proxy = Proxy::start(&Conf::of([&origin]).scored_by(&guest));
+    let response = proxy.post(json::batch(2));
+    assert_eq!(response.status, 503);
+    assert_eq!(response.json()[1]["error"]["code"], -32002);
+    assert_eq!(origin.hits(), 0);
+}
+
+#[test]
+fn an_endpoint_of_weight_0_is_never_asked() {
+    let (first, second) = (Origin::refusing("first"), Origin::start("second"));
+    let conf = Conf::of([&first, &second]).endpoint(1, |endpoint| endpoint.weight(0));
+    let proxy = Proxy::start(&conf);
+    for _ in 0..2 {
+        assert_eq!(proxy.post(json::READ).status, 502);
+    }
+    assert_eq!(second.hits(), 0);
+}
+
+/// What was sent can't be taken back: the client must see that the answer is not whole.
+#[test]
+fn a_long_answer_that_breaks_off_is_seen_to_be_broken() {
+    let long = vec![b'7'; 4 << 20];
+    for answer in [Answer::body(long.clone()), Answer::body(long).chunked(50_000)] {
+        for (how, ending) in [("closed", answer.clone().then_close()), ("reset", answer.then_reset())] {
+            let (origin, good) = (bad(ending.cut_after(3 << 20)), Origin::start("good"));
+            let proxy = Proxy::start(&Conf::of([&origin, &good]));
+            assert!(proxy.client().try_post(json::READ).is_err(), "{how}");
+            assert_eq!(good.hits(), 0);
+            wait_until("the attempt is settled", || proxy.endpoint("bad")["in_flight"] == 0);
+            // The endpoint broke off, not the client.
+            assert_eq!(proxy.endpoint("bad")["attempts"], value!({ "reset": 1 }), "{how}");
+        }
+    }
+}
+
+#[test]
+fn an_answer_larger_than_max_body_is_no_answer() {
+    let long = vec![b'7'; 3 << 20];
+    let cases = [Answer::body(long.clone()), Answer::body(vec![b'7'; 900_000]).chunked(1_000)];
+    for (answer, max_body) in cases.into_iter().zip(["'2MiB'", "'512KiB'"]) {
+        let (origin, good) = (bad(answer), Origin::start("good"));
+        let proxy = Proxy::start(&Conf::of([&origin, &good]).server("max_body", max_body));
+        assert_eq!(proxy.post(json::READ).result(), "good");
+        assert_eq!(proxy.endpoint("bad")["attempts"], value!({ "bad_response": 1 }));
+    }
+}
+
+/// `localhost` is two addresses on most machines, and a node listens on one of them.
+#[test]
+fn an_endpoint_by_name_is_reached_at_the_address_that_answers() {
+    let origin = Origin::start("a");
+    let url = format!("http://localhost:{}", origin.address().port());
+    let proxy = Proxy::start(&Conf::with([Endpoint::new(&url, "a")]));
+    for _ in 0..4 {
+        assert_eq!(proxy.post(json::READ).result(), "a");
+    }
+    assert_eq!(proxy.endpoint("a")["attempts"], value!({ "success": 4 }));
+}
+
+#[test]
+fn a_name_without_an_address_is_a_failed_connect() {
+    let good = Origin::start("good");
+    let endpoints = [Endpoint::new("http://nowhere.invalid:1", "bad").weight(100), Endpoint::of(&good)];
+    let proxy = Proxy::start(&Conf::with(endpoints));
+    assert_eq!(proxy.post(json::WRITE).result(), "good");
+    assert_eq!(proxy.endpoint("bad")["attempts"], value!({ "connect_failed": 1 }));
+}

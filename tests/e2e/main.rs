@@ -8,7 +8,12 @@
 //! - `limits`: rate limits, concurrency, batch sizes.
 //! - `tls`: endpoints behind HTTPS.
 //! - `lifecycle`: start, signals, clients that leave.
+//! - `reload`: what a reload changes and keeps, also under load.
+//! - `refusals`: confs and plugins that are refused, and how it is told.
+//! - `admin`: health, status, metrics, secrets.
 //! - `policies`: modules that decide, well or badly.
+//! - `nodes`: two real Ethereum nodes.
+//! - `layers`: what the source may import.
 //!
 //! A test reads as a script and an expectation. What more than one theme needs is in `support`. A pure function is
 //! tested beside its code, not here.
@@ -18,10 +23,15 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod admin;
 mod answers;
 mod bad_input;
 mod failover;
+mod layers;
 mod lifecycle;
 mod limits;
+mod nodes;
 mod policies;
+mod refusals;
+mod reload;
 mod tls;

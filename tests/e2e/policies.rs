@@ -1,6 +1,8 @@
 //! Modules that decide, well or badly.
 
-use crate::support::{Conf, Guest, Origin, Proxy, json};
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+
+use crate::support::{Answer, Client, Conf, Guest, Origin, Proxy, json, wait_until};
 
 #[test]
 fn a_scoring_policy_decides_where_requests_go() {
@@ -11,4 +13,141 @@ fn a_scoring_policy_decides_where_requests_go() {
         assert_eq!(proxy.post(json::READ).result(), expected);
         assert_eq!(proxy.status()["policies"]["orderly"]["version"], "1.0.0");
     }
+}
+
+#[test]
+fn the_shipped_policies_serve() {
+    let [a, b] = ["a", "b"].map(Origin::start);
+    for plugin in ["tiers", "peak-ewma"] {
+        let table = format!("[policies.p]\nplugin = '{plugin}'");
+        let proxy = Proxy::start(&Conf::of([&a, &b]).shipped(plugin).extra(&table).set("scoring", "'p'"));
+        let mut client = proxy.client();
+        for _ in 0..20 {
+            assert_eq!(client.post(json::READ).status, 200);
+        }
+        assert_eq!(proxy.status()["policies"]["p"]["calls"], 20);
+        assert_eq!(proxy.metrics().sum("policy_faults_total", &[]), 0.0);
+    }
+}
+
+#[test]
+fn an_endpoint_that_the_policy_leaves_out_gets_nothing() {
+    let [a, b] = ["a", "b"].map(Origin::start);
+    for nothing in ["(f64.const nan)", "(f64.const -inf)"] {
+        let score = format!("(select {nothing} (f64.const 0) (i32.eqz (i32.load (local.get $row))))");
+        let proxy = Proxy::start(&Conf::of([&a, &b]).scored_by(&Guest::new("picky", "1.0.0").score_each(&score)));
+        assert_eq!(proxy.post(json::READ).result(), "b");
+        let none = Guest::new("picky", "1.0.1").score_each(nothing);
+        proxy.site().add_guest(&none);
+        assert!(proxy.reload_by_signal());
+        assert_eq!(proxy.post(json::READ).status, 503, "a policy may refuse all");
+    }
+    assert_eq!(a.hits(), 0);
+}
+
+/// Bodies of `score` that misbehave on requests of attempt 1 whose method begins with `eth_g`; the probe's doesn't.
+fn faulty_scores() -> Vec<(&'static str, String)> {
+    let when_asked = |then: &str| {
+        format!(
+            "(if (i32.eq (i32.load8_u offset=68 (local.get $request)) (i32.const 103)) (then {then}))
+             (f64.store (local.get $scores) (f64.const 9))"
+        )
+    };
+    vec![
+        ("trap", when_asked("unreachable")),
+        ("trap", when_asked("(drop (i32.load (i32.const -4)))")),
+        ("trap", when_asked("(drop (i32.div_u (i32.const 1) (i32.const 0)))")),
+        ("trap", when_asked("(call $deep)")),
+        ("fuel", when_asked("(loop $forever (br $forever))")),
+        ("fuel", when_asked("(loop $l (memory.fill (i32.const 0) (i32.const 0) (i32.const 65536)) (br $l))")),
+    ]
+}
+
+#[test]
+fn a_fault_costs_nobody_an_answer_and_the_instance_comes_back() {
+    let [a, b] = ["a", "b"].map(Origin::start);
+    let bad = json::request("1", "eth_getLogs");
+    for (kind, body) in faulty_scores() {
+        let guest = Guest::new("faulty", "1.0.0").score(&body).extra("(func $deep (call $deep))");
+        // The guest prefers the first endpoint; the native policy the second, whose weight is higher.
+        let conf = Conf::of([&a, &b]).endpoint(0, |e| e.weight(1)).scored_by(&guest);
+        let proxy = Proxy::start(&conf);
+        assert_eq!(proxy.post(json::READ).result(), "a", "{kind}: the policy decides");
+        assert_eq!(proxy.post(&bad).result(), "b", "{kind}: the native policy answers that very request");
+        let faults = |kind: &str| proxy.metrics().sum("policy_faults_total", &[("policy", "faulty"), ("kind", kind)]);
+        assert_eq!(faults(kind), 1.0, "{kind}");
+        wait_until("the instance is replaced", || proxy.post(json::READ).result() == "a");
+        assert_eq!(proxy.status()["policies"]["faulty"]["faults"][kind], 1);
+    }
+}
+
+#[test]
+fn a_retry_policy_that_faults_is_replaced_by_the_native_one() {
+    let bad = Origin::always("bad", Answer::status(500));
+    let good = Origin::start("good");
+    // Answers the probe, whose method isn't `eth_getLogs`.
+    let body = "(if (i32.eq (i32.load8_u offset=68 (local.get $request)) (i32.const 103)) (then unreachable))";
+    let guest = Guest::new("faulty", "1.0.0").retry(body);
+    let proxy = Proxy::start(&Conf::of([&bad, &good]).retried_by(&guest));
+    assert_eq!(proxy.post(json::READ).status, 502, "this policy never retries");
+    assert_eq!(proxy.post(json::request("1", "eth_getLogs")).result(), "good", "the native one does");
+    assert_eq!(proxy.metrics().sum("policy_faults_total", &[("kind", "trap")]), 1.0);
+}
+
+#[test]
+fn a_policy_can_not_override_the_hosts_rules() {
+    let resets = Origin::always("resets", Answer::reset());
+    let good = Origin::start("good");
+    let guest = Guest::new("stubborn", "1.0.0").always_retries();
+    let proxy = Proxy::start(&Conf::of([&resets, &good]).retried_by(&guest).set("max_attempts", "5"));
+    assert_eq!(proxy.post(json::WRITE).status, 502, "a write's bytes are not sent twice");
+    assert_eq!((resets.hits(), good.hits()), (1, 0));
+    good.answer(Answer::reset());
+    assert_eq!(proxy.post(json::READ).status, 502);
+    assert_eq!((resets.hits(), good.hits()), (2, 1), "no endpoint is tried twice by one request");
+    good.answer(Answer::result("good"));
+    assert_eq!(proxy.post(json::READ).result(), "good");
+}
+
+#[test]
+fn a_guest_that_floods_the_log_is_cut_short() {
+    let a = Origin::start("a");
+    let body = "(loop $again
+        (call $log (i32.const 3) (i32.const 1024) (i32.const 10))
+        (local.set $i (i32.add (local.get $i) (i32.const 1)))
+        (br_if $again (i32.lt_u (local.get $i) (i32.const 100))))";
+    let wat = Guest::new("chatty", "1.0.0").score(body).wat();
+    let import = r#"(module (import "pointsman" "log" (func $log (param i32 i32 i32)))"#;
+    let wasm = wat::parse_str(wat.replacen("(module", import, 1)).unwrap();
+    let conf = Conf::of([&a]).extra("[policies.chatty]\nplugin = 'chatty'").set("scoring", "'chatty'");
+    let proxy = Proxy::start(&Conf::of([&a]));
+    proxy.site().add_plugin("chatty", &wasm);
+    proxy.rewrite_conf(&conf);
+    assert!(proxy.reload_by_signal());
+    assert_eq!(proxy.post(json::READ).result(), "a");
+    let lines = proxy.log().lines().filter(|line| line.contains("pointsman::guest")).count();
+    assert!((1..=50).contains(&lines), "{lines} lines");
+}
+
+#[test]
+fn faults_under_load_are_nobodys_trouble() {
+    let [a, b] = ["a", "b"].map(Origin::start);
+    // Traps for about one request in eight, by the seed; the probe's seed is another one.
+    let body = "(if (i32.eqz (i32.and (i32.load offset=16 (local.get $request)) (i32.const 7))) (then unreachable))";
+    let proxy = Proxy::start(&Conf::of([&a, &b]).scored_by(&Guest::new("moody", "1.0.0").score(body)));
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                let mut client = Client::connect(proxy.address());
+                while !stop.load(SeqCst) {
+                    assert_eq!(client.post(json::READ).status, 200);
+                }
+            });
+        }
+        wait_until("many faults", || proxy.metrics().sum("policy_faults_total", &[("kind", "trap")]) > 50.0);
+        stop.store(true, SeqCst);
+    });
+    let calls = proxy.status()["policies"]["moody"]["calls"].as_f64().unwrap();
+    assert!(proxy.metrics().sum("policy_faults_total", &[]) < calls, "the policy also decided");
 }

@@ -1,1 +1,72 @@
-//! To come.
+//! Endpoints behind HTTPS.
+
+use crate::support::{Authority, Conf, Endpoint, Origin, Proxy, json};
+
+/// A conf whose proxy trusts `authority` and nobody else.
+fn trusting(conf: Conf, authority: &Authority, folder: &tempfile::TempDir) -> Conf {
+    let path = folder.path().join("ca.pem");
+    std::fs::write(&path, authority.pem()).unwrap();
+    conf.environment("SSL_CERT_FILE", path.to_str().unwrap())
+        .environment("SSL_CERT_DIR", folder.path().join("none").to_str().unwrap())
+}
+
+#[test]
+fn an_https_endpoint_answers_over_a_kept_connection() {
+    let (authority, folder) = (Authority::new(), tempfile::tempdir().unwrap());
+    let origin = Origin::start_tls("a", authority.issue("127.0.0.1"));
+    let proxy = Proxy::start(&trusting(Conf::of([&origin]), &authority, &folder));
+    let mut client = proxy.client();
+    for _ in 0..5 {
+        assert_eq!(client.post(json::READ).result(), "a");
+    }
+    assert_eq!((origin.hits(), origin.connections()), (5, 1));
+    assert_eq!(proxy.metrics().attempts("a", "success"), 5.0);
+}
+
+#[test]
+fn a_host_name_is_what_the_certificate_must_be_for() {
+    let (authority, folder) = (Authority::new(), tempfile::tempdir().unwrap());
+    let origin = Origin::start_tls("a", authority.issue("localhost"));
+    let url = format!("https://localhost:{}", origin.address().port());
+    let proxy = Proxy::start(&trusting(Conf::with([Endpoint::new(&url, "a")]), &authority, &folder));
+    assert_eq!(proxy.post(json::READ).result(), "a");
+    assert_eq!(origin.last().head.get("host"), Some(url.trim_start_matches("https://")));
+}
+
+/// Writes, too: what fails before the first byte may go elsewhere.
+fn is_passed_over(bad: &Origin, conf: Conf) {
+    let proxy = Proxy::start(&conf);
+    for body in [json::WRITE, json::READ] {
+        assert_eq!(proxy.post(body).result(), "good");
+    }
+    assert_eq!(bad.hits(), 0);
+    assert_eq!(proxy.metrics().attempts("bad", "connect_failed"), 1.0);
+    assert!(proxy.cooldown("bad") > 0.0);
+    assert_eq!(proxy.metrics().attempts("good", "success"), 2.0);
+}
+
+#[test]
+fn a_certificate_for_another_name_is_refused() {
+    let (authority, folder) = (Authority::new(), tempfile::tempdir().unwrap());
+    let bad = Origin::start_tls("bad", authority.issue("elsewhere.example"));
+    let good = Origin::start_tls("good", authority.issue("127.0.0.1"));
+    is_passed_over(&bad, trusting(Conf::of([&bad, &good]), &authority, &folder));
+}
+
+#[test]
+fn a_certificate_of_an_unknown_authority_is_refused() {
+    let (authority, folder) = (Authority::new(), tempfile::tempdir().unwrap());
+    let bad = Origin::start_tls("bad", Authority::new().issue("127.0.0.1"));
+    let good = Origin::start_tls("good", authority.issue("127.0.0.1"));
+    is_passed_over(&bad, trusting(Conf::of([&bad, &good]), &authority, &folder));
+}
+
+#[test]
+fn an_endpoint_that_speaks_no_tls_gets_nothing_readable() {
+    let (authority, folder) = (Authority::new(), tempfile::tempdir().unwrap());
+    let bad = Origin::start("bad");
+    let good = Origin::start_tls("good", authority.issue("127.0.0.1"));
+    let endpoints = [Endpoint::new(&bad.url().replace("http:", "https:"), "bad").weight(100), Endpoint::of(&good)];
+    let conf = Conf::with(endpoints).client("connect_timeout", "'300ms'");
+    is_passed_over(&bad, trusting(conf, &authority, &folder));
+}

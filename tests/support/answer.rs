@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::gate::Gate;
 use super::http::chunked;
 use super::json;
 use super::origin::Request;
@@ -13,7 +14,8 @@ pub struct Answer {
     headers: Vec<(String, String)>,
     body: Body,
     framing: Framing,
-    pub(super) delay: Duration,
+    delay: Duration,
+    gate: Option<Gate>,
     /// Bytes of each write, the pauses between them 1 ms; 0 for all at once.
     pub(super) piece: usize,
     cut: Option<usize>,
@@ -106,6 +108,11 @@ impl Answer {
         Answer { delay, ..self }
     }
 
+    /// Not before the gate is open.
+    pub fn held_by(self, gate: &Gate) -> Answer {
+        Answer { gate: Some(gate.clone()), ..self }
+    }
+
     /// In chunks of `size` bytes.
     pub fn chunked(self, size: usize) -> Answer {
         Answer { framing: Framing::Chunked(size), ..self }
@@ -153,9 +160,20 @@ impl Answer {
             body,
             framing: Framing::Length,
             delay: Duration::ZERO,
+            gate: None,
             piece: 0,
             cut: None,
             end: End::KeepAlive,
+        }
+    }
+
+    /// Ends when the answer may begin.
+    pub(super) async fn due(&self) {
+        if !self.delay.is_zero() {
+            tokio::time::sleep(self.delay).await;
+        }
+        if let Some(gate) = &self.gate {
+            gate.passed().await;
         }
     }
 

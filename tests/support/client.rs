@@ -73,6 +73,12 @@ impl Client {
         self.read()
     }
 
+    /// Posts `body` and reads the answer; an error when the connection ends in it or before it.
+    pub fn try_post(&mut self, body: impl AsRef<[u8]>) -> io::Result<Response> {
+        self.try_send(post("/", &[], body))?;
+        self.try_read()
+    }
+
     /// Gets `path`.
     #[track_caller]
     pub fn get(&mut self, path: &str) -> Response {

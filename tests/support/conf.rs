@@ -101,6 +101,11 @@ impl Conf {
         self
     }
 
+    /// Without the TOML that was added: guests lie in the plugin folder, but no policy is declared.
+    pub fn without_extra(self) -> Conf {
+        Conf { extra: String::new(), ..self }
+    }
+
     /// An environment variable of the proxy.
     pub fn environment(mut self, name: &str, value: &str) -> Conf {
         self.environment.push((name.to_owned(), value.to_owned()));

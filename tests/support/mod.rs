@@ -8,6 +8,7 @@
 mod answer;
 mod client;
 mod conf;
+mod gate;
 mod guests;
 mod http;
 pub mod json;
@@ -19,10 +20,11 @@ mod tls;
 mod wait;
 
 pub use answer::Answer;
-pub use client::{Client, Response};
+pub use client::{Client, Response, post};
 pub use conf::{Conf, Endpoint};
+pub use gate::Gate;
 pub use guests::Guest;
-pub use http::{Head, dechunk};
+pub use http::{Head, chunked, dechunk};
 pub use metrics::Samples;
 pub use nix::sys::signal::Signal;
 pub use origin::{Greeting, Origin, Request};

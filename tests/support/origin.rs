@@ -58,7 +58,7 @@ impl Request {
 pub enum Greeting {
     /// Reads requests.
     Serve,
-    /// Resets it without reading.
+    /// Resets it when a request arrives, without reading.
     Reset,
     /// Never reads.
     Ignore,
@@ -216,9 +216,8 @@ impl Origin {
     /// Serves again, at the same port.
     pub fn restart(&self) {
         let mut state = self.state.lock().unwrap();
-        let listener = wait_for("the origin has its port again", || {
-            RUNTIME.block_on(TcpListener::bind(self.address)).ok()
-        });
+        let listener =
+            wait_for("the origin has its port again", || RUNTIME.block_on(TcpListener::bind(self.address)).ok());
         let running = RUNTIME.spawn(accept(listener, Arc::clone(&self.shared))).abort_handle();
         *state = State::Running(running);
     }
@@ -280,7 +279,11 @@ impl Shared {
         let greeting = *self.greeting.lock().unwrap();
         let _ = stream.set_nodelay(true);
         match (greeting, &self.tls) {
-            (Greeting::Reset, _) => drop(stream.set_zero_linger()),
+            (Greeting::Reset, _) => {
+                // Any sooner, and connecting itself might fail.
+                let _ = stream.readable().await;
+                let _ = stream.set_zero_linger();
+            }
             (Greeting::Ignore, _) => pending().await,
             (Greeting::Serve, None) => self.converse(stream, connection).await,
             (Greeting::Serve, Some(tls)) => {
@@ -298,7 +301,7 @@ impl Shared {
             let request = self.record(head, body, connection, nth);
             let script = Arc::clone(&self.script.lock().unwrap());
             let answer = script(&request);
-            if !answer.delay.is_zero() && is_left(&mut wire, &mut buffer, tokio::time::sleep(answer.delay)).await {
+            if is_left(&mut wire, &mut buffer, answer.due()).await {
                 self.abandoned.fetch_add(1, SeqCst);
                 return;
             }
@@ -356,6 +359,7 @@ async fn is_left(wire: &mut impl Wire, buffer: &mut Vec<u8>, wait: impl Future<O
     tokio::pin!(wait);
     loop {
         tokio::select! {
+            biased;
             () = &mut wait => return false,
             more = read_more(wire, buffer) => if more.is_none() { return true },
         }

@@ -57,7 +57,8 @@ impl Proxy {
             if !self.is_running() {
                 return Some(false);
             }
-            let open = || [self.site.listen, self.site.admin].map(std::net::TcpStream::connect).iter().all(Result::is_ok);
+            let open =
+                || [self.site.listen, self.site.admin].map(std::net::TcpStream::connect).iter().all(Result::is_ok);
             (self.log().contains("serving") && open() && self.admin("GET", "/health").status > 0).then_some(true)
         })
     }
@@ -65,6 +66,11 @@ impl Proxy {
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.site.listen
+    }
+
+    /// Where its operator asks.
+    pub fn admin_address(&self) -> SocketAddr {
+        self.site.admin
     }
 
     /// Its folder.

@@ -6,7 +6,7 @@
 //! (Mitzenmacher, "The Power of Two Choices in Randomized Load Balancing", 2001). The cost is Finagle's `PeakEwma`,
 //! as tower's `load::PeakEwma` and Linkerd have it too. Where this policy differs, it says so:
 //!
-//! - The EWMA decays with idle time, so that an endpoint which was slow is drawn in again. Error penalties are part of
+//! - The EWMA decays with idle time, so that an endpoint which was slow is tried again. Error penalties are part of
 //!   the cost and decay with it: without that, an endpoint that failed would never be tried, and so never be forgiven.
 //!   There is no decay while a request is in flight, or an endpoint that hangs would seem to recover.
 //! - An endpoint that has never been measured costs nothing while it is idle, and more than any measured one while a
@@ -16,7 +16,7 @@
 //!   fast, one of twice the weight is preferred until it has twice the requests in flight.
 //!
 //! Invariants:
-//! - The drawn endpoints score the negative of their cost in milliseconds. All others score below [`UNDRAWN`], in an
+//! - The drawn endpoints score the negative of their cost in milliseconds. All others score [`UNDRAWN`] or less, in an
 //!   order that follows from the seed, as fallbacks in case that limiters refuse the drawn ones.
 //! - Endpoints that cool, which are candidates only in a panic, come after all that don't, drawn or not.
 //! - The seed is mixed with the attempt's number, so a retry draws anew.
@@ -33,7 +33,8 @@ const MAX_COST: f64 = 1e11;
 const UNMEASURED_COST: f64 = 1e9;
 /// Scores of endpoints that were not drawn are this or less, those of drawn ones more.
 pub const UNDRAWN: f64 = -1e12;
-/// Taken from the score of an endpoint that cools: it is then below any that doesn't, and as an `f64` still exact.
+/// Taken from the score of an endpoint that cools: it is then below any that doesn't, and costs still differ from
+/// 0.002 ms on.
 pub const COOLING: f64 = 1e13;
 
 /// `[policies.<name>.config]`.
@@ -142,8 +143,7 @@ struct Random(u64);
 impl Random {
     const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
 
-    /// Every attempt of a request has its own sequence: a retry that drew the first attempt's numbers again would be no
-    /// draw. The shift keeps sequences apart, which would otherwise begin a step after one another.
+    /// Every attempt of a request has its own sequence: with the first attempt's numbers, a retry would be no new draw.
     fn new(seed: u64, attempt: u32) -> Self {
         Random(seed ^ u64::from(attempt) << 32)
     }

@@ -22,13 +22,16 @@ impl Random {
     }
 }
 
+/// The next cost after 64 ms that is told from it.
+const NEXT_TO_64: f32 = 64.0 + 64.0 / 65_536.0;
+
 /// Values that the quantisation tells apart, with many repeats so that every key gets to decide.
 fn endpoint(random: &mut Random) -> Endpoint {
     Endpoint {
         flags: random.pick(&[0, 0, 0, Endpoint::COOLING]),
-        weight: random.pick(&[1, 2, 49, 50, 51, 99, 100, 101, 65_534, 65_535]),
-        latency_ms: random.pick(&[0.0, 1.0, 12.5, 13.0, 999.0, 1_000.0, 1_001.0, 5_000.0]),
-        penalty_ms: random.pick(&[0.0, 0.0, 0.5, 15_000.0]),
+        weight: random.pick(&[1, 2, 49, 50, 51, 99, 100, 101, 101 + (1 << 15), 65_534, 65_535]),
+        latency_ms: random.pick(&[0.0, 1.0, 12.5, 64.0, NEXT_TO_64, 1_000.0, 1_001.0, 5_000.0, 15_000.0]),
+        penalty_ms: random.pick(&[0.0, 0.0, 0.5]),
         idle_ms: random.pick(&[0.0, 1.0, 3.0, 250.0, 3_600_000.0, f32::INFINITY]),
         ..Endpoint::default()
     }

@@ -97,15 +97,19 @@ fn introduction(folder: &Folder, style: &Style) -> String {
     let (conf, pid) = (folder.conf().display().to_string(), std::process::id());
     let kept = if folder.is_kept() { "" } else { " (removed at the end)" };
     let commands = [
-        ("ask the proxy", format!(r#"curl {PROXY} -d '{{"jsonrpc":"2.0","id":1,"method":"eth_blockNumber"}}'"#)),
+        (
+            "ask through the proxy",
+            format!(r#"curl {PROXY} -d '{{"jsonrpc":"2.0","id":1,"method":"eth_blockNumber"}}'"#),
+        ),
         ("another policy, under load", format!("sed -i.bak 's/\"tiers\"/\"peak-ewma\"/' {conf}\nkill -HUP {pid}")),
-        ("break the conf, see it refused", format!("echo 'oops = 1' >> {conf}\n{program} reload")),
+        ("a broken conf is refused", format!("echo 'oops = 1' >> {conf}\n{program} reload")),
     ];
-    let mut text = format!(
-        "{}\nThe proxy is at {PROXY}, its admin side at http://{ADMIN}/status, its files{kept} in\n{}. Try in another terminal:\n\n",
-        style.bold("Pointsman, with six simulated endpoints and eight clients. Ctrl-C ends it."),
-        folder.path().display(),
-    );
+    let mut text =
+        format!("{}\n\n", style.bold("Pointsman, with six simulated endpoints and eight clients. Ctrl-C ends it."));
+    text += &format!("  proxy  http://{PROXY}\n");
+    text += &format!("  admin  http://{ADMIN}/status, /metrics, /health\n");
+    text += &format!("  files  {}/: conf, plugins, log{kept}\n\n", folder.path().display());
+    text += "Try in another terminal:\n\n";
     for (what, command) in commands {
         text += &format!("{}\n", style.dim(&format!("  # {what}")));
         command.lines().for_each(|line| text += &format!("  {line}\n"));

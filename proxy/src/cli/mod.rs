@@ -3,6 +3,7 @@
 //! Exit codes: 0 done, 1 refused, 2 usage (by clap).
 
 mod client;
+mod demo;
 pub mod import_azoth;
 mod status;
 
@@ -44,6 +45,8 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Run the proxy with simulated endpoints and traffic, and watch it.
+    Demo(demo::Options),
     /// Turn an azoth-balancer conf into one for Pointsman; it is printed, and what was left out is told.
     ImportAzoth {
         /// The azoth-balancer conf.
@@ -82,6 +85,7 @@ fn execute(arguments: Arguments) -> anyhow::Result<()> {
         Some(Command::Check) => check(conf()),
         Some(Command::Reload(admin)) => reload(&admin),
         Some(Command::Status { admin, json }) => status::show(&admin.client(), json),
+        Some(Command::Demo(options)) => demo::show(options),
         Some(Command::ImportAzoth { file }) => import(&file),
     }
 }

@@ -1,0 +1,153 @@
+//! The operator's side: health, status, metrics, the token, and that no secret shows anywhere.
+
+use crate::support::{Answer, Conf, Endpoint, Origin, Proxy, json};
+
+/// Metrics whose names are fixed, without the prefix, that show after one request.
+const NAMES: [&str; 15] = [
+    "requests_total",
+    "attempts_total",
+    "attempt_duration_seconds_bucket",
+    "request_duration_seconds_bucket",
+    "endpoint_available",
+    "endpoint_cooldown_seconds",
+    "endpoint_cooldowns_total",
+    "endpoint_rate_limit_deferred_total",
+    "endpoints_total",
+    "policy_calls_total",
+    "policy_call_duration_seconds_bucket",
+    "generation",
+    "generations_live",
+    "reloads_total",
+    "attempt_duration_seconds_count",
+];
+
+#[test]
+fn health_follows_the_endpoints() {
+    let bad = Origin::always("bad", Answer::status(500));
+    let proxy = Proxy::start(&Conf::of([&bad]));
+    assert_eq!(proxy.admin("GET", "/health").status, 200);
+    proxy.post(json::READ);
+    let health = proxy.admin("GET", "/health");
+    assert_eq!((health.status, health.json()["unavailable"][0].as_str()), (503, Some("main")));
+    assert_eq!(proxy.metrics().sum("endpoint_available", &[("endpoint", "bad")]), 0.0);
+    assert!(proxy.metrics().sum("endpoint_cooldown_seconds", &[("endpoint", "bad")]) > 0.0);
+}
+
+#[test]
+fn metrics_have_their_fixed_names_and_count_what_happens() {
+    let a = Origin::start("a");
+    let proxy = Proxy::start(&Conf::of([&a]).with_shipped_policies());
+    proxy.post(json::READ);
+    proxy.post(json::request("1", "made_up_by_a_client"));
+    let metrics = proxy.metrics();
+    for name in NAMES {
+        assert!(metrics.has(name, &[]), "{name}");
+    }
+    let requests = |method: &str| metrics.sum("requests_total", &[("method", method), ("status", "200")]);
+    assert_eq!((requests("eth_blockNumber"), requests("other")), (1.0, 1.0));
+    assert_eq!(metrics.attempts("a", "success"), 2.0);
+    assert_eq!(metrics.sum("endpoints_total", &[("upstream", "main")]), 1.0);
+}
+
+#[test]
+fn each_request_leaves_one_line_in_the_access_log() {
+    let bad = Origin::always("bad", Answer::status(500));
+    let good = Origin::start("good");
+    let proxy = Proxy::start(&Conf::of([&bad, &good]));
+    proxy.post(json::READ);
+    proxy.post("rubbish");
+    crate::support::wait_until("two lines", || access_lines(&proxy).len() == 2);
+    let lines = access_lines(&proxy);
+    for part in
+        ["method=\"eth_blockNumber\"", "endpoint=\"good\"", "attempts=2", "outcome=\"success\"", "status=200", "ms="]
+    {
+        assert!(lines[0].contains(part), "no {part} in {}", lines[0]);
+    }
+    assert!(lines[1].contains("outcome=\"not_json\" status=400"), "{}", lines[1]);
+}
+
+fn access_lines(proxy: &Proxy) -> Vec<String> {
+    proxy.log().lines().filter(|line| line.contains("pointsman::access")).map(str::to_owned).collect()
+}
+
+#[test]
+fn a_token_guards_all_but_health() {
+    let a = Origin::start("a");
+    let proxy = Proxy::start(&Conf::of([&a]).admin("token", "'open-sesame'"));
+    for (method, path) in [("GET", "/status"), ("GET", "/metrics"), ("POST", "/reload"), ("GET", "/nothing")] {
+        assert_eq!(proxy.admin(method, path).status, 401, "{path}");
+    }
+    assert_eq!(proxy.admin("GET", "/health").status, 200);
+    let with = |token: &str| proxy.admin_client().post_with("/reload", &[("authorization", token)], "").status;
+    assert_eq!(with("Bearer open-sesame"), 200);
+    assert_eq!((with("Bearer open-sesamE"), with("open-sesame"), with("Bearer ")), (401, 401, 401));
+}
+
+#[test]
+fn other_paths_and_methods_are_told_what_there_is() {
+    let a = Origin::start("a");
+    let proxy = Proxy::start(&Conf::of([&a]));
+    assert_eq!(proxy.admin("GET", "/reload").status, 405);
+    assert_eq!(proxy.admin("POST", "/status").status, 405);
+    assert_eq!(proxy.admin("GET", "/nothing").status, 404);
+}
+
+#[test]
+fn the_command_line_shows_and_reloads() {
+    let a = Origin::start("a");
+    let proxy = Proxy::start(&Conf::of([&a]).with_shipped_policies());
+    let admin = proxy.admin_address().to_string();
+    let status = proxy.site().run(&["status", "--admin", &admin]);
+    assert_eq!(status.code, Some(0), "{}", status.stderr);
+    assert!(status.stdout.contains("policy tiers: tiers 1."), "{}", status.stdout);
+    let reload = proxy.site().run(&["reload", "--admin", &admin]);
+    assert_eq!((reload.code, reload.stdout.contains("\"generation\": 2")), (Some(0), true), "{}", reload.stdout);
+    proxy.site().write_text("nonsense");
+    let refused = proxy.site().run(&["reload", "--admin", &admin]);
+    assert_eq!(refused.code, Some(1));
+    assert!(refused.stderr.contains("pointsman.toml:1:"), "{}", refused.stderr);
+    let nobody = proxy.site().run(&["status", "--admin", "127.0.0.1:1"]);
+    assert_eq!((nobody.code, nobody.stderr.contains("no proxy answers")), (Some(1), true), "{}", nobody.stderr);
+}
+
+/// Failures of every kind, reloads good and bad, every page: the key in the path, the password, the header and the token
+/// show nowhere.
+#[test]
+fn no_secret_shows_anywhere() {
+    let secrets = ["path-key-1", "query-key-2", "user-3", "pass-word-4", "header-value-5", "admin-token-6"];
+    let a = Origin::always("a", Answer::status(500));
+    let url = |origin: &Origin| format!("http://user-3:pass-word-4@{}/v1/path-key-1?k=query-key-2", origin.address());
+    let gone = Origin::refusing("gone");
+    let endpoints = [
+        Endpoint::new(&url(&a), "a").set("headers", "{ x-api-key = 'env:API_KEY' }"),
+        Endpoint::new(&url(&gone), "gone"),
+        Endpoint::new("https://nothing.invalid/path-key-1?k=query-key-2", "unknown"),
+    ];
+    let conf = Conf::with(endpoints).environment("API_KEY", "header-value-5").environment("RUST_LOG", "trace");
+    let proxy = Proxy::start(&conf.clone().admin("token", "'admin-token-6'"));
+    let mut shown = proxy.post(json::READ).text();
+    let sent = a.last().head.headers;
+    assert!(sent.contains(&("x-api-key".into(), "header-value-5".into())), "the endpoint does get it: {sent:?}");
+
+    let authorized = [("authorization", "Bearer admin-token-6")];
+    let text = proxy.site().text();
+    proxy
+        .site()
+        .write_text(&text.replace("weight", "wait").replace("http://user", "htp://user").replace("name = ", "nam = "));
+    shown += &proxy.admin_client().post_with("/reload", &authorized, "").text();
+    proxy.site().write_text(&text.replace("url = 'https", "url = 'ftp"));
+    shown += &proxy.admin_client().post_with("/reload", &authorized, "").text();
+    proxy.site().write_text(&text);
+    shown += &proxy.admin_client().post_with("/reload", &authorized, "").text();
+    for path in ["/status", "/metrics", "/health", "/nothing"] {
+        let mut client = proxy.admin_client();
+        client.send(format!("GET {path} HTTP/1.1\r\nhost: a\r\nauthorization: Bearer admin-token-6\r\n\r\n"));
+        shown += &client.read().text();
+    }
+    assert!(shown.contains("\"generation\""), "the pages were read");
+    // Traces of the HTTP library show what it sends; what is ours must not, at any level.
+    shown += &proxy.log().lines().filter(|line| line.contains(" pointsman")).collect::<Vec<_>>().join("\n");
+    for secret in secrets {
+        assert!(!shown.contains(secret), "{secret} shows:\n{shown}");
+    }
+}

@@ -1,0 +1,315 @@
+//! The layers of the source, held to its actual imports.
+//!
+//! Every file is read as tokens, so that comments, strings and formatting don't count. Tests are left out: they may use
+//! what they test with.
+
+use std::fmt;
+use std::path::Path;
+
+use proc_macro2::{Delimiter, TokenStream, TokenTree};
+
+/// The root of the repository.
+const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+
+/// The top modules from the lowest layer to the highest. A module may use those of lower layers, and none beside it.
+const LAYERS: [&[&str]; 10] = [
+    &["model", "report"],
+    &["clock"],
+    &["metrics", "policy", "config", "rpc"],
+    &["upstream"],
+    &["snapshot"],
+    &["dns", "logging"],
+    // They meet in the snapshot, and in the channels that the server hands them.
+    &["reload", "service", "admin", "housekeeping"],
+    &["server"],
+    &["cli"],
+    &["main"],
+];
+
+/// Names that have their place, and where else they stand.
+const NAMES: [Names; 3] = [
+    Names { names: &["wasmtime"], only_in: Modules::These(&["policy"]) },
+    Names {
+        names: &["pingora", "pingora_core", "pingora_proxy"],
+        only_in: Modules::AllBut(&["model", "policy", "config", "metrics", "report", "snapshot"]),
+    },
+    // Time and chance are parameters there.
+    Names {
+        names: &["Instant::now", "SystemTime", "tokio", "rand", "fastrand"],
+        only_in: Modules::AllBut(&["model", "report"]),
+    },
+];
+
+struct Names {
+    names: &'static [&'static str],
+    only_in: Modules,
+}
+
+enum Modules {
+    These(&'static [&'static str]),
+    AllBut(&'static [&'static str]),
+}
+
+#[test]
+fn imports_run_downward() {
+    let files = sources("proxy/src");
+    assert!(files.iter().any(|file| file.imports().len() > 5), "no imports were found");
+    assert_none(files.iter().flat_map(SourceFile::wrong_imports));
+}
+
+#[test]
+fn names_are_kept_where_they_belong() {
+    let files = sources("proxy/src");
+    for Names { names, .. } in &NAMES[..2] {
+        assert!(files.iter().any(|file| !file.occurrences(names[0]).is_empty()), "{} is named nowhere", names[0]);
+    }
+    assert_none(files.iter().flat_map(SourceFile::misplaced_names));
+}
+
+#[test]
+fn every_module_has_a_layer() {
+    let lib = SourceFile::read(Path::new("lib.rs"), &read("proxy/src/lib.rs"));
+    let mut declared = lib.declared_modules();
+    declared.push("main".into());
+    declared.sort();
+    let mut layered: Vec<String> = LAYERS.concat().into_iter().map(str::to_owned).collect();
+    layered.sort();
+    assert_eq!(declared, layered);
+}
+
+#[test]
+fn unsafe_code_stays_at_the_border_to_wasm() {
+    let sdk = |path: &str| ["export", "macros"].iter().any(|allowed| path.starts_with(allowed));
+    let policy = |path: &str| path.starts_with("policy/");
+    let none = |_: &str| false;
+    let places: [(&str, &dyn Fn(&str) -> bool); 5] = [
+        ("proxy/src", &policy),
+        ("sdk/src", &sdk),
+        ("plugins/tiers/src", &none),
+        ("plugins/peak-ewma/src", &none),
+        ("plugins/json-rpc-retry/src", &none),
+    ];
+    for (folder, allowed) in places {
+        let files = sources(folder);
+        let found = files.iter().filter(|file| !allowed(&file.path)).flat_map(|file| file.occurrences("unsafe"));
+        assert_none(found.map(|at| format!("{folder}/{at}: unsafe code")));
+    }
+}
+
+#[test]
+fn wrong_imports_are_found_in_every_form() {
+    let wrong = |path: &str, text: &str| SourceFile::read(Path::new(path), text).wrong_imports();
+    assert_eq!(
+        wrong("model/stats.rs", "\nuse crate::{model, clock::{now, Tick}};\n"),
+        ["model/stats.rs:2: model uses clock, which is not below it"]
+    );
+    assert_eq!(wrong("policy/mod.rs", "fn f() -> crate::rpc::Target { todo() }").len(), 1);
+    assert_eq!(wrong("rpc/engine.rs", "use super::super::upstream::Pool;").len(), 1);
+    assert_eq!(wrong("dns.rs", "use super::{rpc, service};").len(), 1);
+    assert_eq!(wrong("admin/mod.rs", "use crate::reload::prepare;").len(), 1);
+    assert_eq!(wrong("rpc/mod.rs", "mod inner { use super::super::admin; }").len(), 1);
+    assert_eq!(wrong("cli/mod.rs", "use crate::unheard_of::Thing;").len(), 1);
+
+    let none: [&str; 0] = [];
+    assert_eq!(wrong("rpc/engine.rs", "use super::{exchange, target::Target}; use crate::rpc::idle;"), none);
+    assert_eq!(wrong("rpc/engine.rs", "// use crate::admin;\nconst A: &str = \"crate::admin::B\";"), none);
+    assert_eq!(wrong("rpc/engine.rs", "#[cfg(test)]\nmod tests { use crate::admin::Status; }"), none);
+    assert_eq!(wrong("admin/mod.rs", "pub(crate) use crate::{clock, snapshot::Published}; pub(super) fn f() {}"), none);
+    assert_eq!(wrong("main.rs", "fn main() { pointsman::cli::main() }"), none);
+}
+
+#[test]
+fn misplaced_names_are_found() {
+    let misplaced = |path: &str, text: &str| SourceFile::read(Path::new(path), text).misplaced_names();
+    assert_eq!(misplaced("rpc/mod.rs", "use wasmtime::Engine;"), ["rpc/mod.rs:1: wasmtime has no place in rpc"]);
+    assert_eq!(misplaced("snapshot.rs", "fn f() {\n let a = pingora::Error::new(b);\n}").len(), 1);
+    assert_eq!(misplaced("model/time.rs", "let now = std::time::Instant::now();").len(), 1);
+    assert_eq!(misplaced("model/time.rs", "use std::time::Instant; // Instant::now()").len(), 0);
+    assert_eq!(misplaced("policy/engine.rs", "use wasmtime::Engine;").len(), 0);
+}
+
+fn assert_none(problems: impl Iterator<Item = String>) {
+    let problems: Vec<String> = problems.collect();
+    assert!(problems.is_empty(), "\n{}", problems.join("\n"));
+}
+
+/// A file, without its tests.
+struct SourceFile {
+    path: String,
+    top: String,
+    /// Modules between the crate's root and this file's contents.
+    depth: usize,
+    tokens: Vec<TokenTree>,
+}
+
+/// Where something stands.
+struct At<'a>(&'a str, usize);
+
+impl fmt::Display for At<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.0, self.1)
+    }
+}
+
+impl SourceFile {
+    fn read(path: &Path, text: &str) -> SourceFile {
+        let stream: TokenStream = text.parse().unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let mut modules: Vec<String> =
+            path.with_extension("").iter().map(|name| name.to_string_lossy().into_owned()).collect();
+        modules.pop_if(|last| ["mod", "lib"].contains(&last.as_str()));
+        let top = modules.first().cloned().unwrap_or_else(|| "lib".into());
+        // The binary's root is a root as well.
+        let depth = if top == "main" { 0 } else { modules.len() };
+        SourceFile { path: path.display().to_string(), top, depth, tokens: without_tests(stream) }
+    }
+
+    fn wrong_imports(&self) -> Vec<String> {
+        let layer_of = |module: &str| LAYERS.iter().position(|layer| layer.contains(&module));
+        let is_below = |module: &str| match (layer_of(module), layer_of(&self.top)) {
+            (Some(used), Some(user)) => used < user,
+            _ => false,
+        };
+        let (path, top) = (&self.path, &self.top);
+        let wrong = |(used, _): &(String, usize)| used != top && !is_below(used);
+        let tell = |(used, line)| format!("{}: {top} uses {used}, which is not below it", At(path, line));
+        self.imports().into_iter().filter(wrong).map(tell).collect()
+    }
+
+    /// Top modules that are named by a path from the root, and where.
+    fn imports(&self) -> Vec<(String, usize)> {
+        let mut found = Vec::new();
+        collect_imports(&self.tokens, self.depth, &mut found);
+        found
+    }
+
+    fn misplaced_names(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        for Names { names, only_in } in &NAMES {
+            let is_fine = match only_in {
+                Modules::These(modules) => modules.contains(&self.top.as_str()),
+                Modules::AllBut(modules) => !modules.contains(&self.top.as_str()),
+            };
+            for name in names.iter().filter(|_| !is_fine) {
+                let misplaced = self.occurrences(name);
+                found.extend(misplaced.iter().map(|at| format!("{at}: {name} has no place in {}", self.top)));
+            }
+        }
+        found
+    }
+
+    /// Where `name` stands, a word or a path of words.
+    fn occurrences(&self, name: &str) -> Vec<String> {
+        let mut words = Vec::new();
+        flatten(&self.tokens, &mut words);
+        let wanted: Vec<&str> = name.split("::").flat_map(|word| [":", ":", word]).skip(2).collect();
+        let is_here = |window: &&[(String, usize)]| window.iter().map(|(word, _)| word).eq(wanted.iter());
+        words.windows(wanted.len()).filter(is_here).map(|window| At(&self.path, window[0].1).to_string()).collect()
+    }
+
+    fn declared_modules(&self) -> Vec<String> {
+        let names = self.tokens.windows(2).filter(|pair| is_word(&pair[0], "mod")).map(|pair| pair[1].to_string());
+        names.collect()
+    }
+}
+
+fn without_tests(stream: TokenStream) -> Vec<TokenTree> {
+    let mut kept = Vec::new();
+    let mut tokens = stream.into_iter().peekable();
+    while let Some(token) = tokens.next() {
+        let is_test = matches!((&token, tokens.peek()), (TokenTree::Punct(punct), Some(TokenTree::Group(attribute)))
+            if punct.as_char() == '#' && attribute.stream().to_string().replace(' ', "") == "cfg(test)");
+        if !is_test {
+            kept.push(token);
+            continue;
+        }
+        // The item ends with its body or a semicolon.
+        let is_end = |token: &TokenTree| match token {
+            TokenTree::Group(group) => group.delimiter() == Delimiter::Brace,
+            token => token.to_string() == ";",
+        };
+        tokens.by_ref().find(is_end);
+    }
+    kept
+}
+
+fn collect_imports(tokens: &[TokenTree], depth: usize, found: &mut Vec<(String, usize)>) {
+    for (position, token) in tokens.iter().enumerate() {
+        if let TokenTree::Group(group) = token {
+            let is_module = position >= 2 && is_word(&tokens[position - 2], "mod");
+            let inner: Vec<TokenTree> = group.stream().into_iter().collect();
+            collect_imports(&inner, depth + usize::from(is_module && group.delimiter() == Delimiter::Brace), found);
+        }
+        let begins = position == 0 || !is_word(&tokens[position - 1], ":");
+        if begins && let Some(rest) = after_root(&tokens[position..], depth) {
+            found.extend(first_words(rest).into_iter().map(|word| (word.to_string(), word.span().start().line)));
+        }
+    }
+}
+
+/// What follows `crate::`, or as many `super::` as lead to the root.
+fn after_root(mut tokens: &[TokenTree], depth: usize) -> Option<&[TokenTree]> {
+    let strip = |tokens: &'_ [TokenTree], word: &str| {
+        let is_there = tokens.len() > 3 && is_word(&tokens[0], word) && tokens[1..3].iter().all(|t| is_word(t, ":"));
+        is_there.then_some(())
+    };
+    if strip(tokens, "crate").or(strip(tokens, "pointsman")).is_some() {
+        return Some(&tokens[3..]);
+    }
+    let mut left = depth;
+    while left > 0 && strip(tokens, "super").is_some() {
+        (tokens, left) = (&tokens[3..], left - 1);
+    }
+    (left == 0 && depth > 0).then_some(tokens)
+}
+
+/// The first word, or that of each member of a group.
+fn first_words(tokens: &[TokenTree]) -> Vec<proc_macro2::Ident> {
+    match tokens.first() {
+        Some(TokenTree::Ident(word)) => vec![word.clone()],
+        Some(TokenTree::Group(group)) => {
+            let members: Vec<TokenTree> = group.stream().into_iter().collect();
+            members.split(|token| is_word(token, ",")).flat_map(first_words).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+fn is_word(token: &TokenTree, word: &str) -> bool {
+    !matches!(token, TokenTree::Group(_) | TokenTree::Literal(_)) && token.to_string() == word
+}
+
+fn flatten(tokens: &[TokenTree], words: &mut Vec<(String, usize)>) {
+    for token in tokens {
+        match token {
+            TokenTree::Group(group) => flatten(&group.stream().into_iter().collect::<Vec<_>>(), words),
+            TokenTree::Literal(_) => {}
+            word => words.push((word.to_string(), word.span().start().line)),
+        }
+    }
+}
+
+/// The Rust files below `folder`, tests left out, with paths relative to it.
+fn sources(folder: &str) -> Vec<SourceFile> {
+    let root = Path::new(ROOT).join(folder);
+    let (mut files, mut folders) = (Vec::new(), vec![root.clone()]);
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display())) {
+            let path = entry.unwrap().path();
+            let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+            if stem == "tests" || stem.ends_with("_tests") {
+                continue;
+            } else if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let text = std::fs::read_to_string(&path).unwrap();
+                files.push(SourceFile::read(path.strip_prefix(&root).unwrap(), &text));
+            }
+        }
+    }
+    assert!(!files.is_empty(), "no source in {folder}");
+    files
+}
+
+fn read(path: &str) -> String {
+    std::fs::read_to_string(Path::new(ROOT).join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}

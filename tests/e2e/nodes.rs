@@ -1,0 +1,298 @@
+//! Two real Ethereum nodes behind the proxy, with the shipped policies.
+//!
+//! The nodes are Anvil, which `scripts/install-nodes` puts into `tests/nodes/node_modules`. Where it is missing, these
+//! tests say so in one line and end; with `CI=true` they fail.
+//!
+//! Both nodes have a chain of their own with the same genesis, so that reads have the same answer from either while
+//! nothing is written, and a write shows where it went.
+
+use std::io::Write;
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Once;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+
+use serde_json::{Value, json};
+
+use crate::support::{Client, Conf, Endpoint, Proxy, Response, wait_for, wait_until};
+
+/// Both chains begin at this time, so that their first blocks are the same.
+const GENESIS: &str = "1700000000";
+/// Below the ports that systems give out by themselves: nobody takes a node's port while it is down.
+const PORTS: std::ops::Range<u16> = 20_000..32_000;
+/// Clients that read while a node dies.
+const READERS: usize = 4;
+/// Creates a contract that answers 42 to every call: `PUSH1 42 PUSH1 0 MSTORE PUSH1 32 PUSH1 0 RETURN`, and before it
+/// the code that copies these ten bytes and returns them.
+const CONTRACT: &str = "0x600a600c600039600a6000f3602a60005260206000f3";
+
+#[test]
+fn answers_are_the_nodes_own_byte_for_byte() {
+    let Some((nodes, proxy)) = start() else { return };
+    let (mut direct, mut proxied) = (nodes.a.client(), proxy.client());
+    let batch = json!([
+        request("last", "eth_chainId", json!([])),
+        request(7, "no_such_method", json!([])),
+        request("first", "eth_call", identity_of("0xc0ffee")),
+        request(-1, "eth_blockNumber", json!([])),
+    ]);
+    let requests = [
+        request(1, "eth_blockNumber", json!([])),
+        request("text", "eth_getBlockByNumber", json!(["0x0", true])),
+        request(2, "eth_call", sha256_of("0x616263")),
+        request(3, "eth_call", identity_of(&format!("0x{}", "ab".repeat(100_000)))),
+        request(4, "eth_getBalance", json!([nodes.account(), "latest"])),
+        request(5, "eth_getTransactionReceipt", json!([format!("0x{}", "00".repeat(32))])),
+        request(6, "no_such_method", json!([])),
+        request(7, "eth_getBalance", json!(["no address"])),
+        batch.clone(),
+    ];
+    for request in requests {
+        let (expected, got) = (direct.post(request.to_string()), proxied.post(request.to_string()));
+        assert_eq!((got.status, got.text()), (expected.status, expected.text()), "{request:.200}");
+    }
+
+    // The digest of "abc", from the standard's examples.
+    let digest = proxied.post(request(1, "eth_call", sha256_of("0x616263")).to_string()).result();
+    assert_eq!(digest, "0xba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+    let members = proxied.post(batch.to_string()).json();
+    let ids: Vec<&Value> = members.as_array().unwrap().iter().map(|member| &member["id"]).collect();
+    assert_eq!(ids, [&json!("last"), &json!(7), &json!("first"), &json!(-1)]);
+    assert_eq!((&members[1]["error"]["code"], &members[2]["result"]), (&json!(-32601), &json!("0xc0ffee")));
+}
+
+#[test]
+fn a_signed_transaction_is_carried_out_once() {
+    let Some((nodes, proxy)) = start() else { return };
+    let (account, mut client) = (nodes.account(), proxy.client());
+    let nonce = |client: &mut Client| ask(client, "eth_getTransactionCount", json!([account, "latest"]));
+    let signed = nodes.a.sign(&account, CONTRACT);
+    assert_eq!(nonce(&mut client), "0x0");
+
+    let hash = ask(&mut client, "eth_sendRawTransaction", json!([signed]));
+    let receipt = wait_for("the transaction is mined", || {
+        let answer = client.post(request(1, "eth_getTransactionReceipt", json!([hash])).to_string()).json();
+        answer["result"].is_object().then(|| answer["result"].clone())
+    });
+    assert_eq!(receipt["status"], "0x1");
+    let call = json!([{ "to": receipt["contractAddress"] }, "latest"]);
+    assert_eq!(ask(&mut client, "eth_call", call), format!("0x{:064x}", 42));
+    assert_eq!(nonce(&mut client), "0x1");
+    assert_eq!(nonce(&mut nodes.b.client()), "0x0", "the other node got it as well");
+
+    // Once more: the node refuses it, and nobody else is asked.
+    let again = request(1, "eth_sendRawTransaction", json!([signed])).to_string();
+    let (expected, got) = (nodes.a.client().post(&again), client.post(&again));
+    assert!(expected.json()["error"].is_object(), "{}", expected.text());
+    assert_eq!(got.text(), expected.text());
+    assert_eq!((nonce(&mut client).as_str(), nonce(&mut nodes.b.client()).as_str()), ("0x1", "0x0"));
+    assert_eq!(ask(&mut client, "eth_blockNumber", json!([])), "0x1");
+}
+
+#[test]
+fn a_transaction_that_a_dead_node_did_not_get_goes_to_the_other() {
+    let Some((mut nodes, proxy)) = start() else { return };
+    let (account, mut client) = (nodes.account(), proxy.client());
+    let signed = nodes.b.sign(&account, CONTRACT);
+    ask(&mut client, "eth_chainId", json!([]));
+    nodes.a.kill();
+    let hash = ask(&mut client, "eth_sendRawTransaction", json!([signed]));
+    let mut b = nodes.b.client();
+    wait_until("the transaction is mined", || {
+        b.post(request(1, "eth_getTransactionReceipt", json!([hash])).to_string()).json()["result"].is_object()
+    });
+    assert_eq!(ask(&mut b, "eth_getTransactionCount", json!([account, "latest"])), "0x1");
+    assert_eq!(ask(&mut b, "eth_blockNumber", json!([])), "0x1");
+}
+
+#[test]
+fn a_node_that_is_killed_under_load_costs_no_answer_and_is_taken_back() {
+    let Some((mut nodes, proxy)) = start() else { return };
+    let read = request(1, "eth_getBalance", json!([nodes.account(), "latest"])).to_string();
+    let expected = nodes.a.client().post(&read).text();
+    let (reads, stop) = (AtomicUsize::new(0), AtomicBool::new(false));
+    let served_by = |name: &str| proxy.endpoint(name)["attempts"]["success"].as_u64().unwrap_or(0);
+    std::thread::scope(|scope| {
+        for _ in 0..READERS {
+            scope.spawn(|| {
+                let mut client = proxy.client();
+                while !stop.load(Relaxed) {
+                    let answer = client.post(&read);
+                    assert_eq!((answer.status, answer.text()), (200, expected.clone()));
+                    reads.fetch_add(1, Relaxed);
+                }
+            });
+        }
+        // Also when an expectation below fails: the scope waits for its threads.
+        let _stop = StopOnDrop(&stop);
+        let wait_for_reads = |more: usize| {
+            let target = reads.load(Relaxed) + more;
+            wait_until("clients go on reading", || reads.load(Relaxed) >= target);
+        };
+
+        wait_for_reads(200);
+        assert_eq!(served_by("b"), 0);
+        nodes.a.kill();
+        wait_until("the dead node cools", || proxy.endpoint("a")["excluded"] == "cooling");
+        wait_for_reads(400);
+        assert!(served_by("b") >= 400);
+
+        let before = served_by("a");
+        nodes.a.restart();
+        wait_until("the node serves again", || served_by("a") > before);
+        wait_for_reads(200);
+        assert_eq!(proxy.endpoint("a")["available"], true);
+    });
+}
+
+/// Two nodes and a proxy that prefers the first. `None`, and a line that says so, where there are no nodes.
+fn start() -> Option<(Nodes, Proxy)> {
+    let binary = anvil()?;
+    let nodes = Nodes { a: Node::start(&binary), b: Node::start(&binary) };
+    let endpoints = [nodes.a.endpoint("a").weight(100), nodes.b.endpoint("b").weight(60)];
+    let cooldown = |conf: Conf| conf.cooldown("base", "'250ms'").cooldown("max", "'1s'");
+    let proxy = Proxy::start(&cooldown(Conf::with(endpoints).with_shipped_policies()));
+    Some((nodes, proxy))
+}
+
+fn anvil() -> Option<PathBuf> {
+    static SAID: Once = Once::new();
+    let platform = match std::env::consts::OS {
+        "macos" => "darwin",
+        other => other,
+    };
+    let architecture = if std::env::consts::ARCH == "aarch64" { "arm64" } else { "amd64" };
+    let package = format!("../tests/nodes/node_modules/@foundry-rs/anvil-{platform}-{architecture}/bin/anvil");
+    let binary = Path::new(env!("CARGO_MANIFEST_DIR")).join(package);
+    if binary.is_file() {
+        return Some(binary);
+    }
+    assert!(!std::env::var("CI").is_ok_and(|ci| ci == "true"), "there are no nodes: run scripts/install-nodes");
+    // Not by `eprintln`, which shows nothing when a test succeeds.
+    SAID.call_once(|| {
+        let line = b"the tests with real Ethereum nodes were left out: scripts/install-nodes installs them\n";
+        std::io::stderr().write_all(line).unwrap();
+    });
+    None
+}
+
+struct Nodes {
+    a: Node,
+    b: Node,
+}
+
+impl Nodes {
+    /// An account that has a balance on both chains, and whose key both nodes hold.
+    fn account(&self) -> String {
+        let answer = self.a.client().post(request(1, "eth_accounts", json!([])).to_string());
+        answer.json()["result"][0].as_str().expect("an account").to_owned()
+    }
+}
+
+/// An Anvil process. It is killed when it is dropped.
+struct Node {
+    binary: PathBuf,
+    /// It keeps files there, and looks for a configuration.
+    home: tempfile::TempDir,
+    address: SocketAddr,
+    process: Child,
+}
+
+impl Node {
+    fn start(binary: &Path) -> Node {
+        let home = tempfile::tempdir().expect("a folder");
+        let (address, process) = wait_for("a node starts", || {
+            let address = SocketAddr::from(([127, 0, 0, 1], fastrand::u16(PORTS)));
+            // Somebody may listen there, or begin to before the node does.
+            drop(TcpListener::bind(address).ok()?);
+            let mut process = spawn(binary, home.path(), address);
+            is_ready(&mut process, address).then_some((address, process))
+        });
+        Node { binary: binary.to_owned(), home, address, process }
+    }
+
+    /// No word of goodbye to anybody.
+    fn kill(&mut self) {
+        self.process.kill().expect("a running node");
+        self.process.wait().expect("a child");
+    }
+
+    /// Starts it again, at the same address and with a new chain.
+    fn restart(&mut self) {
+        self.process = spawn(&self.binary, self.home.path(), self.address);
+        assert!(is_ready(&mut self.process, self.address), "the node did not start again");
+    }
+
+    fn endpoint(&self, name: &str) -> Endpoint {
+        Endpoint::new(&format!("http://{}", self.address), name)
+    }
+
+    /// A connection to the node itself.
+    fn client(&self) -> Client {
+        Client::connect(self.address)
+    }
+
+    /// A legacy transaction that creates a contract, the account's first one, signed by the node with its key.
+    fn sign(&self, account: &str, code: &str) -> String {
+        let transaction = json!({
+            "from": account, "data": code, "nonce": "0x0", "value": "0x0",
+            "gas": "0x186a0", "gasPrice": "0x77359400", "chainId": "0x7a69",
+        });
+        ask(&mut self.client(), "eth_signTransaction", json!([transaction]))
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        // It may be dead already.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+fn spawn(binary: &Path, home: &Path, address: SocketAddr) -> Child {
+    let port = address.port().to_string();
+    let mut command = Command::new(binary);
+    command.args(["--silent", "--timestamp", GENESIS, "--port", &port]).env("HOME", home).current_dir(home);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("Anvil starts")
+}
+
+/// Waits until the node listens; false if it ended instead.
+fn is_ready(process: &mut Child, address: SocketAddr) -> bool {
+    wait_for("the node listens or ends", || {
+        if process.try_wait().expect("a child").is_some() {
+            return Some(false);
+        }
+        std::net::TcpStream::connect(address).is_ok().then_some(true)
+    })
+}
+
+struct StopOnDrop<'a>(&'a AtomicBool);
+
+impl Drop for StopOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Relaxed);
+    }
+}
+
+fn request(id: impl Into<Value>, method: &str, params: Value) -> Value {
+    json!({ "jsonrpc": "2.0", "id": id.into(), "method": method, "params": params })
+}
+
+/// Asks for a result that is text.
+#[track_caller]
+fn ask(client: &mut Client, method: &str, params: Value) -> String {
+    let answer: Response = client.post(request(1, method, params).to_string());
+    answer.result()
+}
+
+/// Parameters that call the precompiled contract at address 2.
+fn sha256_of(data: &str) -> Value {
+    json!([{ "to": format!("0x{:040x}", 2), "data": data }, "latest"])
+}
+
+/// Parameters that call the precompiled contract at address 4.
+fn identity_of(data: &str) -> Value {
+    json!([{ "to": format!("0x{:040x}", 4), "data": data }, "latest"])
+}
