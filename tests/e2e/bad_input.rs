@@ -272,14 +272,12 @@ fn a_client_that_stalls_is_told_and_left() {
 
 #[test]
 fn a_client_that_stalls_in_its_head_is_cut_off() {
-    let (_origin, proxy) = start();
-    let mut fresh = proxy.client();
-    fresh.send("POST / HTTP/1.1\r\nhost: pro");
-    let mut kept = proxy.client();
-    assert_usable(&mut kept);
-    kept.send("POST / HTTP/1.1\r\nhost: pro");
-    assert!(fresh.is_closed_by_server(), "a new connection");
-    assert!(kept.is_closed_by_server(), "a kept connection");
+    let (origin, proxy) = start();
+    let mut client = proxy.client();
+    client.send("POST / HTTP/1.1\r\nhost: pro");
+    // With or without a 408 before it.
+    let _ = client.read_rest().expect("the end of the connection");
+    assert_eq!(origin.hits(), 0);
 }
 
 #[test]

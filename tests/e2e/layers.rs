@@ -79,19 +79,18 @@ fn every_module_has_a_layer() {
 
 #[test]
 fn unsafe_code_stays_at_the_border_to_wasm() {
-    let sdk = |path: &str| ["export", "macros"].iter().any(|allowed| path.starts_with(allowed));
-    let policy = |path: &str| path.starts_with("policy/");
-    let none = |_: &str| false;
-    let places: [(&str, &dyn Fn(&str) -> bool); 5] = [
-        ("proxy/src", &policy),
-        ("sdk/src", &sdk),
-        ("plugins/tiers/src", &none),
-        ("plugins/peak-ewma/src", &none),
-        ("plugins/json-rpc-retry/src", &none),
+    // Folders, and the beginnings of paths below them where it may be.
+    let places: [(&str, &[&str]); 5] = [
+        ("proxy/src", &["policy/"]),
+        ("sdk/src", &["export", "macros"]),
+        ("plugins/tiers/src", &[]),
+        ("plugins/peak-ewma/src", &[]),
+        ("plugins/json-rpc-retry/src", &[]),
     ];
     for (folder, allowed) in places {
         let files = sources(folder);
-        let found = files.iter().filter(|file| !allowed(&file.path)).flat_map(|file| file.occurrences("unsafe"));
+        let elsewhere = files.iter().filter(|file| !allowed.iter().any(|begin| file.path.starts_with(begin)));
+        let found = elsewhere.flat_map(|file| file.occurrences("unsafe"));
         assert_none(found.map(|at| format!("{folder}/{at}: unsafe code")));
     }
 }

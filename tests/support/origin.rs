@@ -281,7 +281,7 @@ impl Shared {
         match (greeting, &self.tls) {
             (Greeting::Reset, _) => {
                 // Any sooner, and connecting itself might fail.
-                let _ = stream.readable().await;
+                let _ = stream.peek(&mut [0]).await;
                 let _ = stream.set_zero_linger();
             }
             (Greeting::Ignore, _) => pending().await,

@@ -111,7 +111,7 @@ fn check(conf: PathBuf) -> anyhow::Result<()> {
     let prepared = prepare_first(conf)?;
     let snapshot = &prepared.snapshot;
     let endpoints: usize = snapshot.upstreams().map(|upstream| upstream.endpoints().len()).sum();
-    println!("{shown}: good, with {} upstreams and {endpoints} endpoints", snapshot.upstreams().count());
+    println!("{shown}: good (upstreams: {}, endpoints: {endpoints})", snapshot.upstreams().count());
     for (name, bound) in &snapshot.policies {
         println!("policy {name}: {} {}", bound.policy.identity().plugin, bound.policy.identity());
     }

@@ -69,3 +69,74 @@ fn failed(penalty_ms: f32, retry: bool) -> Decision {
 fn resendable(request: &RequestFacts) -> bool {
     !request.write || request.idempotent
 }
+
+#[cfg(test)]
+mod tests {
+    use bytemuck::Zeroable;
+
+    use super::*;
+    use crate::model::{RpcError, Tick};
+
+    fn request(write: bool, idempotent: bool) -> RequestFacts {
+        RequestFacts {
+            method: String::new(),
+            batch_size: 1,
+            batch: false,
+            write,
+            idempotent,
+            body_bytes: 0,
+            client_key: 0,
+            seed: 0,
+            deadline: Tick::START,
+        }
+    }
+
+    fn result(outcome: Outcome) -> AttemptResult {
+        AttemptResult::failed(outcome, true, "")
+    }
+
+    fn retries(request: &RequestFacts, result: &AttemptResult) -> bool {
+        retry(request, result).action != Action::Return
+    }
+
+    #[test]
+    fn weight_comes_first_then_cost_and_cooling_last() {
+        let row = EndpointRow { weight: 20, latency_ms: 10.0, ..EndpointRow::zeroed() };
+        let rows = [
+            row,
+            EndpointRow { weight: 21, latency_ms: 5_000.0, ..row },
+            EndpointRow { penalty_ms: 100.0, ..row },
+            EndpointRow { weight: 65_535, flags: row_flags::COOLING, ..row },
+        ];
+        let mut scores = Vec::new();
+        score(&rows, &mut scores);
+        assert!(scores[1] > scores[0] && scores[0] > scores[2] && scores[2] > scores[3], "{scores:?}");
+    }
+
+    #[test]
+    fn only_what_another_endpoint_may_answer_better_is_retried() {
+        let [read, write, raw] = [request(false, false), request(true, false), request(true, true)];
+        for outcome in [Outcome::Timeout, Outcome::Reset, Outcome::BadResponse] {
+            let ended = result(outcome);
+            assert!(retries(&read, &ended) && retries(&raw, &ended) && !retries(&write, &ended), "{ended:?}");
+        }
+        assert!(retries(&write, &result(Outcome::ConnectFailed)));
+        for (status, expected) in [(429, true), (500, true), (503, true), (404, false), (301, false)] {
+            let ended = AttemptResult { http_status: Some(status), ..result(Outcome::HttpError) };
+            assert_eq!(retries(&read, &ended), expected, "{status}");
+        }
+        for (code, expected) in [(-32_005, true), (-32_603, true), (3, false), (-32_601, false)] {
+            let rpc_error = Some(RpcError { code, message: String::new() });
+            let ended = AttemptResult { rpc_error, ..result(Outcome::RpcError) };
+            assert_eq!(retries(&read, &ended), expected, "{code}");
+            assert_eq!(retry(&read, &ended).success, !expected, "{code}");
+        }
+    }
+
+    #[test]
+    fn retry_after_is_how_long_the_endpoint_cools() {
+        let after = Some(Duration::from_secs(7));
+        let ended = AttemptResult { http_status: Some(429), retry_after: after, ..result(Outcome::HttpError) };
+        assert_eq!(retry(&request(false, false), &ended).cooldown, CooldownWish::Fixed(Duration::from_secs(7)));
+    }
+}

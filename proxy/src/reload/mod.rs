@@ -116,7 +116,7 @@ impl Reloader {
         let began = Instant::now();
         let before = self.published.load();
         let outcome = self.attempt(&before);
-        let ms = began.elapsed().as_secs_f64() * 1_000.0;
+        let ms = (began.elapsed().as_secs_f64() * 1e6).round() / 1e3;
         self.resources.metrics.count_reload(outcome.is_ok());
         match outcome {
             Ok((generation, changes)) => {

@@ -4,13 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use http::StatusCode;
-use pingora::Result;
 use pingora_proxy::Session;
 
-use super::downstream::{client_text, write_refusal};
 use crate::clock;
 use crate::model::{RequestFacts, Tick};
-use crate::rpc::{Outgoing, Refusal, Trace};
+use crate::rpc::{Outgoing, Trace};
 use crate::snapshot::Snapshot;
 use crate::upstream::{Admission, Upstream};
 
@@ -60,17 +58,12 @@ impl RequestCtx {
         }
     }
 
-    /// Answers a good request, whose ids are known, with a refusal.
-    pub(super) async fn refuse(&mut self, session: &mut Session, request: &GoodRequest, why: &Refusal) -> Result<()> {
-        write_refusal(session, self, why, Some(&request.outgoing.body)).await
-    }
-
     /// The one line per request.
     pub(super) fn log_access(&self, session: &Session, upstream: &str, status: u16, seconds: f64) {
         let outcome = self.refusal.or(self.trace.outcome.map(|outcome| outcome.label()));
         tracing::info!(
             target: "pointsman::access",
-            client = client_text(session),
+            client = session.client_addr().map(tracing::field::display),
             upstream,
             method = self.method,
             batch = self.batch_size,

@@ -160,13 +160,8 @@ pub(super) async fn respond(
     }
 }
 
-/// Refuses a request whose ids aren't known.
-pub(super) async fn respond_refusal(session: &mut Session, ctx: &mut RequestCtx, why: &Refusal) -> Result<()> {
-    write_refusal(session, ctx, why, None).await
-}
-
-/// Refuses a request; `body` is the client's, once it was found to be good.
-pub(super) async fn write_refusal(
+/// Refuses a request; `body` is the client's, once it was found to be good: its ids are answered.
+pub(super) async fn respond_refusal(
     session: &mut Session,
     ctx: &mut RequestCtx,
     why: &Refusal,
@@ -208,11 +203,6 @@ fn client_key(session: &Session) -> u64 {
     let mut hasher = DefaultHasher::new();
     session.client_addr().and_then(|address| address.as_inet()).map(std::net::SocketAddr::ip).hash(&mut hasher);
     hasher.finish()
-}
-
-/// The client's address for the log.
-pub(super) fn client_text(session: &Session) -> String {
-    session.client_addr().map(ToString::to_string).unwrap_or_default()
 }
 
 fn content_length(session: &Session) -> Option<usize> {

@@ -55,7 +55,7 @@ impl ProxyHttp for ProxyService {
     async fn request_filter(&self, session: &mut Session, ctx: &mut RequestCtx) -> Result<bool> {
         match read_request(session, ctx).await {
             Ok(()) => Ok(false),
-            Err(refusal) => respond_refusal(session, ctx, &refusal).await.map(|()| true),
+            Err(refusal) => respond_refusal(session, ctx, &refusal, None).await.map(|()| true),
         }
     }
 
@@ -73,7 +73,7 @@ impl ProxyHttp for ProxyService {
         ctx.trace = trace;
         match answer? {
             Ok(reply) => respond(session, ctx, &request, reply).await,
-            Err(refusal) => ctx.refuse(session, &request, &refusal).await,
+            Err(refusal) => respond_refusal(session, ctx, &refusal, Some(&request.outgoing.body)).await,
         }
         .map(|()| false)
     }
@@ -88,7 +88,7 @@ impl ProxyHttp for ProxyService {
         session.set_keepalive(None);
         if session.response_written().is_none() && *error.etype() == ErrorType::InternalError {
             // A client that is gone, too, doesn't get it.
-            let _ = respond_refusal(session, ctx, &Refusal::EndpointsFailed).await;
+            let _ = respond_refusal(session, ctx, &Refusal::EndpointsFailed, None).await;
         }
         FailToProxy { error_code: ctx.status.map_or(0, |s| s.as_u16()), can_reuse_downstream: false }
     }

@@ -134,7 +134,7 @@ listen = "{ADMIN}"
 [plugins]
 dir = "plugins"
 
-# Which endpoint takes a request: "tiers" goes by weight, "peak-ewma" by latency and load.
+# Which endpoint takes a request: tiers goes by weight, peak-ewma by latency and load.
 [policies.routing]
 plugin = "tiers"
 
