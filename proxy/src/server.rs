@@ -17,7 +17,7 @@ use pingora::server::configuration::ServerConf;
 use pingora::server::{RunArgs, Server, ShutdownSignal, ShutdownSignalWatch};
 use pingora::services::background::background_service;
 use pingora::services::listening::Service;
-use pingora_proxy::http_proxy_service;
+use pingora_proxy::http_proxy;
 use prometheus::Registry;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -30,7 +30,7 @@ use crate::metrics::Metrics;
 use crate::policy::{Limits, PolicyRuntime};
 use crate::reload::{ReloadHandle, Reloader, RestartSettings, prepare, queue};
 use crate::report::ReloadReport;
-use crate::service::ProxyService;
+use crate::service::{ProxyService, TimedHeads};
 use crate::snapshot::{Published, Snapshot};
 use crate::upstream::Resources;
 
@@ -91,7 +91,8 @@ pub fn run(prepared: Prepared, signals: Signals, log: Arc<Log>) -> anyhow::Resul
     server.bootstrap();
     let proxy = ProxyService { published: Arc::clone(&published), metrics: Arc::clone(&metrics), in_flight };
     let shutdown = Shutdown { in_flight: Arc::clone(&proxy.in_flight), published: Arc::clone(&published), log };
-    let mut proxy = http_proxy_service(&server.configuration, proxy);
+    let proxy = TimedHeads(Arc::new(http_proxy(&server.configuration, proxy)));
+    let mut proxy = Service::new("proxy".into(), proxy);
     config.server.listen.iter().for_each(|address| proxy.add_tcp(&address.to_string()));
     proxy.threads = Some(config.server.threads);
     server.add_service(proxy);

@@ -22,6 +22,17 @@ pub struct Classified {
     pub detail: &'static str,
 }
 
+/// What a good answer to a request looks like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expected {
+    /// An object with a result or an error.
+    Single,
+    /// An array of them.
+    Batch,
+    /// Nothing, or one of the others: no member of the request has an id.
+    Nothing,
+}
+
 /// A member of an answer.
 #[derive(Deserialize)]
 struct Member<'a> {
@@ -39,10 +50,9 @@ struct ErrorObject<'a> {
     message: Option<Cow<'a, str>>,
 }
 
-/// Classifies a response whose whole `body` was read. `encoded` says that it has a content coding, which nobody asked for;
-/// `batch` that the request was a batch.
-pub fn classify(status: StatusCode, encoded: bool, body: &[u8], batch: bool) -> Classified {
-    let parsed = if encoded { Parsed::Broken } else { parse(body, batch) };
+/// Classifies a response whose whole `body` was read. `encoded` says that it has a content coding, which nobody asked for.
+pub fn classify(status: StatusCode, encoded: bool, body: &[u8], expected: Expected) -> Classified {
+    let parsed = if encoded { Parsed::Broken } else { parse(body, expected) };
     match (status.is_success(), parsed) {
         (true, Parsed::Answer) => Classified { outcome: Outcome::Success, rpc_error: None, detail: "" },
         (true, Parsed::Error(error)) => {
@@ -65,16 +75,23 @@ enum Parsed {
     Broken,
 }
 
-fn parse(body: &[u8], batch: bool) -> Parsed {
-    if batch && let Ok(members) = serde_json::from_slice::<Vec<Member<'_>>>(body) {
-        return parse_batch(&members);
+fn parse(body: &[u8], expected: Expected) -> Parsed {
+    match expected {
+        Expected::Nothing if body.trim_ascii().is_empty() => Parsed::Answer,
+        Expected::Nothing | Expected::Batch => match serde_json::from_slice::<Vec<Member<'_>>>(body) {
+            Ok(members) => parse_batch(&members),
+            // A single answer to a batch is only ever an error.
+            Err(_) => parse_single(body, expected == Expected::Nothing),
+        },
+        Expected::Single => parse_single(body, true),
     }
+}
+
+fn parse_single(body: &[u8], may_be_result: bool) -> Parsed {
     match serde_json::from_slice::<Member<'_>>(body) {
         Ok(Member { error: Some(error), .. }) => Parsed::Error(read_error(error)),
-        // A single answer to a batch is only ever an error.
-        Ok(Member { result: Some(_), .. }) if !batch => Parsed::Answer,
-        // `"result": null` reads as none; the raw text tells it from a missing one.
-        Ok(_) if !batch && has_null_result(body) => Parsed::Answer,
+        // `"result": null` reads as none; a second look tells it from a missing one.
+        Ok(Member { result, .. }) if may_be_result && (result.is_some() || has_null_result(body)) => Parsed::Answer,
         _ => Parsed::Broken,
     }
 }
@@ -111,8 +128,22 @@ mod tests {
     use super::*;
 
     fn of(status: u16, body: &str, batch: bool) -> (Outcome, Option<i64>) {
-        let classified = classify(StatusCode::from_u16(status).unwrap(), false, body.as_bytes(), batch);
+        answered(status, body, if batch { Expected::Batch } else { Expected::Single })
+    }
+
+    fn answered(status: u16, body: &str, expected: Expected) -> (Outcome, Option<i64>) {
+        let classified = classify(StatusCode::from_u16(status).unwrap(), false, body.as_bytes(), expected);
         (classified.outcome, classified.rpc_error.map(|e| e.code))
+    }
+
+    #[test]
+    fn a_notification_may_be_answered_with_nothing() {
+        for body in ["", " \n", "{\"id\":null,\"result\":1}", "[{\"result\":1}]"] {
+            assert_eq!(answered(200, body, Expected::Nothing), (Outcome::Success, None), "{body}");
+        }
+        assert_eq!(answered(204, "", Expected::Nothing), (Outcome::Success, None));
+        assert_eq!(answered(200, "<html>", Expected::Nothing), (Outcome::BadResponse, None));
+        assert_eq!(answered(500, "", Expected::Nothing), (Outcome::HttpError, None));
     }
 
     #[test]
@@ -146,14 +177,14 @@ mod tests {
         assert_eq!(of(200, r#"{"id":1,"result":1}"#, true), (Outcome::BadResponse, None));
         assert_eq!(of(503, "<html>", false), (Outcome::HttpError, None));
         assert_eq!(of(301, "", false), (Outcome::HttpError, None));
-        let gzip = classify(StatusCode::OK, true, br#"{"result":1}"#, false);
+        let gzip = classify(StatusCode::OK, true, br#"{"result":1}"#, Expected::Single);
         assert_eq!(gzip.outcome, Outcome::BadResponse);
     }
 
     #[test]
     fn a_long_message_is_cut_between_characters() {
         let body = format!(r#"{{"error":{{"code":1,"message":"{}"}}}}"#, "é".repeat(2_000));
-        let error = classify(StatusCode::OK, false, body.as_bytes(), false).rpc_error.unwrap();
+        let error = classify(StatusCode::OK, false, body.as_bytes(), Expected::Single).rpc_error.unwrap();
         assert_eq!(error.message.len(), MAX_MESSAGE);
     }
 }

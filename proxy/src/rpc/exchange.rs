@@ -12,7 +12,7 @@ use pingora::http::RequestHeader;
 use pingora::protocols::Stream;
 use pingora::protocols::http::v1::client::HttpSession;
 
-use super::classify::classify;
+use super::classify::{Classified, Expected, classify};
 use super::target::Target;
 use crate::clock;
 use crate::model::{AttemptResult, Outcome};
@@ -29,8 +29,8 @@ pub struct Outgoing {
     pub body: Bytes,
     /// The client's headers that pass the allow-list.
     pub headers: Vec<(HeaderName, HeaderValue)>,
-    /// The body is an array.
-    pub batch: bool,
+    /// What a good answer looks like.
+    pub expected: Expected,
     /// It may be sent again over a new connection when a used one turns out to be closed.
     pub resendable: bool,
     /// No answer may be larger.
@@ -135,7 +135,7 @@ async fn converse(
     };
     let complete = session.is_body_done();
     let classified = if complete {
-        classify(status, is_encoded(&session), &body, outgoing.batch)
+        classify(status, is_encoded(&session), &body, outgoing.expected)
     } else {
         classify_long(status, is_encoded(&session))
     };
@@ -163,12 +163,16 @@ impl Arriving {
     /// The next piece of the body; `None` at its end.
     ///
     /// # Errors
-    /// When the endpoint breaks off, is silent for the client timeout, or sends more than is allowed.
-    pub async fn next(&mut self) -> Result<Option<Bytes>, &'static str> {
+    /// The attempt's result, when the endpoint breaks off, is silent for the client timeout, or sends more than is allowed.
+    pub async fn next(&mut self) -> Result<Option<Bytes>, Box<AttemptResult>> {
+        let failed = |outcome, detail| Box::new(AttemptResult::failed(outcome, true, detail));
         let read = tokio::time::timeout(self.target.settings.timeout, self.session.read_body_bytes()).await;
-        let piece = read.map_err(|_| "timed out")?.map_err(|_| "broke while the answer was read")?;
+        let piece = read
+            .map_err(|_| failed(Outcome::Timeout, "timed out in the middle of the answer"))?
+            .map_err(|_| failed(Outcome::Reset, "broke while the answer was read"))?;
         let size = piece.as_ref().map_or(0, Bytes::len);
-        self.left = self.left.checked_sub(size).ok_or("answer is larger than max_body")?;
+        let too_long = || failed(Outcome::BadResponse, "answer is larger than max_body");
+        self.left = self.left.checked_sub(size).ok_or_else(too_long)?;
         Ok(piece)
     }
 
@@ -229,8 +233,7 @@ async fn read_up_to(session: &mut HttpSession, limit: usize) -> Result<Option<By
     Ok((limit == INSPECT_LIMIT).then(|| body.freeze()))
 }
 
-fn classify_long(status: StatusCode, encoded: bool) -> super::classify::Classified {
-    use super::classify::Classified;
+fn classify_long(status: StatusCode, encoded: bool) -> Classified {
     let (outcome, detail) = match (status.is_success(), encoded) {
         (true, false) => (Outcome::Success, ""),
         (true, true) => (Outcome::BadResponse, "a content coding that was not asked for"),

@@ -30,6 +30,8 @@ pub struct Inspected {
     pub write: bool,
     /// It is a write, and all of its writes may be sent twice.
     pub idempotent: bool,
+    /// No member has an id: there may be no answer.
+    pub notification: bool,
 }
 
 /// One request object. `jsonrpc` and `params` are the endpoint's to judge, but may not stand there twice.
@@ -38,7 +40,6 @@ struct Member<'a> {
     #[serde(borrow)]
     method: Cow<'a, str>,
     #[serde(default)]
-    #[expect(dead_code, reason = "read to check its type")]
     id: Id,
     #[serde(default, borrow)]
     #[expect(dead_code, reason = "read so that a second one is refused")]
@@ -74,6 +75,7 @@ fn single(member: &Member<'_>) -> Inspected {
         batch: false,
         write: class != MethodClass::Read,
         idempotent: class == MethodClass::IdempotentWrite,
+        notification: !member.id.given,
     }
 }
 
@@ -94,6 +96,7 @@ fn batch(members: &[Member<'_>], max_batch: usize) -> Result<Inspected, Refusal>
         batch: true,
         write,
         idempotent: write && classes().all(|class| class != MethodClass::Write),
+        notification: members.iter().all(|member| !member.id.given),
     })
 }
 
@@ -135,7 +138,13 @@ fn is_too_deep(body: &[u8]) -> bool {
 
 /// An id: a string, a number or null.
 #[derive(Default)]
-struct Id;
+struct Id {
+    given: bool,
+}
+
+impl Id {
+    const GIVEN: Id = Id { given: true };
+}
 
 impl<'de> Deserialize<'de> for Id {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -146,19 +155,19 @@ impl<'de> Deserialize<'de> for Id {
                 f.write_str("an id that is a string, a number or null")
             }
             fn visit_str<E: de::Error>(self, _: &str) -> Result<Id, E> {
-                Ok(Id)
+                Ok(Id::GIVEN)
             }
             fn visit_i64<E: de::Error>(self, _: i64) -> Result<Id, E> {
-                Ok(Id)
+                Ok(Id::GIVEN)
             }
             fn visit_u64<E: de::Error>(self, _: u64) -> Result<Id, E> {
-                Ok(Id)
+                Ok(Id::GIVEN)
             }
             fn visit_f64<E: de::Error>(self, _: f64) -> Result<Id, E> {
-                Ok(Id)
+                Ok(Id::GIVEN)
             }
             fn visit_unit<E: de::Error>(self) -> Result<Id, E> {
-                Ok(Id)
+                Ok(Id::GIVEN)
             }
         }
         deserializer.deserialize_any(IdVisitor)
@@ -195,6 +204,14 @@ mod tests {
         assert_eq!((mixed.method.as_str(), mixed.write, mixed.idempotent), ("", true, true));
         let unsafe_one = read(r#"[{"method":"eth_sendRawTransaction"},{"method":"eth_sendTransaction"}]"#).unwrap();
         assert!(unsafe_one.write && !unsafe_one.idempotent);
+    }
+
+    #[test]
+    fn a_request_without_an_id_is_a_notification() {
+        assert!(read(r#"{"method":"eth_call"}"#).unwrap().notification);
+        assert!(!read(r#"{"id":null,"method":"eth_call"}"#).unwrap().notification);
+        assert!(read(r#"[{"method":"a"},{"method":"b"}]"#).unwrap().notification);
+        assert!(!read(r#"[{"method":"a"},{"method":"b","id":0}]"#).unwrap().notification);
     }
 
     #[test]

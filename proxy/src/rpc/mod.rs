@@ -12,6 +12,7 @@ pub mod inspect;
 pub mod refusal;
 pub mod target;
 
+pub use classify::Expected;
 pub use engine::{Lease, Pool, Reply, ReplyBody, Trace};
 pub use exchange::Outgoing;
 pub use inspect::{Inspected, inspect};

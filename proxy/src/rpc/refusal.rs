@@ -38,6 +38,9 @@ pub enum Refusal {
     /// No route for the path.
     #[error("no route for this path")]
     NoRoute,
+    /// The body breaks HTTP's rules, or ends too early.
+    #[error("invalid request: the body is not what its head announced")]
+    BrokenBody,
     /// The client stopped sending.
     #[error("the request did not arrive in time")]
     Stalled,
@@ -62,7 +65,9 @@ impl Refusal {
     /// The HTTP status of the answer.
     pub fn status(&self) -> StatusCode {
         match self {
-            Refusal::NotJson(_) | Refusal::Invalid(_) | Refusal::BatchTooLong(_) => StatusCode::BAD_REQUEST,
+            Refusal::NotJson(_) | Refusal::Invalid(_) | Refusal::BatchTooLong(_) | Refusal::BrokenBody => {
+                StatusCode::BAD_REQUEST
+            }
             Refusal::BodyTooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Refusal::NotPost => StatusCode::METHOD_NOT_ALLOWED,
             Refusal::NoRoute => StatusCode::NOT_FOUND,
@@ -81,6 +86,7 @@ impl Refusal {
             Refusal::Invalid(_)
             | Refusal::BatchTooLong(_)
             | Refusal::BodyTooLarge(_)
+            | Refusal::BrokenBody
             | Refusal::NotPost
             | Refusal::NoRoute
             | Refusal::Stalled => INVALID_REQUEST,
@@ -99,6 +105,7 @@ impl Refusal {
             Refusal::BodyTooLarge(_) => "body_too_large",
             Refusal::NotPost => "not_post",
             Refusal::NoRoute => "no_route",
+            Refusal::BrokenBody => "broken_body",
             Refusal::Stalled => "stalled",
             Refusal::Overloaded => "overloaded",
             Refusal::NoEndpoint => "no_endpoint",

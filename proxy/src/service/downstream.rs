@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderName, HeaderValue, Method, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, header};
 use pingora::http::ResponseHeader;
 use pingora::{Error, ErrorType, Result};
 use pingora_proxy::Session;
@@ -13,13 +13,13 @@ use pingora_proxy::Session;
 use super::ctx::{GoodRequest, RequestCtx};
 use crate::clock;
 use crate::model::RequestFacts;
-use crate::rpc::{Inspected, Lease, Outgoing, Refusal, Reply, ReplyBody, inspect};
+use crate::rpc::{Expected, Inspected, Lease, Outgoing, Refusal, Reply, ReplyBody, inspect};
 use crate::upstream::{Attempt, Upstream};
 
 /// How long a connection waits for its next request, in seconds (nginx's default).
-const KEEPALIVE_SECS: u64 = 75;
+pub(super) const KEEPALIVE_SECS: u64 = 75;
 /// How long a client may be silent in the middle of a request.
-const READ_TIMEOUT: Duration = Duration::from_secs(10);
+pub(super) const READ_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a client may take no byte of its answer (nginx's default).
 const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long the rest of a refused body is read, so that the client sees the refusal and not a reset.
@@ -37,9 +37,10 @@ const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// Sets what Pingora leaves unlimited.
 pub(super) fn set_limits(session: &mut Session) {
-    let leaving = session.is_process_shutting_down();
+    // A client of HTTP/1.0 takes the end of the connection for the end of the answer.
+    let last = session.is_process_shutting_down() || session.req_header().version < Version::HTTP_11;
     let downstream = &mut session.downstream_session;
-    downstream.set_keepalive(if leaving { None } else { Some(KEEPALIVE_SECS) });
+    downstream.set_keepalive(if last { None } else { Some(KEEPALIVE_SECS) });
     downstream.set_read_timeout(Some(READ_TIMEOUT));
     downstream.set_write_timeout(Some(WRITE_TIMEOUT));
     downstream.set_total_drain_timeout(Some(DRAIN_TIMEOUT));
@@ -86,8 +87,12 @@ fn good_request(
     let forwarded = FORWARDED.into_iter().filter_map(|name| headers.get(&name).cloned().map(|value| (name, value)));
     let outgoing = Outgoing {
         body,
-        headers: forwarded.collect(),
-        batch: facts.batch,
+        headers: forwarded.filter(|(name, _)| !is_nominated(headers, name)).collect(),
+        expected: match (inspected.notification, facts.batch) {
+            (true, _) => Expected::Nothing,
+            (false, true) => Expected::Batch,
+            (false, false) => Expected::Single,
+        },
         resendable: !facts.write || facts.idempotent,
         max_answer,
     };
@@ -120,7 +125,7 @@ async fn read_body(session: &mut Session, max: usize) -> Result<Bytes, Refusal> 
 fn unreadable(error: &Error) -> Refusal {
     match error.etype() {
         ErrorType::ReadTimedout => Refusal::Stalled,
-        _ => Refusal::Invalid("the body is not what its head announced".into()),
+        _ => Refusal::BrokenBody,
     }
 }
 
@@ -149,7 +154,13 @@ pub(super) async fn respond(
             while let Some(bytes) = piece {
                 // An error drops the lease: the attempt is settled as canceled.
                 session.write_response_body(Some(bytes), false).await?;
-                piece = rest.next().await.map_err(|why| Error::explain(ErrorType::ReadError, why))?;
+                piece = match rest.next().await {
+                    Ok(piece) => piece,
+                    Err(broken) => {
+                        lease.settle(&request.facts, &broken, attempt, false, &[]);
+                        return Err(Error::explain(ErrorType::ReadError, broken.detail));
+                    }
+                };
             }
             session.write_response_body(None, true).await?;
             rest.finish().await;
@@ -169,13 +180,17 @@ pub(super) async fn respond_refusal(
 ) -> Result<()> {
     ctx.status = Some(why.status());
     ctx.refusal = Some(why.label());
-    if *why == Refusal::Stalled {
+    // Where the body ends is not known: what follows can't be taken for a request.
+    if matches!(why, Refusal::Stalled | Refusal::BrokenBody) {
         session.set_keepalive(None);
     }
     write_whole(session, why.status(), JSON, why.render(body)).await
 }
 
 async fn write_whole(session: &mut Session, status: StatusCode, content_type: HeaderValue, body: Bytes) -> Result<()> {
+    if status == StatusCode::NO_CONTENT {
+        return session.write_response_header(Box::new(ResponseHeader::build(status, None)?), true).await;
+    }
     write_head(session, status, content_type, Some(body.len())).await?;
     session.write_response_body(Some(body), true).await
 }
@@ -190,12 +205,20 @@ async fn write_head(
     head.insert_header(header::CONTENT_TYPE, content_type)?;
     match length {
         Some(length) => head.insert_header(header::CONTENT_LENGTH, length)?,
+        // Without either the answer ends with the connection.
+        None if session.req_header().version < Version::HTTP_11 => {}
         None => head.insert_header(header::TRANSFER_ENCODING, "chunked")?,
     }
     if status == StatusCode::METHOD_NOT_ALLOWED {
         head.insert_header(header::ALLOW, "POST")?;
     }
     session.write_response_header(Box::new(head), false).await
+}
+
+/// What `Connection` names is meant for this hop alone (RFC 9110, section 7.6.1).
+fn is_nominated(headers: &HeaderMap, name: &HeaderName) -> bool {
+    let options = headers.get_all(header::CONNECTION).iter().filter_map(|value| value.to_str().ok());
+    options.flat_map(|value| value.split(',')).any(|option| option.trim().eq_ignore_ascii_case(name.as_str()))
 }
 
 /// The client's address without its port: what its requests have in common.

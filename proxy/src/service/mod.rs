@@ -5,6 +5,7 @@
 
 mod ctx;
 mod downstream;
+mod heads;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
@@ -22,6 +23,7 @@ use crate::rpc::{Refusal, Trace, engine};
 use crate::snapshot::Published;
 pub use ctx::RequestCtx;
 use downstream::{read_request, respond, respond_refusal, set_limits, until_gone};
+pub use heads::TimedHeads;
 
 /// The proxy's service: what every request needs, shared by the worker threads.
 pub struct ProxyService {
