@@ -7,11 +7,11 @@ use std::ops::RangeInclusive;
 use http::{HeaderName, HeaderValue, header};
 use toml::Spanned;
 
+use super::check::required;
 use super::file::{self, Table};
 use super::report::{Key, Report};
 use super::secret::{Secret, Sources};
 use super::url::EndpointUrl;
-use super::validate::required;
 use super::{EndpointConf, RateLimit};
 
 /// Distinct tags of one upstream: a policy sees them as the bits of a `u64` (sdk/ABI.md, section 4).

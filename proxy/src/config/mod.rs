@@ -10,6 +10,7 @@
 //! Durations are text with a unit (`"250ms"`, `"10s"`, `"1m 30s"`), at most a day. A value that is said to be a
 //! secret may be `env:NAME` or `file:PATH` (relative to the conf), which is read when the conf is loaded.
 
+mod check;
 mod endpoint;
 mod error;
 mod file;

@@ -7,10 +7,10 @@ use serde_json::Value;
 use toml::Spanned;
 
 use super::PolicyConf;
+use super::check::{check_name, required};
 use super::file::{self, Named};
 use super::report::{Key, Report};
 use super::url::hex;
-use super::validate::{check_name, required};
 
 /// The policy that is built in, always there and never declared.
 pub const NATIVE: &str = "native";

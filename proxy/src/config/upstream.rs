@@ -4,11 +4,11 @@ use std::ops::RangeInclusive;
 
 use toml::Spanned;
 
+use super::check::{LONGEST, SHORTEST};
 use super::file::{self, Named, Table};
 use super::policy::NATIVE;
 use super::report::{Key, Report};
 use super::secret::Sources;
-use super::validate::{LONGEST, SHORTEST};
 use super::{Client, Cooldown, UpstreamConf, endpoint};
 
 /// Attempts of one request. More only hammers a pool that is down.

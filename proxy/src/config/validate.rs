@@ -2,28 +2,23 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::ops::{Range, RangeInclusive};
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use toml::Spanned;
 
+use super::check::{LONGEST, check_name};
 use super::file::{self, File};
 use super::report::{Key, Report};
 use super::secret::{Secret, Sources};
 use super::{Admin, Config, Plugins, Server, UpstreamConf, policy, routes, upstream};
 
-/// The shortest time that is waited for. Timers are no finer.
-pub(super) const SHORTEST: Duration = Duration::from_millis(1);
-/// The longest time that is waited for: beyond it a unit was mistaken, and an instant may overflow.
-pub(super) const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 /// Worker threads. The largest machines have fewer cores.
 const THREADS: RangeInclusive<usize> = 1..=1_024;
 /// A request body is held in memory while it is tried.
 const MAX_BODY: RangeInclusive<usize> = 1..=1 << 30;
 /// Endpoints of all upstreams together. Snapshots, metrics and the status page grow with them.
 const MAX_ENDPOINTS: usize = 100_000;
-/// The longest name of a policy or upstream: it becomes a label of metrics.
-const MAX_NAME: usize = 64;
 /// Stands in for an address that can't be read.
 const NO_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
@@ -141,29 +136,4 @@ fn upstreams(file: &File, report: &mut Report<'_>, sources: &Sources<'_>) -> BTr
         resolved.insert(name.get_ref().clone(), conf);
     }
     resolved
-}
-
-/// Names of policies and upstreams become labels, keys of JSON and parts of paths.
-pub(super) fn check_name(parent: Key<'_>, name: &Spanned<String>, report: &mut Report<'_>) {
-    let fit = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'_');
-    let text = name.get_ref();
-    if text.is_empty() || text.len() > MAX_NAME || !text.bytes().all(fit) {
-        let message = "isn't a name: use 1 to 64 characters of a-z, 0-9, - and _";
-        report.add(parent.name(text), name.span(), message);
-    }
-}
-
-/// The value of a key that has no default, or a problem that shows how to write it.
-pub(super) fn required<'f>(
-    parent: Key<'_>,
-    name: &str,
-    example: &str,
-    value: Option<&'f Spanned<String>>,
-    table: Range<usize>,
-    report: &mut Report<'_>,
-) -> Option<&'f Spanned<String>> {
-    if value.is_none() {
-        report.add(parent.name(name), table, format!("is missing; add {name} = \"{example}\""));
-    }
-    value
 }
