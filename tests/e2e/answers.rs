@@ -61,10 +61,12 @@ fn a_batch_is_answered_as_a_whole() {
 #[test]
 fn a_batch_with_some_errors_is_an_answer() {
     let (origin, proxy) = pair();
-    let answer = r#"[{"id":1,"result":"a"},{"id":2,"error":{"code":-32000,"message":"x"}}]"#;
-    origin.answer(Answer::body(answer));
-    assert_eq!(proxy.post(json::batch(2)).text(), answer);
-    assert_eq!(proxy.metrics().attempts("a", "success"), 1.0);
+    let (result, error) = (r#"{"id":1,"result":"a"}"#, r#"{"id":2,"error":{"code":-32603,"message":"x"}}"#);
+    for answer in [format!("[{result},{error}]"), format!("[{error},{result}]")] {
+        origin.answer(Answer::body(answer.clone()));
+        assert_eq!(proxy.post(json::batch(2)).text(), answer);
+    }
+    assert_eq!(proxy.metrics().attempts("a", "success"), 2.0);
 }
 
 /// JSON-RPC 2.0, section 4.1: a notification gets no response. Nodes answer with an empty body, 200 or 204.

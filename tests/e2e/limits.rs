@@ -22,7 +22,7 @@ fn what_an_endpoints_rate_limit_refuses_goes_to_the_next() {
     for _ in 0..30 {
         assert_eq!(client.post(json::READ).status, 200);
     }
-    let refilled = began.elapsed().as_secs() as usize + 1;
+    let refilled = usize::try_from(began.elapsed().as_secs()).unwrap() + 1;
     assert!((10..=10 + refilled).contains(&first.hits()), "{} requests", first.hits());
     assert_eq!(second.hits(), 30 - first.hits());
     assert_eq!(deferred(&proxy, "first"), second.hits() as f64);

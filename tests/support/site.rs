@@ -1,15 +1,17 @@
 //! A folder with a conf and plugins, and the binary run in it.
 
 use std::collections::HashSet;
+use std::fs::File;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command};
 use std::sync::Mutex;
 
 use tempfile::TempDir;
 
 use super::conf::Conf;
 use super::guests::Guest;
+use super::wait::wait_for;
 
 /// Ports that were given out: two proxies of this process never get the same one.
 static GIVEN: Mutex<Option<HashSet<u16>>> = Mutex::new(None);
@@ -103,14 +105,26 @@ impl Site {
         command
     }
 
-    /// Runs the binary with these arguments to its end.
+    /// Runs the binary with these arguments to its end, which must come.
+    #[track_caller]
     pub fn run(&self, arguments: &[&str]) -> Output {
-        let output = self.command(arguments).output().expect("the binary runs");
-        Output {
-            code: output.status.code(),
-            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-        }
+        let [stdout, stderr] = ["stdout", "stderr"].map(|name| self.folder.path().join(name));
+        let file = |path: &Path| File::create(path).expect("a file");
+        let mut command = self.command(arguments);
+        let mut child = Ended(command.stdout(file(&stdout)).stderr(file(&stderr)).spawn().expect("the binary starts"));
+        let status = wait_for("the command has ended", || child.0.try_wait().expect("a child"));
+        let text = |path: &Path| std::fs::read_to_string(path).expect("what it printed");
+        Output { code: status.code(), stdout: text(&stdout), stderr: text(&stderr) }
+    }
+}
+
+/// A process that ends with its test.
+struct Ended(Child);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 
