@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::support::{Answer, Client, Conf, Gate, Origin, Proxy, Response, chunked, json, post};
+use crate::support::{Answer, Client, Conf, Gate, Origin, Proxy, Response, chunked, json, post, wait_until};
 
 const PARSE_ERROR: i64 = -32700;
 const INVALID_REQUEST: i64 = -32600;
@@ -267,7 +267,7 @@ fn a_client_that_stalls_is_told_and_left() {
         assert_usable(&mut proxy.client());
     });
     assert_eq!(origin.hits(), 1);
-    assert_eq!(proxy.status()["upstreams"]["main"]["in_flight"], 0);
+    wait_until("their places are free", || proxy.status()["upstreams"]["main"]["in_flight"] == 0);
 }
 
 #[test]
