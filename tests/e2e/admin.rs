@@ -1,6 +1,6 @@
 //! The operator's side: health, status, metrics, the token, and that no secret shows anywhere.
 
-use crate::support::{Answer, Conf, Endpoint, Origin, Proxy, json};
+use crate::support::{Answer, Conf, Endpoint, Origin, Proxy, json, wait_until};
 
 /// Metrics whose names are fixed, without the prefix, that show after one request.
 const NAMES: [&str; 15] = [
@@ -39,6 +39,8 @@ fn metrics_have_their_fixed_names_and_count_what_happens() {
     let proxy = Proxy::start(&Conf::of([&a]).with_shipped_policies());
     proxy.post(json::READ);
     proxy.post(json::request("1", "made_up_by_a_client"));
+    // A request is counted when its answer has been sent.
+    wait_until("both are counted", || proxy.metrics().sum("requests_total", &[]) == 2.0);
     let metrics = proxy.metrics();
     for name in NAMES {
         assert!(metrics.has(name, &[]), "{name}");
@@ -56,7 +58,7 @@ fn each_request_leaves_one_line_in_the_access_log() {
     let proxy = Proxy::start(&Conf::of([&bad, &good]));
     proxy.post(json::READ);
     proxy.post("rubbish");
-    crate::support::wait_until("two lines", || access_lines(&proxy).len() == 2);
+    wait_until("two lines", || access_lines(&proxy).len() == 2);
     let lines = access_lines(&proxy);
     for part in
         ["method=\"eth_blockNumber\"", "endpoint=\"good\"", "attempts=2", "outcome=\"success\"", "status=200", "ms="]

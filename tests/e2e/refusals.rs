@@ -1,7 +1,7 @@
 //! Confs and plugins that are refused: each is told with its place or its stage, by `check` as by a reload, and the old
 //! generation serves on.
 
-use crate::support::{Conf, Guest, Origin, Proxy, Site, json};
+use crate::support::{Conf, Guest, Origin, Proxy, Site, json, wait_until};
 
 /// Reloads what is on disk, and expects the same refusal from a reload and from `check`.
 #[track_caller]
@@ -20,7 +20,7 @@ fn expect_refusal(proxy: &Proxy, parts: &[&str]) {
     for part in parts {
         assert!(error.contains(part), "no {part:?} in {error:?}");
         assert!(checked.1.contains(part), "no {part:?} in {:?}", checked.1);
-        assert!(proxy.log().contains(part), "no {part:?} in the log");
+        wait_until(&format!("the log tells {part:?}"), || proxy.log().contains(part));
     }
     assert_eq!(proxy.post(json::READ).result(), "good", "the old generation serves on");
 }

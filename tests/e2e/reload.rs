@@ -36,7 +36,7 @@ fn the_report_names_every_change() {
     assert_eq!(changes["client_rebuilt"], true);
     assert_eq!(changes["restart_required"], json!([]));
     assert_eq!(proxy.post(json::READ).result(), "c", "the new policy prefers the last endpoint");
-    assert!(proxy.log().contains("endpoints_added"), "the log tells it, too");
+    wait_until("the log tells it, too", || proxy.log().contains("endpoints_added"));
 }
 
 #[test]
@@ -86,7 +86,8 @@ fn a_request_ends_on_the_generation_that_it_began_with() {
     gate.open();
     assert_eq!(client.read().result(), "a");
     wait_until("the old generation is gone", || proxy.metrics().sum("generations_live", &[]) == 1.0);
-    assert!(!proxy.metrics().has("attempts_total", &[("endpoint", "a")]), "the removed endpoint's series came back");
+    let has_series = || proxy.metrics().has("attempts_total", &[("endpoint", "a")]);
+    wait_until("the removed endpoint's series are gone", || !has_series());
     wait_until("its connections are closed", || a.open_connections() == 0);
 }
 
@@ -109,7 +110,8 @@ fn an_endpoint_whose_url_stays_keeps_its_state() {
         assert_eq!(before[1][key], after[1][key], "{key}");
     }
     assert!(proxy.cooldown("worse") > 0.0);
-    assert!(!proxy.metrics().has("attempts_total", &[("endpoint", "bad")]), "a series under the old name");
+    let has_series = || proxy.metrics().has("attempts_total", &[("endpoint", "bad")]);
+    wait_until("the series under the old name are gone", || !has_series());
     assert_eq!(proxy.post(json::READ).result(), "good");
     assert_eq!(good.connections(), 1, "the connection is kept, too");
 }

@@ -52,7 +52,7 @@ pub struct Target {
     pub settings: ClientSettings,
     transport: Arc<TransportConnector>,
     addresses: ArcSwap<Vec<SocketAddr>>,
-    next_address: AtomicUsize,
+    preferred: AtomicUsize,
     idle: IdlePool,
 }
 
@@ -63,7 +63,7 @@ impl Target {
         Target {
             idle: IdlePool::new(settings.max_idle, settings.idle_timeout),
             addresses: ArcSwap::from_pointee(fixed.into_iter().collect()),
-            next_address: AtomicUsize::new(0),
+            preferred: AtomicUsize::new(0),
             destination,
             settings,
             transport,
@@ -97,15 +97,22 @@ impl Target {
         self.idle.take(now)
     }
 
-    /// A new connection, to the addresses in turn.
+    /// A new connection, to the address that worked last or the first after it that does. A name such as `localhost` may
+    /// have an address that nobody listens on.
     pub(super) async fn connect(&self) -> Result<Stream, &'static str> {
-        let addresses = self.addresses.load();
-        if addresses.is_empty() {
-            return Err("the host name has no address");
+        let addresses = self.addresses.load_full();
+        let preferred = self.preferred.load(Relaxed);
+        let mut failure = "the host name has no address";
+        for position in (preferred..preferred + addresses.len()).map(|p| p % addresses.len()) {
+            match self.transport.new_stream(&self.peer(addresses[position])).await {
+                Ok(stream) => {
+                    self.preferred.store(position, Relaxed);
+                    return Ok(stream);
+                }
+                Err(error) => failure = error.etype().as_str_static(),
+            }
         }
-        let address = addresses[self.next_address.fetch_add(1, Relaxed) % addresses.len()];
-        drop(addresses);
-        self.transport.new_stream(&self.peer(address)).await.map_err(|error| error.etype().as_str_static())
+        Err(failure)
     }
 
     /// Keeps a connection for a next request.
@@ -155,5 +162,45 @@ impl StaticName for pingora::ErrorType {
             E::SocketError | E::BindError => "no socket",
             _ => "connect failed",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use pingora::connectors::ConnectorOptions;
+
+    use super::*;
+
+    fn target() -> Target {
+        let destination = Destination {
+            tls: false,
+            host: "localhost".into(),
+            port: 1,
+            path: "/".into(),
+            authority: HeaderValue::from_static("localhost"),
+            headers: Vec::new(),
+        };
+        let second = Duration::from_secs(1);
+        let settings = ClientSettings { connect_timeout: second, timeout: second, idle_timeout: second, max_idle: 1 };
+        Target::new(destination, settings, Arc::new(TransportConnector::new(Some(ConnectorOptions::new(0)))))
+    }
+
+    #[tokio::test]
+    async fn an_address_that_nobody_listens_on_is_passed_over() {
+        let target = target();
+        assert_eq!(target.connect().await.err(), Some("the host name has no address"));
+
+        let (open, closed) = (TcpListener::bind("127.0.0.1:0").unwrap(), TcpListener::bind("127.0.0.1:0").unwrap());
+        let addresses = [&closed, &open].map(|listener| listener.local_addr().unwrap());
+        drop(closed);
+        target.set_addresses(addresses.to_vec());
+        for _ in 0..3 {
+            assert!(target.connect().await.is_ok());
+        }
+        assert_eq!(target.preferred.load(Relaxed), 1, "the one that works is remembered");
+        drop(open);
+        assert_eq!(target.connect().await.err(), Some("connection refused"));
     }
 }
