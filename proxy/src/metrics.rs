@@ -17,7 +17,7 @@ use crate::model::Outcome;
 /// Seconds. From an answer out of a cache next door to a slow trace.
 const LATENCY_BUCKETS: &[f64] =
     &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
-/// Seconds. A scoring call takes 100 ns; its fuel ends after some 100 us.
+/// Seconds. From a small call up to what fuel and epochs allow.
 const CALL_BUCKETS: &[f64] = &[1e-7, 2.5e-7, 5e-7, 1e-6, 2.5e-6, 5e-6, 1e-5, 1e-4, 1e-3];
 
 /// All metrics of the process.

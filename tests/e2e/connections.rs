@@ -80,6 +80,10 @@ fn a_long_answer_that_breaks_off_is_seen_to_be_broken() {
             wait_until("the attempt is settled", || attempts() != value!({}));
             // The endpoint broke off, not the client.
             assert_eq!(attempts(), value!({ outcome: 1 }));
+            if outcome == "timeout" {
+                let latency = proxy.endpoint("bad")["latency_ms"].as_f64().unwrap();
+                assert!(latency >= 300.0, "what was waited is no short latency: {latency} ms");
+            }
         }
     }
 }
@@ -87,8 +91,9 @@ fn a_long_answer_that_breaks_off_is_seen_to_be_broken() {
 #[test]
 fn an_answer_larger_than_max_body_is_no_answer() {
     let long = vec![b'7'; 3 << 20];
-    let cases = [Answer::body(long.clone()), Answer::body(vec![b'7'; 900_000]).chunked(1_000)];
-    for (answer, max_body) in cases.into_iter().zip(["'2MiB'", "'512KiB'"]) {
+    let chunked = |size: usize, chunk: usize| Answer::body(vec![b'7'; size]).chunked(chunk);
+    let cases = [Answer::body(long.clone()), chunked(2_000, 2_000), chunked(900_000, 1_000)];
+    for (answer, max_body) in cases.into_iter().zip(["'2MiB'", "'1KiB'", "'512KiB'"]) {
         let (origin, good) = (bad(answer), Origin::start("good"));
         let proxy = Proxy::start(&Conf::of([&origin, &good]).server("max_body", max_body));
         assert_eq!(proxy.post(json::READ).result(), "good");

@@ -18,3 +18,4 @@ pub use method::{MethodClass, classify_method, method_label};
 pub use outcome::Outcome;
 pub use stats::EndpointStats;
 pub use time::Tick;
+pub(crate) use time::millis_f32;

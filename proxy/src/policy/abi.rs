@@ -174,6 +174,11 @@ impl Default for AttemptBlock {
     }
 }
 
+/// `bit` where it is `set`.
+pub const fn flag(set: bool, bit: u32) -> u32 {
+    if set { bit } else { 0 }
+}
+
 fn fill(field: &mut [u8], text: &str) -> u32 {
     let len = text.len().min(field.len());
     field[..len].copy_from_slice(&text.as_bytes()[..len]);

@@ -152,6 +152,14 @@ impl Instance {
         text.map(<[u8]>::to_vec).ok_or_else(|| Fault::Abi("returned a slice outside of its memory".into()))
     }
 
+    /// Gives the next hot call its own fuel and deadline.
+    fn arm(&mut self, fuel: u64) -> Result<(), Fault> {
+        self.store.set_fuel(fuel)?;
+        self.store.data_mut().stall = Stall::default();
+        self.store.set_epoch_deadline(HOT_EPOCHS);
+        Ok(())
+    }
+
     fn write(&mut self, ptr: u32, bytes: &[u8]) -> Result<(), Fault> {
         slot(self.memory.data_mut(&mut self.store), ptr, bytes.len())?.copy_from_slice(bytes);
         Ok(())
@@ -198,9 +206,7 @@ impl ReadyInstance {
 
         let count = u32::try_from(rows.len()).unwrap_or(u32::MAX);
         let fuel = inner.limits.fuel + inner.limits.fuel_per_row * u64::from(count);
-        inner.store.set_fuel(fuel)?;
-        inner.store.data_mut().stall = Stall::default();
-        inner.store.set_epoch_deadline(HOT_EPOCHS);
+        inner.arm(fuel)?;
         function.call(&mut inner.store, (area.request, area.rows, count, area.scores))?;
 
         let data = inner.memory.data_mut(&mut inner.store);
@@ -221,9 +227,7 @@ impl ReadyInstance {
         slot(data, area.attempt, size_of::<AttemptBlock>())?.copy_from_slice(bytes_of(attempt));
         slot(data, area.decision, size_of::<DecisionBlock>())?.copy_from_slice(bytes_of(&blank));
 
-        inner.store.set_fuel(inner.limits.fuel)?;
-        inner.store.data_mut().stall = Stall::default();
-        inner.store.set_epoch_deadline(HOT_EPOCHS);
+        inner.arm(inner.limits.fuel)?;
         function.call(&mut inner.store, (area.request, area.attempt, area.decision))?;
 
         let data = inner.memory.data_mut(&mut inner.store);

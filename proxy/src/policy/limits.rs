@@ -28,7 +28,7 @@ pub struct Limits {
 impl Limits {
     /// Limits of ABI 1.0.
     pub const DEFAULT: Limits = Limits {
-        // A shipped policy takes some 60 units per row; this leaves a slow one room and stops a loop in 0.1 ms.
+        // Much more than the shipped policies need, and little enough that a loop ends soon.
         fuel: 100_000,
         fuel_per_row: 2_000,
         load_fuel: 500_000_000,

@@ -1,8 +1,8 @@
 //! The instances of one policy: a slot per worker thread.
 //!
 //! A slot's lock is a thread's own and so never waited for, except by the refill thread (which puts an instance into an
-//! empty slot) and by the rare thread beyond the configured number, which shares one. A lock that is free costs a few
-//! nanoseconds and spares the runtime any `unsafe`.
+//! empty slot) and by the rare thread beyond the configured number, which shares one. A lock that is free costs little
+//! beside the call, and spares the runtime any `unsafe`.
 
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -10,6 +10,8 @@ use crate::model::{Outcome, RpcError};
 
 /// Bytes of an endpoint's error message that are kept.
 const MAX_MESSAGE: usize = 1_024;
+const CODED: &str = "a content coding that was not asked for";
+const HTTP_STATUS: &str = "HTTP status";
 
 /// The classification of a response.
 #[derive(Debug, PartialEq, Eq)]
@@ -59,14 +61,24 @@ pub fn classify(status: StatusCode, encoded: bool, body: &[u8], expected: Expect
             Classified { outcome: Outcome::RpcError, rpc_error: Some(error), detail: "JSON-RPC error" }
         }
         (true, Parsed::Broken) => {
-            let detail = if encoded { "a content coding that was not asked for" } else { "not a JSON-RPC answer" };
+            let detail = if encoded { CODED } else { "not a JSON-RPC answer" };
             Classified { outcome: Outcome::BadResponse, rpc_error: None, detail }
         }
         (false, parsed) => {
             let rpc_error = if let Parsed::Error(error) = parsed { Some(error) } else { None };
-            Classified { outcome: Outcome::HttpError, rpc_error, detail: "HTTP status" }
+            Classified { outcome: Outcome::HttpError, rpc_error, detail: HTTP_STATUS }
         }
     }
+}
+
+/// Classifies a response that is too long to be held back: no endpoint wraps an error in that much.
+pub fn classify_long(status: StatusCode, encoded: bool) -> Classified {
+    let (outcome, detail) = match (status.is_success(), encoded) {
+        (true, false) => (Outcome::Success, ""),
+        (true, true) => (Outcome::BadResponse, CODED),
+        (false, _) => (Outcome::HttpError, HTTP_STATUS),
+    };
+    Classified { outcome, rpc_error: None, detail }
 }
 
 enum Parsed {

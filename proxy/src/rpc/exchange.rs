@@ -12,13 +12,15 @@ use pingora::http::RequestHeader;
 use pingora::protocols::Stream;
 use pingora::protocols::http::v1::client::HttpSession;
 
-use super::classify::{Classified, Expected, classify};
+use super::classify::{Expected, classify, classify_long};
 use super::target::Target;
 use crate::clock;
 use crate::model::{AttemptResult, Outcome};
 
 /// An answer up to this size is held back until it is known to be good.
 const INSPECT_LIMIT: usize = 1 << 20;
+const TOO_LARGE: &str = "answer is larger than max_body";
+const BROKEN_OFF: &str = "broke while the answer was read";
 /// Seconds are the only form of `Retry-After` that endpoints use; a date is passed over.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -122,17 +124,16 @@ async fn converse(
     let head = request_head(target, outgoing)?;
     let mut session = HttpSession::new(stream);
     *sent = true;
-    session.write_request_header(head).await.map_err(|_| Failure::silent("broke while the request was sent"))?;
-    session.write_body(&outgoing.body).await.map_err(|_| Failure::silent("broke while the request was sent"))?;
-    session.finish_body().await.map_err(|_| Failure::silent("broke while the request was sent"))?;
+    send(&mut session, head, &outgoing.body).await.map_err(|_| Failure::silent("broke while the request was sent"))?;
     let status = read_head(&mut session).await?;
     let length = content_length(&session);
     if length.is_some_and(|length| length > outgoing.max_answer) {
-        return Err(Failure::new(Outcome::BadResponse, "answer is larger than max_body"));
+        return Err(Failure::new(Outcome::BadResponse, TOO_LARGE));
     }
-    let Some(body) = read_up_to(&mut session, INSPECT_LIMIT.min(outgoing.max_answer)).await? else {
-        return Err(Failure::new(Outcome::BadResponse, "answer is larger than max_body"));
-    };
+    let body = read_up_to(&mut session, INSPECT_LIMIT.min(outgoing.max_answer)).await?;
+    if body.len() > outgoing.max_answer {
+        return Err(Failure::new(Outcome::BadResponse, TOO_LARGE));
+    }
     let complete = session.is_body_done();
     let classified = if complete {
         classify(status, is_encoded(&session), &body, outgoing.expected)
@@ -169,9 +170,9 @@ impl Arriving {
         let read = tokio::time::timeout(self.target.settings.timeout, self.session.read_body_bytes()).await;
         let piece = read
             .map_err(|_| failed(Outcome::Timeout, "timed out in the middle of the answer"))?
-            .map_err(|_| failed(Outcome::Reset, "broke while the answer was read"))?;
+            .map_err(|_| failed(Outcome::Reset, BROKEN_OFF))?;
         let size = piece.as_ref().map_or(0, Bytes::len);
-        let too_long = || failed(Outcome::BadResponse, "answer is larger than max_body");
+        let too_long = || failed(Outcome::BadResponse, TOO_LARGE);
         self.left = self.left.checked_sub(size).ok_or_else(too_long)?;
         Ok(piece)
     }
@@ -199,6 +200,12 @@ fn request_head(target: &Target, outgoing: &Outgoing) -> Result<Box<RequestHeade
     build().map(Box::new).map_err(|_| Failure::new(Outcome::ConnectFailed, "the request could not be built"))
 }
 
+async fn send(session: &mut HttpSession, head: Box<RequestHeader>, body: &[u8]) -> pingora::Result<()> {
+    session.write_request_header(head).await?;
+    session.write_body(body).await?;
+    session.finish_body().await.map(drop)
+}
+
 async fn read_head(session: &mut HttpSession) -> Result<StatusCode, Failure> {
     loop {
         session.read_response().await.map_err(|error| match error.etype() {
@@ -213,33 +220,21 @@ async fn read_head(session: &mut HttpSession) -> Result<StatusCode, Failure> {
     }
 }
 
-/// Reads the body to its end or until `limit` is passed. `None` when it is longer than it may be.
-async fn read_up_to(session: &mut HttpSession, limit: usize) -> Result<Option<Bytes>, Failure> {
-    let mut read = async || {
-        session.read_body_bytes().await.map_err(|_| Failure::new(Outcome::Reset, "broke while the answer was read"))
-    };
-    let Some(first) = read().await? else { return Ok(Some(Bytes::new())) };
-    let Some(second) = read().await? else { return Ok(Some(first)) };
+/// Reads the body to its end or until it has more than `limit` bytes.
+async fn read_up_to(session: &mut HttpSession, limit: usize) -> Result<Bytes, Failure> {
+    let mut read = async || session.read_body_bytes().await.map_err(|_| Failure::new(Outcome::Reset, BROKEN_OFF));
+    let Some(first) = read().await? else { return Ok(Bytes::new()) };
+    let Some(second) = read().await? else { return Ok(first) };
     let mut body = BytesMut::with_capacity(first.len() + second.len());
     body.extend_from_slice(&first);
     body.extend_from_slice(&second);
     while body.len() <= limit {
         match read().await? {
             Some(piece) => body.extend_from_slice(&piece),
-            None => return Ok(Some(body.freeze())),
+            None => break,
         }
     }
-    // At the limit of what is held back the rest may follow; at the limit of what is allowed it may not.
-    Ok((limit == INSPECT_LIMIT).then(|| body.freeze()))
-}
-
-fn classify_long(status: StatusCode, encoded: bool) -> Classified {
-    let (outcome, detail) = match (status.is_success(), encoded) {
-        (true, false) => (Outcome::Success, ""),
-        (true, true) => (Outcome::BadResponse, "a content coding that was not asked for"),
-        (false, _) => (Outcome::HttpError, "HTTP status"),
-    };
-    Classified { outcome, rpc_error: None, detail }
+    Ok(body.freeze())
 }
 
 async fn release(mut session: HttpSession, target: &Target) {

@@ -109,7 +109,7 @@ impl Target {
                     self.preferred.store(position, Relaxed);
                     return Ok(stream);
                 }
-                Err(error) => failure = error.etype().as_str_static(),
+                Err(error) => failure = kind(&error),
             }
         }
         Err(failure)
@@ -144,24 +144,18 @@ fn ip_of(host: &str) -> Option<IpAddr> {
     host.trim_start_matches('[').trim_end_matches(']').parse().ok()
 }
 
-trait StaticName {
-    fn as_str_static(&self) -> &'static str;
-}
-
-impl StaticName for pingora::ErrorType {
-    /// The kind of a connection error, without the address that Pingora's own message holds.
-    fn as_str_static(&self) -> &'static str {
-        use pingora::ErrorType as E;
-        match self {
-            E::ConnectTimedout => "connect timed out",
-            E::ConnectRefused => "connection refused",
-            E::ConnectNoRoute => "no route to the host",
-            E::TLSHandshakeFailure | E::TLSWantX509Lookup => "TLS handshake failed",
-            E::TLSHandshakeTimedout => "TLS handshake timed out",
-            E::InvalidCert => "certificate is not valid",
-            E::SocketError | E::BindError => "no socket",
-            _ => "connect failed",
-        }
+/// The kind of a connection error, without the address that Pingora's own message holds.
+fn kind(error: &pingora::Error) -> &'static str {
+    use pingora::ErrorType as E;
+    match error.etype() {
+        E::ConnectTimedout => "connect timed out",
+        E::ConnectRefused => "connection refused",
+        E::ConnectNoRoute => "no route to the host",
+        E::TLSHandshakeFailure | E::TLSWantX509Lookup => "TLS handshake failed",
+        E::TLSHandshakeTimedout => "TLS handshake timed out",
+        E::InvalidCert => "certificate is not valid",
+        E::SocketError | E::BindError => "no socket",
+        _ => "connect failed",
     }
 }
 

@@ -148,7 +148,8 @@ pub(super) async fn respond(
     ctx.status = Some(reply.status);
     match reply.body {
         ReplyBody::Whole(body) => write_whole(session, reply.status, content_type, body).await,
-        ReplyBody::Arriving { mut rest, lease, mut result, attempt } => {
+        ReplyBody::Arriving { mut rest, lease, result, attempt } => {
+            let passing_on = clock::now();
             write_head(session, reply.status, content_type, rest.length).await?;
             let mut piece = Some(std::mem::take(&mut rest.beginning));
             while let Some(bytes) = piece {
@@ -156,7 +157,8 @@ pub(super) async fn respond(
                 session.write_response_body(Some(bytes), false).await?;
                 piece = match rest.next().await {
                     Ok(piece) => piece,
-                    Err(broken) => {
+                    Err(mut broken) => {
+                        broken.latency = result.latency + clock::now().since(passing_on);
                         lease.settle(&request.facts, &broken, attempt, false, &[]);
                         return Err(Error::explain(ErrorType::ReadError, broken.detail));
                     }
@@ -164,7 +166,7 @@ pub(super) async fn respond(
             }
             session.write_response_body(None, true).await?;
             rest.finish().await;
-            result.latency = clock::now().since(ctx.began);
+            // The latency stays that of the answer's beginning: the rest comes as fast as the client takes it.
             lease.settle(&request.facts, &result, attempt, false, &[]);
             Ok(())
         }

@@ -6,8 +6,8 @@ use std::time::Duration;
 use super::limiter::Limiter;
 use crate::config::EndpointUrl;
 use crate::metrics::EndpointSeries;
-use crate::model::{EndpointStats, Tick};
-use crate::policy::abi::{EndpointRow, row_flags};
+use crate::model::{EndpointStats, Tick, millis_f32};
+use crate::policy::abi::{EndpointRow, flag, row_flags};
 use crate::rpc::Target;
 
 /// An endpoint that requests can be sent to.
@@ -78,7 +78,7 @@ impl Endpoint {
         let cooling = stats.cooldown.remaining(now).is_some();
         EndpointRow {
             index: self.index,
-            flags: if cooling { row_flags::COOLING } else { 0 },
+            flags: flag(cooling, row_flags::COOLING),
             weight: u32::from(self.weight),
             in_flight: stats.in_flight(),
             consecutive_failures: u16::try_from(stats.consecutive_failures()).unwrap_or(u16::MAX),
@@ -93,7 +93,7 @@ impl Endpoint {
             // Nobody measures the head yet.
             head_lag_blocks: f32::NAN,
             price: self.price,
-            idle_ms: stats.idle(now).map_or(f32::INFINITY, |idle| idle.as_secs_f32() * 1_000.0),
+            idle_ms: stats.idle(now).map_or(f32::INFINITY, millis_f32),
         }
     }
 }

@@ -14,7 +14,7 @@ use super::{BoundPolicy, Endpoint, Upstream};
 use crate::clock;
 use crate::metrics::PolicySeries;
 use crate::model::{RequestFacts, Tick};
-use crate::policy::abi::{EndpointRow, RequestBlock, request_flags};
+use crate::policy::abi::{EndpointRow, RequestBlock, flag, request_flags};
 use crate::policy::{Fault, native};
 use crate::rpc::{Pool, Refusal};
 
@@ -64,7 +64,6 @@ impl Upstream {
 
     /// The request as policies see it.
     pub(super) fn request_block(&self, request: &RequestFacts, attempt: u32, now: Tick) -> RequestBlock {
-        let flag = |set: bool, bit: u32| if set { bit } else { 0 };
         let left = request.deadline.since(now).as_millis();
         let mut block = RequestBlock {
             unix_ms: clock::unix_ms(now),

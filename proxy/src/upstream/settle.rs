@@ -8,8 +8,8 @@ use std::sync::Arc;
 use super::select::{report, timed};
 use super::{Endpoint, Upstream};
 use crate::clock;
-use crate::model::{Action, AttemptResult, CooldownWish, Decision, Outcome, RequestFacts, Tick};
-use crate::policy::abi::{AttemptBlock, NO_RETRY_AFTER, attempt_flags};
+use crate::model::{Action, AttemptResult, CooldownWish, Decision, Outcome, RequestFacts, Tick, millis_f32};
+use crate::policy::abi::{AttemptBlock, NO_RETRY_AFTER, attempt_flags, flag};
 use crate::policy::native;
 use crate::rpc::{Lease, Target};
 
@@ -95,7 +95,7 @@ impl Upstream {
             let request_block = self.request_block(request, attempt, now);
             let mut block = attempt_block(endpoint, result, may_retry);
             block.candidates_left = self.candidates_left(tried, now);
-            block.timeout_ms = self.timeout.as_secs_f32() * 1_000.0;
+            block.timeout_ms = millis_f32(self.timeout);
             match timed(&bound.series, request.seed, || bound.policy.retry(&request_block, &block)) {
                 Ok(decision) => return decision,
                 Err(fault) => report(bound, &fault),
@@ -142,7 +142,6 @@ impl Upstream {
 }
 
 fn attempt_block(endpoint: &Endpoint, result: &AttemptResult, may_retry: bool) -> AttemptBlock {
-    let flag = |set: bool, bit: u32| if set { bit } else { 0 };
     let retry_after = result
         .retry_after
         .map_or(NO_RETRY_AFTER, |after| u32::try_from(after.as_millis()).unwrap_or(NO_RETRY_AFTER - 1));
@@ -155,7 +154,7 @@ fn attempt_block(endpoint: &Endpoint, result: &AttemptResult, may_retry: bool) -
         rpc_code: result.rpc_error.as_ref().map_or(0, |e| e.code),
         http_status: u32::from(result.http_status.unwrap_or(0)),
         retry_after_ms: retry_after,
-        latency_ms: result.latency.as_secs_f32() * 1_000.0,
+        latency_ms: millis_f32(result.latency),
         consecutive_failures: endpoint.stats.consecutive_failures(),
         cooldown_attempts: endpoint.stats.cooldown.attempts(),
         ..AttemptBlock::new()
