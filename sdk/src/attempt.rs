@@ -24,9 +24,9 @@ pub enum Outcome {
     Reset = 3,
     /// An HTTP status other than 2xx, in [`Attempt::http_status`].
     HttpError = 4,
-    /// An HTTP 2xx whose body is a JSON-RPC error, or a batch whose members are all errors.
+    /// An HTTP 2xx whose body is a JSON-RPC error, or holds one for a member of a batch ([`Attempt::is_member`]).
     RpcError = 5,
-    /// An HTTP 2xx that is not the JSON-RPC answer it should be.
+    /// An HTTP 2xx that is not the JSON-RPC answer it should be, or lacks the answer to a member of a batch.
     BadResponse = 6,
     /// Something that only a later version of the ABI knows.
     Unknown = u32::MAX,
@@ -38,13 +38,13 @@ pub enum Outcome {
 #[derive(Clone, Copy, Debug)]
 #[repr(C, align(8))]
 pub struct Attempt {
-    /// Bytes of this block as the proxy wrote it: 256 in version 1.0, more in later ones.
+    /// Bytes of this block as the proxy wrote it: 256 in version 1.1, more in later ones.
     pub size: u32,
     /// The [`index`](crate::Endpoint::index) of the endpoint that was tried.
     pub endpoint: u32,
     /// Read it with [`Attempt::outcome`].
     pub outcome: u32,
-    /// [`Attempt::BYTES_SENT`], [`Attempt::HAS_RPC_CODE`], [`Attempt::MAY_RETRY`].
+    /// [`Attempt::BYTES_SENT`], [`Attempt::HAS_RPC_CODE`], [`Attempt::MAY_RETRY`], [`Attempt::MEMBER`].
     pub flags: u32,
     /// Read it with [`Attempt::rpc_code`].
     pub rpc_code: i64,
@@ -77,6 +77,8 @@ impl Attempt {
     pub const HAS_RPC_CODE: u32 = 1 << 1;
     /// Flag: the proxy would allow another attempt.
     pub const MAY_RETRY: u32 = 1 << 2;
+    /// Flag: it is about some members of a batch.
+    pub const MEMBER: u32 = 1 << 3;
 
     /// An attempt for tests: it took 10 ms, its bytes were sent unless `outcome` says otherwise, and the proxy would
     /// allow another at one more endpoint.
@@ -104,6 +106,13 @@ impl Attempt {
     /// An [`Outcome::HttpError`] for tests.
     pub fn http_error(status: u32) -> Self {
         Attempt { http_status: status, ..Attempt::new(Outcome::HttpError) }
+    }
+
+    /// An [`Outcome::HttpError`] for tests whose body is no JSON-RPC. A longer body is cut at 192 bytes.
+    pub fn http_error_with_body(status: u32, body: &str) -> Self {
+        let mut attempt = Attempt::http_error(status);
+        attempt.message_len = crate::export::fill(&mut attempt.message, body.as_bytes());
+        attempt
     }
 
     /// An [`Outcome::RpcError`] for tests. A longer message is cut at 192 bytes.
@@ -138,7 +147,12 @@ impl Attempt {
         self.flags & Self::MAY_RETRY != 0
     }
 
-    /// The JSON-RPC error code.
+    /// Is it about some members of a batch? The request block then describes one of them.
+    pub fn is_member(&self) -> bool {
+        self.flags & Self::MEMBER != 0
+    }
+
+    /// The JSON-RPC error code. An HTTP error has one too if its body is JSON-RPC.
     pub fn rpc_code(&self) -> Option<i64> {
         (self.flags & Self::HAS_RPC_CODE != 0).then_some(self.rpc_code)
     }
@@ -148,12 +162,13 @@ impl Attempt {
         (self.retry_after_ms != NO_RETRY_AFTER).then(|| Duration::from_millis(u64::from(self.retry_after_ms)))
     }
 
-    /// The JSON-RPC error's message, cut at 192 bytes, which may fall inside a character.
+    /// The JSON-RPC error's message, or the beginning of the body of an HTTP error that is no JSON-RPC. It is cut at 192
+    /// bytes, which may fall inside a character.
     pub fn message(&self) -> &[u8] {
         &self.message[..(self.message_len as usize).min(MESSAGE_BYTES)]
     }
 
-    /// The JSON-RPC error's message as text. Allocates only when it is not UTF-8.
+    /// [`Attempt::message`] as text. Allocates only when it is not UTF-8.
     pub fn message_lossy(&self) -> Cow<'_, str> {
         String::from_utf8_lossy(self.message())
     }
@@ -207,6 +222,14 @@ mod tests {
         assert_eq!(attempt.message().len(), 192);
         assert_eq!(attempt.message_lossy(), format!("{}\u{fffd}", "x".repeat(191)));
         assert_eq!(Attempt { message_len: u32::MAX, ..attempt }.message().len(), 192);
+    }
+
+    #[test]
+    fn an_http_error_may_bring_its_body_but_no_code() {
+        let attempt = Attempt::http_error_with_body(402, "<html>");
+        assert_eq!((attempt.http_status, attempt.rpc_code(), attempt.message()), (402, None, &b"<html>"[..]));
+        assert!(!attempt.is_member());
+        assert!(Attempt { flags: Attempt::MEMBER, ..attempt }.is_member());
     }
 
     #[test]

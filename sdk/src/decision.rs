@@ -34,12 +34,18 @@ pub struct Decision {
     cooldown_ms: u32,
     penalty_ms: f32,
     flags: u32,
-    reserved: u32,
+    method_ban_ms: u32,
 }
 
 impl Decision {
     /// Flag: the attempt counts as a success of the endpoint.
     const SUCCESS: u32 = 1;
+    /// Flag: the next attempt should go to an endpoint that keeps history or is further on.
+    const PREFER_HISTORY: u32 = 1 << 1;
+    /// Flag: the next attempt only goes where larger block ranges are allowed.
+    const LARGER_RANGE: u32 = 1 << 2;
+    /// Flag: the transaction is known to the endpoint.
+    const LANDED: u32 = 1 << 3;
 
     /// Return this attempt's answer downstream. No cooldown, no penalty.
     pub fn return_() -> Self {
@@ -73,7 +79,29 @@ impl Decision {
 
     /// Counts the attempt as the endpoint's success: a valid answer that has the form of an error.
     pub fn as_success(self) -> Self {
-        Decision { flags: self.flags | Self::SUCCESS, ..self }
+        self.flag(Self::SUCCESS)
+    }
+
+    /// Doesn't ask the endpoint for this method for a time; the proxy caps it at one day. Less than a millisecond is no
+    /// ban.
+    pub fn ban_method(self, time: Duration) -> Self {
+        Decision { method_ban_ms: millis(time), ..self }
+    }
+
+    /// Lets the next attempt go to an endpoint with the tag `archive` or a higher head, if there is one.
+    pub fn prefer_history(self) -> Self {
+        self.flag(Self::PREFER_HISTORY)
+    }
+
+    /// Lets the next attempt only go to an endpoint whose `max_block_range` is larger than this one's or not known.
+    pub fn larger_range(self) -> Self {
+        self.flag(Self::LARGER_RANGE)
+    }
+
+    /// The transaction is known to the endpoint: the proxy answers an `eth_sendRawTransaction` with its hash instead of
+    /// the error. Counts the attempt as the endpoint's success too.
+    pub fn landed(self) -> Self {
+        self.flag(Self::LANDED).as_success()
     }
 
     /// Does it ask for another attempt?
@@ -91,6 +119,10 @@ impl Decision {
         Decision { size, ..self }
     }
 
+    fn flag(self, flag: u32) -> Self {
+        Decision { flags: self.flags | flag, ..self }
+    }
+
     fn new(action: u32) -> Self {
         Decision {
             size: crate::export::size::<Decision>(),
@@ -100,7 +132,7 @@ impl Decision {
             cooldown_ms: 0,
             penalty_ms: 0.0,
             flags: 0,
-            reserved: 0,
+            method_ban_ms: 0,
         }
     }
 }
@@ -120,7 +152,7 @@ const _: () = {
     assert!(offset_of!(Decision, cooldown_ms) == 16);
     assert!(offset_of!(Decision, penalty_ms) == 20);
     assert!(offset_of!(Decision, flags) == 24);
-    assert!(offset_of!(Decision, reserved) == 28);
+    assert!(offset_of!(Decision, method_ban_ms) == 28);
 };
 
 #[cfg(test)]
@@ -135,9 +167,18 @@ mod tests {
     }
 
     #[test]
+    fn each_flag_is_its_own_and_what_landed_is_a_success() {
+        let retry = Decision::retry();
+        let decisions = [retry.as_success(), retry.prefer_history(), retry.larger_range(), retry.landed()];
+        assert_eq!(decisions.map(|decision| decision.flags), [1, 2, 4, 8 | 1]);
+        assert_eq!(retry.prefer_history().larger_range().flags, 6);
+    }
+
+    #[test]
     fn long_times_saturate() {
-        let decision = Decision::retry().delay(Duration::MAX).cooldown(Cooldown::Fixed(Duration::MAX));
-        assert_eq!((decision.delay_ms, decision.cooldown_ms), (u32::MAX, u32::MAX));
+        let max = Duration::MAX;
+        let decision = Decision::retry().delay(max).cooldown(Cooldown::Fixed(max)).ban_method(max);
+        assert_eq!([decision.delay_ms, decision.cooldown_ms, decision.method_ban_ms], [u32::MAX; 3]);
     }
 
     #[test]

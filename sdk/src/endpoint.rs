@@ -12,7 +12,7 @@ use std::mem::offset_of;
 pub struct Endpoint {
     /// Position in the upstream's endpoint table; stable until the next reload, and across the attempts of a request.
     pub index: u32,
-    /// [`Endpoint::COOLING`].
+    /// [`Endpoint::COOLING`], [`Endpoint::UNHEALTHY`], [`Endpoint::BANNED`].
     pub flags: u32,
     /// The weight from the conf, 1 to 65,535.
     pub weight: u32,
@@ -37,7 +37,7 @@ pub struct Endpoint {
     pub success_rate: f32,
     /// Share of the rate limiter's burst that is free, 0 to 1; 1 without a limiter.
     pub limiter_headroom: f32,
-    /// Blocks behind the best head of the pool; NaN while not known.
+    /// Blocks behind the best head of the pool, as health checks measure it; NaN without them.
     pub head_lag_blocks: f32,
     /// The price from the conf; NaN when not given.
     pub price: f32,
@@ -48,10 +48,29 @@ pub struct Endpoint {
 impl Endpoint {
     /// Flag: the endpoint is in its cooldown. Rows have it only in a panic, when every endpoint is excluded.
     pub const COOLING: u32 = 1;
+    /// Flag: the endpoint fails its health checks. Only in a panic.
+    pub const UNHEALTHY: u32 = 1 << 1;
+    /// Flag: the endpoint said that it doesn't support this method. Only in a panic.
+    pub const BANNED: u32 = 1 << 2;
 
     /// Is the endpoint in its cooldown?
     pub fn is_cooling(&self) -> bool {
         self.flags & Self::COOLING != 0
+    }
+
+    /// Does the endpoint fail its health checks?
+    pub fn is_unhealthy(&self) -> bool {
+        self.flags & Self::UNHEALTHY != 0
+    }
+
+    /// Did the endpoint say that it doesn't support this method?
+    pub fn is_banned(&self) -> bool {
+        self.flags & Self::BANNED != 0
+    }
+
+    /// Is it a candidate only because of the panic: cooling, unhealthy or banned?
+    pub fn is_excluded(&self) -> bool {
+        self.flags & (Self::COOLING | Self::UNHEALTHY | Self::BANNED) != 0
     }
 
     /// Has the endpoint the `n`-th of the upstream's tags in alphabetical order? False from 64 on.
@@ -146,6 +165,19 @@ mod tests {
             Endpoint { latency_p99_ms: 9.0, head_lag_blocks: 0.0, price: 0.25, idle_ms: 0.0, ..Endpoint::default() };
         assert_eq!((used.latency_p99(), used.head_lag()), (Some(9.0), Some(0.0)));
         assert_eq!((used.price(), used.idle()), (Some(0.25), Some(0.0)));
+    }
+
+    #[test]
+    fn each_reason_for_an_exclusion_is_its_own() {
+        let seen = |flags| {
+            let row = Endpoint { flags, ..Endpoint::default() };
+            [row.is_cooling(), row.is_unhealthy(), row.is_banned(), row.is_excluded()]
+        };
+        assert_eq!(seen(0), [false, false, false, false]);
+        assert_eq!(seen(1), [true, false, false, true]);
+        assert_eq!(seen(2), [false, true, false, true]);
+        assert_eq!(seen(4), [false, false, true, true]);
+        assert_eq!(seen(8), [false, false, false, false]);
     }
 
     #[test]

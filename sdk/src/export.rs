@@ -3,8 +3,8 @@
 //!
 //! Invariants:
 //! - All of the crate's `unsafe` is in this file. Elsewhere a block is a reference or a slice of words.
-//! - A call that breaks the ABI (a null or misaligned pointer, a block shorter than version 1.0's, a hot call before
-//!   `configure`) panics, which is a trap in a module; it is never undefined behaviour as long as the memory that the
+//! - A call that breaks the ABI (a null or misaligned pointer, a block shorter than its first version's, a hot call
+//!   before `configure`) panics, which is a trap in a module; it is never undefined behaviour as long as the memory that the
 //!   proxy names is the module's, which WebAssembly itself ensures for all of it.
 //! - A hot call allocates nothing.
 
@@ -12,7 +12,7 @@
 
 use std::sync::OnceLock;
 
-use crate::{Attempt, Decision, Endpoint, Endpoints, Policy, Request, Retry, Scoring};
+use crate::{Attempt, Decision, Endpoint, Endpoints, Plan, Planning, Policy, Request, Retry, Scoring};
 
 #[cfg(target_endian = "big")]
 compile_error!("the ABI's blocks are little-endian and are viewed as they lie in memory");
@@ -40,6 +40,8 @@ unsafe impl Block for Endpoint {}
 unsafe impl Block for Attempt {}
 // SAFETY: as for `Request`.
 unsafe impl Block for Decision {}
+// SAFETY: as for `Request`.
+unsafe impl Block for Plan {}
 
 /// Bytes of a block, as its `size` field tells it.
 pub(crate) const fn size<T: Block>() -> u32 {
@@ -171,6 +173,28 @@ pub unsafe fn retry<P: Retry>(slot: &OnceLock<P>, request: *const u64, attempt: 
     unsafe { decision.cast::<Decision>().write(answer) };
 }
 
+/// `pointsman_plan`.
+///
+/// # Safety
+///
+/// `request` and `plan` each point at their block, `row` at a row of the request block's `row_stride`, none overlaps
+/// another, and all stay as they are until the call returns.
+pub unsafe fn plan<P: Planning>(slot: &OnceLock<P>, request: *const u64, row: *const u64, plan: *mut u64) {
+    let policy = configured(slot);
+    // SAFETY: the caller's promise for the request block.
+    let request: &Request = unsafe { sized_block(request) };
+    let stride = request.row_stride;
+    assert!(aligned(row) && stride >= size::<Endpoint>(), "a row of {stride} bytes can't be at {row:?}");
+    // SAFETY: aligned and not null, and by the caller's promise at least as long as an `Endpoint`, of which every bit
+    // pattern is one (`Block`).
+    let endpoint = unsafe { &*row.cast::<Endpoint>() };
+    // SAFETY: the caller's promise; the reference is gone before the block is written.
+    let proposed: Plan = *unsafe { sized_block(plan) };
+    let answer = policy.plan(request, endpoint, proposed).with_size(proposed.size);
+    // SAFETY: `sized_block` checked the pointer, and the caller promises that the block is there and ours to write.
+    unsafe { plan.cast::<Plan>().write(answer) };
+}
+
 /// A block that begins with its size.
 ///
 /// # Safety
@@ -180,7 +204,7 @@ unsafe fn sized_block<'a, T: Block>(at: *const u64) -> &'a T {
     assert!(aligned(at), "a block can't be at {at:?}");
     // SAFETY: aligned and not null, so by the caller's promise at least the `size` field is there.
     let told = unsafe { *at.cast::<u32>() };
-    assert!(told >= size::<T>(), "a block of {told} bytes is shorter than version 1.0's");
+    assert!(told >= size::<T>(), "a block of {told} bytes is shorter than its first version's");
     // SAFETY: the block is at least as long as a `T` and aligned to 8, and every bit pattern is a `T` (`Block`).
     unsafe { &*at.cast::<T>() }
 }

@@ -6,7 +6,8 @@ use serde::Deserialize;
 
 use super::*;
 
-/// Scores weight times a factor; retries, with the attempt's endpoint as penalty.
+/// Scores weight times a factor; retries, with a penalty; plans as many attempts as the request block allows, and a hedge
+/// after the endpoint's weight in milliseconds.
 #[derive(Debug)]
 struct Factor(f64);
 
@@ -47,7 +48,44 @@ impl Retry for Factor {
     }
 }
 
-crate::export_policy!(Factor: scoring, retry);
+impl Planning for Factor {
+    fn plan(&self, request: &Request, endpoint: &Endpoint, plan: Plan) -> Plan {
+        #[expect(clippy::cast_precision_loss, reason = "a test's weights are small")]
+        let hedge_delay_ms = endpoint.weight as f32;
+        Plan { hedge_delay_ms, ..plan.max_attempts(request.max_attempts) }
+    }
+}
+
+crate::export_policy!(Factor: scoring, retry, plan);
+
+mod other_kinds {
+    use super::{Attempt, Decision, Endpoint, Plan, Planning, Policy, Request, Retry};
+
+    struct PlanOnly;
+
+    impl Policy for PlanOnly {
+        type Config = crate::NoConfig;
+
+        fn configure(_: crate::NoConfig) -> Result<Self, String> {
+            Ok(PlanOnly)
+        }
+    }
+
+    impl Retry for PlanOnly {
+        fn retry(&self, _: &Request, _: &Attempt) -> Decision {
+            Decision::return_()
+        }
+    }
+
+    impl Planning for PlanOnly {
+        fn plan(&self, _: &Request, _: &Endpoint, plan: Plan) -> Plan {
+            plan
+        }
+    }
+
+    // That it compiles is the test: natively the macro only checks names and traits.
+    crate::export_policy!(PlanOnly: retry, plan);
+}
 
 fn configured_with(config: &str) -> OnceLock<Factor> {
     let slot = OnceLock::new();
@@ -130,6 +168,48 @@ fn the_decision_is_written_and_its_size_left_as_it_is() {
         retry(&configured_with("{}"), words(&request).as_ptr(), words(&attempt).as_ptr(), decision.as_mut_ptr());
     }
     assert_eq!(decision, [40 | 1 << 32, 0, u64::from(7.0_f32.to_bits()) << 32, 0, u64::MAX]);
+}
+
+fn plan_with(request: &Request, row: *const u64, block: &mut [u64; 4]) {
+    let slot = configured_with("{}");
+    // SAFETY: the tests pass blocks that are there and apart, or a row that is refused before it is read.
+    unsafe { plan(&slot, words(std::slice::from_ref(request)).as_ptr(), row, block.as_mut_ptr()) };
+}
+
+/// A plan block with a word behind it that is not the guest's.
+fn plan_block(size: u64) -> [u64; 4] {
+    let block = Plan { latency_p95_ms: 25.0, ..Plan::default() };
+    let mut block = [words(&[block]), &[u64::MAX]].concat();
+    block[0] = block[0] >> 32 << 32 | size;
+    [block[0], block[1], block[2], block[3]]
+}
+
+#[test]
+fn the_plan_is_changed_where_it_lies_and_its_size_left_as_it_is() {
+    for size in [24, 32] {
+        let mut block = plan_block(size);
+        plan_with(&Request { max_attempts: 2, ..Request::default() }, words(&ROWS()).as_ptr(), &mut block);
+        let float = |value: f32| u64::from(value.to_bits());
+        assert_eq!(block, [size | 2 << 32, float(5_000.0) | float(30.0) << 32, float(25.0), u64::MAX]);
+    }
+}
+
+#[test]
+#[should_panic(expected = "a row of 60 bytes can't be at")]
+fn a_plan_for_a_short_row_panics() {
+    plan_with(&Request { row_stride: 60, ..Request::default() }, words(&ROWS()).as_ptr(), &mut plan_block(24));
+}
+
+#[test]
+#[should_panic(expected = "a row of 64 bytes can't be at 0x0")]
+fn a_plan_for_no_row_panics() {
+    plan_with(&Request::default(), std::ptr::null(), &mut plan_block(24));
+}
+
+#[test]
+#[should_panic(expected = "a block of 16 bytes is shorter")]
+fn a_short_plan_panics() {
+    plan_with(&Request::default(), words(&ROWS()).as_ptr(), &mut plan_block(16));
 }
 
 #[test]

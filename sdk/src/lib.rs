@@ -1,8 +1,8 @@
 //! Write Pointsman policies in Rust.
 //!
 //! A policy is a WebAssembly module that the proxy calls on its hot path: a *scoring* policy ranks the endpoints
-//! that may take an attempt, a *retry* policy says what to do after an attempt that was not a clean success. This
-//! crate gives both their types and exports the functions that `sdk/ABI.md` specifies; a policy's author sees
+//! that may take an attempt, a *retry* policy says what to do after an attempt that was not a clean success, and may
+//! plan a request ahead. This crate gives both their types and exports the functions that `sdk/ABI.md` specifies; a policy's author sees
 //! neither a pointer nor a layout.
 //!
 //! ```
@@ -71,6 +71,7 @@ mod endpoints;
 pub mod export;
 mod log;
 mod macros;
+mod plan;
 mod request;
 
 pub use attempt::{Attempt, Outcome};
@@ -78,10 +79,11 @@ pub use decision::{Cooldown, Decision};
 pub use endpoint::Endpoint;
 pub use endpoints::{Endpoints, Iter};
 pub use log::{Level, log};
-pub use request::Request;
+pub use plan::Plan;
+pub use request::{Chain, Request};
 
-/// The ABI version that this crate implements, `major << 16 | minor`: 1.0.
-pub const ABI_VERSION: u32 = 1 << 16;
+/// The ABI version that this crate implements, `major << 16 | minor`: 1.1.
+pub const ABI_VERSION: u32 = 1 << 16 | 1;
 
 /// What every policy has: a configuration.
 ///
@@ -112,6 +114,16 @@ pub trait Retry: Policy {
     /// Decides on one attempt. The decision is a wish: the proxy never sends a write's bytes twice, never goes beyond
     /// the deadline or `max_attempts`, and never tries an endpoint twice in one request.
     fn retry(&self, request: &Request, attempt: &Attempt) -> Decision;
+}
+
+/// A retry policy that also plans each request: how often it may be tried, how long a try may take, and when a second
+/// one starts beside the first. Since version 1.1; a proxy of version 1.0 never asks.
+pub trait Planning: Retry {
+    /// Plans a request, once, after the endpoint of its first attempt was chosen.
+    ///
+    /// `plan` is what the upstream's conf says; answer it as it is, or changed. The proxy never allows more attempts than
+    /// the conf does, never waits beyond the deadline, and hedges reads only.
+    fn plan(&self, request: &Request, endpoint: &Endpoint, plan: Plan) -> Plan;
 }
 
 /// The configuration of a policy that has no keys: anything in its table is an error.

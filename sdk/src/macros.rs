@@ -22,7 +22,7 @@
 /// ```
 ///
 /// After the colon stand the policy's kinds: `scoring`, `retry` or both, and the type must implement the traits of the
-/// same names. The name that the conf asks for is the package's and so may hold `a-z 0-9 -` only. Exports exist on
+/// same names. Behind `retry` may stand `plan`, for a type that implements [`Planning`](crate::Planning). The name that the conf asks for is the package's and so may hold `a-z 0-9 -` only. Exports exist on
 /// `wasm32` only, and a crate can have one policy.
 #[macro_export]
 macro_rules! export_policy {
@@ -38,6 +38,14 @@ macro_rules! export_policy {
         $crate::export_policy!(@policy $policy, "\"scoring\",\"retry\"");
         $crate::export_policy!(@scoring $policy);
         $crate::export_policy!(@retry $policy);
+    };
+    ($policy:ty: retry, plan $(,)?) => {
+        $crate::export_policy!($policy: retry);
+        $crate::export_policy!(@plan $policy);
+    };
+    ($policy:ty: scoring, retry, plan $(,)?) => {
+        $crate::export_policy!($policy: scoring, retry);
+        $crate::export_policy!(@plan $policy);
     };
 
     (@policy $policy:ty, $kinds:literal) => {
@@ -124,6 +132,23 @@ macro_rules! export_policy {
             unsafe extern "C" fn pointsman_retry(request: *const u64, attempt: *const u64, decision: *mut u64) {
                 // SAFETY: as for `pointsman_score`.
                 unsafe { $crate::export::retry(&POINTSMAN_POLICY, request, attempt, decision) }
+            }
+        };
+    };
+
+    (@plan $policy:ty) => {
+        const _: () = {
+            const fn implements_planning<P: $crate::Planning>() {}
+            implements_planning::<$policy>();
+        };
+
+        #[cfg(target_arch = "wasm32")]
+        #[allow(unsafe_code, reason = "the names and pointers of the ABI")]
+        const _: () = {
+            #[unsafe(no_mangle)]
+            unsafe extern "C" fn pointsman_plan(request: *const u64, row: *const u64, plan: *mut u64) {
+                // SAFETY: as for `pointsman_score`.
+                unsafe { $crate::export::plan(&POINTSMAN_POLICY, request, row, plan) }
             }
         };
     };

@@ -8,13 +8,26 @@ use crate::Endpoint;
 /// Bytes of a method name that fit into the block.
 const METHOD_BYTES: usize = 64;
 
+/// Whose JSON-RPC the upstream's endpoints speak, which tells what some error codes mean.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+#[repr(u32)]
+pub enum Chain {
+    /// Ethereum, or one like it; also what a proxy of ABI 1.0 says.
+    Ethereum = 0,
+    /// Solana.
+    Solana = 1,
+    /// One that only a later version of the ABI knows.
+    Unknown = u32::MAX,
+}
+
 /// The request that is being routed: the ABI's request block, 128 bytes.
 ///
 /// The fields are public so that tests can write `Request { seed: 7, ..Request::for_method("eth_call") }`.
 #[derive(Clone, Copy, Debug)]
 #[repr(C, align(8))]
 pub struct Request {
-    /// Bytes of this block as the proxy wrote it: 128 in version 1.0, more in later ones.
+    /// Bytes of this block as the proxy wrote it: 128 in version 1.1, more in later ones.
     pub size: u32,
     /// Bytes from one endpoint row to the next. [`Endpoints`](crate::Endpoints) takes care of it.
     pub row_stride: u32,
@@ -24,7 +37,7 @@ pub struct Request {
     pub seed: u64,
     /// A hash of the client's address, stable within a process.
     pub client_key: u64,
-    /// [`Request::WRITE`], [`Request::BATCH`], [`Request::IDEMPOTENT`].
+    /// [`Request::WRITE`], [`Request::BATCH`], [`Request::IDEMPOTENT`], [`Request::PRIOR_SENT`].
     pub flags: u32,
     /// Members of the batch; 1 for a single request.
     pub batch_size: u32,
@@ -38,8 +51,8 @@ pub struct Request {
     pub deadline_left_ms: u32,
     /// Bytes of `method` in use, 0 to 64.
     pub method_len: u32,
-    #[doc(hidden)]
-    pub reserved: u32,
+    /// Read it with [`Request::chain`].
+    pub chain: u32,
     /// The method's name, cut at 64 bytes; empty for a batch of different methods. Read it with [`Request::method`].
     pub method: [u8; METHOD_BYTES],
 }
@@ -51,6 +64,8 @@ impl Request {
     pub const BATCH: u32 = 1 << 1;
     /// Flag: a write that may be sent twice, such as `eth_sendRawTransaction`.
     pub const IDEMPOTENT: u32 = 1 << 2;
+    /// Flag: an earlier attempt of this request was sent to an endpoint.
+    pub const PRIOR_SENT: u32 = 1 << 3;
 
     /// A single read of `method` on its first attempt, for tests. A longer name is cut at 64 bytes.
     pub fn for_method(method: &str) -> Self {
@@ -81,13 +96,27 @@ impl Request {
         self.flags & Self::IDEMPOTENT != 0
     }
 
+    /// Was an earlier attempt of this request sent to an endpoint? It may have been acted on.
+    pub fn prior_sent(&self) -> bool {
+        self.flags & Self::PRIOR_SENT != 0
+    }
+
+    /// Whose JSON-RPC the upstream's endpoints speak.
+    pub fn chain(&self) -> Chain {
+        match self.chain {
+            0 => Chain::Ethereum,
+            1 => Chain::Solana,
+            _ => Chain::Unknown,
+        }
+    }
+
     /// Time until the request's deadline.
     pub fn deadline_left(&self) -> Duration {
         Duration::from_millis(u64::from(self.deadline_left_ms))
     }
 }
 
-/// A single read without a method, on the first of three attempts, far from its deadline.
+/// A single read without a method on Ethereum, on the first of three attempts, far from its deadline.
 impl Default for Request {
     fn default() -> Self {
         Request {
@@ -103,7 +132,7 @@ impl Default for Request {
             body_bytes: 0,
             deadline_left_ms: u32::MAX,
             method_len: 0,
-            reserved: 0,
+            chain: Chain::Ethereum as u32,
             method: [0; METHOD_BYTES],
         }
     }
@@ -124,7 +153,7 @@ const _: () = {
     assert!(offset_of!(Request, body_bytes) == 48);
     assert!(offset_of!(Request, deadline_left_ms) == 52);
     assert!(offset_of!(Request, method_len) == 56);
-    assert!(offset_of!(Request, reserved) == 60);
+    assert!(offset_of!(Request, chain) == 60);
     assert!(offset_of!(Request, method) == 64);
 };
 
@@ -154,9 +183,17 @@ mod tests {
     #[test]
     fn each_flag_is_its_own() {
         let flags = |flags| Request { flags, ..Request::default() };
-        let seen = |r: Request| (r.is_write(), r.is_batch(), r.is_idempotent());
-        assert_eq!(seen(flags(1)), (true, false, false));
-        assert_eq!(seen(flags(2)), (false, true, false));
-        assert_eq!(seen(flags(4)), (false, false, true));
+        let seen = |r: Request| [r.is_write(), r.is_batch(), r.is_idempotent(), r.prior_sent()];
+        assert_eq!(seen(flags(1)), [true, false, false, false]);
+        assert_eq!(seen(flags(2)), [false, true, false, false]);
+        assert_eq!(seen(flags(4)), [false, false, true, false]);
+        assert_eq!(seen(flags(8)), [false, false, false, true]);
+    }
+
+    #[test]
+    fn every_chain_reads_back() {
+        for (chain, expected) in (0..).zip([Chain::Ethereum, Chain::Solana, Chain::Unknown]) {
+            assert_eq!(Request { chain, ..Request::default() }.chain(), expected);
+        }
     }
 }

@@ -11,7 +11,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use pointsman_sdk::export::{view, words};
-use pointsman_sdk::{Attempt, Cooldown, Decision, Endpoint, Outcome, Request};
+use pointsman_sdk::{Attempt, Chain, Cooldown, Decision, Endpoint, Outcome, Plan, Request};
 
 /// A parsed vector. Fields are taken out one by one, so that one which no test looks at is found.
 struct Vector {
@@ -56,15 +56,20 @@ impl Vector {
         assert_eq!(expected.to_bits(), actual.to_bits(), "{key}: {expected} is not {actual}");
     }
 
+    /// For a builder's test, which compares the bytes: the lines are for the proxy's test.
+    fn has_keys(&self, keys: [&str; 8]) {
+        assert!(self.fields.keys().eq(keys), "{:?}", self.fields.keys());
+    }
+
     fn finish(self, size: usize) {
         assert_eq!(self.fields, BTreeMap::new(), "fields that were not looked at");
         assert_eq!(self.words.len() * 8, size);
     }
 }
 
-#[test]
-fn request() {
-    let mut vector = Vector::parse(include_str!("../vectors/request.txt"));
+/// Version 1.0 calls the last number reserved; 1.1 gave it a meaning.
+fn read_request(text: &str, chain: &str) -> Request {
+    let mut vector = Vector::parse(text);
     let request: Request = *view(&vector.words).unwrap();
     vector.is("size", request.size);
     vector.is("row_stride", request.row_stride);
@@ -78,16 +83,28 @@ fn request() {
     vector.is("body_bytes", request.body_bytes);
     vector.is("deadline_left_ms", request.deadline_left_ms);
     vector.is("method_len", request.method_len);
-    vector.is("reserved", request.reserved);
+    vector.is(chain, request.chain);
     vector.is("method", request.method().to_owned());
     vector.finish(128);
-    assert!(request.is_write() && !request.is_batch() && request.is_idempotent());
-    assert_eq!(request.deadline_left(), Duration::from_millis(9_750));
+    request
 }
 
 #[test]
-fn row() {
-    let mut vector = Vector::parse(include_str!("../vectors/row.txt"));
+fn request() {
+    let request = read_request(include_str!("../vectors/request.txt"), "reserved");
+    assert!(request.is_write() && !request.is_batch() && request.is_idempotent() && !request.prior_sent());
+    assert_eq!((request.deadline_left(), request.chain()), (Duration::from_millis(9_750), Chain::Ethereum));
+}
+
+#[test]
+fn request_of_version_1_1() {
+    let request = read_request(include_str!("../vectors/request-1.1.txt"), "chain");
+    assert!(request.is_write() && !request.is_batch() && !request.is_idempotent() && request.prior_sent());
+    assert_eq!(request.chain(), Chain::Solana);
+}
+
+fn read_row(text: &str) -> Endpoint {
+    let mut vector = Vector::parse(text);
     let row: Endpoint = *view(&vector.words).unwrap();
     vector.is("index", row.index);
     vector.is("flags", row.flags);
@@ -106,8 +123,21 @@ fn row() {
     vector.is_float("price", row.price);
     vector.is_float("idle_ms", row.idle_ms);
     vector.finish(64);
+    row
+}
+
+#[test]
+fn row() {
+    let row = read_row(include_str!("../vectors/row.txt"));
     assert!(row.is_cooling() && row.has_tag(0) && row.has_tag(5) && row.has_tag(63) && !row.has_tag(1));
     assert_eq!((row.head_lag(), row.price(), row.idle()), (None, Some(0.25), None));
+}
+
+#[test]
+fn row_of_version_1_1() {
+    let row = read_row(include_str!("../vectors/row-1.1.txt"));
+    assert!(!row.is_cooling() && row.is_unhealthy() && row.is_banned() && row.is_excluded());
+    assert_eq!((row.head_lag(), row.price(), row.idle()), (Some(12.0), None, Some(1_500.5)));
 }
 
 #[test]
@@ -120,9 +150,8 @@ fn scores() {
     vector.finish(48);
 }
 
-#[test]
-fn attempt() {
-    let mut vector = Vector::parse(include_str!("../vectors/attempt.txt"));
+fn read_attempt(text: &str) -> Attempt {
+    let mut vector = Vector::parse(text);
     let attempt: Attempt = *view(&vector.words).unwrap();
     vector.is("size", attempt.size);
     vector.is("endpoint", attempt.endpoint);
@@ -140,9 +169,30 @@ fn attempt() {
     vector.is("reserved", attempt.reserved);
     vector.is("message", attempt.message_lossy().into_owned());
     vector.finish(256);
+    attempt
+}
+
+#[test]
+fn attempt() {
+    let attempt = read_attempt(include_str!("../vectors/attempt.txt"));
     assert_eq!((attempt.outcome(), attempt.rpc_code()), (Outcome::RpcError, Some(-32_005)));
     assert_eq!(attempt.retry_after(), Some(Duration::from_millis(1_500)));
-    assert!(attempt.bytes_sent() && attempt.may_retry());
+    assert!(attempt.bytes_sent() && attempt.may_retry() && !attempt.is_member());
+}
+
+#[test]
+fn attempt_of_version_1_1() {
+    let attempt = read_attempt(include_str!("../vectors/attempt-1.1.txt"));
+    assert_eq!((attempt.outcome(), attempt.rpc_code()), (Outcome::RpcError, Some(-32_601)));
+    assert!(attempt.bytes_sent() && attempt.may_retry() && attempt.is_member());
+}
+
+/// The beginning of a body that is no JSON-RPC, and so no code.
+#[test]
+fn attempt_with_a_body_of_version_1_1() {
+    let attempt = read_attempt(include_str!("../vectors/attempt-body-1.1.txt"));
+    assert_eq!((attempt.outcome(), attempt.http_status, attempt.rpc_code()), (Outcome::HttpError, 402, None));
+    assert_eq!((attempt.message().len(), attempt.retry_after()), (192, None));
 }
 
 /// The other way: the builders give the vector's bytes. Its lines are for the proxy's test.
@@ -156,6 +206,44 @@ fn decision() {
         .as_success();
     assert_eq!(words(&[decision]), vector.words);
     assert_eq!(view::<Decision>(&vector.words), Some(&decision));
-    let keys = ["action", "cooldown", "cooldown_ms", "delay_ms", "flags", "penalty_ms", "reserved", "size"];
-    assert!(vector.fields.keys().eq(keys), "{:?}", vector.fields.keys());
+    vector.has_keys(["action", "cooldown", "cooldown_ms", "delay_ms", "flags", "penalty_ms", "reserved", "size"]);
+}
+
+#[test]
+fn decision_of_version_1_1() {
+    let vector = Vector::parse(include_str!("../vectors/decision-1.1.txt"));
+    let decision = Decision::retry()
+        .penalty_ms(2_500.0)
+        .ban_method(Duration::from_secs(600))
+        .prefer_history()
+        .larger_range()
+        .landed();
+    assert_eq!(words(&[decision]), vector.words);
+    assert_eq!(view::<Decision>(&vector.words), Some(&decision));
+    vector.has_keys(["action", "cooldown", "cooldown_ms", "delay_ms", "flags", "method_ban_ms", "penalty_ms", "size"]);
+}
+
+fn read_plan(text: &str) -> Plan {
+    let mut vector = Vector::parse(text);
+    let plan: Plan = *view(&vector.words).unwrap();
+    vector.is("size", plan.size);
+    vector.is("max_attempts", plan.max_attempts);
+    vector.is_float("timeout_ms", plan.timeout_ms);
+    vector.is_float("hedge_delay_ms", plan.hedge_delay_ms);
+    vector.is_float("latency_p95_ms", plan.latency_p95_ms);
+    vector.is("reserved", plan.reserved);
+    vector.finish(24);
+    plan
+}
+
+/// What a proxy writes for an endpoint without answers, and what a policy makes of a plan.
+#[test]
+fn plan() {
+    let fresh = read_plan(include_str!("../vectors/plan-in.txt"));
+    assert_eq!((fresh.hedge_delay(), fresh.latency_p95()), (None, None));
+    let built = Plan { latency_p95_ms: 25.0, ..Plan::default() }
+        .max_attempts(2)
+        .timeout(Duration::from_millis(750))
+        .hedge_after(Duration::from_micros(37_500));
+    assert_eq!(read_plan(include_str!("../vectors/plan.txt")), built);
 }

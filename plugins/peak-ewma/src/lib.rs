@@ -18,7 +18,8 @@
 //! Invariants:
 //! - The drawn endpoints score the negative of their cost in milliseconds. All others score [`UNDRAWN`] or less, in an
 //!   order that follows from the seed, as fallbacks in case that limiters refuse the drawn ones.
-//! - Endpoints that cool, which are candidates only in a panic, come after all that don't, drawn or not.
+//! - Endpoints that cool, are unhealthy or are banned for the method, which are candidates only in a panic, come after
+//!   all others, drawn or not.
 //! - The seed is mixed with the attempt's number, so a retry draws anew.
 
 use pointsman_sdk::{Endpoint, Endpoints, Policy, Request, Scoring};
@@ -33,9 +34,9 @@ const MAX_COST: f64 = 1e11;
 const UNMEASURED_COST: f64 = 1e9;
 /// Scores of endpoints that were not drawn are this or less, those of drawn ones more.
 pub const UNDRAWN: f64 = -1e12;
-/// Taken from the score of an endpoint that cools: it is then below any that doesn't, and costs still differ from
-/// 0.002 ms on.
-pub const COOLING: f64 = 1e13;
+/// Taken from the score of an endpoint that is a candidate only because of a panic: it is then below any other, and costs
+/// still differ from 0.002 ms on.
+pub const EXCLUDED: f64 = 1e13;
 
 /// `[policies.<name>.config]`.
 #[derive(Clone, Debug, Deserialize, PartialEq)]
@@ -85,12 +86,12 @@ impl Scoring for PeakEwma {
         let (factor, offset) = (random.next() | 1, random.next());
         for (endpoint, score) in endpoints.iter().zip(scores.iter_mut()) {
             let place = endpoint.index.wrapping_mul(factor).wrapping_add(offset);
-            *score = after_cooling(endpoint, UNDRAWN - f64::from(place));
+            *score = after_others(endpoint, UNDRAWN - f64::from(place));
         }
         let mut drawn = [0; MAX_CHOICES];
         for row in draw(&mut random, endpoints.len(), self.config.choices, &mut drawn) {
             if let (Some(endpoint), Some(score)) = (endpoints.get(*row), scores.get_mut(*row)) {
-                *score = after_cooling(endpoint, -self.cost(endpoint));
+                *score = after_others(endpoint, -self.cost(endpoint));
             }
         }
     }
@@ -122,8 +123,8 @@ impl PeakEwma {
     }
 }
 
-fn after_cooling(endpoint: &Endpoint, score: f64) -> f64 {
-    if endpoint.is_cooling() { score - COOLING } else { score }
+fn after_others(endpoint: &Endpoint, score: f64) -> f64 {
+    if endpoint.is_excluded() { score - EXCLUDED } else { score }
 }
 
 /// Draws `choices` of `len` rows without putting any back, or all if there are no more: each set is as likely as any

@@ -138,16 +138,16 @@ fn the_number_of_choices_is_kept_and_a_small_pool_is_drawn_whole() {
 }
 
 #[test]
-fn what_cools_comes_after_all_that_does_not() {
+fn what_is_excluded_comes_after_all_that_is_not() {
     let mut endpoints = pool(6);
-    for endpoint in &mut endpoints[..3] {
-        endpoint.flags = Endpoint::COOLING;
+    for (endpoint, flags) in endpoints.iter_mut().zip([Endpoint::COOLING, Endpoint::UNHEALTHY, Endpoint::BANNED]) {
+        endpoint.flags = flags;
     }
     endpoints[5] = Endpoint { index: 5, in_flight: 9, ..Endpoint::default() };
     for seed in 0..200 {
         let scores = scores(Config::default(), &seeded(seed), &endpoints);
-        let best_cooling = scores[..3].iter().copied().fold(f64::NEG_INFINITY, f64::max);
-        assert!(scores[3..].iter().all(|score| *score > best_cooling), "{scores:?}");
+        let best_excluded = scores[..3].iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        assert!(scores[3..].iter().all(|score| *score > best_excluded), "{scores:?}");
     }
 }
 

@@ -3,7 +3,8 @@
 //! Endpoints of the first tier (weight 100 and more) come before those of the second (50 to 99), and those before the
 //! third. Within a tier the higher weight wins, then the lower cost (EWMA of latency plus EWMA of error penalties), then
 //! the endpoint that was used last, which keeps connections and caches warm. `rank_within_tier = "cost"` exchanges
-//! weight and cost. An endpoint that cools, which is a candidate only in a panic, comes after all that don't.
+//! weight and cost. An endpoint that cools, is unhealthy or is banned for the method, which is a candidate only in a panic,
+//! comes after all others.
 //!
 //! Invariants:
 //! - The order is one number per row, without a sort or a look at another row: the keys are fields of an integer, the
@@ -110,7 +111,7 @@ impl Scoring for Tiers {
 
 impl Tiers {
     /// The endpoint's place in the order: an integer from 0 up to 2 to the power of 53, and as far below 0 for an
-    /// endpoint that cools.
+    /// endpoint that is a candidate only because of a panic.
     #[inline]
     pub fn rank(&self, endpoint: &Endpoint) -> f64 {
         let tier =
@@ -123,9 +124,9 @@ impl Tiers {
             | weight << self.weight_shift
             | cost << self.cost_shift
             | recency;
-        let cooling = i64::from(endpoint.is_cooling()) << f64::MANTISSA_DIGITS;
+        let excluded = i64::from(endpoint.is_excluded()) << f64::MANTISSA_DIGITS;
         #[expect(clippy::cast_precision_loss, reason = "no more than 53 bits")]
-        let score = (rank - cooling) as f64;
+        let score = (rank - excluded) as f64;
         score
     }
 }

@@ -28,7 +28,7 @@ const NEXT_TO_64: f32 = 64.0 + 64.0 / 65_536.0;
 /// Values that the quantisation tells apart, with many repeats so that every key gets to decide.
 fn endpoint(random: &mut Random) -> Endpoint {
     Endpoint {
-        flags: random.pick(&[0, 0, 0, Endpoint::COOLING]),
+        flags: random.pick(&[0, 0, 0, 0, 0, 0, Endpoint::COOLING, Endpoint::UNHEALTHY, Endpoint::BANNED]),
         weight: random.pick(&[1, 2, 49, 50, 51, 99, 100, 101, 101 + (1 << 15), 65_534, 65_535]),
         latency_ms: random.pick(&[0.0, 1.0, 12.5, 64.0, NEXT_TO_64, 1_000.0, 1_001.0, 5_000.0, 15_000.0]),
         penalty_ms: random.pick(&[0.0, 0.0, 0.5]),
@@ -51,8 +51,8 @@ fn reference(config: &Config, a: &Endpoint, b: &Endpoint) -> Ordering {
         Rank::Weight => (by_weight, by_cost),
         Rank::Cost => (by_cost, by_weight),
     };
-    b.is_cooling()
-        .cmp(&a.is_cooling())
+    b.is_excluded()
+        .cmp(&a.is_excluded())
         .then(tier(b).cmp(&tier(a)))
         .then(first)
         .then(second)
@@ -102,7 +102,7 @@ fn any_bits_give_an_exact_integer_and_leave_nothing_out() {
         };
         let score = tiers.rank(&endpoint);
         assert!(score.trunc() == score && score.abs() <= 2.0_f64.powi(53), "{score} for {endpoint:?}");
-        assert_eq!(score < 0.0, endpoint.is_cooling(), "{score} for {endpoint:?}");
+        assert_eq!(score < 0.0, endpoint.is_excluded(), "{score} for {endpoint:?}");
     }
 }
 
