@@ -1,7 +1,7 @@
-//! What to do after a JSON-RPC attempt that was not a clean success.
+//! What to do after a JSON-RPC attempt that was not a clean success, and when to start a second one beside the first.
 //!
-//! The knowledge is in [`table`]: a row per signal, first match wins. This file turns a row and the conf into a
-//! decision. What no row knows is returned as it is and held against nobody.
+//! The knowledge is in [`table`]: a row per case, first match wins. This file turns a row and the conf into a decision.
+//! What no row knows is returned as it is and held against nobody.
 //!
 //! Invariants:
 //! - A write whose bytes were sent goes to another endpoint only if it is idempotent, whatever the table says. The
@@ -9,61 +9,23 @@
 //! - Retries go to another endpoint, so none waits.
 //! - A penalty is what azoth-balancer takes: the attempt's latency or the conf's number for its kind, whichever is
 //!   more, so that failing slowly never looks better than failing fast.
+//! - A call allocates nothing, but for the warning about refused credentials.
 
+mod config;
+mod signal;
 pub mod table;
+mod text;
 
 use std::time::Duration;
 
-use pointsman_sdk::{Attempt, Cooldown, Decision, Policy, Request, Retry};
-use serde::Deserialize;
+use pointsman_sdk::{Attempt, Cooldown, Decision, Endpoint, Level, Plan, Planning, Policy, Request, Retry};
 
-use table::{Cools, Elsewhere, Penalty};
+pub use config::{Config, Hedge, Penalties};
+pub use signal::{Signal, When};
+use table::{Also, Cools, Elsewhere, Penalty};
 
-/// `[policies.<name>.config]`.
-#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
-#[serde(deny_unknown_fields, default)]
-pub struct Config {
-    /// What is held against an endpoint.
-    pub penalties: Penalties,
-    /// `false`: no endpoint ever cools.
-    pub cooldown: bool,
-    /// Failures in a row after which an endpoint cools; 1 for the first. Not for rate limits, which ask for it.
-    pub cooldown_after: u32,
-}
-
-/// `[policies.<name>.config.penalties]`: the least penalty for each kind of failure, in milliseconds. 0 turns a kind
-/// off, and then it doesn't count as the endpoint's failure either.
-#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
-#[serde(deny_unknown_fields, default)]
-#[expect(missing_docs, reason = "each is a row's penalty")]
-pub struct Penalties {
-    pub connect_failed_ms: u32,
-    pub timeout_ms: u32,
-    pub reset_ms: u32,
-    pub server_error_ms: u32,
-    pub rate_limited_ms: u32,
-    pub client_error_ms: u32,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Config { penalties: Penalties::default(), cooldown: true, cooldown_after: 1 }
-    }
-}
-
-impl Default for Penalties {
-    fn default() -> Self {
-        // azoth-balancer's numbers; a reset is like a failed connect, only later.
-        Penalties {
-            connect_failed_ms: 20_000,
-            timeout_ms: 30_000,
-            reset_ms: 20_000,
-            server_error_ms: 15_000,
-            rate_limited_ms: 10_000,
-            client_error_ms: 5_000,
-        }
-    }
-}
+/// From this failure in a row on an endpoint cools even if the requests may be to blame: so many are no chance.
+const BACKOFF_LATER: u32 = 3;
 
 /// The policy.
 #[derive(Clone, Debug)]
@@ -71,22 +33,20 @@ pub struct JsonRpcRetry {
     config: Config,
 }
 
-pointsman_sdk::export_policy!(JsonRpcRetry: retry);
+pointsman_sdk::export_policy!(JsonRpcRetry: retry, plan);
 
 impl Policy for JsonRpcRetry {
     type Config = Config;
 
     fn configure(config: Config) -> Result<Self, String> {
-        if config.cooldown_after == 0 {
-            return Err("cooldown_after is 0, but must be at least 1".to_owned());
-        }
+        config.check()?;
         Ok(JsonRpcRetry { config })
     }
 }
 
 impl Retry for JsonRpcRetry {
     fn retry(&self, request: &Request, attempt: &Attempt) -> Decision {
-        let Some(row) = table::find(attempt) else {
+        let Some(row) = table::find(request, attempt) else {
             return Decision::return_();
         };
         let again = attempt.may_retry() && row.elsewhere.allows(request, attempt);
@@ -94,17 +54,27 @@ impl Retry for JsonRpcRetry {
         if let Some(cooldown) = self.cooldown(row.cools, attempt) {
             decision = decision.cooldown(cooldown);
         }
-        if row.success {
-            decision = decision.as_success();
+        self.also(row.also, request, attempt, decision).penalty_ms(self.penalty_ms(row.penalty, attempt))
+    }
+}
+
+impl Planning for JsonRpcRetry {
+    fn plan(&self, request: &Request, _endpoint: &Endpoint, plan: Plan) -> Plan {
+        let Hedge { enabled, factor, min_delay_ms, max_delay_ms } = self.config.hedge;
+        let hedges = enabled && !request.is_write() && !request.is_batch();
+        match plan.latency_p95().filter(|_| hedges) {
+            Some(p95) => {
+                Plan { hedge_delay_ms: (factor * p95).clamp(float(min_delay_ms), float(max_delay_ms)), ..plan }
+            }
+            None => plan.without_hedge(),
         }
-        decision.penalty_ms(self.penalty_ms(row.penalty, attempt))
     }
 }
 
 impl JsonRpcRetry {
     fn penalty_ms(&self, penalty: Penalty, attempt: &Attempt) -> f32 {
         let penalties = &self.config.penalties;
-        let least_ms = match penalty {
+        let least_ms = float(match penalty {
             Penalty::None => 0,
             Penalty::ConnectFailed => penalties.connect_failed_ms,
             Penalty::Timeout => penalties.timeout_ms,
@@ -112,26 +82,47 @@ impl JsonRpcRetry {
             Penalty::ServerError => penalties.server_error_ms,
             Penalty::RateLimited => penalties.rate_limited_ms,
             Penalty::ClientError => penalties.client_error_ms,
-        };
-        #[expect(clippy::cast_precision_loss, reason = "a penalty needs no more than 24 bits")]
-        let least_ms = least_ms as f32;
+        });
         if least_ms > 0.0 { least_ms.max(attempt.latency_ms) } else { 0.0 }
     }
 
     fn cooldown(&self, cools: Cools, attempt: &Attempt) -> Option<Cooldown> {
-        let enough = attempt.consecutive_failures.saturating_add(1) >= self.config.cooldown_after;
+        let config = &self.config;
+        let failures = attempt.consecutive_failures.saturating_add(1);
+        let backoff_from = |least: u32| (failures >= least).then_some(Cooldown::Backoff);
         match cools {
-            _ if !self.config.cooldown => None,
+            _ if !config.cooldown => None,
             Cools::No => None,
-            Cools::Backoff => enough.then_some(Cooldown::Backoff),
-            Cools::RetryAfter => Some(attempt.retry_after().map_or(Cooldown::Backoff, at_least_a_moment)),
+            Cools::Backoff => backoff_from(config.cooldown_after),
+            Cools::BackoffLater => backoff_from(config.cooldown_after.max(BACKOFF_LATER)),
+            Cools::RetryAfter => Some(self.rate_limit(attempt.retry_after().unwrap_or_default())),
+            Cools::Quota => fixed(config.quota_cooldown_ms),
+            Cools::Auth => fixed(config.auth_cooldown_ms),
         }
     }
-}
 
-/// `Retry-After: 0` is sent by servers that don't know when; it is no promise to answer at once.
-fn at_least_a_moment(retry_after: Duration) -> Cooldown {
-    if retry_after.is_zero() { Cooldown::Backoff } else { Cooldown::Fixed(retry_after) }
+    /// `Retry-After: 0` is sent by servers that don't know when; it is no promise to answer at once.
+    fn rate_limit(&self, retry_after: Duration) -> Cooldown {
+        let time = retry_after.min(millis(self.config.retry_after_max_ms));
+        if time.is_zero() { Cooldown::Backoff } else { Cooldown::Fixed(time) }
+    }
+
+    fn also(&self, also: Also, request: &Request, attempt: &Attempt, decision: Decision) -> Decision {
+        match also {
+            Also::Nothing => decision,
+            Also::Success => decision.as_success(),
+            Also::Landed => decision.landed(),
+            Also::LargerRange => decision.larger_range(),
+            Also::History => decision.prefer_history(),
+            // A refused batch says nothing about its members' methods.
+            Also::BanMethod if request.is_batch() && !attempt.is_member() => decision,
+            Also::BanMethod => decision.ban_method(millis(self.config.method_ban_ms)),
+            Also::Warning => {
+                warn_of_credentials(attempt.endpoint);
+                decision
+            }
+        }
+    }
 }
 
 impl Elsewhere {
@@ -141,8 +132,29 @@ impl Elsewhere {
             Elsewhere::No => false,
             Elsewhere::Reads => read,
             Elsewhere::Safe => read || request.is_idempotent() || !attempt.bytes_sent(),
+            Elsewhere::Traces => read && ["trace_", "debug_"].iter().any(|begin| request.method().starts_with(begin)),
+            Elsewhere::RawTransactionOnce => request.method() == "eth_sendRawTransaction" && request.attempt == 1,
         }
     }
+}
+
+/// Once per cooldown, so the formatting is no matter. An endpoint's name is the proxy's to tell: a policy sees none.
+fn warn_of_credentials(endpoint: u32) {
+    let line = format!("the upstream's endpoint {endpoint}, counted from 0, refuses its credentials");
+    pointsman_sdk::log(Level::Warn, &line);
+}
+
+fn fixed(time_ms: u32) -> Option<Cooldown> {
+    (time_ms > 0).then(|| Cooldown::Fixed(millis(time_ms)))
+}
+
+fn millis(time_ms: u32) -> Duration {
+    Duration::from_millis(u64::from(time_ms))
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a penalty or delay needs no more than 24 bits")]
+fn float(time_ms: u32) -> f32 {
+    time_ms as f32
 }
 
 #[cfg(test)]

@@ -1,37 +1,37 @@
 //! What to do with each outcome, as data.
 //!
-//! The first row that matches decides. A row says four things: whether the request may go to another endpoint, what is
-//! held against the endpoint, whether it cools, and whether the attempt is the endpoint's success after all. To teach
-//! the policy an outcome, add a row above those that would match it too.
+//! The first row that matches decides. A row says whether the request may go to another endpoint, what is held against
+//! the endpoint that was tried, whether it cools, and what else follows. To teach the policy an outcome, add a row
+//! above those that would match it too. The numbers are those of the table in the README; 0 is for what it leaves over.
+//!
+//! Invariant: no client can make an endpoint cool by the words of its request. Some messages quote the request, and a
+//! contract chooses the words of its own revert. Such errors are recognised above the rows that cool by words.
 
-use pointsman_sdk::{Attempt, Outcome};
+use pointsman_sdk::{Attempt, Chain, Outcome, Request};
+
+use crate::signal::Signal::{self, Body, Both, Code, Ended, Message, Status};
+use crate::signal::When::{self, Method, On, PriorSent};
+use crate::text;
 
 /// A row of the table.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Row {
+    /// Its number in the README.
+    pub row: u8,
     /// What it is about, in a few words.
     pub name: &'static str,
-    /// Which attempts it is about.
-    pub signal: Signal,
+    /// What such an attempt is recognised by: one of these.
+    pub any: &'static [Signal],
+    /// Conditions that must hold too: all of them.
+    pub when: &'static [When],
     /// May another endpoint have a try?
     pub elsewhere: Elsewhere,
     /// What is held against the endpoint.
     pub penalty: Penalty,
     /// Is the endpoint left alone for a time?
     pub cools: Cools,
-    /// Is it an answer, in the form of an error?
-    pub success: bool,
-}
-
-/// What an attempt is recognised by.
-#[derive(Debug)]
-pub enum Signal {
-    /// How it ended.
-    Ended(Outcome),
-    /// An HTTP error with a status from the first to the second.
-    Status(u32, u32),
-    /// A JSON-RPC error with this code.
-    Code(i64),
+    /// What else follows.
+    pub also: Also,
 }
 
 /// Which requests may go to another endpoint. The proxy's own rules hold beyond this.
@@ -43,6 +43,10 @@ pub enum Elsewhere {
     Reads,
     /// Reads, writes that may be sent twice, and writes of which nothing was sent.
     Safe,
+    /// `trace_` and `debug_` methods: nodes differ in what they check before they replay a transaction.
+    Traces,
+    /// `eth_sendRawTransaction`, once.
+    RawTransactionOnce,
 }
 
 /// Which of the conf's penalties.
@@ -71,50 +75,188 @@ pub enum Cools {
     No,
     /// By the upstream's backoff.
     Backoff,
+    /// By the upstream's backoff from the third failure in a row on: the request may be to blame for the first.
+    BackoffLater,
     /// As long as `Retry-After` says; by the upstream's backoff without one.
     RetryAfter,
+    /// For `quota_cooldown_ms`.
+    Quota,
+    /// For `auth_cooldown_ms`.
+    Auth,
 }
+
+/// What else follows from a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Also {
+    /// Nothing.
+    Nothing,
+    /// It is the endpoint's success: an answer, in the form of an error.
+    Success,
+    /// The transaction is known, which is what the client wanted.
+    Landed,
+    /// The next endpoint must allow a larger range of blocks.
+    LargerRange,
+    /// The next endpoint should know more blocks, or older state.
+    History,
+    /// The endpoint isn't asked for this method for `method_ban_ms`.
+    BanMethod,
+    /// The log gets a warning: only the operator can mend it.
+    Warning,
+}
+
+const SEND_RAW_TRANSACTION: When = Method("eth_sendRawTransaction");
 
 /// First match wins.
-#[rustfmt::skip] // A table reads by its columns.
-pub const TABLE: &[Row] = {
-    use Elsewhere::{No, Reads, Safe};
-    use Outcome::{BadResponse, ConnectFailed, Reset, RpcError, Timeout};
-    use Signal::{Code, Ended, Status};
-    &[
-        row("connect, DNS or TLS failure", Ended(ConnectFailed), Safe,  Penalty::ConnectFailed, Cools::Backoff),
-        row("timeout",                     Ended(Timeout),       Safe,  Penalty::Timeout,       Cools::Backoff),
-        row("reset",                       Ended(Reset),         Safe,  Penalty::Reset,         Cools::Backoff),
-        row("rate limited",                Status(429, 429),     Safe,  Penalty::RateLimited,   Cools::RetryAfter),
-        row("server error",                Status(500, 599),     Reads, Penalty::ServerError,   Cools::Backoff),
-        // A redirect is no answer either: somebody gave this endpoint the wrong URL.
-        row("refused or redirected",       Status(300, 499),     Reads, Penalty::ClientError,   Cools::No),
-        row("limit exceeded",              Code(-32005),         Safe,  Penalty::RateLimited,   Cools::RetryAfter),
-        row("internal error",              Code(-32603),         Reads, Penalty::ServerError,   Cools::Backoff),
-        Row { success: true, ..row("an error is the answer", Ended(RpcError), No, Penalty::None, Cools::No) },
-        row("no JSON-RPC",                 Ended(BadResponse),   Reads, Penalty::ServerError,   Cools::No),
-    ]
-};
+#[rustfmt::skip] // A row is a few lines: what it is, by what it is known, and what follows.
+pub const TABLE: &[Row] = &[
+    on(1, "connect, DNS or TLS failure", &[Ended(Outcome::ConnectFailed)])
+        .elsewhere(Elsewhere::Safe).penalty(Penalty::ConnectFailed).cools(Cools::Backoff),
 
-/// A row about a failure.
-const fn row(name: &'static str, signal: Signal, elsewhere: Elsewhere, penalty: Penalty, cools: Cools) -> Row {
-    Row { name, signal, elsewhere, penalty, cools, success: false }
+    // The words of these may be the client's: a revert's reason, a method's name, a tracer's source.
+    on(10, "a revert", &[Code(3), Message(&["reverted", "vm exception"])]).also(Also::Success),
+    on(14, "no such method", &[Code(-32601)]).elsewhere(Elsewhere::Safe).also(Also::BanMethod),
+    on(16, "the client's own tracer", &[Message(&["in server-side tracer function"])]).also(Also::Success),
+
+    on(2, "the range of blocks is too large", &[Message(&[
+        "range too large", "returned more than", "is too big", "max block range", "maximum block range",
+        "range is too wide", "range is too large", "response size exceeded", "query exceeds max results",
+    ]), Both("limited to a", "range"), Both("up to a", "block range")])
+        .elsewhere(Elsewhere::Safe).also(Also::LargerRange),
+
+    on(3, "the sender of a transaction is limited", &[Body(&["sender is over rate limit"])]),
+
+    on(4, "the quota is used up", &[Status(402, 402), Body(&["monthly capacity", "/billing"])])
+        .elsewhere(Elsewhere::Safe).cools(Cools::Quota),
+
+    // Row 5 would take these: the code for a rate limit, and its words.
+    on(8, "a Solana node is behind, or has no such block", SOLANA_HISTORY).when(&[On(Chain::Solana)])
+        .elsewhere(Elsewhere::Safe).also(Also::History),
+    on(11, "too much gas", &[Message(&["gas limit exceeded"])])
+        .elsewhere(Elsewhere::Traces).also(Also::Success),
+
+    on(5, "rate limited", &[Status(429, 429), Code(-32005), Code(429), Body(&[
+        "rate limit", "limit exceeded", "too many requests", "request limit reached", "compute units per second",
+    ])])
+        .elsewhere(Elsewhere::Safe).penalty(Penalty::RateLimited).cools(Cools::RetryAfter),
+
+    on(6, "the transaction is known", &[Message(&[
+        "already known", "alreadyknown", "already imported", "known transaction",
+    ])])
+        .when(&[SEND_RAW_TRANSACTION]).also(Also::Landed),
+
+    on(7, "the nonce was used, perhaps by an earlier attempt", &[Message(NONCE_TOO_LOW)])
+        .when(&[SEND_RAW_TRANSACTION, PriorSent]).also(Also::Success),
+
+    on(8, "a block or state that the endpoint lacks", &[Message(&[
+        "header not found", "missing trie node", "unknown block", "historical state", "world state unavailable",
+        "no state available", "is pruned", "greater than latest", "beyond current head",
+    ])])
+        .elsewhere(Elsewhere::Safe).also(Also::History),
+
+    on(9, "a block tag or transaction type that the endpoint lacks", &[Message(&[
+        "safe block not found", "finalized block not found", "pending block is not available",
+        "transaction type not supported", "unsupported transaction type", "unknown transaction type",
+    ]), Both("safe", "unsupported"), Both("safe", "not supported"), Both("finalized", "unsupported"),
+        Both("finalized", "not supported"), Both("pending", "unsupported"), Both("pending", "not supported")])
+        .elsewhere(Elsewhere::Safe),
+
+    // Reverts are above.
+    on(10, "the EVM's verdict", &[Message(&[
+        "evm error", "out of gas", "gas required exceeds", "invalid opcode", "invalid jump", "stack underflow",
+        "stack limit reached",
+    ])])
+        .also(Also::Success),
+
+    on(11, "the transaction is not valid", &[Message(&[
+        "insufficient funds", "intrinsic gas", "nonce too high", "rlp", "exceeds block gas limit",
+        "max fee per gas less than", "invalid sender",
+    ]), Message(NONCE_TOO_LOW)])
+        .elsewhere(Elsewhere::Traces).also(Also::Success),
+
+    on(12, "the transaction pays too little", &[Message(&[
+        "replacement transaction underpriced", "transaction underpriced",
+    ])])
+        .also(Also::Success),
+
+    on(13, "the transaction was rejected", &[Code(-32003), Message(&["txpool is full"])])
+        .elsewhere(Elsewhere::RawTransactionOnce),
+
+    on(14, "a method that the endpoint lacks", &[Code(-32004), Status(405, 405), Status(415, 415), Message(&[
+        "disabled", "method not found", "method not supported", "method not enabled", "not whitelisted",
+    ]), Both("method", "not available")])
+        .elsewhere(Elsewhere::Safe).also(Also::BanMethod),
+
+    on(15, "the credentials are refused", &[Status(401, 401), Status(403, 403), Body(&["invalid api key"])])
+        .elsewhere(Elsewhere::Reads).penalty(Penalty::ClientError).cools(Cools::Auth).also(Also::Warning),
+
+    on(16, "the request is not valid", &[Code(-32602), Code(-32600), Message(&["filter not found"])])
+        .also(Also::Success),
+
+    // A dear request may be all that is wrong.
+    on(17, "the execution took too long", &[Message(&["execution timeout", "execution aborted"])])
+        .elsewhere(Elsewhere::Reads).penalty(Penalty::ServerError).cools(Cools::BackoffLater),
+    on(17, "server error", &[Status(500, 599), Code(-32603)])
+        .elsewhere(Elsewhere::Reads).penalty(Penalty::ServerError).cools(Cools::Backoff),
+    on(17, "no answer that makes sense", &[Ended(Outcome::BadResponse), Code(-32700), Code(-32000)])
+        .elsewhere(Elsewhere::Reads).penalty(Penalty::ServerError).cools(Cools::BackoffLater),
+
+    on(18, "timeout", &[Ended(Outcome::Timeout)])
+        .elsewhere(Elsewhere::Safe).penalty(Penalty::Timeout).cools(Cools::Backoff),
+    on(18, "reset", &[Ended(Outcome::Reset)])
+        .elsewhere(Elsewhere::Safe).penalty(Penalty::Reset).cools(Cools::Backoff),
+
+    // A redirect is no answer either: somebody gave this endpoint the wrong URL.
+    on(0, "refused or redirected", &[Status(300, 499)])
+        .elsewhere(Elsewhere::Reads).penalty(Penalty::ClientError),
+    on(0, "an error is the answer", &[Ended(Outcome::RpcError)]).also(Also::Success),
+];
+
+/// Above prior attempts, row 7; without one, the client's mistake of row 11.
+const NONCE_TOO_LOW: &[&str] = &["nonce too low", "nonce is too low", "oldnonce"];
+
+/// Cleaned up, not available, unhealthy or behind, status not available yet, context slot not reached.
+const SOLANA_HISTORY: &[Signal] = &[Code(-32001), Code(-32004), Code(-32005), Code(-32014), Code(-32016)];
+
+/// A row after which the answer is returned and nothing is held against the endpoint.
+const fn on(row: u8, name: &'static str, any: &'static [Signal]) -> Row {
+    let (elsewhere, penalty, cools, also) = (Elsewhere::No, Penalty::None, Cools::No, Also::Nothing);
+    Row { row, name, any, when: &[], elsewhere, penalty, cools, also }
 }
 
-impl Signal {
-    /// Is the attempt one of these?
-    pub fn matches(&self, attempt: &Attempt) -> bool {
-        match *self {
-            Signal::Ended(outcome) => attempt.outcome() == outcome,
-            Signal::Status(from, to) => {
-                attempt.outcome() == Outcome::HttpError && (from..=to).contains(&attempt.http_status)
-            }
-            Signal::Code(code) => attempt.outcome() == Outcome::RpcError && attempt.rpc_code() == Some(code),
-        }
+impl Row {
+    const fn when(self, when: &'static [When]) -> Self {
+        Row { when, ..self }
+    }
+
+    const fn elsewhere(self, elsewhere: Elsewhere) -> Self {
+        Row { elsewhere, ..self }
+    }
+
+    const fn penalty(self, penalty: Penalty) -> Self {
+        Row { penalty, ..self }
+    }
+
+    const fn cools(self, cools: Cools) -> Self {
+        Row { cools, ..self }
+    }
+
+    const fn also(self, also: Also) -> Self {
+        Row { also, ..self }
     }
 }
 
 /// The row that decides about an attempt. `None` for what the table doesn't know, such as a later version's outcome.
-pub fn find(attempt: &Attempt) -> Option<&'static Row> {
-    TABLE.iter().find(|row| row.signal.matches(attempt))
+pub fn find(request: &Request, attempt: &Attempt) -> Option<&'static Row> {
+    let found = text::find_in(attempt.message());
+    // Texts were numbered in the table's order, so each signal takes its own from the front.
+    let mut found = found.as_slice();
+    TABLE.iter().find(|row| {
+        let mut any = false;
+        for signal in row.any {
+            let (own, rest) = found.split_at(signal.texts());
+            found = rest;
+            any |= signal.matches(attempt, own);
+        }
+        any && row.when.iter().all(|when| when.holds(request))
+    })
 }
