@@ -16,8 +16,8 @@ pub enum Signal {
     Code(i64),
     /// A JSON-RPC error whose message holds one of these.
     Message(&'static [&'static str]),
-    /// A JSON-RPC error whose message holds both.
-    Both(&'static str, &'static str),
+    /// A JSON-RPC error whose message holds one of these and one of those.
+    Both(&'static [&'static str], &'static [&'static str]),
     /// The endpoint says one of these, in a JSON-RPC error or a page. Not under -32602, whose message may quote the client.
     Body(&'static [&'static str]),
 }
@@ -38,7 +38,7 @@ impl Signal {
     pub const fn texts(&self) -> usize {
         match self {
             Signal::Message(texts) | Signal::Body(texts) => texts.len(),
-            Signal::Both(..) => 2,
+            Signal::Both(first, second) => first.len() + second.len(),
             Signal::Ended(_) | Signal::Status(..) | Signal::Code(_) => 0,
         }
     }
@@ -47,7 +47,8 @@ impl Signal {
     pub const fn text(&self, at: usize) -> &'static str {
         match *self {
             Signal::Message(texts) | Signal::Body(texts) => texts[at],
-            Signal::Both(first, second) => [first, second][at],
+            Signal::Both(first, _) if at < first.len() => first[at],
+            Signal::Both(first, second) => second[at - first.len()],
             Signal::Ended(_) | Signal::Status(..) | Signal::Code(_) => "",
         }
     }
@@ -60,11 +61,18 @@ impl Signal {
             Signal::Ended(ended) => outcome == ended,
             Signal::Status(from, to) => outcome == Outcome::HttpError && (from..=to).contains(&attempt.http_status),
             Signal::Code(code) => attempt.rpc_code() == Some(code),
-            Signal::Message(_) => found.contains(&true) && json_rpc(),
-            Signal::Both(..) => !found.contains(&false) && json_rpc(),
-            Signal::Body(_) => found.contains(&true) && attempt.rpc_code() != Some(INVALID_PARAMS),
+            Signal::Message(_) => any(found) && json_rpc(),
+            Signal::Both(first, _) => {
+                let (first, second) = found.split_at(first.len());
+                any(first) && any(second) && json_rpc()
+            }
+            Signal::Body(_) => any(found) && attempt.rpc_code() != Some(INVALID_PARAMS),
         }
     }
+}
+
+fn any(found: &[bool]) -> bool {
+    found.iter().any(|found| *found)
 }
 
 impl When {

@@ -120,7 +120,7 @@ pub const TABLE: &[Row] = &[
     on(2, "the range of blocks is too large", &[Message(&[
         "range too large", "returned more than", "is too big", "max block range", "maximum block range",
         "range is too wide", "range is too large", "response size exceeded", "query exceeds max results",
-    ]), Both("limited to a", "range"), Both("up to a", "block range")])
+    ]), Both(&["limited to a", "up to a"], &["range"])])
         .elsewhere(Elsewhere::Safe).also(Also::LargerRange),
 
     on(3, "the sender of a transaction is limited", &[Body(&["sender is over rate limit"])]),
@@ -156,8 +156,7 @@ pub const TABLE: &[Row] = &[
     on(9, "a block tag or transaction type that the endpoint lacks", &[Message(&[
         "safe block not found", "finalized block not found", "pending block is not available",
         "transaction type not supported", "unsupported transaction type", "unknown transaction type",
-    ]), Both("safe", "unsupported"), Both("safe", "not supported"), Both("finalized", "unsupported"),
-        Both("finalized", "not supported"), Both("pending", "unsupported"), Both("pending", "not supported")])
+    ]), Both(&["safe", "finalized", "pending"], &["unsupported", "not supported"])])
         .elsewhere(Elsewhere::Safe),
 
     // Reverts are above.
@@ -183,7 +182,7 @@ pub const TABLE: &[Row] = &[
 
     on(14, "a method that the endpoint lacks", &[Code(-32004), Status(405, 405), Status(415, 415), Message(&[
         "disabled", "method not found", "method not supported", "method not enabled", "not whitelisted",
-    ]), Both("method", "not available")])
+    ]), Both(&["method"], &["not available"])])
         .elsewhere(Elsewhere::Safe).also(Also::BanMethod),
 
     on(15, "the credentials are refused", &[Status(401, 401), Status(403, 403), Body(&["invalid api key"])])

@@ -316,14 +316,14 @@ fn the_rest_any_other_json_rpc_error_is_an_answer() {
 
 /// A request for which a row's conditions hold.
 fn request_for(row: &table::Row) -> Request {
-    let mut request = read();
+    let method = row.when.iter().find_map(|when| if let When::Method(method) = when { Some(*method) } else { None });
+    let mut request = Request::for_method(method.unwrap_or("eth_call"));
     for when in row.when {
         match *when {
-            When::Method(method) => request = Request { method: Request::for_method(method).method, ..request },
+            When::Method(_) => {}
             When::PriorSent => request.flags |= Request::PRIOR_SENT,
             When::On(chain) => request.chain = chain as u32,
         }
-        request.method_len = request.method.iter().take_while(|byte| **byte != 0).count() as u32;
     }
     request
 }
@@ -335,7 +335,10 @@ fn attempts_for(signal: &Signal) -> Vec<Attempt> {
         Signal::Status(from, to) => vec![Attempt::http_error(from), Attempt::http_error(to)],
         Signal::Code(code) => vec![rpc(code, "")],
         Signal::Message(texts) => texts.iter().map(|text| rpc(-32_099, text)).collect(),
-        Signal::Both(first, second) => vec![rpc(-32_099, &format!("{second} {first}"))],
+        Signal::Both(first, second) => {
+            let pairs = first.iter().flat_map(|first| second.iter().map(move |second| format!("{second} {first}")));
+            pairs.map(|text| rpc(-32_099, &text)).collect()
+        }
         Signal::Body(texts) => texts.iter().map(|text| Attempt::http_error_with_body(400, text)).collect(),
     }
 }
