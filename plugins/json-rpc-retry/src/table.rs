@@ -4,8 +4,9 @@
 //! the endpoint that was tried, whether it cools, and what else follows. To teach the policy an outcome, add a row
 //! above those that would match it too. The numbers are those of the table in the README; 0 is for what it leaves over.
 //!
-//! Invariant: no client can make an endpoint cool by the words of its request. Some messages quote the request, and a
-//! contract chooses the words of its own revert. Such errors are recognised above the rows that cool by words.
+//! Invariant: no client can make an endpoint cool, or lose a method, by the words of its request. Some messages
+//! quote the request, and a contract chooses the words of its own revert. Such errors are recognised above the rows that
+//! do so by words.
 
 use pointsman_sdk::{Attempt, Chain, Outcome, Request};
 
@@ -180,6 +181,9 @@ pub const TABLE: &[Row] = &[
     on(13, "the transaction was rejected", &[Code(-32003), Message(&["txpool is full"])])
         .elsewhere(Elsewhere::RawTransactionOnce),
 
+    // Its message may quote them, and so hold the words of rows 14 and 15.
+    on(16, "the parameters are not valid", &[Code(-32602)]).also(Also::Success),
+
     on(14, "a method that the endpoint lacks", &[Code(-32004), Status(405, 405), Status(415, 415), Message(&[
         "disabled", "method not found", "method not supported", "method not enabled", "not whitelisted",
     ]), Both(&["method"], &["not available"])])
@@ -188,7 +192,7 @@ pub const TABLE: &[Row] = &[
     on(15, "the credentials are refused", &[Status(401, 401), Status(403, 403), Body(&["invalid api key"])])
         .elsewhere(Elsewhere::Reads).penalty(Penalty::ClientError).cools(Cools::Auth).also(Also::Warning),
 
-    on(16, "the request is not valid", &[Code(-32602), Code(-32600), Message(&["filter not found"])])
+    on(16, "the request is not valid", &[Code(-32600), Message(&["filter not found"])])
         .also(Also::Success),
 
     // A dear request may be all that is wrong.

@@ -65,7 +65,7 @@ fn most_texts_count_in_json_rpc_errors_only() {
 
 #[test]
 fn a_client_can_not_cool_an_endpoint_by_its_words() {
-    let quoted = ["rate limit", "monthly capacity", "/billing", "invalid api key", "limit exceeded"];
+    let quoted = ["rate limit", "monthly capacity", "/billing", "invalid api key", "limit exceeded", "disabled"];
     for words in quoted {
         let reverted = format!("execution reverted: {words}");
         let attempts = [
