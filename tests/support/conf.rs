@@ -15,6 +15,7 @@ pub struct Conf {
     upstream: Vec<(String, String)>,
     client: Vec<(String, String)>,
     cooldown: Vec<(String, String)>,
+    health: Vec<(String, String)>,
     endpoints: Vec<Endpoint>,
     extra: String,
     pub(super) environment: Vec<(String, String)>,
@@ -42,7 +43,8 @@ impl Conf {
             admin: Vec::new(),
             upstream: pairs(&[("deadline", "'8s'")]),
             client: pairs(&[("connect_timeout", "'2s'"), ("timeout", "'3s'")]),
-            cooldown: pairs(&[("base", "'30s'"), ("max", "'60s'")]),
+            cooldown: pairs(&[("base", "'30s'"), ("max", "'60s'"), ("jitter", "0")]),
+            health: Vec::new(),
             endpoints: endpoints.into_iter().collect(),
             extra: String::new(),
             environment: Vec::new(),
@@ -78,6 +80,12 @@ impl Conf {
     /// A key of `[upstreams.main.cooldown]`.
     pub fn cooldown(mut self, key: &str, value: &str) -> Conf {
         put(&mut self.cooldown, key, value);
+        self
+    }
+
+    /// A key of `[upstreams.main.health_check]`. Without any there is no such table.
+    pub fn health(mut self, key: &str, value: &str) -> Conf {
+        put(&mut self.health, key, value);
         self
     }
 
@@ -151,6 +159,9 @@ impl Conf {
         text += &format!("\n[upstreams.main]\n{}", lines(&self.upstream));
         text += &format!("\n[upstreams.main.client]\n{}", lines(&self.client));
         text += &format!("\n[upstreams.main.cooldown]\n{}", lines(&self.cooldown));
+        if !self.health.is_empty() {
+            text += &format!("\n[upstreams.main.health_check]\n{}", lines(&self.health));
+        }
         for endpoint in &self.endpoints {
             text += &format!("\n[[upstreams.main.endpoints]]\n{}", lines(&endpoint.0));
         }

@@ -139,11 +139,6 @@ listen = \"127.0.0.1:{admin}\"
 }
 
 fn convert_balancer(balancer: &mut Keys, conf: &mut String, notes: &mut Vec<String>) -> Result<(), ImportError> {
-    for key in ["health_check_interval_secs", "health_check_timeout_secs"] {
-        if balancer.take(key).is_some() {
-            notes.push(format!("balancer.{key} is left out: active health checks are not supported yet"));
-        }
-    }
     let max = balancer.number("max_cooldown_secs", 60, 1..=DAY_SECS)?;
     let mut base = balancer.number("base_cooldown_secs", 3, 1..=DAY_SECS)?;
     if base > max {
@@ -173,6 +168,11 @@ pool_max_idle_per_host = {max_idle}
 [upstreams.ethereum.cooldown]
 base = \"{base}s\"
 max = \"{max}s\"
+
+[upstreams.ethereum.health_check]
+interval = \"{health_interval}s\"
+timeout = \"{health_timeout}s\"
+method = \"eth_blockNumber\"
 ",
         batch = balancer.number("max_batch_size", 100, 1..=10_000)?,
         concurrency = balancer.number("max_concurrency", 50, 1..=1_000_000)?,
@@ -180,6 +180,8 @@ max = \"{max}s\"
         connect = balancer.number("connect_timeout_ms", 500, 1..=DAY_MS)?,
         idle = balancer.number("pool_idle_timeout_secs", 20, 1..=DAY_SECS)?,
         max_idle = balancer.number("pool_max_idle_per_host", 50, 0..=10_000)?,
+        health_interval = balancer.number("health_check_interval_secs", 30, 1..=DAY_SECS)?,
+        health_timeout = balancer.number("health_check_timeout_secs", 5, 1..=DAY_SECS)?,
     );
     Ok(())
 }

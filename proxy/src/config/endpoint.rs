@@ -11,6 +11,7 @@ use super::check::required;
 use super::file::{self, Table};
 use super::report::{Key, Report};
 use super::secret::{Secret, Sources};
+use super::upstream::MAX_BATCH_SIZE;
 use super::url::EndpointUrl;
 use super::{EndpointConf, RateLimit};
 
@@ -109,12 +110,16 @@ fn endpoint(
     });
     let weight = report.whole(key.name("weight"), &file.weight, 0..=u16::MAX);
     let rate_limit = rate_limit(key, file, report);
+    let max_batch_size = file.max_batch_size.as_ref();
+    let max_batch_size = max_batch_size.map(|size| report.whole(key.name("max_batch_size"), size, MAX_BATCH_SIZE));
+    let max_block_range = file.max_block_range.as_ref();
+    let max_block_range = max_block_range.map(|range| report.whole(key.name("max_block_range"), range, 1..=u64::MAX));
     let tags = tags(key.name("tags"), file, report);
     let price = price(key.name("price"), file, report);
     let headers = headers(key.name("headers"), file, url.as_ref(), report, sources);
     let url = url?;
     let name = written_name.unwrap_or_else(|| default_name(index, url.host()));
-    Some(EndpointConf { url, name, weight, rate_limit, tags, price, headers })
+    Some(EndpointConf { url, name, weight, rate_limit, max_batch_size, max_block_range, tags, price, headers })
 }
 
 fn url(

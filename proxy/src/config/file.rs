@@ -13,7 +13,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor, value::MapAccessDeserializer};
 use toml::Spanned;
 
-use super::units::{DurationText, SizeText};
+use super::units::{ChainIdText, DurationText, SizeText};
 
 /// Tables by name.
 pub(super) type Named<T> = BTreeMap<Spanned<String>, Table<T>>;
@@ -95,15 +95,23 @@ impl Default for Policy {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Upstream {
     pub(super) protocol: Spanned<String>,
+    pub(super) chain: Spanned<String>,
+    /// Default: not verified.
+    pub(super) chain_id: Option<Spanned<ChainIdText>>,
+    pub(super) read_methods: Spanned<Vec<Spanned<String>>>,
     pub(super) scoring: Option<Spanned<String>>,
     pub(super) retry: Option<Spanned<String>>,
     pub(super) max_attempts: Spanned<i64>,
     pub(super) deadline: Spanned<DurationText>,
     pub(super) max_batch_size: Spanned<i64>,
     pub(super) max_concurrency: Spanned<i64>,
+    pub(super) queue_timeout: Spanned<DurationText>,
+    pub(super) retry_budget: Table<RetryBudget>,
     pub(super) latency_smoothing_factor: Spanned<f64>,
     pub(super) client: Table<Client>,
     pub(super) cooldown: Table<Cooldown>,
+    /// Default: no health checks.
+    pub(super) health_check: Option<Table<HealthCheck>>,
     pub(super) endpoints: Vec<Table<Endpoint>>,
 }
 
@@ -111,15 +119,21 @@ impl Default for Upstream {
     fn default() -> Self {
         Self {
             protocol: text("json-rpc"),
+            chain: text("ethereum"),
+            chain_id: None,
+            read_methods: or(Vec::new()),
             scoring: None,
             retry: None,
             max_attempts: or(3),
             deadline: duration("10s"),
             max_batch_size: or(100),
             max_concurrency: or(1_000),
+            queue_timeout: duration("1s"),
+            retry_budget: Table::default(),
             latency_smoothing_factor: or(0.1),
             client: Table::default(),
             cooldown: Table::default(),
+            health_check: None,
             endpoints: Vec::new(),
         }
     }
@@ -150,11 +164,57 @@ impl Default for Client {
 pub(super) struct Cooldown {
     pub(super) base: Spanned<DurationText>,
     pub(super) max: Spanned<DurationText>,
+    pub(super) jitter: Spanned<f32>,
 }
 
 impl Default for Cooldown {
     fn default() -> Self {
-        Self { base: duration("3s"), max: duration("60s") }
+        Self { base: duration("3s"), max: duration("60s"), jitter: or(1.0) }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RetryBudget {
+    pub(super) share: Spanned<f32>,
+    pub(super) floor_per_sec: Spanned<i64>,
+}
+
+impl Default for RetryBudget {
+    fn default() -> Self {
+        Self { share: or(0.2), floor_per_sec: or(10) }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct HealthCheck {
+    pub(super) interval: Spanned<DurationText>,
+    pub(super) timeout: Spanned<DurationText>,
+    /// Default: what tells the head of the upstream's chain.
+    pub(super) method: Option<Spanned<String>>,
+    /// Default: a JSON-RPC method is asked.
+    pub(super) path: Option<Spanned<String>>,
+    /// Default: 200, with `path`.
+    pub(super) status: Option<Spanned<i64>>,
+    pub(super) unhealthy_threshold: Spanned<i64>,
+    pub(super) healthy_threshold: Spanned<i64>,
+    /// Default: any lag will do.
+    pub(super) max_head_lag: Option<Spanned<i64>>,
+}
+
+impl Default for HealthCheck {
+    fn default() -> Self {
+        Self {
+            interval: duration("30s"),
+            timeout: duration("5s"),
+            method: None,
+            path: None,
+            status: None,
+            unhealthy_threshold: or(2),
+            healthy_threshold: or(1),
+            max_head_lag: None,
+        }
     }
 }
 
@@ -170,6 +230,10 @@ pub(super) struct Endpoint {
     pub(super) rate_limit_per_sec: Option<Spanned<i64>>,
     /// Default: as much as `rate_limit_per_sec`.
     pub(super) burst_size: Option<Spanned<i64>>,
+    /// Default: the upstream's alone.
+    pub(super) max_batch_size: Option<Spanned<i64>>,
+    /// Default: not known.
+    pub(super) max_block_range: Option<Spanned<i64>>,
     pub(super) tags: Vec<Spanned<String>>,
     pub(super) price: Option<Spanned<f32>>,
     pub(super) headers: BTreeMap<Spanned<String>, Spanned<String>>,
@@ -183,6 +247,8 @@ impl Default for Endpoint {
             weight: or(20),
             rate_limit_per_sec: None,
             burst_size: None,
+            max_batch_size: None,
+            max_block_range: None,
             tags: Vec::new(),
             price: None,
             headers: BTreeMap::new(),

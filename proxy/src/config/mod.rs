@@ -14,6 +14,7 @@ mod check;
 mod endpoint;
 mod error;
 mod file;
+mod health;
 mod policy;
 mod report;
 mod routes;
@@ -39,6 +40,7 @@ pub use self::error::{ConfigError, Place, Problem};
 pub use self::policy::NATIVE;
 pub use self::secret::Secret;
 pub use self::url::{EndpointUrl, UrlError};
+use crate::model::Chain;
 
 /// Reads, checks and resolves the conf at `path`.
 pub fn load(path: &Path) -> Result<Config, ConfigError> {
@@ -130,6 +132,14 @@ pub struct PolicyConf {
 pub struct UpstreamConf {
     /// The name in `[upstreams.NAME]`.
     pub name: String,
+    /// `chain`: `"ethereum"` or `"solana"`, whose methods are known. Default `"ethereum"`.
+    pub chain: Chain,
+    /// `chain_id`: what each endpoint must answer when it is asked for its chain, else it is never used. Needs
+    /// `health_check`. Default: not verified.
+    pub chain_id: Option<ChainId>,
+    /// `read_methods`: more methods that change nothing: each 1 to 64 characters of visible ASCII, where a `*` at the
+    /// end, and not alone, stands for any more; at most 200. Default: none.
+    pub read_methods: Vec<String>,
     /// `scoring`: a declared policy, or nothing for the built-in one, which may be written as `"native"`.
     pub scoring: Option<String>,
     /// `retry`: a declared policy, or nothing for the built-in one, which may be written as `"native"`.
@@ -142,6 +152,11 @@ pub struct UpstreamConf {
     pub max_batch_size: usize,
     /// `max_concurrency`: requests under way at once; 1 to 1,000,000. Default 1,000.
     pub max_concurrency: usize,
+    /// `queue_timeout`: how long a request waits for its turn while `max_concurrency` are under way; `"0s"`, which
+    /// refuses it at once, to a day. Default `"1s"`.
+    pub queue_timeout: Duration,
+    /// `retry_budget`.
+    pub retry_budget: RetryBudget,
     /// `latency_smoothing_factor`: the weight of the newest latency in the moving average; above 0, at most 1.
     /// Default 0.1.
     pub latency_smoothing_factor: f64,
@@ -149,6 +164,8 @@ pub struct UpstreamConf {
     pub client: Client,
     /// `cooldown`.
     pub cooldown: Cooldown,
+    /// `health_check`. Default: none; endpoints are judged by their answers to requests alone.
+    pub health_check: Option<HealthCheck>,
     /// `[[upstreams.NAME.endpoints]]`, in the order of the file: at least one, not all of weight 0, with at most 64
     /// different tags, and no URL or name twice.
     pub endpoints: Vec<EndpointConf>,
@@ -167,13 +184,68 @@ pub struct Client {
     pub pool_max_idle_per_host: usize,
 }
 
-/// The timed exclusion of an endpoint that fails: the n-th in a row lasts `min(max, base * 2^n)`, n from 1.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What tells a chain from others.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ChainId {
+    /// The answer of `eth_chainId`, 1 or more: `chain_id = 1`.
+    Number(u64),
+    /// The answer of `getGenesisHash`, 32 to 44 characters of base58: a string, with `chain = "solana"`.
+    Genesis(String),
+}
+
+/// How much is sent again. Retries and hedges together may be at most `share` of the requests of the last 10 s, plus
+/// `floor_per_sec` each second.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct RetryBudget {
+    /// `share`: 0 to 10. Default 0.2.
+    pub share: f32,
+    /// `floor_per_sec`: 0 to 100,000. Default 10.
+    pub floor_per_sec: u32,
+}
+
+/// Asks each endpoint from time to time whether it is fit to serve.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HealthCheck {
+    /// `interval`: from the beginning of a round to that of the next one; `"100ms"` to a day. Default `"30s"`.
+    pub interval: Duration,
+    /// `timeout`: for one probe, connecting included; `"1ms"` to a day. Default `"5s"`.
+    pub timeout: Duration,
+    /// `method`, or `path` and `status`.
+    pub probe: ProbeKind,
+    /// `unhealthy_threshold`: failed probes in a row that make an endpoint unhealthy; 1 to 100. Default 2.
+    pub unhealthy_threshold: u32,
+    /// `healthy_threshold`: good probes in a row that make it healthy again; 1 to 100. Default 1.
+    pub healthy_threshold: u32,
+    /// `max_head_lag`: an endpoint that is more blocks behind the best one isn't healthy. Needs a method that tells the
+    /// head. Default: any lag will do.
+    pub max_head_lag: Option<u64>,
+}
+
+/// What a health check asks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ProbeKind {
+    /// `method`: a JSON-RPC method without parameters, 1 to 64 characters of visible ASCII. Default
+    /// `"eth_blockNumber"`, or `"getSlot"` with `chain = "solana"`.
+    Method(String),
+    /// A GET request.
+    Path {
+        /// `path`: with the query, if there is one: up to 256 characters of visible ASCII, the first a `/`.
+        path: String,
+        /// `status`: of a good answer; 100 to 599. Default 200.
+        status: u16,
+    },
+}
+
+/// The timed exclusion of an endpoint that fails: the n-th in a row lasts between `1 - jitter` and 1 times
+/// `min(max, base * 2^n)`, n from 1.
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Cooldown {
     /// `base`: half of the first; `"1ms"` to `max`. Default `"3s"`.
     pub base: Duration,
     /// `max`: the longest; up to a day. Default `"60s"`.
     pub max: Duration,
+    /// `jitter`: the share of it that is random; 0 to 1, which is full jitter. Default 1.
+    pub jitter: f32,
 }
 
 /// One address of an upstream.
@@ -189,6 +261,11 @@ pub struct EndpointConf {
     pub weight: u16,
     /// `rate_limit_per_sec` and `burst_size`. Default: no limit.
     pub rate_limit: Option<RateLimit>,
+    /// `max_batch_size`: larger batches are split for this endpoint; 1 to 10,000. Default: only the upstream's.
+    pub max_batch_size: Option<usize>,
+    /// `max_block_range`: blocks that one request for logs may span at this endpoint; 1 or more. Used when another
+    /// endpoint refused a range as too large. Default: not known.
+    pub max_block_range: Option<u64>,
     /// `tags`: words for policies, each like a name. Default: none.
     pub tags: Vec<String>,
     /// `price`: for policies, in any unit that suits them; 0 or above. Default: not known.

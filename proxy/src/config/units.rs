@@ -1,4 +1,4 @@
-//! Durations and sizes as a conf writes them.
+//! Durations, sizes and chain ids as a conf writes them.
 
 use std::fmt;
 use std::time::Duration;
@@ -9,6 +9,9 @@ use serde::de::{Deserialize, Deserializer, Error, Visitor};
 pub(super) const DURATION_FORM: &str = "a duration such as \"250ms\", \"10s\" or \"1m 30s\"";
 /// What a size looks like, for messages.
 pub(super) const SIZE_FORM: &str = "a size such as \"64KiB\" or \"10MiB\", or a whole number of bytes";
+
+/// What a chain id looks like, for messages.
+pub(super) const CHAIN_ID_FORM: &str = "a whole number, or a genesis hash with chain = \"solana\"";
 
 /// The units of a size. Powers of 1,024 only: `MB` means different things to different people.
 const SIZE_UNITS: [(&str, usize); 4] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
@@ -75,6 +78,31 @@ impl<'de> Deserialize<'de> for SizeText {
             }
             fn visit_i64<E: Error>(self, bytes: i64) -> Result<SizeText, E> {
                 Ok(SizeText(bytes.to_string()))
+            }
+        }
+        deserializer.deserialize_any(TextVisitor)
+    }
+}
+
+/// What tells a chain from others, not yet checked.
+pub(super) enum ChainIdText {
+    Number(i64),
+    Text(String),
+}
+
+impl<'de> Deserialize<'de> for ChainIdText {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct TextVisitor;
+        impl Visitor<'_> for TextVisitor {
+            type Value = ChainIdText;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(CHAIN_ID_FORM)
+            }
+            fn visit_str<E: Error>(self, text: &str) -> Result<ChainIdText, E> {
+                Ok(ChainIdText::Text(text.to_owned()))
+            }
+            fn visit_i64<E: Error>(self, number: i64) -> Result<ChainIdText, E> {
+                Ok(ChainIdText::Number(number))
             }
         }
         deserializer.deserialize_any(TextVisitor)

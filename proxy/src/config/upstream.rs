@@ -1,6 +1,7 @@
 //! One upstream: its policies, limits and timeouts.
 
 use std::ops::RangeInclusive;
+use std::time::Duration;
 
 use toml::Spanned;
 
@@ -9,16 +10,25 @@ use super::file::{self, Named, Table};
 use super::policy::NATIVE;
 use super::report::{Key, Report};
 use super::secret::Sources;
-use super::{Client, Cooldown, UpstreamConf, endpoint};
+use super::{Client, Cooldown, RetryBudget, UpstreamConf, endpoint, health};
+use crate::model::Chain;
 
 /// Attempts of one request. More only hammers a pool that is down.
 const MAX_ATTEMPTS: RangeInclusive<u32> = 1..=16;
 /// Members of a JSON-RPC batch.
-const MAX_BATCH_SIZE: RangeInclusive<usize> = 1..=10_000;
+pub(super) const MAX_BATCH_SIZE: RangeInclusive<usize> = 1..=10_000;
 /// Requests under way at once.
 const MAX_CONCURRENCY: RangeInclusive<usize> = 1..=1_000_000;
 /// Idle connections for each endpoint; 0 closes each connection after its request.
 const MAX_IDLE: RangeInclusive<usize> = 0..=10_000;
+/// Patterns of methods: each unknown method of a request is held against all of them.
+const MAX_READ_METHODS: usize = 200;
+/// The longest method. The policies' ABI has room for no more.
+const MAX_METHOD: usize = 64;
+/// Retries per request. Above it they are bounded by `max_attempts`, if by anything.
+const MAX_RETRY_SHARE: f32 = 10.0;
+/// Retries per second that are always allowed.
+const RETRY_FLOOR: RangeInclusive<u32> = 0..=100_000;
 
 pub(super) fn upstream(
     name: &Spanned<String>,
@@ -30,17 +40,24 @@ pub(super) fn upstream(
     let parent = Key::Root.name("upstreams");
     let key = parent.name(name.get_ref());
     check_protocol(key, &file.protocol, report);
+    let chain = chain(key.name("chain"), &file.chain, report);
     UpstreamConf {
         name: name.get_ref().clone(),
+        chain,
+        chain_id: health::chain_id(key, file, chain, report),
+        read_methods: read_methods(key.name("read_methods"), &file.read_methods, report),
         scoring: policy(key.name("scoring"), file.scoring.as_ref(), policies, report),
         retry: policy(key.name("retry"), file.retry.as_ref(), policies, report),
         max_attempts: report.whole(key.name("max_attempts"), &file.max_attempts, MAX_ATTEMPTS),
         deadline: report.duration(key.name("deadline"), &file.deadline, SHORTEST..=LONGEST),
         max_batch_size: report.whole(key.name("max_batch_size"), &file.max_batch_size, MAX_BATCH_SIZE),
         max_concurrency: report.whole(key.name("max_concurrency"), &file.max_concurrency, MAX_CONCURRENCY),
+        queue_timeout: report.duration(key.name("queue_timeout"), &file.queue_timeout, Duration::ZERO..=LONGEST),
+        retry_budget: retry_budget(key.name("retry_budget"), &file.retry_budget, report),
         latency_smoothing_factor: smoothing(key, &file.latency_smoothing_factor, report),
         client: client(key.name("client"), &file.client, report),
         cooldown: cooldown(key.name("cooldown"), &file.cooldown, report),
+        health_check: health::health_check(key.name("health_check"), file.health_check.as_ref(), chain, report),
         endpoints: endpoint::endpoints(key, file, report, sources),
     }
 }
@@ -52,6 +69,48 @@ fn check_protocol(key: Key<'_>, protocol: &Spanned<String>, report: &mut Report<
         _ => "must be \"json-rpc\"",
     };
     report.add(key.name("protocol"), protocol.span(), message);
+}
+
+fn chain(key: Key<'_>, text: &Spanned<String>, report: &mut Report<'_>) -> Chain {
+    match text.get_ref().as_str() {
+        "ethereum" => return Chain::Ethereum,
+        "solana" => return Chain::Solana,
+        _ => report.add(key, text.span(), "must be \"ethereum\" or \"solana\""),
+    }
+    Chain::default()
+}
+
+fn read_methods(key: Key<'_>, file: &Spanned<Vec<Spanned<String>>>, report: &mut Report<'_>) -> Vec<String> {
+    if file.get_ref().len() > MAX_READ_METHODS {
+        report.add(key, file.span(), format!("must hold at most {MAX_READ_METHODS} methods; use * at the end of one"));
+    }
+    let mut methods = Vec::with_capacity(file.get_ref().len());
+    for (index, text) in file.get_ref().iter().enumerate() {
+        let method = text.get_ref();
+        let name = method.strip_suffix('*').unwrap_or(method);
+        if method.len() > MAX_METHOD || !is_method(name) {
+            let message = "must be 1 to 64 characters of visible ASCII, with a * only at the end and not alone";
+            report.add(key.item(index), text.span(), message);
+        }
+        methods.push(method.clone());
+    }
+    methods
+}
+
+/// Whether this can be the name of a method. The `*` of a pattern is no part of it.
+pub(super) fn is_method(name: &str) -> bool {
+    let fit = |byte: u8| byte.is_ascii_graphic() && byte != b'*';
+    (1..=MAX_METHOD).contains(&name.len()) && name.bytes().all(fit)
+}
+
+fn retry_budget(key: Key<'_>, file: &file::RetryBudget, report: &mut Report<'_>) -> RetryBudget {
+    let share = *file.share.get_ref();
+    // NaN is in no range.
+    if !(0.0..=MAX_RETRY_SHARE).contains(&share) {
+        report.add(key.name("share"), file.share.span(), "must be a number from 0 to 10");
+    }
+    let floor_per_sec = report.whole(key.name("floor_per_sec"), &file.floor_per_sec, RETRY_FLOOR);
+    RetryBudget { share, floor_per_sec }
 }
 
 /// The name of a declared policy; nothing stands for the built-in one, which "native" names as well.
@@ -103,5 +162,9 @@ fn cooldown(key: Key<'_>, file: &file::Cooldown, report: &mut Report<'_>) -> Coo
         let given = if file.base.span().is_empty() { file.max.span() } else { file.base.span() };
         report.add(key.name("base"), given, message);
     }
-    Cooldown { base, max }
+    let jitter = *file.jitter.get_ref();
+    if !(0.0..=1.0).contains(&jitter) {
+        report.add(key.name("jitter"), file.jitter.span(), "must be a number from 0, which is exact, to 1");
+    }
+    Cooldown { base, max, jitter }
 }

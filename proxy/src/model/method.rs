@@ -4,6 +4,31 @@
 //! not retrying an unknown read. Sources: the Ethereum execution-apis specification and the trace, debug and txpool
 //! namespaces as Geth, Erigon and Nethermind document them.
 
+/// A kind of blockchain, whose methods are known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Chain {
+    /// Ethereum and what speaks like it.
+    #[default]
+    Ethereum,
+    /// Solana.
+    Solana,
+}
+
+impl Chain {
+    /// The method that tells how far a node has come.
+    pub const fn head_method(self) -> &'static str {
+        match self {
+            Chain::Ethereum => "eth_blockNumber",
+            Chain::Solana => "getSlot",
+        }
+    }
+
+    /// Whether `method`'s answer is a node's head, on any chain.
+    pub fn tells_head(method: &str) -> bool {
+        matches!(method, "eth_blockNumber" | "getSlot" | "getBlockHeight")
+    }
+}
+
 /// What a retry of a method may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MethodClass {

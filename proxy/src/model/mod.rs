@@ -14,7 +14,7 @@ mod time;
 pub use attempt::{Action, AttemptResult, CooldownWish, Decision, RequestFacts, RpcError, may_retry};
 pub use cooldown::{Backoff, Cooldown};
 pub use histogram::LatencyHistogram;
-pub use method::{MethodClass, classify_method, method_label};
+pub use method::{Chain, MethodClass, classify_method, method_label};
 pub use outcome::Outcome;
 pub use stats::EndpointStats;
 pub use time::Tick;

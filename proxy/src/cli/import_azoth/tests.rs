@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::config::Config;
+use crate::config::{Config, ProbeKind};
 
 const FIXTURE: &str = include_str!("../../../../tests/fixtures/azoth-balancer.toml");
 
@@ -28,6 +28,9 @@ fn every_key_is_carried_over() {
     assert_eq!(upstream.client.pool_idle_timeout, Duration::from_secs(25));
     assert_eq!(upstream.client.pool_max_idle_per_host, 80);
     assert_eq!((upstream.cooldown.base, upstream.cooldown.max), (Duration::from_secs(2), Duration::from_secs(45)));
+    let health_check = upstream.health_check.as_ref().unwrap();
+    assert_eq!((health_check.interval, health_check.timeout), (Duration::from_secs(12), Duration::from_secs(3)));
+    assert_eq!(health_check.probe, ProbeKind::Method("eth_blockNumber".to_owned()));
     let endpoints: Vec<_> = upstream
         .endpoints
         .iter()
@@ -50,8 +53,6 @@ fn what_cannot_be_carried_over_is_said() {
     let imported = convert(FIXTURE).unwrap();
     let expected = [
         "status, health, reload and metrics are no longer on the port for requests, but on 127.0.0.1:8550",
-        "balancer.health_check_interval_secs is left out: active health checks are not supported yet",
-        "balancer.health_check_timeout_secs is left out: active health checks are not supported yet",
         "deadline is new: a request now ends after 10s, all of its attempts together",
     ];
     assert_eq!(imported.notes, expected);
@@ -125,7 +126,7 @@ fn what_is_wrong_is_named_without_the_url() {
         (endpoint("rate_limit_per_sec = 1\nweight = 's3cr3t'"), "balancer.endpoints[0].weight: must be a whole number"),
         (
             endpoint("rate_limit_per_sec = 1\nname = 's3cr3t s3cr3t'"),
-            "the conf can't be carried over: imported.toml:42:8: upstreams.ethereum.endpoints[0].name: must be 1 to 64",
+            "the conf can't be carried over: imported.toml:47:8: upstreams.ethereum.endpoints[0].name: must be 1 to 64",
         ),
     ] {
         let Err(error) = convert(&text) else { panic!("accepted: {text}") };

@@ -21,12 +21,17 @@ fn the_least_conf_gets_every_default() {
     let upstream = &config.upstreams["eth"];
     let expected = UpstreamConf {
         name: "eth".into(),
+        chain: Chain::Ethereum,
+        chain_id: None,
+        read_methods: Vec::new(),
         scoring: None,
         retry: None,
         max_attempts: 3,
         deadline: Duration::from_secs(10),
         max_batch_size: 100,
         max_concurrency: 1_000,
+        queue_timeout: Duration::from_secs(1),
+        retry_budget: RetryBudget { share: 0.2, floor_per_sec: 10 },
         latency_smoothing_factor: 0.1,
         client: Client {
             connect_timeout: Duration::from_millis(500),
@@ -34,12 +39,15 @@ fn the_least_conf_gets_every_default() {
             pool_idle_timeout: Duration::from_secs(20),
             pool_max_idle_per_host: 50,
         },
-        cooldown: Cooldown { base: Duration::from_secs(3), max: Duration::from_secs(60) },
+        cooldown: Cooldown { base: Duration::from_secs(3), max: Duration::from_secs(60), jitter: 1.0 },
+        health_check: None,
         endpoints: vec![EndpointConf {
             url: EndpointUrl::parse("http://127.0.0.1:8545").unwrap(),
             name: "001_127.0.0.1".into(),
             weight: 20,
             rate_limit: None,
+            max_batch_size: None,
+            max_block_range: None,
             tags: Vec::new(),
             price: None,
             headers: Vec::new(),
@@ -83,7 +91,20 @@ max_batch_size = 1
 max_concurrency = 7
 latency_smoothing_factor = 1
 client = { connect_timeout = "1ms", timeout = "2s", pool_idle_timeout = "3s", pool_max_idle_per_host = 0 }
-cooldown = { base = "4s", max = "4s" }
+cooldown = { base = "4s", max = "4s", jitter = 0 }
+chain = "ethereum"
+chain_id = 42161
+read_methods = ["custom_*", "foo_bar"]
+retry_budget = { share = 1, floor_per_sec = 0 }
+queue_timeout = "0s"
+
+[upstreams.arb.health_check]
+interval = "100ms"
+timeout = "1s"
+method = "getBlockHeight"
+unhealthy_threshold = 3
+healthy_threshold = 4
+max_head_lag = 0
 
 [[upstreams.arb.endpoints]]
 url = "env:URL"
@@ -95,6 +116,8 @@ name = "mine"
 weight = 65535
 rate_limit_per_sec = 200
 burst_size = 300
+max_batch_size = 10
+max_block_range = 2000
 tags = ["archive", "eu"]
 price = 0.25
 headers = { X-Api-Key = "env:TOKEN", accept = "application/json" }
@@ -171,7 +194,43 @@ fn an_upstream_takes_what_is_written() {
         pool_max_idle_per_host: 0,
     };
     assert_eq!(upstream.client, client);
-    assert_eq!(upstream.cooldown, Cooldown { base: Duration::from_secs(4), max: Duration::from_secs(4) });
+    let four = Duration::from_secs(4);
+    assert_eq!(upstream.cooldown, Cooldown { base: four, max: four, jitter: 0.0 });
+    assert_eq!((upstream.chain, &upstream.chain_id), (Chain::Ethereum, &Some(ChainId::Number(42_161))));
+    assert_eq!(upstream.read_methods, ["custom_*", "foo_bar"]);
+    assert_eq!(upstream.retry_budget, RetryBudget { share: 1.0, floor_per_sec: 0 });
+    assert_eq!(upstream.queue_timeout, Duration::ZERO);
+    let health_check = HealthCheck {
+        interval: Duration::from_millis(100),
+        timeout: Duration::from_secs(1),
+        probe: ProbeKind::Method("getBlockHeight".into()),
+        unhealthy_threshold: 3,
+        healthy_threshold: 4,
+        max_head_lag: Some(0),
+    };
+    assert_eq!(upstream.health_check, Some(health_check));
+}
+
+#[test]
+fn a_health_check_gets_its_defaults() {
+    let health = |keys: &str| {
+        let config = accepted(&format!("[upstreams.eth]\n{keys}\n{MINIMAL}"));
+        config.upstreams["eth"].health_check.clone().unwrap()
+    };
+    let expected = HealthCheck {
+        interval: Duration::from_secs(30),
+        timeout: Duration::from_secs(5),
+        probe: ProbeKind::Method("eth_blockNumber".into()),
+        unhealthy_threshold: 2,
+        healthy_threshold: 1,
+        max_head_lag: None,
+    };
+    assert_eq!(health("health_check = {}"), expected);
+    let solana = "chain = 'solana'\nchain_id = '5eykt4UsFv8P8NJdTREpY1vzqKqZKvdpKuc147dw2N9d'\nhealth_check = {}";
+    assert_eq!(health(solana).probe, ProbeKind::Method("getSlot".into()));
+    let path = |status| ProbeKind::Path { path: "/health?deep=1".into(), status };
+    assert_eq!(health("health_check = { path = '/health?deep=1' }").probe, path(200));
+    assert_eq!(health("health_check = { path = '/health?deep=1', status = 204 }").probe, path(204));
 }
 
 #[test]
@@ -187,6 +246,7 @@ fn an_endpoint_takes_what_is_written() {
         burst: NonZeroU32::new(burst).unwrap(),
     };
     assert_eq!(full.rate_limit, Some(limit(200, 300)));
+    assert_eq!((full.max_batch_size, full.max_block_range), (Some(10), Some(2_000)));
     assert_eq!(full.tags, ["archive", "eu"]);
     assert_eq!(full.price, Some(0.25));
     let headers: Vec<_> = full.headers.iter().map(|(name, value)| (name.as_str(), value.expose())).collect();

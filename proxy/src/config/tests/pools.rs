@@ -26,6 +26,20 @@ fn upstreams_are_checked() {
         ("client.pool_max_idle_per_host = «10001", "client.pool_max_idle_per_host: must be at most 10000"),
         ("cooldown.base = «'0s'", "cooldown.base: must be at least 1ms"),
         ("cooldown.max = «'2d'", "cooldown.max: must be at most 1day"),
+        ("cooldown.jitter = «1.1", "cooldown.jitter: must be a number from 0"),
+        ("cooldown.jitter = «nan", "cooldown.jitter: must be a number from 0"),
+        ("chain = «'bitcoin'", "chain: must be \"ethereum\" or \"solana\""),
+        ("queue_timeout = «'25h'", "queue_timeout: must be at most 1day"),
+        ("retry_budget.share = «10.1", "retry_budget.share: must be a number from 0 to 10"),
+        ("retry_budget.share = «-0.1", "retry_budget.share: must be a number from 0 to 10"),
+        ("retry_budget.share = «nan", "retry_budget.share: must be a number from 0 to 10"),
+        ("retry_budget.floor_per_sec = «100001", "retry_budget.floor_per_sec: must be at most 100000"),
+        ("read_methods = ['a', «'']", "read_methods[1]: must be 1 to 64 characters of visible ASCII"),
+        ("read_methods = [«'*']", "read_methods[0]: must be 1 to 64 characters of visible ASCII"),
+        ("read_methods = [«'a**']", "read_methods[0]: must be 1 to 64 characters of visible ASCII"),
+        ("read_methods = [«'a*b']", "read_methods[0]: must be 1 to 64 characters of visible ASCII"),
+        ("read_methods = [«'a b']", "read_methods[0]: must be 1 to 64 characters of visible ASCII"),
+        ("read_methods = [«'é']", "read_methods[0]: must be 1 to 64 characters of visible ASCII"),
         ("cooldown = { base = «'9s', max = '8s' }", "cooldown.base: must be at most cooldown.max, which is 8s"),
         ("cooldown.max = «'2s'", "cooldown.base: must be at most cooldown.max, which is 2s"),
         ("cooldown.base = «'2m'", "cooldown.base: must be at most cooldown.max, which is 1m"),
@@ -34,6 +48,52 @@ fn upstreams_are_checked() {
     }
     // The deadline ends an attempt that its own timeout would let go on.
     assert!(read(&upstream("deadline = '1s'")).is_ok());
+}
+
+#[test]
+fn health_checks_are_checked() {
+    let health = |keys: &str| format!("[upstreams.eth]\n{keys}\n[[upstreams.eth.endpoints]]\nurl = 'http://h'\n");
+    for (keys, expected) in [
+        ("interval = «'99ms'", "interval: must be at least 100ms"),
+        ("interval = «'25h'", "interval: must be at most 1day"),
+        ("timeout = «'0s'", "timeout: must be at least 1ms"),
+        ("method = «''", "method: must be a method"),
+        ("method = «'eth_*'", "method: must be a method"),
+        ("path = «'health'", "path: must begin with /"),
+        ("path = «'/a b'", "path: must be at most 256 characters"),
+        ("path = «'/a#b'", "path: must be at most 256 characters"),
+        ("method = «'getHealth', path = '/'", "method: contradicts health_check.path"),
+        ("status = «200", "status: needs path"),
+        ("path = '/', status = «99", "status: must be at least 100"),
+        ("path = '/', status = «600", "status: must be at most 599"),
+        ("unhealthy_threshold = «0", "unhealthy_threshold: must be at least 1"),
+        ("healthy_threshold = «101", "healthy_threshold: must be at most 100"),
+        ("max_head_lag = «-1", "max_head_lag: must be at least 0"),
+        ("path = '/', max_head_lag = «1", "max_head_lag: needs a method that tells the head"),
+        ("method = 'eth_syncing', max_head_lag = «1", "max_head_lag: needs a method that tells the head"),
+    ] {
+        let conf = health(&format!("health_check = {{ {keys} }}"));
+        assert_problems(&conf, &[&format!("upstreams.eth.health_check.{expected}")]);
+    }
+    for (keys, expected) in [
+        ("chain_id = «1", "needs health_check, which verifies it"),
+        ("health_check = {}\nchain_id = «0", "must be at least 1"),
+        ("health_check = {}\nchain_id = «'1'", "must be a whole number, as eth_chainId tells it"),
+        ("health_check = {}\nchain = 'solana'\nchain_id = «1", "must be the genesis hash"),
+        ("health_check = {}\nchain = 'solana'\nchain_id = «'5eykt'", "must be the genesis hash"),
+    ] {
+        assert_problems(&health(keys), &[&format!("upstreams.eth.chain_id: {expected}")]);
+    }
+}
+
+#[test]
+fn there_are_at_most_200_read_methods() {
+    let conf = |count: usize| {
+        let methods: String = (0..count).map(|n| format!("'m{n}', ")).collect();
+        format!("[upstreams.eth]\nread_methods = «[{methods}]\n[[upstreams.eth.endpoints]]\nurl = 'http://h'\n")
+    };
+    assert!(read(&conf(200).replace('«', "")).is_ok());
+    assert_problems(&conf(201), &["upstreams.eth.read_methods: must hold at most 200 methods"]);
 }
 
 #[test]
@@ -81,6 +141,9 @@ fn endpoint_keys_are_checked() {
         ("rate_limit_per_sec = «1000001", "rate_limit_per_sec: must be at most 1000000"),
         ("rate_limit_per_sec = 1\nburst_size = «0", "burst_size: must be at least 1"),
         ("burst_size = «5", "burst_size: needs rate_limit_per_sec"),
+        ("max_batch_size = «0", "max_batch_size: must be at least 1"),
+        ("max_batch_size = «10001", "max_batch_size: must be at most 10000"),
+        ("max_block_range = «0", "max_block_range: must be at least 1"),
         ("tags = ['a', «'a']", "tags[1]: is there twice"),
         ("tags = [«'a b']", "tags[0]: must be 1 to 64 characters"),
         ("price = «-0.1", "price: must be a number from 0 up"),

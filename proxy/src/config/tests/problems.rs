@@ -50,7 +50,8 @@ dir = "p"
 max_attempts = «"three"
 deadline = «10
 latency_smoothing_factor = «"slow"
-«health_check = { interval = "30s" }
+«canary = { share = 0.1 }
+chain_id = «["1"]
 client = «["1s"]
 [[upstreams.eth.endpoints]]
 url = «5
@@ -71,7 +72,8 @@ weight = «99999999999999999999
             "upstreams.eth.max_attempts: must be a whole number, not a string",
             "upstreams.eth.deadline: must be a duration such as \"250ms\", \"10s\" or \"1m 30s\", not a whole number",
             "upstreams.eth.latency_smoothing_factor: must be a number, not a string",
-            "upstreams.eth.health_check: isn't a known key; the keys here are protocol, scoring",
+            "upstreams.eth.canary: isn't a known key; the keys here are protocol, chain, chain_id",
+            "upstreams.eth.chain_id: must be a whole number, or a genesis hash with chain = \"solana\", not an array",
             "upstreams.eth.client: must be a table, not an array",
             "upstreams.eth.endpoints[0].url: must be a string, not a whole number",
             "upstreams.eth.endpoints[0].price: must be a number, not a string",

@@ -21,13 +21,32 @@ fn every_shipped_conf_loads() {
     }
 }
 
+/// The health check that the sample shows in comments is the default one.
+#[test]
+fn the_health_check_that_the_sample_shows_is_good() {
+    let path = shipped().join("pointsman.toml");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let (before, rest) = text.split_once("# [upstreams.ethereum.health_check]").unwrap();
+    let (section, after) = rest.split_once("\n\n").unwrap();
+    let section = section.replace("\n# ", "\n");
+    let shown = format!("{before}[upstreams.ethereum.health_check]{section}\n\n{after}");
+    let check = parse(&shown, &path, &|_| None).unwrap().upstreams["ethereum"].health_check.clone();
+    let least = "[upstreams.e]\nhealth_check = {}\nendpoints = [{ url = 'http://h' }]";
+    let least = parse(least, &path, &|_| None).unwrap().upstreams["e"].health_check.clone();
+    assert_eq!(check, least);
+}
+
 /// The sample shows defaults in comments: put in force, they change nothing.
 #[test]
 fn the_defaults_that_the_sample_shows_are_the_defaults() {
     let path = shipped().join("pointsman.toml");
     let text = std::fs::read_to_string(&path).unwrap();
-    let shown = text.replace("# protocol =", "protocol =").replace("# version =", "version =");
-    assert_ne!(text, shown);
+    let keys = ["protocol", "version", "chain", "read_methods", "retry_budget", "queue_timeout", "jitter"];
+    let shown = keys.iter().fold(text, |text, key| {
+        let shown = text.replace(&format!("# {key} ="), &format!("{key} ="));
+        assert_ne!(text, shown, "{key} is not shown");
+        shown
+    });
     assert_eq!(parse(&shown, &path, &|_| None).unwrap(), load(&path).unwrap());
     let sample = load(&path).unwrap();
     let defaults = load(&shipped().join("minimal.toml")).unwrap();

@@ -1,0 +1,122 @@
+//! Health checks and the chain's identity, which they verify.
+
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use toml::Spanned;
+
+use super::check::{LONGEST, SHORTEST};
+use super::file::{self, Table};
+use super::report::{Key, Report};
+use super::units::ChainIdText;
+use super::upstream::is_method;
+use super::{ChainId, HealthCheck, ProbeKind};
+use crate::model::Chain;
+
+/// More often would be a load of its own.
+const INTERVAL: RangeInclusive<Duration> = Duration::from_millis(100)..=LONGEST;
+/// Probes in a row.
+const THRESHOLD: RangeInclusive<u32> = 1..=100;
+/// HTTP statuses.
+const STATUS: RangeInclusive<u16> = 100..=599;
+/// The longest path of a probe. A longer one is nobody's health page.
+const MAX_PATH: usize = 256;
+/// The status of a good answer when none is written.
+const OK: u16 = 200;
+/// Lengths of 32 bytes in base58.
+const GENESIS_LENGTH: RangeInclusive<usize> = 32..=44;
+
+pub(super) fn health_check(
+    key: Key<'_>,
+    file: Option<&Table<file::HealthCheck>>,
+    chain: Chain,
+    report: &mut Report<'_>,
+) -> Option<HealthCheck> {
+    let file = file?;
+    let probe = probe(key, file, chain, report);
+    Some(HealthCheck {
+        interval: report.duration(key.name("interval"), &file.interval, INTERVAL),
+        timeout: report.duration(key.name("timeout"), &file.timeout, SHORTEST..=LONGEST),
+        unhealthy_threshold: report.whole(key.name("unhealthy_threshold"), &file.unhealthy_threshold, THRESHOLD),
+        healthy_threshold: report.whole(key.name("healthy_threshold"), &file.healthy_threshold, THRESHOLD),
+        max_head_lag: max_head_lag(key.name("max_head_lag"), file, &probe, report),
+        probe,
+    })
+}
+
+fn probe(key: Key<'_>, file: &file::HealthCheck, chain: Chain, report: &mut Report<'_>) -> ProbeKind {
+    if let Some(path) = &file.path {
+        if let Some(method) = &file.method {
+            let message = "contradicts health_check.path, which asks with GET; remove one of them";
+            report.add(key.name("method"), method.span(), message);
+        }
+        return ProbeKind::Path {
+            path: checked_path(key.name("path"), path, report),
+            status: file.status.as_ref().map_or(OK, |status| report.whole(key.name("status"), status, STATUS)),
+        };
+    }
+    if let Some(status) = &file.status {
+        report.add(key.name("status"), status.span(), "needs path, whose answer has that status");
+    }
+    let Some(method) = &file.method else { return ProbeKind::Method(chain.head_method().to_owned()) };
+    if !is_method(method.get_ref()) {
+        let message = "must be a method: 1 to 64 characters of visible ASCII without *";
+        report.add(key.name("method"), method.span(), message);
+    }
+    ProbeKind::Method(method.get_ref().clone())
+}
+
+fn checked_path(key: Key<'_>, path: &Spanned<String>, report: &mut Report<'_>) -> String {
+    let text = path.get_ref();
+    // Nothing after # would be sent.
+    let fit = |byte: u8| byte.is_ascii_graphic() && !b"#\\\"".contains(&byte);
+    if !text.starts_with('/') {
+        report.add(key, path.span(), "must begin with /");
+    } else if text.len() > MAX_PATH || !text.bytes().all(fit) {
+        let message = "must be at most 256 characters of ASCII without spaces, quotes, # or \\";
+        report.add(key, path.span(), message);
+    }
+    text.clone()
+}
+
+fn max_head_lag(key: Key<'_>, file: &file::HealthCheck, probe: &ProbeKind, report: &mut Report<'_>) -> Option<u64> {
+    let lag = file.max_head_lag.as_ref()?;
+    if !matches!(probe, ProbeKind::Method(method) if Chain::tells_head(method)) {
+        let message = "needs a method that tells the head: eth_blockNumber, getSlot or getBlockHeight";
+        report.add(key, lag.span(), message);
+    }
+    Some(report.whole(key, lag, 0..=u64::MAX))
+}
+
+pub(super) fn chain_id(
+    upstream: Key<'_>,
+    file: &file::Upstream,
+    chain: Chain,
+    report: &mut Report<'_>,
+) -> Option<ChainId> {
+    let id = file.chain_id.as_ref()?;
+    let key = upstream.name("chain_id");
+    if file.health_check.is_none() {
+        report.add(key, id.span(), "needs health_check, which verifies it");
+    }
+    match (id.get_ref(), chain) {
+        (ChainIdText::Number(number), Chain::Ethereum) => {
+            let number = Spanned::new(id.span(), *number);
+            return Some(ChainId::Number(report.whole(key, &number, 1..=u64::MAX)));
+        }
+        (ChainIdText::Text(hash), Chain::Solana) if is_genesis(hash) => return Some(ChainId::Genesis(hash.clone())),
+        (_, Chain::Ethereum) => report.add(key, id.span(), "must be a whole number, as eth_chainId tells it"),
+        (_, Chain::Solana) => {
+            report.add(
+                key,
+                id.span(),
+                "must be the genesis hash, as getGenesisHash tells it: 32 to 44 letters and digits",
+            );
+        }
+    }
+    None
+}
+
+fn is_genesis(hash: &str) -> bool {
+    GENESIS_LENGTH.contains(&hash.len()) && hash.bytes().all(|byte| byte.is_ascii_alphanumeric())
+}
