@@ -32,6 +32,10 @@ pub struct Metrics {
     available: IntGaugeVec,
     cooldown_seconds: GaugeVec,
     endpoints: IntGaugeVec,
+    retries: IntCounterVec,
+    hedges: IntCounterVec,
+    hedges_won: IntCounterVec,
+    budget_exhausted: IntCounterVec,
     policy_calls: IntCounterVec,
     policy_duration: HistogramVec,
     policy_faults: IntCounterVec,
@@ -59,6 +63,18 @@ pub struct EndpointSeries {
     pub available: IntGauge,
     /// What is left of its cooldown. Set at scrape time.
     pub cooldown_seconds: Gauge,
+}
+
+/// One upstream's handles.
+pub struct UpstreamSeries {
+    /// Attempts after one that failed.
+    pub retries: IntCounter,
+    /// Attempts beside one that took long.
+    pub hedges: IntCounter,
+    /// Hedges that answered first.
+    pub hedges_won: IntCounter,
+    /// Retries and hedges that the budget refused.
+    pub budget_exhausted: IntCounter,
 }
 
 /// One policy's handles.
@@ -107,6 +123,14 @@ impl Metrics {
                 by_endpoint,
             )?,
             endpoints: build.gauges("endpoints_total", "Endpoints of the upstream.", &["upstream"])?,
+            retries: build.counters("retries_total", "Attempts after one that failed.", &["upstream"])?,
+            hedges: build.counters("hedges_total", "Attempts beside one that took long.", &["upstream"])?,
+            hedges_won: build.counters("hedges_won_total", "Hedges that answered first.", &["upstream"])?,
+            budget_exhausted: build.counters(
+                "retry_budget_exhausted_total",
+                "Retries and hedges that the budget refused.",
+                &["upstream"],
+            )?,
             policy_calls: build.counters("policy_calls_total", "Calls of a policy.", &["policy"])?,
             policy_duration: build.histograms(
                 "policy_call_duration_seconds",
@@ -161,6 +185,20 @@ impl Metrics {
     pub fn forget_upstream(&self, upstream: &str) {
         let _ = self.endpoints.remove_label_values(&[upstream]);
         let _ = self.request_duration.remove_label_values(&[upstream]);
+        for counters in [&self.retries, &self.hedges, &self.hedges_won, &self.budget_exhausted] {
+            let _ = counters.remove_label_values(&[upstream]);
+        }
+    }
+
+    /// The handles of an upstream.
+    pub fn upstream(&self, upstream: &str) -> UpstreamSeries {
+        let of = |counters: &IntCounterVec| counters.with_label_values(&[upstream]);
+        UpstreamSeries {
+            retries: of(&self.retries),
+            hedges: of(&self.hedges),
+            hedges_won: of(&self.hedges_won),
+            budget_exhausted: of(&self.budget_exhausted),
+        }
     }
 
     /// The handles of an endpoint; the same ones as long as anyone holds them.

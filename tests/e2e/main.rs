@@ -5,6 +5,9 @@
 //! - `answers`: a good request gets an endpoint's answer, byte for byte, and nothing leaks either way.
 //! - `bad_input`: what a client does wrong is its own trouble only.
 //! - `failover`: what an endpoint does wrong is not the client's trouble.
+//! - `batches`: what belongs to which member, and what is asked again elsewhere.
+//! - `hedging`: second attempts beside slow ones, and the retry budget.
+//! - `property`: what must hold whatever endpoints do.
 //! - `connections`: kept connections, names, answers in pieces.
 //! - `limits`: rate limits, concurrency, batch sizes.
 //! - `tls`: endpoints behind HTTPS.
@@ -27,13 +30,16 @@ mod support;
 mod admin;
 mod answers;
 mod bad_input;
+mod batches;
 mod connections;
 mod failover;
+mod hedging;
 mod layers;
 mod lifecycle;
 mod limits;
 mod nodes;
 mod policies;
+mod property;
 mod refusals;
 mod reload;
 mod tls;

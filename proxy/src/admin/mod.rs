@@ -1,7 +1,8 @@
-//! The operator's side: health, status, metrics and reload over HTTP.
+//! The operator's side: health, status, metrics, explanations and reload over HTTP.
 //!
 //! Everything that is shown comes from the serving snapshot, and endpoints are shown by name: no answer holds a URL.
 
+mod explain;
 mod status;
 
 use std::sync::Arc;
@@ -16,6 +17,8 @@ use crate::clock;
 use crate::metrics::Metrics;
 use crate::report::ReloadReport;
 use crate::snapshot::Published;
+use explain::Question;
+pub use explain::{ExplainedEndpoint, Explanation, ImaginedRequest, Inputs};
 pub use status::{EndpointStatus, PolicyStatus, Status, UpstreamStatus};
 
 /// Asks for a reload and waits for its report; `None` when the process is about to end.
@@ -42,6 +45,7 @@ impl ServeHttp for AdminService {
     async fn response(&self, session: &mut ServerSession) -> Answer {
         let head = session.req_header();
         let (method, path) = (head.method.clone(), head.uri.path().to_owned());
+        let query = head.uri.query().unwrap_or_default().to_owned();
         let credentials = head.headers.get(header::AUTHORIZATION).map(|value| value.as_bytes().to_vec());
         // A load balancer that asks for health has no token.
         if path != "/health" && !self.is_allowed(credentials.as_deref()) {
@@ -51,10 +55,11 @@ impl ServeHttp for AdminService {
             (Method::GET | Method::HEAD, "/health") => self.health(),
             (Method::GET, "/status") => json(StatusCode::OK, &self.status()),
             (Method::GET, "/metrics") => self.metrics(),
+            (Method::GET, "/explain") => self.explain(&query),
             (Method::POST, "/reload") => self.reload().await,
-            (_, "/health" | "/status" | "/metrics") => error(StatusCode::METHOD_NOT_ALLOWED, "use GET"),
+            (_, "/health" | "/status" | "/metrics" | "/explain") => error(StatusCode::METHOD_NOT_ALLOWED, "use GET"),
             (_, "/reload") => error(StatusCode::METHOD_NOT_ALLOWED, "use POST"),
-            _ => error(StatusCode::NOT_FOUND, "there are /health, /status, /metrics and, with POST, /reload"),
+            _ => error(StatusCode::NOT_FOUND, "there are /health, /status, /metrics, /explain and, with POST, /reload"),
         }
     }
 }
@@ -86,6 +91,14 @@ impl AdminService {
 
     fn status(&self) -> Status {
         Status::of(&self.published.load(), clock::now())
+    }
+
+    fn explain(&self, query: &str) -> Answer {
+        let answer = Question::parse(query).and_then(|q| q.answer(&self.published.load(), clock::now()));
+        match answer {
+            Ok(explanation) => json(StatusCode::OK, &explanation),
+            Err(why) => error(StatusCode::BAD_REQUEST, &why),
+        }
     }
 
     fn metrics(&self) -> Answer {

@@ -70,6 +70,9 @@ pub struct EndpointStatus {
     pub limiter_headroom: f32,
     /// Whether its host name has an address.
     pub resolved: bool,
+    /// Methods that it isn't asked for, for a time.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub banned_methods: Vec<String>,
     /// Attempts by outcome.
     pub attempts: BTreeMap<String, u64>,
 }
@@ -108,10 +111,9 @@ impl Status {
 impl UpstreamStatus {
     fn of(upstream: &Upstream, now: Tick) -> Self {
         let [scoring, retry] = upstream.policies();
-        let name = |bound: Option<&BoundPolicy>| bound.map_or("native", |b| b.policy.name()).to_owned();
         UpstreamStatus {
-            scoring: name(scoring),
-            retry: name(retry),
+            scoring: policy_name(scoring),
+            retry: policy_name(retry),
             in_flight: upstream.in_flight(),
             endpoints: upstream.endpoints().iter().map(|endpoint| EndpointStatus::of(endpoint, now)).collect(),
         }
@@ -127,10 +129,7 @@ impl EndpointStatus {
             name: endpoint.name().to_string(),
             weight: endpoint.weight(),
             available: exclusion.is_none(),
-            excluded: exclusion.map(|why| match why {
-                Exclusion::OutOfRotation => "weight 0".into(),
-                Exclusion::Cooling(_) => "cooling".into(),
-            }),
+            excluded: exclusion.map(exclusion_text),
             cooldown_seconds: stats.cooldown.remaining(now).unwrap_or_default().as_secs_f64(),
             latency_ms: stats.latency_ms(),
             latency_p99_ms: Some(stats.latency_p99_ms()).filter(|p99| !p99.is_nan()),
@@ -141,8 +140,22 @@ impl EndpointStatus {
             idle_connections: endpoint.target().idle_connections(),
             limiter_headroom: endpoint.headroom(now),
             resolved: endpoint.target().is_resolved(),
+            banned_methods: endpoint.bans().list(now),
             attempts: counted.filter(|(_, n)| *n > 0).map(|(o, n)| (o.label().to_owned(), n)).collect(),
         }
+    }
+}
+
+/// A policy's name in the conf, `native` for the built-in one.
+pub(super) fn policy_name(bound: Option<&BoundPolicy>) -> String {
+    bound.map_or("native", |bound| bound.policy.name()).to_owned()
+}
+
+/// Why an endpoint is no candidate, in a few words.
+pub(super) fn exclusion_text(why: Exclusion) -> String {
+    match why {
+        Exclusion::OutOfRotation => "weight 0".to_owned(),
+        Exclusion::Cooling(_) => "cooling".to_owned(),
     }
 }
 

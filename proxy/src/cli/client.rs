@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use serde::de::DeserializeOwned;
 
-use crate::admin::Status;
+use crate::admin::{Explanation, Status};
 use crate::report::ReloadReport;
 
 /// A reload that compiles many plugins takes a while.
@@ -31,11 +31,11 @@ impl AdminClient {
     }
 
     pub(super) fn status(&self) -> anyhow::Result<Status> {
-        let mut request = self.agent.get(format!("{}/status", self.base));
-        if let Some(authorization) = &self.authorization {
-            request = request.header("authorization", authorization);
-        }
-        self.read(request.call(), &[])
+        self.get("/status")
+    }
+
+    pub(super) fn explain(&self, query: &str) -> anyhow::Result<Explanation> {
+        self.get(&format!("/explain?{query}"))
     }
 
     pub(super) fn reload(&self) -> anyhow::Result<ReloadReport> {
@@ -44,6 +44,14 @@ impl AdminClient {
             request = request.header("authorization", authorization);
         }
         self.read(request.send_empty(), &[UNPROCESSABLE])
+    }
+
+    fn get<T: DeserializeOwned>(&self, path: &str) -> anyhow::Result<T> {
+        let mut request = self.agent.get(format!("{}{path}", self.base));
+        if let Some(authorization) = &self.authorization {
+            request = request.header("authorization", authorization);
+        }
+        self.read(request.call(), &[])
     }
 
     /// Reads the JSON of an answer whose status is good or one of `also`.

@@ -4,6 +4,7 @@
 
 mod client;
 mod demo;
+mod explain;
 pub mod import_azoth;
 mod status;
 
@@ -42,6 +43,16 @@ enum Command {
         #[command(flatten)]
         admin: AdminOptions,
         /// Print the JSON of `GET /status`.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show who would get the next request, and why not the others.
+    Explain {
+        #[command(flatten)]
+        admin: AdminOptions,
+        #[command(flatten)]
+        question: explain::Question,
+        /// Print the JSON of `GET /explain`.
         #[arg(long)]
         json: bool,
     },
@@ -85,6 +96,7 @@ fn execute(arguments: Arguments) -> anyhow::Result<()> {
         Some(Command::Check) => check(conf()),
         Some(Command::Reload(admin)) => reload(&admin),
         Some(Command::Status { admin, json }) => status::show(&admin.client(), json),
+        Some(Command::Explain { admin, question, json }) => explain::show(&admin.client(), &question, json),
         Some(Command::Demo(options)) => demo::show(options),
         Some(Command::ImportAzoth { file }) => import(&file),
     }

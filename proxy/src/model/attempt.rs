@@ -12,6 +12,8 @@ use super::{Outcome, Tick};
 pub struct RequestFacts {
     /// The method; of a batch, the members' common method or the empty string.
     pub method: String,
+    /// The different methods of a batch that has several; otherwise empty.
+    pub methods: Vec<String>,
     /// Members of the batch; 1 for a single request.
     pub batch_size: u32,
     /// The body is an array.
@@ -28,6 +30,13 @@ pub struct RequestFacts {
     pub seed: u64,
     /// When the answer must be there.
     pub deadline: Tick,
+}
+
+impl RequestFacts {
+    /// Whether any of its methods is such a one.
+    pub fn has_method(&self, is_such: impl Fn(&str) -> bool) -> bool {
+        if self.methods.is_empty() { is_such(&self.method) } else { self.methods.iter().any(|method| is_such(method)) }
+    }
 }
 
 /// A JSON-RPC error as an endpoint sent it.
@@ -50,6 +59,8 @@ pub struct AttemptResult {
     pub http_status: Option<u16>,
     /// The JSON-RPC error, if the answer was one.
     pub rpc_error: Option<RpcError>,
+    /// The beginning of the body of an HTTP error that is no JSON-RPC; otherwise empty.
+    pub text: String,
     /// `Retry-After` of the response.
     pub retry_after: Option<Duration>,
     /// From the selection of the endpoint to the end of the answer.
@@ -66,11 +77,23 @@ impl AttemptResult {
             bytes_sent,
             http_status: None,
             rpc_error: None,
+            text: String::new(),
             retry_after: None,
             latency: Duration::ZERO,
             detail,
         }
     }
+}
+
+/// How the attempts of one request are made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// Attempts, the first included.
+    pub max_attempts: u32,
+    /// The longest that one may take.
+    pub timeout: Duration,
+    /// When a second attempt begins beside the first, if there is no answer yet.
+    pub hedge_after: Option<Duration>,
 }
 
 /// What to do after an attempt.
@@ -96,6 +119,18 @@ pub enum CooldownWish {
     Fixed(Duration),
 }
 
+/// Which endpoint should take the next attempt.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Preference {
+    /// Any.
+    #[default]
+    None,
+    /// One that knows more of the chain: tagged `archive`, or with a higher head. Any other if there is none.
+    History,
+    /// Only one that isn't known to allow no larger range of blocks.
+    LargerRange,
+}
+
 /// What the retry policy answers.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Decision {
@@ -107,12 +142,47 @@ pub struct Decision {
     pub penalty_ms: f32,
     /// The attempt counts as a success of the endpoint.
     pub success: bool,
+    /// How long the endpoint isn't asked for this method; zero for no ban.
+    pub method_ban: Duration,
+    /// Who should take the next attempt.
+    pub prefer: Preference,
+    /// The endpoint knows the transaction: the answer is its hash.
+    pub landed: bool,
 }
 
 impl Decision {
     /// Return what there is; nothing is held against the endpoint.
-    pub const RETURN: Decision =
-        Decision { action: Action::Return, cooldown: CooldownWish::None, penalty_ms: 0.0, success: false };
+    pub const RETURN: Decision = Decision {
+        action: Action::Return,
+        cooldown: CooldownWish::None,
+        penalty_ms: 0.0,
+        success: false,
+        method_ban: Duration::ZERO,
+        prefer: Preference::None,
+        landed: false,
+    };
+
+    /// What two decisions about parts of one attempt mean for its endpoint: the worse of each. Action, preference and ban
+    /// belong to the parts, not to the endpoint.
+    pub fn worse(self, other: Decision) -> Decision {
+        Decision {
+            cooldown: self.cooldown.longer(other.cooldown),
+            penalty_ms: self.penalty_ms.max(other.penalty_ms),
+            success: self.success && other.success,
+            ..Decision::RETURN
+        }
+    }
+}
+
+impl CooldownWish {
+    /// The longer one. A backoff is what the upstream takes for a failure; a fixed time is what the endpoint asked for.
+    fn longer(self, other: CooldownWish) -> CooldownWish {
+        match (self, other) {
+            (CooldownWish::Fixed(a), CooldownWish::Fixed(b)) => CooldownWish::Fixed(a.max(b)),
+            (CooldownWish::Fixed(_), _) | (_, CooldownWish::None) => self,
+            _ => other,
+        }
+    }
 }
 
 /// The safety rules: whether another attempt is allowed at all after this one.
@@ -133,6 +203,7 @@ mod tests {
     fn request(write: bool, idempotent: bool) -> RequestFacts {
         RequestFacts {
             method: "eth_call".into(),
+            methods: Vec::new(),
             batch_size: 1,
             batch: false,
             write,
@@ -161,6 +232,19 @@ mod tests {
         assert!(may_retry(&request(true, false), &reset(false), 1, 3, NOW));
         assert!(!may_retry(&request(true, false), &reset(true), 1, 3, NOW));
         assert!(may_retry(&request(true, true), &reset(true), 1, 3, NOW));
+    }
+
+    #[test]
+    fn the_worse_of_two_decisions_is_worse_in_everything() {
+        let second = Duration::from_secs(1);
+        let answer = Decision { success: true, ..Decision::RETURN };
+        let failure = Decision { penalty_ms: 5.0, cooldown: CooldownWish::Backoff, ..Decision::RETURN };
+        let limited = Decision { cooldown: CooldownWish::Fixed(second), ..Decision::RETURN };
+        assert_eq!(answer.worse(failure), failure);
+        assert_eq!(answer.worse(answer), answer);
+        for both in [limited.worse(failure), failure.worse(limited)] {
+            assert_eq!(both, Decision { penalty_ms: 5.0, ..limited });
+        }
     }
 
     #[test]

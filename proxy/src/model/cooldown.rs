@@ -1,7 +1,8 @@
 //! Timed exclusion of an endpoint.
 //!
-//! Trips when the retry policy asks for it. A backoff lasts `min(max, base * 2^n)` with n counting the
-//! cooldowns in a row from 1, the formula of azoth-balancer. While an endpoint is cooling further failures do not
+//! Trips when the retry policy asks for it. A backoff lasts up to `min(max, base * 2^n)` with n counting the
+//! cooldowns in a row from 1, the formula of azoth-balancer; a share of it is random ("full jitter" when all of it is), so that
+//! endpoints that failed together aren't asked again together. While an endpoint is cooling further failures do not
 //! escalate: ten requests that fail together are one event. It recovers by time, or at once by a success of an
 //! attempt that began after the cooldown did; only such a success resets n, since an older one proves nothing.
 
@@ -11,19 +12,22 @@ use std::time::Duration;
 use super::Tick;
 
 /// Bounds of the exponential backoff, from the upstream's conf.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Backoff {
     /// Half of the first cooldown.
     pub base: Duration,
     /// No backoff lasts longer.
     pub max: Duration,
+    /// The share of it that is random, 0 to 1.
+    pub jitter: f32,
 }
 
 impl Backoff {
-    /// The length of the `n`-th cooldown in a row.
-    pub fn nth(self, n: u32) -> Duration {
+    /// The length of the `n`-th cooldown in a row; `random` is from 0 to 1.
+    pub fn nth(self, n: u32, random: f32) -> Duration {
         let factor = 1_u32.checked_shl(n).unwrap_or(u32::MAX);
-        self.base.saturating_mul(factor).min(self.max)
+        let most = self.base.saturating_mul(factor).min(self.max);
+        most.mul_f32((1.0 - self.jitter * random).clamp(0.0, 1.0))
     }
 }
 
@@ -47,13 +51,13 @@ impl Cooldown {
         self.attempts.load(Relaxed)
     }
 
-    /// Starts the next backoff, unless the endpoint is cooling already. Returns whether one began.
-    pub fn back_off(&self, now: Tick, backoff: Backoff) -> bool {
+    /// Starts the next backoff, unless the endpoint is cooling already. Returns whether one began. `random` is from 0 to 1.
+    pub fn back_off(&self, now: Tick, backoff: Backoff, random: f32) -> bool {
         if self.remaining(now).is_some() {
             return false;
         }
         let n = self.attempts.load(Relaxed).saturating_add(1);
-        self.begin(now, backoff.nth(n))
+        self.begin(now, backoff.nth(n, random))
     }
 
     /// Cools for `duration`, or longer if a longer cooldown is running. Returns whether a cooldown began.
@@ -91,7 +95,7 @@ impl Cooldown {
 mod tests {
     use super::*;
 
-    const BACKOFF: Backoff = Backoff { base: Duration::from_secs(3), max: Duration::from_secs(60) };
+    const BACKOFF: Backoff = Backoff { base: Duration::from_secs(3), max: Duration::from_secs(60), jitter: 0.0 };
 
     fn at(seconds: u64) -> Tick {
         Tick::START.after(Duration::from_secs(seconds))
@@ -99,27 +103,35 @@ mod tests {
 
     #[test]
     fn backoff_doubles_up_to_its_cap_and_never_overflows() {
-        let seconds: Vec<u64> = (1..=5).map(|n| BACKOFF.nth(n).as_secs()).collect();
+        let seconds: Vec<u64> = (1..=5).map(|n| BACKOFF.nth(n, 1.0).as_secs()).collect();
         assert_eq!(seconds, [6, 12, 24, 48, 60]);
-        assert_eq!(BACKOFF.nth(u32::MAX), BACKOFF.max);
+        assert_eq!(BACKOFF.nth(u32::MAX, 1.0), BACKOFF.max);
+    }
+
+    #[test]
+    fn jitter_takes_a_random_share_away() {
+        let full = Backoff { jitter: 1.0, ..BACKOFF };
+        assert_eq!([0.0, 0.5, 1.0].map(|random| full.nth(1, random).as_secs()), [6, 3, 0]);
+        let half = Backoff { jitter: 0.5, ..BACKOFF };
+        assert_eq!([0.0, 1.0].map(|random| half.nth(9, random).as_secs()), [60, 30]);
     }
 
     #[test]
     fn failures_that_arrive_together_are_one_cooldown() {
         let cooldown = Cooldown::default();
-        assert!(cooldown.back_off(at(1), BACKOFF));
-        assert!(!cooldown.back_off(at(2), BACKOFF));
+        assert!(cooldown.back_off(at(1), BACKOFF, 0.0));
+        assert!(!cooldown.back_off(at(2), BACKOFF, 0.0));
         assert_eq!(cooldown.attempts(), 1);
         assert_eq!(cooldown.remaining(at(2)), Some(Duration::from_secs(5)));
         assert_eq!(cooldown.remaining(at(7)), None);
-        assert!(cooldown.back_off(at(7), BACKOFF));
+        assert!(cooldown.back_off(at(7), BACKOFF, 0.0));
         assert_eq!(cooldown.remaining(at(7)), Some(Duration::from_secs(12)));
     }
 
     #[test]
     fn only_a_success_begun_after_the_cooldown_resets_it() {
         let cooldown = Cooldown::default();
-        cooldown.back_off(at(10), BACKOFF);
+        cooldown.back_off(at(10), BACKOFF, 0.0);
         cooldown.succeed(at(9));
         assert_eq!(cooldown.attempts(), 1);
         assert!(cooldown.remaining(at(11)).is_some());

@@ -21,6 +21,7 @@ const REFRESH: u32 = 8;
 pub struct LatencyHistogram {
     counts: [AtomicU32; BUCKETS],
     total: AtomicU32,
+    p95_bits: AtomicU32,
     p99_bits: AtomicU32,
 }
 
@@ -29,6 +30,7 @@ impl Default for LatencyHistogram {
         LatencyHistogram {
             counts: std::array::from_fn(|_| AtomicU32::new(0)),
             total: AtomicU32::new(0),
+            p95_bits: AtomicU32::new(f32::NAN.to_bits()),
             p99_bits: AtomicU32::new(f32::NAN.to_bits()),
         }
     }
@@ -43,8 +45,15 @@ impl LatencyHistogram {
             self.halve();
         }
         if total < REFRESH || total.is_multiple_of(REFRESH) {
-            self.p99_bits.store(self.quantile_ms(0.99).to_bits(), Relaxed);
+            let [p95, p99] = self.quantiles_ms([0.95, 0.99]);
+            self.p95_bits.store(p95.to_bits(), Relaxed);
+            self.p99_bits.store(p99.to_bits(), Relaxed);
         }
+    }
+
+    /// The 95th percentile in milliseconds; NaN before the first sample.
+    pub fn p95_ms(&self) -> f32 {
+        f32::from_bits(self.p95_bits.load(Relaxed))
     }
 
     /// The 99th percentile in milliseconds; NaN before the first sample.
@@ -52,22 +61,21 @@ impl LatencyHistogram {
         f32::from_bits(self.p99_bits.load(Relaxed))
     }
 
-    /// The upper edge of the bucket that holds the quantile `q` (0 to 1), in milliseconds.
-    pub fn quantile_ms(&self, q: f32) -> f32 {
+    /// For each of `quantiles` (0 to 1, ascending) the upper edge of the bucket that holds it, in milliseconds.
+    fn quantiles_ms<const N: usize>(&self, quantiles: [f32; N]) -> [f32; N] {
         let counts: [u32; BUCKETS] = std::array::from_fn(|i| self.counts[i].load(Relaxed));
         let total: u32 = counts.iter().sum();
-        if total == 0 {
-            return f32::NAN;
-        }
-        let wanted = (total as f32 * q).ceil();
-        let mut seen = 0_u32;
-        for (i, count) in counts.into_iter().enumerate() {
-            seen += count;
-            if seen as f32 >= wanted {
-                return upper_edge_ms(i);
+        let (mut bucket, mut seen) = (0, counts[0]);
+        quantiles.map(|q| {
+            if total == 0 {
+                return f32::NAN;
             }
-        }
-        upper_edge_ms(BUCKETS - 1)
+            while bucket < BUCKETS - 1 && (seen as f32) < (total as f32 * q).ceil() {
+                bucket += 1;
+                seen += counts[bucket];
+            }
+            upper_edge_ms(bucket)
+        })
     }
 
     fn halve(&self) {
@@ -99,10 +107,12 @@ mod tests {
         for ms in 1..=500 {
             histogram.record(Duration::from_millis(ms));
         }
-        let median = histogram.quantile_ms(0.5);
+        let [median] = histogram.quantiles_ms([0.5]);
         assert!((250.0..250.0 * 1.2).contains(&median), "{median}");
         let p99 = histogram.p99_ms();
         assert!((490.0..495.0 * 1.2).contains(&p99), "{p99}");
+        let p95 = histogram.p95_ms();
+        assert!((475.0..475.0 * 1.2).contains(&p95), "{p95}");
     }
 
     #[test]
@@ -111,11 +121,11 @@ mod tests {
         for _ in 0..2_000 {
             histogram.record(Duration::from_secs(1));
         }
-        assert!(histogram.quantile_ms(0.5) > 900.0);
+        assert!(histogram.quantiles_ms([0.5])[0] > 900.0);
         for _ in 0..4_000 {
             histogram.record(Duration::from_millis(2));
         }
-        assert!(histogram.quantile_ms(0.5) < 3.0);
+        assert!(histogram.quantiles_ms([0.5])[0] < 3.0);
     }
 
     #[test]

@@ -1,13 +1,24 @@
 //! Which JSON-RPC methods change something.
 //!
-//! Reads are listed; whatever is not listed counts as a write, because sending an unknown write twice is worse than
-//! not retrying an unknown read. Sources: the Ethereum execution-apis specification and the trace, debug and txpool
-//! namespaces as Geth, Erigon and Nethermind document them.
+//! Reads are listed, by chain; whatever is not listed counts as a write, because sending an unknown write twice is worse than
+//! not retrying an unknown read. The conf may list more. Sources: the Ethereum execution-apis specification and the trace,
+//! debug and txpool namespaces as Geth, Erigon and Nethermind document them; Solana's RPC documentation.
 
-/// A kind of blockchain, whose methods are known.
+/// What a retry of a method may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MethodClass {
+    /// Changes nothing.
+    Read,
+    /// A write whose repetition has no further effect.
+    IdempotentWrite,
+    /// May change something each time it arrives.
+    Write,
+}
+
+/// What an upstream's endpoints speak.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Chain {
-    /// Ethereum and what speaks like it.
+    /// Ethereum and what is like it.
     #[default]
     Ethereum,
     /// Solana.
@@ -29,22 +40,12 @@ impl Chain {
     }
 }
 
-/// What a retry of a method may do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum MethodClass {
-    /// Changes nothing.
-    Read,
-    /// A write whose repetition has no further effect.
-    IdempotentWrite,
-    /// May change something each time it arrives.
-    Write,
-}
-
-/// The one write that is idempotent: a signed transaction is known by its hash.
-const SEND_RAW_TRANSACTION: &str = "eth_sendRawTransaction";
+/// The one write that is idempotent: a signed transaction is known by its hash. Solana's `sendTransaction` isn't: a
+/// transaction whose block hash is renewed on the way is another one.
+pub const SEND_RAW_TRANSACTION: &str = "eth_sendRawTransaction";
 
 /// Sorted, for the binary search in [`position`].
-const READS: &[&str] = &[
+const ETHEREUM_READS: &[&str] = &[
     "debug_getBadBlocks",
     "debug_getRawBlock",
     "debug_getRawHeader",
@@ -106,26 +107,113 @@ const READS: &[&str] = &[
     "web3_sha3",
 ];
 
-/// The class of `method`.
-pub fn classify_method(method: &str) -> MethodClass {
-    match method {
-        SEND_RAW_TRANSACTION => MethodClass::IdempotentWrite,
-        _ if position(method).is_some() => MethodClass::Read,
-        _ => MethodClass::Write,
+/// Sorted, too. `sendTransaction` and `requestAirdrop` are the writes.
+const SOLANA_READS: &[&str] = &[
+    "getAccountInfo",
+    "getBalance",
+    "getBlock",
+    "getBlockCommitment",
+    "getBlockHeight",
+    "getBlockProduction",
+    "getBlockTime",
+    "getBlocks",
+    "getBlocksWithLimit",
+    "getClusterNodes",
+    "getEpochInfo",
+    "getEpochSchedule",
+    "getFeeForMessage",
+    "getFirstAvailableBlock",
+    "getGenesisHash",
+    "getHealth",
+    "getHighestSnapshotSlot",
+    "getIdentity",
+    "getInflationGovernor",
+    "getInflationRate",
+    "getInflationReward",
+    "getLargestAccounts",
+    "getLatestBlockhash",
+    "getLeaderSchedule",
+    "getMaxRetransmitSlot",
+    "getMaxShredInsertSlot",
+    "getMinimumBalanceForRentExemption",
+    "getMultipleAccounts",
+    "getProgramAccounts",
+    "getRecentPerformanceSamples",
+    "getRecentPrioritizationFees",
+    "getSignatureStatuses",
+    "getSignaturesForAddress",
+    "getSlot",
+    "getSlotLeader",
+    "getSlotLeaders",
+    "getStakeMinimumDelegation",
+    "getSupply",
+    "getTokenAccountBalance",
+    "getTokenAccountsByDelegate",
+    "getTokenAccountsByOwner",
+    "getTokenLargestAccounts",
+    "getTokenSupply",
+    "getTransaction",
+    "getTransactionCount",
+    "getVersion",
+    "getVoteAccounts",
+    "isBlockhashValid",
+    "minimumLedgerSlot",
+    "simulateTransaction",
+];
+
+/// An upstream's methods: its chain's, and the reads that the conf adds.
+#[derive(Clone, Debug, Default)]
+pub struct Methods {
+    chain: Chain,
+    names: Vec<String>,
+    prefixes: Vec<String>,
+}
+
+impl Methods {
+    /// The methods of `chain`; `reads` are names, or beginnings of names that end with `*`.
+    pub fn new(chain: Chain, reads: &[String]) -> Self {
+        let (prefixes, names): (Vec<&String>, _) = reads.iter().partition(|name| name.ends_with('*'));
+        Methods {
+            chain,
+            names: names.into_iter().cloned().collect(),
+            prefixes: prefixes.into_iter().map(|prefix| prefix.trim_end_matches('*').to_owned()).collect(),
+        }
+    }
+
+    /// The chain.
+    pub fn chain(&self) -> Chain {
+        self.chain
+    }
+
+    /// The class of `method`.
+    pub fn classify(&self, method: &str) -> MethodClass {
+        if position(self.chain, method).is_some() {
+            return MethodClass::Read;
+        }
+        if self.names.iter().any(|name| name == method) || self.prefixes.iter().any(|p| method.starts_with(p.as_str()))
+        {
+            return MethodClass::Read;
+        }
+        match (self.chain, method) {
+            (Chain::Ethereum, SEND_RAW_TRANSACTION) => MethodClass::IdempotentWrite,
+            _ => MethodClass::Write,
+        }
     }
 }
 
 /// `method` as a metric label: itself if it is a known one, else `other`, so that no client can make new series.
 pub fn method_label(method: &str) -> &'static str {
-    match position(method) {
-        Some(i) => READS[i],
-        None if method == SEND_RAW_TRANSACTION => SEND_RAW_TRANSACTION,
-        None => "other",
-    }
+    const WRITES: [&str; 3] = [SEND_RAW_TRANSACTION, "eth_sendTransaction", "sendTransaction"];
+    let read = [Chain::Ethereum, Chain::Solana].into_iter().find_map(|chain| position(chain, method));
+    read.or_else(|| WRITES.into_iter().find(|write| *write == method)).unwrap_or("other")
 }
 
-fn position(method: &str) -> Option<usize> {
-    READS.binary_search(&method).ok()
+fn position(chain: Chain, method: &str) -> Option<&'static str> {
+    let reads = match chain {
+        Chain::Ethereum => ETHEREUM_READS,
+        Chain::Solana => SOLANA_READS,
+    };
+    reads.binary_search(&method).ok().map(|i| reads[i])
 }
 
 #[cfg(test)]
@@ -133,19 +221,44 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_table_is_sorted() {
-        assert!(READS.is_sorted());
+    fn the_tables_are_sorted() {
+        assert!(ETHEREUM_READS.is_sorted() && SOLANA_READS.is_sorted());
     }
 
     #[test]
     fn unknown_methods_are_writes_without_a_label() {
-        assert_eq!(classify_method("eth_call"), MethodClass::Read);
-        assert_eq!(classify_method("eth_sendRawTransaction"), MethodClass::IdempotentWrite);
-        assert_eq!(classify_method("eth_sendTransaction"), MethodClass::Write);
-        assert_eq!(classify_method("eth_Call"), MethodClass::Write);
-        assert_eq!(classify_method("eth_newFilter"), MethodClass::Write);
+        let methods = Methods::default();
+        assert_eq!(methods.classify("eth_call"), MethodClass::Read);
+        assert_eq!(methods.classify("eth_sendRawTransaction"), MethodClass::IdempotentWrite);
+        for write in ["eth_sendTransaction", "eth_Call", "eth_newFilter", "getSlot", ""] {
+            assert_eq!(methods.classify(write), MethodClass::Write, "{write}");
+        }
         assert_eq!(method_label("eth_call"), "eth_call");
+        assert_eq!(method_label("getSlot"), "getSlot");
         assert_eq!(method_label("eth_sendRawTransaction"), "eth_sendRawTransaction");
         assert_eq!(method_label("made_up_by_a_client"), "other");
+    }
+
+    #[test]
+    fn each_chain_has_its_own_methods() {
+        let solana = Methods::new(Chain::Solana, &[]);
+        assert_eq!(solana.classify("getSlot"), MethodClass::Read);
+        for write in ["sendTransaction", "requestAirdrop", "eth_call", "eth_sendRawTransaction"] {
+            assert_eq!(solana.classify(write), MethodClass::Write, "{write}");
+        }
+    }
+
+    #[test]
+    fn the_conf_may_add_reads() {
+        let methods = Methods::new(Chain::Ethereum, &["arb_*".into(), "custom_get".into()]);
+        for (method, class) in [
+            ("arb_getL1Confirmations", MethodClass::Read),
+            ("custom_get", MethodClass::Read),
+            ("custom_getMore", MethodClass::Write),
+            ("arb", MethodClass::Write),
+            ("eth_call", MethodClass::Read),
+        ] {
+            assert_eq!(methods.classify(method), class, "{method}");
+        }
     }
 }

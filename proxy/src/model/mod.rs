@@ -4,6 +4,8 @@
 //! Pingora or Wasmtime. Time is a parameter ([`Tick`]), so every rule is tested without waiting.
 
 mod attempt;
+mod bans;
+mod budget;
 mod cooldown;
 mod histogram;
 mod method;
@@ -11,10 +13,12 @@ mod outcome;
 mod stats;
 mod time;
 
-pub use attempt::{Action, AttemptResult, CooldownWish, Decision, RequestFacts, RpcError, may_retry};
+pub use attempt::{Action, AttemptResult, CooldownWish, Decision, Plan, Preference, RequestFacts, RpcError, may_retry};
+pub use bans::MethodBans;
+pub use budget::{BudgetLimits, RetryBudget};
 pub use cooldown::{Backoff, Cooldown};
 pub use histogram::LatencyHistogram;
-pub use method::{Chain, MethodClass, classify_method, method_label};
+pub use method::{Chain, MethodClass, Methods, SEND_RAW_TRANSACTION, method_label};
 pub use outcome::Outcome;
 pub use stats::EndpointStats;
 pub use time::Tick;

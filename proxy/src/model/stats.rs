@@ -107,6 +107,11 @@ impl EndpointStats {
         self.peak.load()
     }
 
+    /// Estimated 95th percentile of recent latency in milliseconds; NaN before the first sample.
+    pub fn latency_p95_ms(&self) -> f32 {
+        self.histogram.p95_ms()
+    }
+
     /// Estimated 99th percentile of recent latency in milliseconds; NaN before the first sample.
     pub fn latency_p99_ms(&self) -> f32 {
         self.histogram.p99_ms()

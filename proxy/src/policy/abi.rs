@@ -1,10 +1,12 @@
-//! The blocks of policy ABI 1.0, as `sdk/ABI.md` specifies them.
+//! The blocks of policy ABI 1.1, as `sdk/ABI.md` specifies them.
 //!
 //! A published block is frozen: a later minor version appends fields, a later major version stands beside
 //! this one. The host's own structs are laid out as the guest sees them, so that a hot call copies bytes and
 //! converts nothing. `sdk/vectors` holds the golden bytes that these structs and the SDK's are tested against.
 
 use bytemuck::{Pod, Zeroable};
+
+use crate::model::Chain;
 
 #[cfg(target_endian = "big")]
 compile_error!("the ABI's blocks are little-endian and are copied as they lie in memory");
@@ -25,12 +27,18 @@ pub mod request_flags {
     pub const BATCH: u32 = 1 << 1;
     /// A write that may be sent twice.
     pub const IDEMPOTENT: u32 = 1 << 2;
+    /// An earlier attempt was sent to an endpoint.
+    pub const PRIOR_SENT: u32 = 1 << 3;
 }
 
 /// Bits of [`EndpointRow::flags`].
 pub mod row_flags {
-    /// The endpoint cools; seen only in a panic.
+    /// The endpoint cools; seen only in a panic, as the others are.
     pub const COOLING: u32 = 1;
+    /// It fails its health checks.
+    pub const UNHEALTHY: u32 = 1 << 1;
+    /// It said that it doesn't support this method.
+    pub const BANNED: u32 = 1 << 2;
 }
 
 /// Bits of [`AttemptBlock::flags`].
@@ -41,6 +49,28 @@ pub mod attempt_flags {
     pub const HAS_RPC_CODE: u32 = 1 << 1;
     /// The host would allow another attempt.
     pub const MAY_RETRY: u32 = 1 << 2;
+    /// It is about members of a batch.
+    pub const MEMBER: u32 = 1 << 3;
+}
+
+/// Bits of [`DecisionBlock::flags`].
+pub(super) mod decision_flags {
+    /// The attempt counts as a success.
+    pub(in crate::policy) const SUCCESS: u32 = 1;
+    /// Next an endpoint that knows more of the chain.
+    pub(in crate::policy) const PREFER_HISTORY: u32 = 1 << 1;
+    /// Next only an endpoint that allows a larger range.
+    pub(in crate::policy) const LARGER_RANGE: u32 = 1 << 2;
+    /// The answer is the transaction's hash.
+    pub(in crate::policy) const LANDED: u32 = 1 << 3;
+}
+
+/// Values of [`RequestBlock::chain`].
+pub const fn chain_code(chain: Chain) -> u32 {
+    match chain {
+        Chain::Ethereum => 0,
+        Chain::Solana => 1,
+    }
 }
 
 /// The request, as both kinds of policy see it. The fields are those of `sdk/ABI.md`, section 4.
@@ -60,7 +90,7 @@ pub struct RequestBlock {
     pub body_bytes: u32,
     pub deadline_left_ms: u32,
     pub method_len: u32,
-    pub reserved: u32,
+    pub chain: u32,
     pub method: [u8; METHOD_BYTES],
 }
 
@@ -121,6 +151,19 @@ pub struct DecisionBlock {
     pub cooldown_ms: u32,
     pub penalty_ms: f32,
     pub flags: u32,
+    pub method_ban_ms: u32,
+}
+
+/// The retry policy's plan for a request: filled by the host, changed by the guest.
+#[derive(Clone, Copy, Debug, PartialEq, Pod, Zeroable)]
+#[repr(C)]
+#[expect(missing_docs, reason = "sdk/ABI.md documents every field")]
+pub struct PlanBlock {
+    pub size: u32,
+    pub max_attempts: u32,
+    pub timeout_ms: f32,
+    pub hedge_delay_ms: f32,
+    pub latency_p95_ms: f32,
     pub reserved: u32,
 }
 
@@ -137,9 +180,10 @@ pub(super) const fn size<T>() -> u32 {
 
 const _: () = assert!(size_of::<RequestBlock>() == 128 && size_of::<EndpointRow>() == 64);
 const _: () = assert!(size_of::<AttemptBlock>() == 256 && size_of::<DecisionBlock>() == 32);
+const _: () = assert!(size_of::<PlanBlock>() == 24);
 
 impl RequestBlock {
-    /// A block for version 1.0 with everything else zero.
+    /// A block with everything else zero.
     pub fn new() -> Self {
         RequestBlock { size: size::<Self>(), row_stride: size::<EndpointRow>(), ..Zeroable::zeroed() }
     }
@@ -157,7 +201,7 @@ impl Default for RequestBlock {
 }
 
 impl AttemptBlock {
-    /// A block for version 1.0 with everything else zero, and no `Retry-After`.
+    /// A block with everything else zero, and no `Retry-After`.
     pub fn new() -> Self {
         AttemptBlock { size: size::<Self>(), retry_after_ms: NO_RETRY_AFTER, ..Zeroable::zeroed() }
     }
@@ -171,6 +215,20 @@ impl AttemptBlock {
 impl Default for AttemptBlock {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+impl PlanBlock {
+    /// The upstream's own plan, for an endpoint with this latency.
+    pub fn new(max_attempts: u32, timeout_ms: f32, latency_p95_ms: f32) -> Self {
+        PlanBlock {
+            size: size::<Self>(),
+            max_attempts,
+            timeout_ms,
+            hedge_delay_ms: f32::INFINITY,
+            latency_p95_ms,
+            reserved: 0,
+        }
     }
 }
 

@@ -58,9 +58,10 @@ fn request_block() {
     let method = text(&block.method, block.method_len);
     let mut actual =
         fields!(block; size, row_stride, unix_ms, seed, client_key, flags, batch_size, attempt, max_attempts,
-        body_bytes, deadline_left_ms, method_len, reserved)
+        body_bytes, deadline_left_ms, method_len)
         .to_vec();
-    actual.push(("method", method.clone()));
+    // Version 1.0 calls it reserved.
+    actual.extend([("reserved", block.chain.to_string()), ("method", method.clone())]);
     vector.check(&actual);
     let mut built = RequestBlock { method: [0; 64], method_len: 0, ..block };
     built.set_method(&method);
@@ -101,7 +102,43 @@ fn attempt_block() {
 fn decision_block() {
     let vector = Vector::read(include_str!("../../../sdk/vectors/decision.txt"));
     let block: DecisionBlock = vector.block();
-    vector.check(&fields!(block; size, action, delay_ms, cooldown, cooldown_ms, penalty_ms, flags, reserved));
+    let mut actual = fields!(block; size, action, delay_ms, cooldown, cooldown_ms, penalty_ms, flags).to_vec();
+    actual.push(("reserved", block.method_ban_ms.to_string()));
+    vector.check(&actual);
+}
+
+#[test]
+fn version_1_1() {
+    let vector = Vector::read(include_str!("../../../sdk/vectors/request-1.1.txt"));
+    let block: RequestBlock = vector.block();
+    let mut actual = fields!(block; size, row_stride, unix_ms, seed, client_key, flags, batch_size, attempt,
+        max_attempts, body_bytes, deadline_left_ms, method_len, chain)
+    .to_vec();
+    actual.push(("method", text(&block.method, block.method_len)));
+    vector.check(&actual);
+    assert_eq!(block.chain, chain_code(Chain::Solana));
+    assert_ne!(block.flags & request_flags::PRIOR_SENT, 0);
+
+    let row: EndpointRow = Vector::read(include_str!("../../../sdk/vectors/row-1.1.txt")).block();
+    assert_eq!(row.flags & row_flags::UNHEALTHY, row_flags::UNHEALTHY);
+    let attempt: AttemptBlock = Vector::read(include_str!("../../../sdk/vectors/attempt-1.1.txt")).block();
+    assert_ne!(attempt.flags & attempt_flags::MEMBER, 0);
+
+    let vector = Vector::read(include_str!("../../../sdk/vectors/decision-1.1.txt"));
+    let block: DecisionBlock = vector.block();
+    vector.check(&fields!(block; size, action, delay_ms, cooldown, cooldown_ms, penalty_ms, flags, method_ban_ms));
+}
+
+#[test]
+fn plan_block() {
+    for file in [include_str!("../../../sdk/vectors/plan.txt"), include_str!("../../../sdk/vectors/plan-in.txt")] {
+        let vector = Vector::read(file);
+        let block: PlanBlock = vector.block();
+        vector.check(&fields!(block; size, max_attempts, timeout_ms, hedge_delay_ms, latency_p95_ms, reserved));
+    }
+    let as_filled: PlanBlock = Vector::read(include_str!("../../../sdk/vectors/plan-in.txt")).block();
+    let built = PlanBlock::new(as_filled.max_attempts, as_filled.timeout_ms, as_filled.latency_p95_ms);
+    assert_eq!(bytes_of(&built), bytes_of(&as_filled));
 }
 
 #[test]

@@ -6,7 +6,7 @@
 use bytemuck::{bytes_of, cast_slice, pod_read_unaligned};
 use wasmtime::{Caller, Extern, Linker, Memory, Module, Store, StoreLimits, StoreLimitsBuilder, TypedFunc};
 
-use super::abi::{AttemptBlock, DecisionBlock, EndpointRow, RequestBlock, size};
+use super::abi::{AttemptBlock, DecisionBlock, EndpointRow, PlanBlock, RequestBlock, size};
 use super::error::{PluginError, Stage};
 use super::fault::Fault;
 use super::limits::{HOT_EPOCHS, LOAD_EPOCHS, Limits};
@@ -16,6 +16,9 @@ use super::stall::Stall;
 
 /// Alignment of the block area: a cache line, so that a row never straddles two.
 const BLOCK_ALIGN: u32 = 64;
+
+/// The optional export.
+pub(super) const PLAN: &str = "pointsman_plan";
 
 /// What the store carries for the host's side of calls.
 struct Host {
@@ -38,6 +41,7 @@ pub(super) struct ReadyInstance {
     area: Area,
     score: Option<TypedFunc<(u32, u32, u32, u32), ()>>,
     retry: Option<TypedFunc<(u32, u32, u32), ()>>,
+    plan: Option<TypedFunc<(u32, u32, u32), ()>>,
 }
 
 /// Offsets of the blocks in the guest's memory.
@@ -45,6 +49,7 @@ pub(super) struct ReadyInstance {
 struct Area {
     request: u32,
     attempt: u32,
+    /// Or the plan.
     decision: u32,
     rows: u32,
     scores: u32,
@@ -180,9 +185,10 @@ impl ReadyInstance {
         let kinds = plugin.kinds();
         let score = if kinds.scoring { Some(inner.export("pointsman_score")?) } else { None };
         let retry = if kinds.retry { Some(inner.export("pointsman_retry")?) } else { None };
+        let plan = if plugin.plans { Some(inner.export(PLAN)?) } else { None };
         inner.configure(config)?;
         let area = Area::reserve(&mut inner, capacity)?;
-        Ok(ReadyInstance { inner, area, score, retry })
+        Ok(ReadyInstance { inner, area, score, retry, plan })
     }
 
     /// Scores `rows`; the scores are appended to `scores`, one per row.
@@ -232,6 +238,29 @@ impl ReadyInstance {
 
         let data = inner.memory.data_mut(&mut inner.store);
         Ok(pod_read_unaligned(slot(data, area.decision, size_of::<DecisionBlock>())?))
+    }
+
+    /// Asks how to go about a request whose first endpoint is `row`.
+    pub(super) fn plan(
+        &mut self,
+        request: &RequestBlock,
+        row: &EndpointRow,
+        plan: &PlanBlock,
+    ) -> Result<PlanBlock, Fault> {
+        let (Some(function), area) = (&self.plan, self.area) else {
+            return Err(Fault::Abi(format!("has no `{PLAN}`")));
+        };
+        let inner = &mut self.inner;
+        let data = inner.memory.data_mut(&mut inner.store);
+        slot(data, area.request, size_of::<RequestBlock>())?.copy_from_slice(bytes_of(request));
+        slot(data, area.rows, size_of::<EndpointRow>())?.copy_from_slice(bytes_of(row));
+        slot(data, area.decision, size_of::<PlanBlock>())?.copy_from_slice(bytes_of(plan));
+
+        inner.arm(inner.limits.fuel)?;
+        function.call(&mut inner.store, (area.request, area.rows, area.decision))?;
+
+        let data = inner.memory.data_mut(&mut inner.store);
+        Ok(pod_read_unaligned(slot(data, area.decision, size_of::<PlanBlock>())?))
     }
 }
 

@@ -28,7 +28,7 @@ use std::fmt;
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Weak};
 
-use abi::{AttemptBlock, EndpointRow, RequestBlock};
+use abi::{AttemptBlock, EndpointRow, PlanBlock, RequestBlock};
 pub use catalog::Catalog;
 use engine::Engine;
 pub use error::{PluginError, RuntimeError, Stage};
@@ -39,7 +39,7 @@ use log::GuestLog;
 pub use module::{Kinds, Plugin};
 use pool::InstancePool;
 
-use crate::model::Decision;
+use crate::model::{Decision, Plan};
 
 /// The sha256 of a module's file.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -191,6 +191,19 @@ impl Policy {
         self.call(|instance| verdict::decision(&instance.retry(request, attempt)?))
     }
 
+    /// Whether the policy makes plans; [`Policy::plan`] may be called only then.
+    pub fn plans(&self) -> bool {
+        self.plugin.plans
+    }
+
+    /// Asks, on this thread's instance, how to go about a request whose first endpoint is `row`; `plan` is the upstream's own.
+    ///
+    /// # Errors
+    /// A [`Fault`]; the instance is then replaced in the background.
+    pub fn plan(&self, request: &RequestBlock, row: &EndpointRow, plan: &PlanBlock) -> Result<Plan, Fault> {
+        self.call(|instance| verdict::plan(&instance.plan(request, row, plan)?, plan))
+    }
+
     fn call<R>(&self, f: impl FnOnce(&mut ReadyInstance) -> Result<R, Fault>) -> Result<R, Fault> {
         let answer = self.pool.with(f);
         if matches!(&answer, Err(fault) if !matches!(fault, Fault::NotReady)) {
@@ -224,6 +237,10 @@ impl Policy {
                 self.retry(&verdict::canned_request(), &attempt)
                     .map_err(|fault| PluginError::fault(Stage::Probe, "retry", &fault))?;
             }
+        }
+        if self.plans() {
+            self.plan(&verdict::canned_request(), &verdict::canned_rows()[1], &verdict::canned_plan())
+                .map_err(|fault| PluginError::fault(Stage::Probe, "plan", &fault))?;
         }
         Ok(())
     }

@@ -5,7 +5,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::abi::ABI_MAJOR;
 use super::error::{PluginError, Stage};
-use super::instance::Instance;
+use super::instance::{Instance, PLAN};
 use super::limits::Limits;
 use super::{Digest, Identity};
 
@@ -22,6 +22,8 @@ pub struct Kinds {
 pub struct Plugin {
     identity: Identity,
     kinds: Kinds,
+    /// It exports `pointsman_plan`, which belongs to a retry policy.
+    pub(super) plans: bool,
     pub(super) module: wasmtime::Module,
 }
 
@@ -55,7 +57,8 @@ impl Plugin {
         let kinds =
             Kinds { scoring: describe.kinds.contains(&Kind::Scoring), retry: describe.kinds.contains(&Kind::Retry) };
         let identity = Identity { plugin: describe.name, version: describe.version, digest };
-        Ok(Plugin { identity, kinds, module })
+        let plans = kinds.retry && module.get_export(PLAN).is_some();
+        Ok(Plugin { identity, kinds, plans, module })
     }
 
     /// Name, version and digest.

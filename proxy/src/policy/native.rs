@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use super::abi::{EndpointRow, row_flags};
+use super::abi::EndpointRow;
 use crate::model::{Action, AttemptResult, CooldownWish, Decision, Outcome, RequestFacts};
 
 /// Penalties in milliseconds, from azoth-balancer.
@@ -23,7 +23,7 @@ const RPC_INTERNAL_ERROR: i64 = -32_603;
 pub fn score(rows: &[EndpointRow], scores: &mut Vec<f64>) {
     scores.extend(rows.iter().map(|row| {
         let cost = f64::from(row.latency_ms) + f64::from(row.penalty_ms);
-        let cooling = if row.flags & row_flags::COOLING == 0 { 0.0 } else { f64::from(u16::MAX) };
+        let cooling = if row.flags == 0 { 0.0 } else { f64::from(u16::MAX) };
         f64::from(row.weight) - cooling - 0.5 * cost / (cost + 1_000.0)
     }));
 }
@@ -63,7 +63,7 @@ fn throttled(request: &RequestFacts, result: &AttemptResult) -> Decision {
 
 fn failed(penalty_ms: f32, retry: bool) -> Decision {
     let action = if retry { Action::Retry { delay: Duration::ZERO } } else { Action::Return };
-    Decision { action, cooldown: CooldownWish::Backoff, penalty_ms, success: false }
+    Decision { action, cooldown: CooldownWish::Backoff, penalty_ms, ..Decision::RETURN }
 }
 
 fn resendable(request: &RequestFacts) -> bool {
@@ -74,12 +74,14 @@ fn resendable(request: &RequestFacts) -> bool {
 mod tests {
     use bytemuck::Zeroable;
 
+    use super::super::abi::row_flags;
     use super::*;
     use crate::model::{RpcError, Tick};
 
     fn request(write: bool, idempotent: bool) -> RequestFacts {
         RequestFacts {
             method: String::new(),
+            methods: Vec::new(),
             batch_size: 1,
             batch: false,
             write,

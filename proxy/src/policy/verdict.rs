@@ -2,18 +2,19 @@
 
 use std::time::Duration;
 
-use super::abi::{AttemptBlock, DecisionBlock, EndpointRow, RequestBlock, attempt_flags};
+use super::abi::{
+    AttemptBlock, DecisionBlock, EndpointRow, PlanBlock, RequestBlock, attempt_flags, decision_flags as flags,
+};
 use super::fault::Fault;
-use crate::model::{Action, CooldownWish, Decision, Outcome};
+use crate::model::{Action, CooldownWish, Decision, Outcome, Plan, Preference};
 
 const ACTION_RETURN: u32 = 0;
 const ACTION_RETRY: u32 = 1;
 const COOLDOWN_NONE: u32 = 0;
 const COOLDOWN_BACKOFF: u32 = 1;
 const COOLDOWN_FIXED: u32 = 2;
-const FLAG_SUCCESS: u32 = 1;
-/// No policy can take an endpoint out for longer.
-const MAX_COOLDOWN: Duration = Duration::from_secs(24 * 60 * 60);
+/// No policy can take an endpoint, or one of its methods, out for longer.
+const MAX_EXCLUSION: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Checks each field of a guest's decision.
 pub(super) fn decision(block: &DecisionBlock) -> Result<Decision, Fault> {
@@ -25,13 +26,49 @@ pub(super) fn decision(block: &DecisionBlock) -> Result<Decision, Fault> {
     let cooldown = match block.cooldown {
         COOLDOWN_NONE => CooldownWish::None,
         COOLDOWN_BACKOFF => CooldownWish::Backoff,
-        COOLDOWN_FIXED => CooldownWish::Fixed(Duration::from_millis(u64::from(block.cooldown_ms)).min(MAX_COOLDOWN)),
+        COOLDOWN_FIXED => CooldownWish::Fixed(Duration::from_millis(u64::from(block.cooldown_ms)).min(MAX_EXCLUSION)),
         _ => return Err(Fault::Output("no such cooldown")),
     };
     if !block.penalty_ms.is_finite() || block.penalty_ms < 0.0 {
         return Err(Fault::Output("a penalty that is not a number from 0 up"));
     }
-    Ok(Decision { action, cooldown, penalty_ms: block.penalty_ms, success: block.flags & FLAG_SUCCESS != 0 })
+    let has = |flag| block.flags & flag != 0;
+    Ok(Decision {
+        action,
+        cooldown,
+        penalty_ms: block.penalty_ms,
+        success: has(flags::SUCCESS),
+        method_ban: Duration::from_millis(u64::from(block.method_ban_ms)).min(MAX_EXCLUSION),
+        prefer: match (has(flags::LARGER_RANGE), has(flags::PREFER_HISTORY)) {
+            (true, _) => Preference::LargerRange,
+            (false, true) => Preference::History,
+            (false, false) => Preference::None,
+        },
+        landed: has(flags::LANDED),
+    })
+}
+
+/// Checks a guest's plan, and clamps it to the one it was `asked` to change.
+pub(super) fn plan(block: &PlanBlock, asked: &PlanBlock) -> Result<Plan, Fault> {
+    if block.max_attempts == 0 {
+        return Err(Fault::Output("a plan without an attempt"));
+    }
+    if !block.timeout_ms.is_finite() || block.timeout_ms <= 0.0 {
+        return Err(Fault::Output("a timeout that is not a number above 0"));
+    }
+    if block.hedge_delay_ms.is_nan() || block.hedge_delay_ms < 0.0 {
+        return Err(Fault::Output("a hedge delay that is not a number from 0 up"));
+    }
+    Ok(Plan {
+        max_attempts: block.max_attempts.min(asked.max_attempts),
+        timeout: millis(block.timeout_ms),
+        hedge_after: block.hedge_delay_ms.is_finite().then(|| millis(block.hedge_delay_ms)),
+    })
+}
+
+/// No plan waits longer than a day, whatever the number.
+fn millis(ms: f32) -> Duration {
+    Duration::from_secs_f32((ms / 1_000.0).min(MAX_EXCLUSION.as_secs_f32()))
 }
 
 /// A plain read of the canned input.
@@ -86,6 +123,11 @@ pub(super) fn canned_rows() -> [EndpointRow; 3] {
     [row, used, failing]
 }
 
+/// The plan of an upstream with the defaults.
+pub(super) fn canned_plan() -> PlanBlock {
+    PlanBlock::new(3, 5_000.0, 25.0)
+}
+
 /// One attempt of each outcome that a retry policy is asked about.
 pub(super) fn canned_attempts() -> impl Iterator<Item = AttemptBlock> {
     let asked = Outcome::ALL.into_iter().filter(|o| !matches!(o, Outcome::Success | Outcome::Canceled));
@@ -130,15 +172,44 @@ mod tests {
             cooldown_ms: u32::MAX,
             penalty_ms: 3.5,
             flags: 1,
+            method_ban_ms: 9,
             ..block()
         };
         let expected = Decision {
             action: Action::Retry { delay: Duration::from_millis(7) },
-            cooldown: CooldownWish::Fixed(MAX_COOLDOWN),
+            cooldown: CooldownWish::Fixed(MAX_EXCLUSION),
             penalty_ms: 3.5,
             success: true,
+            method_ban: Duration::from_millis(9),
+            prefer: Preference::None,
+            landed: false,
         };
         assert_eq!(decision(&full).unwrap(), expected);
+        assert_eq!(decision(&DecisionBlock { flags: 2, ..block() }).unwrap().prefer, Preference::History);
+        assert_eq!(decision(&DecisionBlock { flags: 4, ..block() }).unwrap().prefer, Preference::LargerRange);
+        assert!(decision(&DecisionBlock { flags: 8, ..block() }).unwrap().landed);
+    }
+
+    #[test]
+    fn a_plan_is_clamped_to_what_the_upstream_allows() {
+        let asked = PlanBlock::new(3, 5_000.0, f32::NAN);
+        let unchanged = Plan { max_attempts: 3, timeout: Duration::from_secs(5), hedge_after: None };
+        assert_eq!(plan(&asked, &asked).unwrap(), unchanged);
+        let wished = PlanBlock { max_attempts: 9, timeout_ms: 1.5, hedge_delay_ms: 0.0, ..asked };
+        let expected =
+            Plan { max_attempts: 3, timeout: Duration::from_micros(1_500), hedge_after: Some(Duration::ZERO) };
+        assert_eq!(plan(&wished, &asked).unwrap(), expected);
+        assert_eq!(plan(&PlanBlock { timeout_ms: f32::MAX, ..asked }, &asked).unwrap().timeout, MAX_EXCLUSION);
+        for bad in [
+            PlanBlock { max_attempts: 0, ..asked },
+            PlanBlock { timeout_ms: 0.0, ..asked },
+            PlanBlock { timeout_ms: f32::NAN, ..asked },
+            PlanBlock { timeout_ms: f32::INFINITY, ..asked },
+            PlanBlock { hedge_delay_ms: -1.0, ..asked },
+            PlanBlock { hedge_delay_ms: f32::NAN, ..asked },
+        ] {
+            assert!(matches!(plan(&bad, &asked), Err(Fault::Output(_))), "{bad:?}");
+        }
     }
 
     #[test]

@@ -12,7 +12,8 @@ use pingora::http::RequestHeader;
 use pingora::protocols::Stream;
 use pingora::protocols::http::v1::client::HttpSession;
 
-use super::classify::{Expected, classify, classify_long};
+use super::batch::{Expected, Slot};
+use super::classify::{classify, classify_long};
 use super::target::Target;
 use crate::clock;
 use crate::model::{AttemptResult, Outcome};
@@ -37,6 +38,8 @@ pub struct Outgoing {
     pub resendable: bool,
     /// No answer may be larger.
     pub max_answer: usize,
+    /// The whole answer is needed, however long it is: it is a part of a larger one.
+    pub whole: bool,
 }
 
 /// An endpoint's answer.
@@ -53,6 +56,8 @@ pub struct Answer {
 pub enum AnswerBody {
     /// All of it.
     Whole(Bytes),
+    /// What was said to each member of a batch, where it can't be passed on as it is.
+    Members(Vec<Slot>),
     /// Its beginning; the rest is still arriving.
     Partial(Box<Arriving>),
 }
@@ -68,8 +73,11 @@ pub struct Arriving {
     left: usize,
 }
 
+/// How an attempt ended, and the answer if there was one.
+pub(super) type Exchanged = (AttemptResult, Option<Answer>);
+
 /// Sends `outgoing` to `target` and reads the answer, within `budget`.
-pub async fn exchange(target: &Arc<Target>, outgoing: &Outgoing, budget: Duration) -> (AttemptResult, Option<Answer>) {
+pub(super) async fn exchange(target: &Arc<Target>, outgoing: &Outgoing, budget: Duration) -> Exchanged {
     let began = clock::now();
     let mut sent = false;
     let answer = tokio::time::timeout(budget, attempt(target, outgoing, &mut sent)).await;
@@ -130,13 +138,14 @@ async fn converse(
     if length.is_some_and(|length| length > outgoing.max_answer) {
         return Err(Failure::new(Outcome::BadResponse, TOO_LARGE));
     }
-    let body = read_up_to(&mut session, INSPECT_LIMIT.min(outgoing.max_answer)).await?;
+    let limit = if outgoing.whole { outgoing.max_answer } else { INSPECT_LIMIT.min(outgoing.max_answer) };
+    let body = read_up_to(&mut session, limit).await?;
     if body.len() > outgoing.max_answer {
         return Err(Failure::new(Outcome::BadResponse, TOO_LARGE));
     }
     let complete = session.is_body_done();
     let classified = if complete {
-        classify(status, is_encoded(&session), &body, outgoing.expected)
+        classify(status, is_encoded(&session), &body, &outgoing.expected)
     } else {
         classify_long(status, is_encoded(&session))
     };
@@ -145,6 +154,7 @@ async fn converse(
         bytes_sent: true,
         http_status: Some(status.as_u16()),
         rpc_error: classified.rpc_error,
+        text: classified.text,
         retry_after: retry_after(&session),
         latency: Duration::ZERO,
         detail: classified.detail,
@@ -152,7 +162,7 @@ async fn converse(
     let content_type = session.get_header(header::CONTENT_TYPE).cloned();
     let body = if complete {
         release(session, target).await;
-        AnswerBody::Whole(body)
+        classified.members.map_or(AnswerBody::Whole(body), AnswerBody::Members)
     } else {
         let left = outgoing.max_answer.saturating_sub(body.len());
         AnswerBody::Partial(Box::new(Arriving { beginning: body, length, session, target: Arc::clone(target), left }))

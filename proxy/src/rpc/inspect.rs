@@ -4,24 +4,29 @@
 //! is wrong is told before any endpoint is bothered.
 
 use std::borrow::Cow;
-use std::fmt;
+use std::sync::Arc;
 
-use serde::de::{self, Visitor};
-use serde::{Deserialize, Deserializer};
+use bytes::Bytes;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::error::Category;
 use serde_json::value::RawValue;
 
 use super::Refusal;
-use crate::model::{MethodClass, classify_method};
+use super::batch::{Expected, MemberRequest};
+use super::raw::Field;
+use crate::model::{MethodClass, Methods};
 
 /// Arrays and objects within each other. Nodes refuse far less; a parser that recurses would be in danger.
 const MAX_DEPTH: usize = 128;
 
 /// What a body asks for.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Inspected {
     /// The method; of a batch, the members' common method or the empty string.
     pub method: String,
+    /// The different methods of a batch that has several; otherwise empty.
+    pub methods: Vec<String>,
     /// Members of the batch; 1 for a single request.
     pub batch_size: u32,
     /// The body is an array.
@@ -30,8 +35,8 @@ pub struct Inspected {
     pub write: bool,
     /// It is a write, and all of its writes may be sent twice.
     pub idempotent: bool,
-    /// No member has an id: there may be no answer.
-    pub notification: bool,
+    /// Which answer would be a good one.
+    pub expected: Expected,
 }
 
 /// One request object. `jsonrpc` and `params` are the endpoint's to judge, but may not stand there twice.
@@ -39,8 +44,8 @@ pub struct Inspected {
 struct Member<'a> {
     #[serde(borrow)]
     method: Cow<'a, str>,
-    #[serde(default)]
-    id: Id,
+    #[serde(default, borrow)]
+    id: Field<'a>,
     #[serde(default, borrow)]
     #[expect(dead_code, reason = "read so that a second one is refused")]
     params: Option<&'a RawValue>,
@@ -53,56 +58,93 @@ struct Member<'a> {
 ///
 /// # Errors
 /// The refusal to answer with.
-pub fn inspect(body: &[u8], max_batch: usize) -> Result<Inspected, Refusal> {
+pub fn inspect(body: &Bytes, max_batch: usize, methods: &Methods) -> Result<Inspected, Refusal> {
     let text = std::str::from_utf8(body)
         .map_err(|e| Refusal::NotJson(format!("the body is not UTF-8 after byte {}", e.valid_up_to())))?;
     if is_too_deep(body) {
         return Err(Refusal::NotJson(format!("the body is nested deeper than {MAX_DEPTH} levels")));
     }
     match text.trim_ascii_start().bytes().next() {
-        Some(b'{') => Ok(single(&serde_json::from_str(text).map_err(refuse)?)),
-        Some(b'[') => batch(&serde_json::from_str::<Vec<Member<'_>>>(text).map_err(refuse)?, max_batch),
+        Some(b'{') => single(&parse(text)?, body, methods),
+        Some(b'[') => batch(&serde_json::from_str::<Vec<&RawValue>>(text).map_err(refuse)?, body, max_batch, methods),
         None => Err(Refusal::NotJson("the body is empty".into())),
         Some(_) => Err(neither(text)),
     }
 }
 
-fn single(member: &Member<'_>) -> Inspected {
-    let class = classify_method(&member.method);
-    Inspected {
+fn single(member: &Member<'_>, body: &Bytes, methods: &Methods) -> Result<Inspected, Refusal> {
+    let class = methods.classify(&member.method);
+    Ok(Inspected {
         method: member.method.as_ref().to_owned(),
+        methods: Vec::new(),
         batch_size: 1,
         batch: false,
         write: class != MethodClass::Read,
         idempotent: class == MethodClass::IdempotentWrite,
-        notification: !member.id.given,
-    }
+        expected: id(member, body)?.map_or(Expected::Nothing, Expected::Single),
+    })
 }
 
-fn batch(members: &[Member<'_>], max_batch: usize) -> Result<Inspected, Refusal> {
-    let [first, rest @ ..] = members else {
+fn batch(members: &[&RawValue], body: &Bytes, max_batch: usize, methods: &Methods) -> Result<Inspected, Refusal> {
+    if members.is_empty() {
         return Err(Refusal::Invalid("the batch is empty".into()));
-    };
+    }
     if members.len() > max_batch {
         let text = format!("the batch has {} requests; at most {max_batch} are allowed", members.len());
         return Err(Refusal::BatchTooLong(text));
     }
-    let common = rest.iter().all(|member| member.method == first.method);
-    let classes = || members.iter().map(|member| classify_method(&member.method));
-    let write = classes().any(|class| class != MethodClass::Read);
-    Ok(Inspected {
-        method: if common { first.method.as_ref().to_owned() } else { String::new() },
+    let mut requests = Vec::with_capacity(members.len());
+    let mut names: Vec<String> = Vec::new();
+    for (position, raw) in members.iter().enumerate() {
+        let member = parse(raw.get()).map_err(|refusal| refusal.about_member(position))?;
+        if !names.iter().any(|name| *name == member.method) {
+            names.push(member.method.as_ref().to_owned());
+        }
+        let class = methods.classify(&member.method);
+        let id = id(&member, body).map_err(|refusal| refusal.about_member(position))?;
+        requests.push(MemberRequest { id, raw: body.slice_ref(raw.get().as_bytes()), class });
+    }
+    Ok(of_members(requests, names))
+}
+
+/// A batch of these members, whose different methods are `names`.
+pub(super) fn of_members(members: Vec<MemberRequest>, mut names: Vec<String>) -> Inspected {
+    let method = if names.len() == 1 { names.remove(0) } else { String::new() };
+    let write = members.iter().any(|member| member.class != MethodClass::Read);
+    Inspected {
+        method,
+        methods: names,
         batch_size: u32::try_from(members.len()).unwrap_or(u32::MAX),
         batch: true,
         write,
-        idempotent: write && classes().all(|class| class != MethodClass::Write),
-        notification: members.iter().all(|member| !member.id.given),
-    })
+        idempotent: write && members.iter().all(|member| member.class != MethodClass::Write),
+        expected: match members.iter().any(|member| member.id.is_some()) {
+            true => Expected::Batch(Arc::from(members)),
+            false => Expected::Nothing,
+        },
+    }
+}
+
+/// The method of a member that was inspected before.
+pub(super) fn method_of(raw: &[u8]) -> String {
+    serde_json::from_slice::<Member<'_>>(raw).map(|member| member.method.into_owned()).unwrap_or_default()
+}
+
+fn parse(text: &str) -> Result<Member<'_>, Refusal> {
+    serde_json::from_str(text).map_err(refuse)
+}
+
+fn id(member: &Member<'_>, body: &Bytes) -> Result<Option<Bytes>, Refusal> {
+    let Some(id) = member.id.0.map(RawValue::get) else { return Ok(None) };
+    match id.as_bytes() {
+        [b'"' | b'-' | b'n' | b'0'..=b'9', ..] => Ok(Some(body.slice_ref(id.as_bytes()))),
+        _ => Err(Refusal::Invalid("an id is a string, a number or null".into())),
+    }
 }
 
 /// A JSON value that is no request is invalid; anything else is no JSON.
 fn neither(text: &str) -> Refusal {
-    match serde_json::from_str::<de::IgnoredAny>(text) {
+    match serde_json::from_str::<IgnoredAny>(text) {
         Ok(_) => Refusal::Invalid("a request is an object, a batch an array".into()),
         Err(error) => refuse(error),
     }
@@ -136,54 +178,16 @@ fn is_too_deep(body: &[u8]) -> bool {
     false
 }
 
-/// An id: a string, a number or null.
-#[derive(Default)]
-struct Id {
-    given: bool,
-}
-
-impl Id {
-    const GIVEN: Id = Id { given: true };
-}
-
-impl<'de> Deserialize<'de> for Id {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct IdVisitor;
-        impl Visitor<'_> for IdVisitor {
-            type Value = Id;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an id that is a string, a number or null")
-            }
-            fn visit_str<E: de::Error>(self, _: &str) -> Result<Id, E> {
-                Ok(Id::GIVEN)
-            }
-            fn visit_i64<E: de::Error>(self, _: i64) -> Result<Id, E> {
-                Ok(Id::GIVEN)
-            }
-            fn visit_u64<E: de::Error>(self, _: u64) -> Result<Id, E> {
-                Ok(Id::GIVEN)
-            }
-            fn visit_f64<E: de::Error>(self, _: f64) -> Result<Id, E> {
-                Ok(Id::GIVEN)
-            }
-            fn visit_unit<E: de::Error>(self) -> Result<Id, E> {
-                Ok(Id::GIVEN)
-            }
-        }
-        deserializer.deserialize_any(IdVisitor)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn read(body: &str) -> Result<Inspected, Refusal> {
-        inspect(body.as_bytes(), 3)
+        inspect(&Bytes::copy_from_slice(body.as_bytes()), 3, &Methods::default())
     }
 
     fn code(body: &[u8]) -> i32 {
-        inspect(body, 3).unwrap_err().rpc_code()
+        inspect(&Bytes::copy_from_slice(body), 3, &Methods::default()).unwrap_err().rpc_code()
     }
 
     #[test]
@@ -207,11 +211,41 @@ mod tests {
     }
 
     #[test]
+    fn a_mixed_batch_tells_its_methods() {
+        let mixed = read(r#"[{"method":"eth_call"},{"method":"eth_gasPrice"},{"method":"eth_call"}]"#).unwrap();
+        assert_eq!(
+            (mixed.method.as_str(), mixed.methods),
+            ("", vec!["eth_call".to_owned(), "eth_gasPrice".to_owned()])
+        );
+        let one = read(r#"[{"method":"eth_call"},{"method":"eth_call"}]"#).unwrap();
+        assert_eq!((one.method.as_str(), one.methods), ("eth_call", vec![]));
+    }
+
+    #[test]
     fn a_request_without_an_id_is_a_notification() {
-        assert!(read(r#"{"method":"eth_call"}"#).unwrap().notification);
-        assert!(!read(r#"{"id":null,"method":"eth_call"}"#).unwrap().notification);
-        assert!(read(r#"[{"method":"a"},{"method":"b"}]"#).unwrap().notification);
-        assert!(!read(r#"[{"method":"a"},{"method":"b","id":0}]"#).unwrap().notification);
+        let is_one = |body| matches!(read(body).unwrap().expected, Expected::Nothing);
+        assert!(is_one(r#"{"method":"eth_call"}"#));
+        assert!(!is_one(r#"{"id":null,"method":"eth_call"}"#));
+        assert!(is_one(r#"[{"method":"a"},{"method":"b"}]"#));
+        assert!(!is_one(r#"[{"method":"a"},{"method":"b","id":0}]"#));
+    }
+
+    #[test]
+    fn ids_are_kept_as_they_are_written() {
+        let Expected::Single(id) = read(r#"{"method":"a","id": 1.50 }"#).unwrap().expected else { panic!("single") };
+        assert_eq!(id, "1.50");
+        let Expected::Batch(members) = read(r#"[{"id":"x","method":"a"}, {"method":"b"}]"#).unwrap().expected else {
+            panic!("a batch")
+        };
+        assert_eq!((members[0].id.as_deref(), members[1].id.as_deref()), (Some(&b"\"x\""[..]), None));
+        assert_eq!(members[1].raw, r#"{"method":"b"}"#);
+        assert_eq!(method_of(&members[1].raw), "b");
+    }
+
+    #[test]
+    fn a_bad_member_is_named() {
+        let refusal = read(r#"[{"method":"a"},{"id":1}]"#).unwrap_err();
+        assert!(refusal.to_string().contains("request 2 of the batch"), "{refusal}");
     }
 
     #[test]

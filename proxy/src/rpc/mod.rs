@@ -1,20 +1,30 @@
 //! JSON-RPC over HTTP: what a request is, how an attempt at an endpoint is made, and what its answer means.
 //!
 //! [`inspect`] reads the client's body, [`engine`] runs attempts until there is an answer, [`exchange`] makes one, and
-//! [`classify`] is the only place that turns a response into an outcome. The engine asks a [`Pool`] for endpoints and
-//! tells it how attempts ended; it doesn't know how endpoints are chosen.
+//! [`classify`] is the only place that turns a response into an outcome. `batch` finds the answer of each member of a batch, `part`
+//! makes requests of some of them. The engine asks a [`Pool`] for endpoints and tells it how attempts ended; it doesn't know how
+//! endpoints are chosen.
 
+mod answer;
+mod batch;
 pub mod classify;
 pub mod engine;
 pub mod exchange;
 pub mod idle;
 pub mod inspect;
+mod landed;
+mod part;
+mod pieces;
+mod pool;
+mod raw;
 pub mod refusal;
 pub mod target;
 
-pub use classify::Expected;
-pub use engine::{Lease, Pool, Reply, ReplyBody, Trace};
+pub use batch::{Expected, MemberRequest};
+pub use engine::{Reply, ReplyBody, Trace};
 pub use exchange::Outgoing;
 pub use inspect::{Inspected, inspect};
+pub use part::Call;
+pub use pool::{Ask, Case, Extra, Lease, Pool};
 pub use refusal::Refusal;
 pub use target::{ClientSettings, Target};

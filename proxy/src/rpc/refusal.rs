@@ -1,10 +1,14 @@
 //! Answers that the proxy gives itself: a JSON-RPC error for every id of the request, with a matching HTTP status.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::StatusCode;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::value::RawValue;
 use thiserror::Error;
+
+use super::batch::{Expected, array};
 
 /// "Parse error" of JSON-RPC 2.0.
 const PARSE_ERROR: i32 = -32_700;
@@ -50,9 +54,12 @@ pub enum Refusal {
     /// Nothing may take the request.
     #[error("no endpoint is available")]
     NoEndpoint,
-    /// Every endpoint that could take it refuses by its rate limiter.
+    /// Every endpoint that could take it refuses by its rate limiter, or by its own.
     #[error("every endpoint is at its rate limit")]
-    RateLimited,
+    RateLimited {
+        /// When the first of them may take it, if that is known.
+        retry_after: Option<Duration>,
+    },
     /// The deadline passed.
     #[error("no endpoint answered in time")]
     TimedOut,
@@ -73,7 +80,7 @@ impl Refusal {
             Refusal::NoRoute => StatusCode::NOT_FOUND,
             Refusal::Stalled => StatusCode::REQUEST_TIMEOUT,
             Refusal::Overloaded | Refusal::NoEndpoint => StatusCode::SERVICE_UNAVAILABLE,
-            Refusal::RateLimited => StatusCode::TOO_MANY_REQUESTS,
+            Refusal::RateLimited { .. } => StatusCode::TOO_MANY_REQUESTS,
             Refusal::TimedOut => StatusCode::GATEWAY_TIMEOUT,
             Refusal::EndpointsFailed => StatusCode::BAD_GATEWAY,
         }
@@ -90,7 +97,7 @@ impl Refusal {
             | Refusal::NotPost
             | Refusal::NoRoute
             | Refusal::Stalled => INVALID_REQUEST,
-            Refusal::Overloaded | Refusal::RateLimited => LIMIT_EXCEEDED,
+            Refusal::Overloaded | Refusal::RateLimited { .. } => LIMIT_EXCEEDED,
             Refusal::NoEndpoint => RESOURCE_UNAVAILABLE,
             Refusal::TimedOut | Refusal::EndpointsFailed => SERVER_ERROR,
         }
@@ -109,34 +116,55 @@ impl Refusal {
             Refusal::Stalled => "stalled",
             Refusal::Overloaded => "overloaded",
             Refusal::NoEndpoint => "no_endpoint",
-            Refusal::RateLimited => "rate_limited",
+            Refusal::RateLimited { .. } => "rate_limited",
             Refusal::TimedOut => "timed_out",
             Refusal::EndpointsFailed => "endpoints_failed",
         }
     }
 
-    /// The body of the answer. `request` is the client's body, once it was found to be good: its ids are answered. Before
-    /// that the id is null.
-    pub fn render(&self, request: Option<&[u8]>) -> Bytes {
-        let message = self.to_string();
-        let error =
-            |id| Response { jsonrpc: "2.0", id, error: ErrorObject { code: self.rpc_code(), message: &message } };
-        let json = match request.map(ids) {
-            Some(Ids::Batch(ids)) if !ids.is_empty() => {
-                serde_json::to_vec(&ids.into_iter().map(|id| error(Some(id))).collect::<Vec<_>>())
+    /// Seconds for `Retry-After`, rounded up.
+    pub fn retry_after_secs(&self) -> Option<u64> {
+        match self {
+            Refusal::RateLimited { retry_after: Some(after) } => {
+                Some((after.as_secs() + u64::from(after.subsec_nanos() > 0)).max(1))
             }
-            Some(Ids::Single(id)) => serde_json::to_vec(&error(id)),
-            _ => serde_json::to_vec(&error(None)),
-        };
+            _ => None,
+        }
+    }
+
+    /// The same, said of a member of a batch.
+    pub(super) fn about_member(self, position: usize) -> Refusal {
+        match self {
+            Refusal::Invalid(what) => Refusal::Invalid(format!("request {} of the batch: {what}", position + 1)),
+            other => other,
+        }
+    }
+
+    /// The body of the answer to a request that expected `answer`: its ids are told. Without one the id is null.
+    pub fn render(&self, answer: Option<&Expected>) -> Bytes {
+        match answer {
+            Some(Expected::Single(id)) => self.to_id(id),
+            Some(Expected::Batch(members)) => {
+                array(members.iter().filter_map(|member| member.id.as_deref()).map(|id| self.to_id(id)))
+            }
+            Some(Expected::Nothing) | None => self.to_id(b"null"),
+        }
+    }
+
+    /// The error for one id, which is JSON as it was written.
+    pub(super) fn to_id(&self, id: &[u8]) -> Bytes {
+        let message = self.to_string();
+        let id = serde_json::from_slice(id).unwrap_or(RawValue::NULL);
+        let error = ErrorObject { code: self.rpc_code(), message: &message };
         // Strings, integers and text that was JSON before can't fail to be written.
-        json.unwrap_or_default().into()
+        serde_json::to_vec(&Response { jsonrpc: "2.0", id, error }).unwrap_or_default().into()
     }
 }
 
 #[derive(Serialize)]
 struct Response<'a> {
     jsonrpc: &'static str,
-    id: Option<&'a RawValue>,
+    id: &'a RawValue,
     error: ErrorObject<'a>,
 }
 
@@ -146,52 +174,44 @@ struct ErrorObject<'a> {
     message: &'a str,
 }
 
-/// The ids of a request; members without one are notifications and get no answer.
-enum Ids<'a> {
-    Single(Option<&'a RawValue>),
-    Batch(Vec<&'a RawValue>),
-}
-
-#[derive(Deserialize)]
-struct WithId<'a> {
-    #[serde(default, borrow)]
-    id: Option<&'a RawValue>,
-}
-
-fn ids(body: &[u8]) -> Ids<'_> {
-    if let Ok(members) = serde_json::from_slice::<Vec<WithId<'_>>>(body) {
-        return Ids::Batch(members.into_iter().filter_map(|member| member.id).collect());
-    }
-    Ids::Single(serde_json::from_slice::<WithId<'_>>(body).ok().and_then(|member| member.id))
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::batch::MemberRequest;
     use super::*;
+    use crate::model::MethodClass;
 
-    fn text(refusal: &Refusal, request: Option<&str>) -> String {
-        String::from_utf8(refusal.render(request.map(str::as_bytes)).to_vec()).unwrap()
+    fn text(refusal: &Refusal, answer: Option<&Expected>) -> String {
+        String::from_utf8(refusal.render(answer).to_vec()).unwrap()
     }
 
     #[test]
     fn every_id_is_answered_as_it_was_written() {
         let refusal = Refusal::NoEndpoint;
         let error = r#""error":{"code":-32002,"message":"no endpoint is available"}}"#;
-        assert_eq!(
-            text(&refusal, Some(r#"{"id": 1e2,"method":"a"}"#)),
-            format!(r#"{{"jsonrpc":"2.0","id":1e2,{error}"#)
-        );
-        assert_eq!(
-            text(&refusal, Some(r#"[{"id":"x","method":"a"},{"method":"n"},{"id":7,"method":"b"}]"#)),
-            format!(r#"[{{"jsonrpc":"2.0","id":"x",{error},{{"jsonrpc":"2.0","id":7,{error}]"#)
-        );
+        let single = Expected::Single(Bytes::from_static(b"1e2"));
+        assert_eq!(text(&refusal, Some(&single)), format!(r#"{{"jsonrpc":"2.0","id":1e2,{error}"#));
+        let member = |id: Option<&'static str>| MemberRequest {
+            id: id.map(|id| Bytes::from_static(id.as_bytes())),
+            raw: Bytes::new(),
+            class: MethodClass::Read,
+        };
+        let batch = Expected::Batch([member(Some("\"x\"")), member(None), member(Some("7"))].into());
+        let expected = format!(r#"[{{"jsonrpc":"2.0","id":"x",{error},{{"jsonrpc":"2.0","id":7,{error}]"#);
+        assert_eq!(text(&refusal, Some(&batch)), expected);
     }
 
     #[test]
     fn an_unknown_id_is_null() {
-        for request in [None, Some("rubbish"), Some(r#"{"method":"a"}"#), Some(r#"[{"method":"a"}]"#)] {
-            let answer = text(&Refusal::NotJson("x".into()), request);
+        for answer in [None, Some(Expected::Nothing)] {
+            let answer = text(&Refusal::NotJson("x".into()), answer.as_ref());
             assert!(answer.starts_with(r#"{"jsonrpc":"2.0","id":null,"error":{"code":-32700,"#), "{answer}");
         }
+    }
+
+    #[test]
+    fn retry_after_is_whole_seconds_and_never_none() {
+        let secs = |ms| Refusal::RateLimited { retry_after: Some(Duration::from_millis(ms)) }.retry_after_secs();
+        assert_eq!([0, 1, 1_000, 1_001].map(secs), [Some(1), Some(1), Some(1), Some(2)]);
+        assert_eq!(Refusal::NoEndpoint.retry_after_secs(), None);
     }
 }

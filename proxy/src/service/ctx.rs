@@ -7,8 +7,8 @@ use http::StatusCode;
 use pingora_proxy::Session;
 
 use crate::clock;
-use crate::model::{RequestFacts, Tick};
-use crate::rpc::{Outgoing, Trace};
+use crate::model::Tick;
+use crate::rpc::{Call, Trace};
 use crate::snapshot::Snapshot;
 use crate::upstream::{Admission, Upstream};
 
@@ -23,7 +23,7 @@ pub struct RequestCtx {
     pub(super) upstream: Option<Arc<Upstream>>,
     pub(super) admission: Option<Admission>,
     /// Once it was found to be good.
-    pub(super) request: Option<GoodRequest>,
+    pub(super) call: Option<Call>,
     pub(super) method: String,
     pub(super) batch_size: u32,
     pub(super) trace: Trace,
@@ -31,12 +31,6 @@ pub struct RequestCtx {
     pub(super) status: Option<StatusCode>,
     pub(super) refusal: Option<&'static str>,
     _in_flight: InFlight,
-}
-
-/// A request that can be sent to an endpoint.
-pub(super) struct GoodRequest {
-    pub(super) facts: RequestFacts,
-    pub(super) outgoing: Outgoing,
 }
 
 struct InFlight(Arc<AtomicUsize>);
@@ -48,7 +42,7 @@ impl RequestCtx {
             began: clock::now(),
             upstream: None,
             admission: None,
-            request: None,
+            call: None,
             method: String::new(),
             batch_size: 0,
             trace: Trace::default(),

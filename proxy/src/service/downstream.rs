@@ -10,10 +10,10 @@ use pingora::http::ResponseHeader;
 use pingora::{Error, ErrorType, Result};
 use pingora_proxy::Session;
 
-use super::ctx::{GoodRequest, RequestCtx};
+use super::ctx::RequestCtx;
 use crate::clock;
 use crate::model::RequestFacts;
-use crate::rpc::{Expected, Inspected, Lease, Outgoing, Refusal, Reply, ReplyBody, inspect};
+use crate::rpc::{Ask, Call, Case, Expected, Inspected, Lease, Outgoing, Refusal, Reply, ReplyBody, inspect};
 use crate::upstream::{Attempt, Upstream};
 
 /// How long a connection waits for its next request, in seconds (nginx's default).
@@ -48,32 +48,27 @@ pub(super) fn set_limits(session: &mut Session) {
     downstream.set_pipelining_enabled(true);
 }
 
-/// Routes, admits, reads and inspects; afterwards `ctx.request` is there.
+/// Routes, admits, reads and inspects; afterwards `ctx.call` is there.
 pub(super) async fn read_request(session: &mut Session, ctx: &mut RequestCtx) -> Result<(), Refusal> {
     let upstream = ctx.snapshot.route(session.req_header().uri.path()).map(Arc::clone).ok_or(Refusal::NoRoute)?;
     ctx.upstream = Some(Arc::clone(&upstream));
     if session.req_header().method != Method::POST {
         return Err(Refusal::NotPost);
     }
-    ctx.admission = Some(upstream.admit()?);
+    ctx.admission = Some(upstream.admit().await?);
     let max_body = ctx.snapshot.config.server.max_body;
     let body = read_body(session, max_body).await?;
-    let inspected = inspect(&body, upstream.max_batch_size)?;
+    let inspected = inspect(&body, upstream.max_batch_size, upstream.methods())?;
     ctx.method = inspected.method.chars().take(LOGGED_METHOD).collect();
     ctx.batch_size = inspected.batch_size;
-    ctx.request = Some(good_request(session, &upstream, inspected, body, max_body));
+    ctx.call = Some(good_call(session, &upstream, inspected, body, max_body));
     Ok(())
 }
 
-fn good_request(
-    session: &Session,
-    upstream: &Upstream,
-    inspected: Inspected,
-    body: Bytes,
-    max_answer: usize,
-) -> GoodRequest {
+fn good_call(session: &Session, upstream: &Upstream, inspected: Inspected, body: Bytes, max_answer: usize) -> Call {
     let facts = RequestFacts {
         method: inspected.method,
+        methods: inspected.methods,
         batch_size: inspected.batch_size,
         batch: inspected.batch,
         write: inspected.write,
@@ -88,15 +83,12 @@ fn good_request(
     let outgoing = Outgoing {
         body,
         headers: forwarded.filter(|(name, _)| !is_nominated(headers, name)).collect(),
-        expected: match (inspected.notification, facts.batch) {
-            (true, _) => Expected::Nothing,
-            (false, true) => Expected::Batch,
-            (false, false) => Expected::Single,
-        },
+        expected: inspected.expected,
         resendable: !facts.write || facts.idempotent,
         max_answer,
+        whole: false,
     };
-    GoodRequest { facts, outgoing }
+    Call { facts, outgoing }
 }
 
 async fn read_body(session: &mut Session, max: usize) -> Result<Bytes, Refusal> {
@@ -141,16 +133,17 @@ pub(super) async fn until_gone(session: &mut Session) -> Box<Error> {
 pub(super) async fn respond(
     session: &mut Session,
     ctx: &mut RequestCtx,
-    request: &GoodRequest,
+    call: &Call,
     reply: Reply<Attempt>,
 ) -> Result<()> {
     let content_type = reply.content_type.unwrap_or(JSON);
     ctx.status = Some(reply.status);
     match reply.body {
         ReplyBody::Whole(body) => write_whole(session, reply.status, content_type, body).await,
-        ReplyBody::Arriving { mut rest, lease, result, attempt } => {
+        ReplyBody::Arriving { mut rest, lease, result } => {
             let passing_on = clock::now();
-            write_head(session, reply.status, content_type, rest.length).await?;
+            let head = build_head(session, reply.status, content_type, rest.length)?;
+            session.write_response_header(Box::new(head), false).await?;
             let mut piece = Some(std::mem::take(&mut rest.beginning));
             while let Some(bytes) = piece {
                 // An error drops the lease: the attempt is settled as canceled.
@@ -159,7 +152,9 @@ pub(super) async fn respond(
                     Ok(piece) => piece,
                     Err(mut broken) => {
                         broken.latency = result.latency + clock::now().since(passing_on);
-                        lease.settle(&request.facts, &broken, attempt, false, &[]);
+                        let case = Case { request: &call.facts, result: &broken, may_retry: false, member: false };
+                        let ask = Ask { attempt: ctx.trace.attempts, ..Ask::first(&call.facts) };
+                        lease.fail(&ask, &broken, &[case]);
                         return Err(Error::explain(ErrorType::ReadError, broken.detail));
                     }
                 };
@@ -167,18 +162,18 @@ pub(super) async fn respond(
             session.write_response_body(None, true).await?;
             rest.finish().await;
             // The latency stays that of the answer's beginning: the rest comes as fast as the client takes it.
-            lease.settle(&request.facts, &result, attempt, false, &[]);
+            lease.succeed(&result);
             Ok(())
         }
     }
 }
 
-/// Refuses a request; `body` is the client's, once it was found to be good: its ids are answered.
+/// Refuses a request; `answer` is what it expected, once it was found to be good: its ids are told.
 pub(super) async fn respond_refusal(
     session: &mut Session,
     ctx: &mut RequestCtx,
     why: &Refusal,
-    body: Option<&[u8]>,
+    answer: Option<&Expected>,
 ) -> Result<()> {
     ctx.status = Some(why.status());
     ctx.refusal = Some(why.label());
@@ -186,23 +181,30 @@ pub(super) async fn respond_refusal(
     if matches!(why, Refusal::Stalled | Refusal::BrokenBody) {
         session.set_keepalive(None);
     }
-    write_whole(session, why.status(), JSON, why.render(body)).await
+    let body = why.render(answer);
+    let mut head = build_head(session, why.status(), JSON, Some(body.len()))?;
+    if let Some(seconds) = why.retry_after_secs() {
+        head.insert_header(header::RETRY_AFTER, seconds)?;
+    }
+    session.write_response_header(Box::new(head), false).await?;
+    session.write_response_body(Some(body), true).await
 }
 
 async fn write_whole(session: &mut Session, status: StatusCode, content_type: HeaderValue, body: Bytes) -> Result<()> {
     if status == StatusCode::NO_CONTENT {
         return session.write_response_header(Box::new(ResponseHeader::build(status, None)?), true).await;
     }
-    write_head(session, status, content_type, Some(body.len())).await?;
+    let head = build_head(session, status, content_type, Some(body.len()))?;
+    session.write_response_header(Box::new(head), false).await?;
     session.write_response_body(Some(body), true).await
 }
 
-async fn write_head(
-    session: &mut Session,
+fn build_head(
+    session: &Session,
     status: StatusCode,
     content_type: HeaderValue,
     length: Option<usize>,
-) -> Result<()> {
+) -> Result<ResponseHeader> {
     let mut head = ResponseHeader::build(status, Some(4))?;
     head.insert_header(header::CONTENT_TYPE, content_type)?;
     match length {
@@ -214,7 +216,7 @@ async fn write_head(
     if status == StatusCode::METHOD_NOT_ALLOWED {
         head.insert_header(header::ALLOW, "POST")?;
     }
-    session.write_response_header(Box::new(head), false).await
+    Ok(head)
 }
 
 /// What `Connection` names is meant for this hop alone (RFC 9110, section 7.6.1).

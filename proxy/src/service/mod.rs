@@ -63,19 +63,19 @@ impl ProxyHttp for ProxyService {
 
     /// Runs the attempts and answers. Pingora's own way to an endpoint is never taken.
     async fn proxy_upstream_filter(&self, session: &mut Session, ctx: &mut RequestCtx) -> Result<bool> {
-        let Some((upstream, request)) = ctx.upstream.clone().zip(ctx.request.take()) else {
+        let Some((upstream, call)) = ctx.upstream.clone().zip(ctx.call.take()) else {
             return Err(Error::explain(ErrorType::InternalError, "a request without an upstream"));
         };
         let mut trace = Trace::default();
         let answer = tokio::select! {
             biased;
-            answer = engine::run(&upstream, &request.facts, &request.outgoing, &mut trace) => Ok(answer),
+            answer = engine::run(&upstream, &call, &mut trace) => Ok(answer),
             gone = until_gone(session) => Err(gone),
         };
         ctx.trace = trace;
         match answer? {
-            Ok(reply) => respond(session, ctx, &request, reply).await,
-            Err(refusal) => respond_refusal(session, ctx, &refusal, Some(&request.outgoing.body)).await,
+            Ok(reply) => respond(session, ctx, &call, reply).await,
+            Err(refusal) => respond_refusal(session, ctx, &refusal, Some(&call.outgoing.expected)).await,
         }
         .map(|()| false)
     }

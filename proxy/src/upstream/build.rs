@@ -1,20 +1,20 @@
 //! From the conf to an upstream, with all that the generation before knows of its endpoints.
 //!
-//! An endpoint's identity is its URL. Where it stays, its statistics, cooldown and metrics stay. Its limiter stays unless rate
+//! An endpoint's identity is its URL. Where it stays, its statistics, cooldown, banned methods and metrics stay. Its limiter stays unless rate
 //! or burst changed, its connections stay unless a client setting or one of its headers changed.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 use http::{HeaderName, HeaderValue, header};
 use pingora::connectors::TransportConnector;
 
+use super::candidates::ARCHIVE_TAG;
 use super::{BoundPolicy, Endpoint, Limiter, Upstream};
 use crate::config::{Client, EndpointConf, EndpointUrl, UpstreamConf};
 use crate::metrics::Metrics;
-use crate::model::{Backoff, EndpointStats};
+use crate::model::{Backoff, BudgetLimits, EndpointStats, Methods};
 use crate::rpc::target::Destination;
 use crate::rpc::{ClientSettings, Target};
 
@@ -48,16 +48,20 @@ impl Upstream {
             endpoints: endpoints.collect(),
             scoring,
             retry,
-            backoff: Backoff { base: conf.cooldown.base, max: conf.cooldown.max },
+            methods: Methods::new(conf.chain, &conf.read_methods),
+            backoff: Backoff { base: conf.cooldown.base, max: conf.cooldown.max, jitter: conf.cooldown.jitter },
+            budget: BudgetLimits { share: conf.retry_budget.share, floor_per_sec: conf.retry_budget.floor_per_sec },
             max_attempts: conf.max_attempts,
             max_concurrency: conf.max_concurrency,
+            queue_timeout: conf.queue_timeout,
             // The conf's range is 0 to 1: what the narrower type loses is below the noise of any latency.
             #[expect(clippy::cast_possible_truncation, reason = "a factor from 0 to 1")]
             smoothing: conf.latency_smoothing_factor as f32,
             timeout: conf.client.timeout,
             deadline: conf.deadline,
             max_batch_size: conf.max_batch_size,
-            in_flight: before.map_or_else(|| Arc::new(AtomicUsize::new(0)), |u| Arc::clone(&u.in_flight)),
+            live: before.map_or_else(Arc::default, |u| Arc::clone(&u.live)),
+            series: resources.metrics.upstream(&conf.name),
         }
     }
 }
@@ -83,7 +87,11 @@ fn build_endpoint(
         weight: conf.weight,
         tags: tag_bits(conf, tags),
         price: conf.price.unwrap_or(f32::NAN),
+        archive: conf.tags.iter().any(|tag| tag == ARCHIVE_TAG),
+        max_batch_size: conf.max_batch_size,
+        max_block_range: conf.max_block_range,
         stats,
+        bans: before.map_or_else(Arc::default, |e| Arc::clone(&e.bans)),
         limiter,
         target: target(conf, settings, before, resources),
         series: resources.metrics.endpoint(&upstream.name, &conf.name),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::limiter::Limiter;
 use crate::config::EndpointUrl;
 use crate::metrics::EndpointSeries;
-use crate::model::{EndpointStats, Tick, millis_f32};
+use crate::model::{EndpointStats, MethodBans, RequestFacts, Tick, millis_f32};
 use crate::policy::abi::{EndpointRow, flag, row_flags};
 use crate::rpc::Target;
 
@@ -18,7 +18,14 @@ pub struct Endpoint {
     pub(super) weight: u16,
     pub(super) tags: u64,
     pub(super) price: f32,
+    /// It has the tag `archive`.
+    pub(super) archive: bool,
+    /// Larger batches are split.
+    pub(super) max_batch_size: Option<usize>,
+    /// Blocks that a request for logs may span, as far as the conf tells.
+    pub(super) max_block_range: Option<u64>,
     pub(super) stats: Arc<EndpointStats>,
+    pub(super) bans: Arc<MethodBans>,
     pub(super) limiter: Option<Arc<Limiter>>,
     pub(super) target: Arc<Target>,
     pub(super) series: Arc<EndpointSeries>,
@@ -64,6 +71,16 @@ impl Endpoint {
         self.limiter.as_ref().map_or(1.0, |limiter| limiter.headroom(now))
     }
 
+    /// Whether it may not even be asked in a panic.
+    pub(super) fn is_forbidden(&self) -> bool {
+        self.weight == 0
+    }
+
+    /// Blocks behind the best head; NaN when not known.
+    pub(super) fn head_lag_blocks(&self) -> f32 {
+        f32::NAN
+    }
+
     /// Why it may not take a request now, if so.
     pub fn exclusion(&self, now: Tick) -> Option<Exclusion> {
         if self.weight == 0 {
@@ -72,13 +89,18 @@ impl Endpoint {
         self.stats.cooldown.remaining(now).map(Exclusion::Cooling)
     }
 
-    /// Its row for the scoring policy.
-    pub fn row(&self, now: Tick) -> EndpointRow {
+    /// The methods that it isn't asked for.
+    pub fn bans(&self) -> &MethodBans {
+        &self.bans
+    }
+
+    /// Its row for a policy that looks at `request`.
+    pub fn row(&self, request: &RequestFacts, now: Tick) -> EndpointRow {
         let stats = &*self.stats;
         let cooling = stats.cooldown.remaining(now).is_some();
         EndpointRow {
             index: self.index,
-            flags: flag(cooling, row_flags::COOLING),
+            flags: flag(cooling, row_flags::COOLING) | flag(self.is_banned(request, now), row_flags::BANNED),
             weight: u32::from(self.weight),
             in_flight: stats.in_flight(),
             consecutive_failures: u16::try_from(stats.consecutive_failures()).unwrap_or(u16::MAX),

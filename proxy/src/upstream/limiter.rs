@@ -2,8 +2,9 @@
 
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
 
-use governor::clock::DefaultClock;
+use governor::clock::{Clock, DefaultClock};
 use governor::middleware::StateInformationMiddleware;
 use governor::state::{InMemoryState, NotKeyed};
 use governor::{Quota, RateLimiter};
@@ -38,12 +39,21 @@ impl Limiter {
 
     /// Takes `requests` from the bucket if it holds as many. A batch that is larger than the burst needs a full bucket:
     /// otherwise it could never pass.
-    pub fn admit(&self, requests: u32, now: Tick) -> bool {
+    ///
+    /// # Errors
+    /// How long it will take until the bucket holds as many.
+    pub fn admit(&self, requests: u32, now: Tick) -> Result<(), Duration> {
         let wanted = NonZeroU32::new(requests).unwrap_or(NonZeroU32::MIN).min(self.limit.burst);
-        let Ok(Ok(state)) = self.bucket.check_n(wanted) else { return false };
-        self.left.store(state.remaining_burst_capacity(), Relaxed);
-        self.left_at.store(now.as_nanos(), Relaxed);
-        true
+        match self.bucket.check_n(wanted) {
+            Ok(Ok(state)) => {
+                self.left.store(state.remaining_burst_capacity(), Relaxed);
+                self.left_at.store(now.as_nanos(), Relaxed);
+                Ok(())
+            }
+            Ok(Err(not_until)) => Err(not_until.wait_time_from(self.bucket.clock().now())),
+            // Never: `wanted` is at most the burst.
+            Err(_) => Err(Duration::from_secs(1)),
+        }
     }
 
     /// The share of the burst that is free, 0 to 1: what was left after the last admission, and what has come in since.
@@ -57,8 +67,6 @@ impl Limiter {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     fn limiter(per_sec: u32, burst: u32) -> Limiter {
@@ -68,23 +76,24 @@ mod tests {
     #[test]
     fn a_batch_counts_its_members() {
         let limiter = limiter(1, 10);
-        assert!(limiter.admit(8, Tick::START));
-        assert!(!limiter.admit(3, Tick::START));
-        assert!(limiter.admit(2, Tick::START));
+        assert_eq!(limiter.admit(8, Tick::START), Ok(()));
+        let wait = limiter.admit(3, Tick::START).unwrap_err();
+        assert!(wait > Duration::ZERO && wait <= Duration::from_secs(1), "{wait:?}");
+        assert_eq!(limiter.admit(2, Tick::START), Ok(()));
     }
 
     #[test]
     fn a_batch_over_the_burst_needs_a_full_bucket() {
         let limiter = limiter(1, 10);
-        assert!(limiter.admit(50, Tick::START));
-        assert!(!limiter.admit(50, Tick::START));
+        assert!(limiter.admit(50, Tick::START).is_ok());
+        assert!(limiter.admit(50, Tick::START).is_err());
     }
 
     #[test]
     fn headroom_falls_with_admissions_and_comes_back_with_time() {
         let limiter = limiter(1, 10);
         assert_eq!(limiter.headroom(Tick::START), 1.0);
-        limiter.admit(5, Tick::START);
+        limiter.admit(5, Tick::START).unwrap();
         assert_eq!(limiter.headroom(Tick::START), 0.5);
         assert_eq!(limiter.headroom(Tick::START.after(Duration::from_secs(2))), 0.7);
         assert_eq!(limiter.headroom(Tick::START.after(Duration::from_secs(60))), 1.0);

@@ -1,28 +1,33 @@
 //! An upstream: a pool of endpoints with the policies that choose among them.
 //!
-//! It belongs to one generation and never changes; what does change (statistics, limiters, connections) is
-//! behind handles that the next generation takes over. [`select`] is steps 3 and 4 of a request's life, [`settle`]
-//! is step 6: the only place where an attempt ends.
+//! It belongs to one generation and never changes; what does change (statistics, limiters, connections, the retry budget) is
+//! behind handles that the next generation takes over. [`select`] is steps 3 and 4 of a request's life, with the host's rules in
+//! [`candidates`]; [`settle`] is step 6: the only place where an attempt ends.
 
+mod admission;
 mod build;
+mod candidates;
 mod endpoint;
+mod explain;
 mod limiter;
 mod select;
 mod settle;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
+pub use admission::Admission;
 pub use build::Resources;
 pub use endpoint::{Endpoint, Exclusion};
+pub use explain::Explained;
 pub use limiter::Limiter;
 pub use settle::Attempt;
 
-use crate::metrics::PolicySeries;
-use crate::model::Backoff;
+use admission::Queue;
+
+use crate::metrics::{PolicySeries, UpstreamSeries};
+use crate::model::{Backoff, BudgetLimits, Methods, RetryBudget};
 use crate::policy::Policy;
-use crate::rpc::Refusal;
 
 /// A named pool of endpoints.
 pub struct Upstream {
@@ -30,16 +35,27 @@ pub struct Upstream {
     endpoints: Vec<Endpoint>,
     scoring: Option<BoundPolicy>,
     retry: Option<BoundPolicy>,
+    methods: Methods,
     backoff: Backoff,
+    budget: BudgetLimits,
     max_attempts: u32,
     max_concurrency: usize,
+    queue_timeout: Duration,
     smoothing: f32,
     timeout: Duration,
-    /// From the head of a request to its answer.
+    /// From the body of a request to its answer.
     pub deadline: Duration,
     /// Members that a batch may have.
     pub max_batch_size: usize,
-    in_flight: Arc<AtomicUsize>,
+    live: Arc<Live>,
+    series: UpstreamSeries,
+}
+
+/// What one generation takes over from the other.
+#[derive(Default)]
+struct Live {
+    queue: Queue,
+    budget: RetryBudget,
 }
 
 /// A policy with its metrics.
@@ -50,9 +66,6 @@ pub struct BoundPolicy {
     /// Its metrics.
     pub series: Arc<PolicySeries>,
 }
-
-/// A place among the requests that are under way. Dropping it frees the place.
-pub struct Admission(Arc<AtomicUsize>);
 
 impl Upstream {
     /// The name in the conf.
@@ -70,24 +83,8 @@ impl Upstream {
         [self.scoring.as_ref(), self.retry.as_ref()]
     }
 
-    /// Requests under way.
-    pub fn in_flight(&self) -> usize {
-        self.in_flight.load(Relaxed)
-    }
-
-    /// Lets a request in, unless `max_concurrency` are under way.
-    ///
-    /// # Errors
-    /// [`Refusal::Overloaded`].
-    pub fn admit(&self) -> Result<Admission, Refusal> {
-        let before = self.in_flight.fetch_add(1, Relaxed);
-        let admission = Admission(Arc::clone(&self.in_flight));
-        if before < self.max_concurrency { Ok(admission) } else { Err(Refusal::Overloaded) }
-    }
-}
-
-impl Drop for Admission {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Relaxed);
+    /// Which of its methods change something.
+    pub fn methods(&self) -> &Methods {
+        &self.methods
     }
 }

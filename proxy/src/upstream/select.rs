@@ -1,22 +1,20 @@
 //! Which endpoint takes an attempt.
 //!
-//! First the host's rules, which no policy can override: never an endpoint of weight 0, one that this request has
-//! tried, or one that cools. If that leaves none and nothing was tried yet, cooling endpoints are candidates too (a *panic*):
-//! a pool that looks dead still serves. Then the policy scores, and the best endpoint whose rate limiter
-//! admits the whole batch takes the attempt.
+//! First the host's rules, which no policy can override: see `candidates`. Then the policy scores, and the best endpoint whose
+//! rate limiter admits the whole batch takes the attempt.
 
 use std::cell::RefCell;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::settle::Attempt;
 use super::{BoundPolicy, Endpoint, Upstream};
 use crate::clock;
 use crate::metrics::PolicySeries;
-use crate::model::{RequestFacts, Tick};
-use crate::policy::abi::{EndpointRow, RequestBlock, flag, request_flags};
+use crate::model::{Plan, Tick, millis_f32};
+use crate::policy::abi::{EndpointRow, PlanBlock, RequestBlock, chain_code, flag, request_flags};
 use crate::policy::{Fault, native};
-use crate::rpc::{Pool, Refusal};
+use crate::rpc::{Ask, Extra, Pool, Refusal};
 
 /// One call in so many is timed: reading the clock twice costs as much as a small call does.
 const TIMED_CALLS: u64 = 64;
@@ -33,50 +31,79 @@ thread_local!(static SCRATCH: RefCell<Scratch> = RefCell::default());
 impl Pool for Arc<Upstream> {
     type Lease = Attempt;
 
-    fn select(&self, request: &RequestFacts, attempt: u32, tried: &[u32], now: Tick) -> Result<Attempt, Refusal> {
+    fn arrived(&self, now: Tick) {
+        self.live.budget.deposit(now);
+    }
+
+    fn select(&self, ask: &Ask<'_>) -> Result<Attempt, Refusal> {
         SCRATCH.with_borrow_mut(|scratch| {
-            self.candidates(tried, now, &mut scratch.rows);
+            self.candidates(ask, &mut scratch.rows);
             if scratch.rows.is_empty() {
                 return Err(Refusal::NoEndpoint);
             }
-            let block = self.request_block(request, attempt, now);
-            self.score(&block, &scratch.rows, &mut scratch.scores);
-            let chosen = self.first_admitted(request, &scratch.rows, &mut scratch.scores, now)?;
-            Ok(Attempt::begin(Arc::clone(self), chosen, now))
+            self.score(&self.request_block(ask), &scratch.rows, &mut scratch.scores);
+            let chosen = self.first_admitted(ask, &scratch.rows, &mut scratch.scores)?;
+            Ok(Attempt::begin(Arc::clone(self), chosen, ask.now))
         })
     }
 
-    fn max_attempts(&self) -> u32 {
-        self.max_attempts
+    fn plan(&self, ask: &Ask<'_>, first: &Attempt) -> Plan {
+        let own = Plan { max_attempts: self.max_attempts, timeout: self.timeout, hedge_after: None };
+        let Some(bound) = self.retry.as_ref().filter(|bound| bound.policy.plans()) else { return own };
+        let endpoint = first.endpoint();
+        let row = endpoint.row(ask.request, ask.now);
+        let block = PlanBlock::new(own.max_attempts, millis_f32(own.timeout), endpoint.stats.latency_p95_ms());
+        match timed(&bound.series, ask.request.seed, || bound.policy.plan(&self.request_block(ask), &row, &block)) {
+            Ok(plan) => plan,
+            Err(fault) => {
+                report(bound, &fault);
+                own
+            }
+        }
+    }
+
+    fn has_budget(&self, now: Tick) -> bool {
+        let allowed = self.live.budget.allows(self.budget, now);
+        if !allowed {
+            self.series.budget_exhausted.inc();
+        }
+        allowed
+    }
+
+    fn spend(&self, extra: Extra) {
+        self.live.budget.spend();
+        match extra {
+            Extra::Retry => self.series.retries.inc(),
+            Extra::Hedge => self.series.hedges.inc(),
+        }
+    }
+
+    fn hedged(&self, won: bool) {
+        if won {
+            self.series.hedges_won.inc();
+        }
     }
 }
 
 impl Upstream {
-    /// Candidates of a request that has tried `tried`.
-    pub(super) fn candidates(&self, tried: &[u32], now: Tick, rows: &mut Vec<EndpointRow>) {
-        rows.clear();
-        let untried = || self.endpoints.iter().filter(|e| !tried.contains(&e.index));
-        rows.extend(untried().filter(|e| e.exclusion(now).is_none()).map(|e| e.row(now)));
-        if rows.is_empty() && tried.is_empty() {
-            rows.extend(untried().filter(|e| e.weight > 0).map(|e| e.row(now)));
-        }
-    }
-
     /// The request as policies see it.
-    pub(super) fn request_block(&self, request: &RequestFacts, attempt: u32, now: Tick) -> RequestBlock {
-        let left = request.deadline.since(now).as_millis();
+    pub(super) fn request_block(&self, ask: &Ask<'_>) -> RequestBlock {
+        let request = ask.request;
+        let left = request.deadline.since(ask.now).as_millis();
         let mut block = RequestBlock {
-            unix_ms: clock::unix_ms(now),
+            unix_ms: clock::unix_ms(ask.now),
             seed: request.seed,
             client_key: request.client_key,
             flags: flag(request.write, request_flags::WRITE)
                 | flag(request.batch, request_flags::BATCH)
-                | flag(request.idempotent, request_flags::IDEMPOTENT),
+                | flag(request.idempotent, request_flags::IDEMPOTENT)
+                | flag(ask.prior_sent, request_flags::PRIOR_SENT),
             batch_size: request.batch_size,
-            attempt,
+            attempt: ask.attempt,
             max_attempts: self.max_attempts,
             body_bytes: u32::try_from(request.body_bytes).unwrap_or(u32::MAX),
             deadline_left_ms: u32::try_from(left).unwrap_or(u32::MAX),
+            chain: chain_code(self.methods.chain()),
             ..RequestBlock::new()
         };
         block.set_method(&request.method);
@@ -84,7 +111,7 @@ impl Upstream {
     }
 
     /// Scores by the policy, or natively when there is none or it faults.
-    fn score(&self, request: &RequestBlock, rows: &[EndpointRow], scores: &mut Vec<f64>) {
+    pub(super) fn score(&self, request: &RequestBlock, rows: &[EndpointRow], scores: &mut Vec<f64>) {
         if let Some(bound) = &self.scoring {
             let answer = timed(&bound.series, request.seed, || bound.policy.score(request, rows, scores));
             match answer {
@@ -97,26 +124,24 @@ impl Upstream {
     }
 
     /// The endpoint with the best score whose limiter admits the request. Ties go by the request's seed.
-    fn first_admitted(
-        &self,
-        request: &RequestFacts,
-        rows: &[EndpointRow],
-        scores: &mut [f64],
-        now: Tick,
-    ) -> Result<u32, Refusal> {
-        let mut limited = false;
-        while let Some(best) = best(scores, request.seed) {
+    fn first_admitted(&self, ask: &Ask<'_>, rows: &[EndpointRow], scores: &mut [f64]) -> Result<u32, Refusal> {
+        let mut retry_after: Option<Duration> = None;
+        while let Some(best) = best(scores, ask.request.seed) {
             let endpoint = self.endpoint(rows[best].index);
-            match &endpoint.limiter {
-                Some(limiter) if !limiter.admit(request.batch_size, now) => {
-                    limited = true;
+            let admitted = endpoint.limiter.as_ref().map_or(Ok(()), |l| l.admit(ask.request.batch_size, ask.now));
+            match admitted {
+                Ok(()) => return Ok(endpoint.index),
+                Err(wait) => {
+                    retry_after = Some(retry_after.map_or(wait, |shortest| shortest.min(wait)));
                     endpoint.series.deferred.inc();
                     scores[best] = f64::NEG_INFINITY;
                 }
-                _ => return Ok(endpoint.index),
             }
         }
-        Err(if limited { Refusal::RateLimited } else { Refusal::NoEndpoint })
+        Err(match retry_after {
+            Some(_) => Refusal::RateLimited { retry_after },
+            None => Refusal::NoEndpoint,
+        })
     }
 
     pub(super) fn endpoint(&self, index: u32) -> &Endpoint {

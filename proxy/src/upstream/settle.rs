@@ -8,10 +8,10 @@ use std::sync::Arc;
 use super::select::{report, timed};
 use super::{Endpoint, Upstream};
 use crate::clock;
-use crate::model::{Action, AttemptResult, CooldownWish, Decision, Outcome, RequestFacts, Tick, millis_f32};
+use crate::model::{AttemptResult, CooldownWish, Decision, Outcome, RequestFacts, Tick, millis_f32};
 use crate::policy::abi::{AttemptBlock, NO_RETRY_AFTER, attempt_flags, flag};
 use crate::policy::native;
-use crate::rpc::{Lease, Target};
+use crate::rpc::{Ask, Case, Lease, Target};
 
 /// An attempt at an endpoint that is under way.
 pub struct Attempt {
@@ -27,8 +27,15 @@ impl Attempt {
         Attempt { upstream, index, began: now, settled: false }
     }
 
-    fn endpoint(&self) -> &Endpoint {
+    pub(super) fn endpoint(&self) -> &Endpoint {
         self.upstream.endpoint(self.index)
+    }
+
+    fn end(&mut self, outcome: Outcome) {
+        self.settled = true;
+        let endpoint = self.endpoint();
+        endpoint.stats.finish();
+        endpoint.series.attempts(outcome).inc();
     }
 }
 
@@ -45,68 +52,87 @@ impl Lease for Attempt {
         &self.endpoint().name
     }
 
-    fn settle(
-        mut self,
-        request: &RequestFacts,
-        result: &AttemptResult,
-        attempt: u32,
-        may_retry: bool,
-        tried: &[u32],
-    ) -> Action {
-        self.settled = true;
+    fn max_batch_size(&self) -> Option<usize> {
+        self.endpoint().max_batch_size
+    }
+
+    fn succeed(mut self, result: &AttemptResult) {
+        self.end(result.outcome);
         let endpoint = self.endpoint();
-        endpoint.stats.finish();
-        endpoint.series.attempts(result.outcome).inc();
         endpoint.series.duration.observe(result.latency.as_secs_f64());
-        if let Outcome::Success = result.outcome {
-            endpoint.stats.record_latency(result.latency, self.upstream.smoothing, clock::now());
-            endpoint.stats.succeed(self.began);
-            return Action::Return;
+        endpoint.stats.record_latency(result.latency, self.upstream.smoothing, clock::now());
+        endpoint.stats.succeed(self.began);
+    }
+
+    fn fail(mut self, ask: &Ask<'_>, result: &AttemptResult, cases: &[Case<'_>]) -> Vec<Decision> {
+        self.end(result.outcome);
+        let endpoint = self.endpoint();
+        endpoint.series.duration.observe(result.latency.as_secs_f64());
+        let decisions: Vec<Decision> = cases.iter().map(|case| self.upstream.decide(endpoint, ask, case)).collect();
+        for (case, decision) in cases.iter().zip(&decisions) {
+            self.upstream.ban(endpoint, case.request, decision);
         }
-        let decision = self.upstream.decide(request, endpoint, result, attempt, may_retry, tried);
-        self.upstream.apply(endpoint, &decision, result, self.began);
-        decision.action
+        if let Some(worst) = decisions.iter().copied().reduce(Decision::worse) {
+            self.upstream.apply(endpoint, &worst, result, self.began);
+        }
+        decisions
+    }
+
+    /// Its time so far is at least its latency. Without it an endpoint that is always overtaken would look as fast as ever.
+    fn lose(mut self) {
+        self.end(Outcome::Canceled);
+        let now = clock::now();
+        let waited = now.since(self.began);
+        let stats = &self.endpoint().stats;
+        if millis_f32(waited) > stats.latency_ms() {
+            stats.record_latency(waited, self.upstream.smoothing, now);
+        }
     }
 }
 
 impl Drop for Attempt {
     fn drop(&mut self) {
         if !self.settled {
-            let endpoint = self.upstream.endpoint(self.index);
-            endpoint.stats.finish();
-            endpoint.series.attempts(Outcome::Canceled).inc();
+            self.end(Outcome::Canceled);
         }
     }
 }
 
 impl Upstream {
     /// Asks the retry policy, or the native one when there is none or it faults.
-    fn decide(
-        &self,
-        request: &RequestFacts,
-        endpoint: &Endpoint,
-        result: &AttemptResult,
-        attempt: u32,
-        may_retry: bool,
-        tried: &[u32],
-    ) -> Decision {
+    fn decide(&self, endpoint: &Endpoint, ask: &Ask<'_>, case: &Case<'_>) -> Decision {
         if let Some(bound) = &self.retry {
-            let now = clock::now();
-            let request_block = self.request_block(request, attempt, now);
-            let mut block = attempt_block(endpoint, result, may_retry);
-            block.candidates_left = self.candidates_left(tried, now);
+            let ask = Ask { request: case.request, ..*ask };
+            let request_block = self.request_block(&ask);
+            let mut block = attempt_block(endpoint, case);
+            block.candidates_left = self.candidates_left(&ask);
             block.timeout_ms = millis_f32(self.timeout);
-            match timed(&bound.series, request.seed, || bound.policy.retry(&request_block, &block)) {
+            match timed(&bound.series, case.request.seed, || bound.policy.retry(&request_block, &block)) {
                 Ok(decision) => return decision,
                 Err(fault) => report(bound, &fault),
             }
         }
-        native::retry(request, result)
+        let decision = native::retry(case.request, case.result);
+        match decision.cooldown {
+            // A plugin may trust an endpoint with more than the upstream's own maximum; the native policy has no settings.
+            CooldownWish::Fixed(asked) => {
+                Decision { cooldown: CooldownWish::Fixed(asked.min(self.backoff.max)), ..decision }
+            }
+            CooldownWish::None | CooldownWish::Backoff => decision,
+        }
     }
 
-    fn candidates_left(&self, tried: &[u32], now: Tick) -> u32 {
-        let left = self.endpoints.iter().filter(|e| !tried.contains(&e.index) && e.exclusion(now).is_none()).count();
-        u32::try_from(left).unwrap_or(u32::MAX)
+    /// Remembers that the endpoint doesn't support a method.
+    fn ban(&self, endpoint: &Endpoint, request: &RequestFacts, decision: &Decision) {
+        if endpoint.bans.ban(&request.method, decision.method_ban, clock::now()) {
+            tracing::info!(
+                upstream = &*self.name,
+                endpoint = &*endpoint.name,
+                method = request.method,
+                seconds = decision.method_ban.as_secs_f64(),
+                "endpoint isn't asked for this method"
+            );
+        }
     }
 
     /// Does to the endpoint what the decision says.
@@ -123,7 +149,7 @@ impl Upstream {
         }
         let began_cooling = match decision.cooldown {
             CooldownWish::None => false,
-            CooldownWish::Backoff => endpoint.stats.cooldown.back_off(now, self.backoff),
+            CooldownWish::Backoff => endpoint.stats.cooldown.back_off(now, self.backoff, fastrand::f32()),
             CooldownWish::Fixed(duration) => endpoint.stats.cooldown.hold(now, duration),
         };
         if began_cooling {
@@ -141,7 +167,8 @@ impl Upstream {
     }
 }
 
-fn attempt_block(endpoint: &Endpoint, result: &AttemptResult, may_retry: bool) -> AttemptBlock {
+fn attempt_block(endpoint: &Endpoint, case: &Case<'_>) -> AttemptBlock {
+    let result = case.result;
     let retry_after = result
         .retry_after
         .map_or(NO_RETRY_AFTER, |after| u32::try_from(after.as_millis()).unwrap_or(NO_RETRY_AFTER - 1));
@@ -150,7 +177,8 @@ fn attempt_block(endpoint: &Endpoint, result: &AttemptResult, may_retry: bool) -
         outcome: result.outcome.code(),
         flags: flag(result.bytes_sent, attempt_flags::BYTES_SENT)
             | flag(result.rpc_error.is_some(), attempt_flags::HAS_RPC_CODE)
-            | flag(may_retry, attempt_flags::MAY_RETRY),
+            | flag(case.may_retry, attempt_flags::MAY_RETRY)
+            | flag(case.member, attempt_flags::MEMBER),
         rpc_code: result.rpc_error.as_ref().map_or(0, |e| e.code),
         http_status: u32::from(result.http_status.unwrap_or(0)),
         retry_after_ms: retry_after,
@@ -159,8 +187,6 @@ fn attempt_block(endpoint: &Endpoint, result: &AttemptResult, may_retry: bool) -
         cooldown_attempts: endpoint.stats.cooldown.attempts(),
         ..AttemptBlock::new()
     };
-    if let Some(error) = &result.rpc_error {
-        block.set_message(&error.message);
-    }
+    block.set_message(result.rpc_error.as_ref().map_or(&result.text, |error| &error.message));
     block
 }

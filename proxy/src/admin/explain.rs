@@ -1,0 +1,193 @@
+//! The answer of `GET /explain`: what the next request would see of each endpoint, and how it would be ranked.
+
+use serde::{Deserialize, Serialize};
+
+use super::status::{exclusion_text, policy_name};
+use crate::model::{RequestFacts, Tick};
+use crate::policy::abi::{EndpointRow, row_flags};
+use crate::snapshot::Snapshot;
+use crate::upstream::{Explained, Upstream};
+
+/// The largest batch that can be asked about, as in the conf.
+const MAX_BATCH: u32 = 10_000;
+
+/// An explanation.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Explanation {
+    /// The generation that serves.
+    pub generation: u64,
+    /// The upstream.
+    pub upstream: String,
+    /// The scoring policy, `native` for the built-in one.
+    pub scoring: String,
+    /// The request that is imagined.
+    pub request: ImaginedRequest,
+    /// Every endpoint was excluded, and the least bad ones are asked all the same.
+    pub panic: bool,
+    /// Who would be asked first, as far as rate limiters admit it.
+    pub first: Option<String>,
+    /// In the order of the conf.
+    pub endpoints: Vec<ExplainedEndpoint>,
+}
+
+/// The request that is imagined.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct ImaginedRequest {
+    /// Its method.
+    pub method: String,
+    /// Members of its batch.
+    pub batch: u32,
+    /// It counts as a write.
+    pub write: bool,
+    /// It is a write that may be sent twice.
+    pub idempotent: bool,
+}
+
+/// An endpoint in its eyes.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct ExplainedEndpoint {
+    /// How it is shown.
+    pub name: String,
+    /// What the policy makes of it; absent when it isn't asked or leaves the endpoint out.
+    pub score: Option<f64>,
+    /// Why it is no candidate.
+    pub excluded: Option<String>,
+    /// What the policy sees.
+    pub inputs: Inputs,
+}
+
+/// A row of the policy ABI. Numbers that aren't known are absent.
+#[derive(Debug, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "sdk/ABI.md documents every field")]
+pub struct Inputs {
+    pub weight: u32,
+    pub in_flight: u32,
+    pub consecutive_failures: u16,
+    pub cooldown_attempts: u16,
+    pub cooling: bool,
+    pub unhealthy: bool,
+    pub banned: bool,
+    pub latency_ms: Option<f32>,
+    pub latency_peak_ms: Option<f32>,
+    pub latency_p99_ms: Option<f32>,
+    pub penalty_ms: Option<f32>,
+    pub success_rate: Option<f32>,
+    pub limiter_headroom: Option<f32>,
+    pub head_lag_blocks: Option<f32>,
+    pub price: Option<f32>,
+    pub idle_ms: Option<f32>,
+    pub tags: u64,
+}
+
+/// What is asked about, from the query of the URL.
+#[derive(Debug, Default)]
+pub(super) struct Question {
+    upstream: Option<String>,
+    method: Option<String>,
+    batch: Option<u32>,
+}
+
+impl Question {
+    /// Reads a query.
+    pub(super) fn parse(query: &str) -> Result<Self, String> {
+        let mut question = Question::default();
+        for (key, value) in url::form_urlencoded::parse(query.as_bytes()) {
+            match &*key {
+                "upstream" => question.upstream = Some(value.into_owned()),
+                "method" => question.method = Some(value.into_owned()),
+                "batch" => {
+                    let batch = value.parse().ok().filter(|batch| (1..=MAX_BATCH).contains(batch));
+                    question.batch =
+                        Some(batch.ok_or_else(|| format!("batch must be a number from 1 to {MAX_BATCH}"))?);
+                }
+                _ => return Err("the keys are upstream, method and batch".to_owned()),
+            }
+        }
+        Ok(question)
+    }
+
+    /// The upstream that is meant: the only one need not be named.
+    fn upstream<'s>(&self, snapshot: &'s Snapshot) -> Result<&'s Upstream, String> {
+        let names = || snapshot.upstreams().map(|upstream| &**upstream.name()).collect::<Vec<_>>().join(", ");
+        let mut upstreams = snapshot.upstreams();
+        let found = match &self.upstream {
+            Some(name) => upstreams.find(|upstream| **upstream.name() == **name).ok_or("there is no such upstream"),
+            None => upstreams.next().filter(|_| upstreams.next().is_none()).ok_or("upstream is missing"),
+        };
+        found.map(|upstream| &**upstream).map_err(|why| format!("{why}; there are: {}", names()))
+    }
+
+    /// The answer.
+    pub(super) fn answer(&self, snapshot: &Snapshot, now: Tick) -> Result<Explanation, String> {
+        let upstream = self.upstream(snapshot)?;
+        let method = self.method.as_deref().unwrap_or(upstream.methods().chain().head_method());
+        let request = upstream.imagine(method, self.batch.unwrap_or(1), fastrand::u64(..), now);
+        let explained = upstream.explain(&request, now);
+        Ok(Explanation::of(snapshot.generation, upstream, &request, &explained))
+    }
+}
+
+impl Explanation {
+    fn of(generation: u64, upstream: &Upstream, request: &RequestFacts, explained: &[Explained<'_>]) -> Self {
+        let score = |e: &Explained<'_>| e.score.filter(|score| !score.is_nan()).unwrap_or(f64::NEG_INFINITY);
+        let first = explained.iter().max_by(|a, b| score(a).total_cmp(&score(b)));
+        Explanation {
+            generation,
+            upstream: upstream.name().to_string(),
+            scoring: policy_name(upstream.policies()[0]),
+            request: ImaginedRequest {
+                method: request.method.clone(),
+                batch: request.batch_size,
+                write: request.write,
+                idempotent: request.idempotent,
+            },
+            panic: explained.iter().any(|e| e.score.is_some() && (e.excluded.is_some() || e.banned)),
+            first: first.filter(|e| score(e) > f64::NEG_INFINITY).map(|e| e.endpoint.name().to_string()),
+            endpoints: explained.iter().map(ExplainedEndpoint::of).collect(),
+        }
+    }
+}
+
+impl ExplainedEndpoint {
+    fn of(explained: &Explained<'_>) -> Self {
+        let left_out = explained.score.is_some_and(|score| score.is_nan() || score == f64::NEG_INFINITY);
+        let excluded = match &explained.excluded {
+            Some(why) => Some(exclusion_text(*why)),
+            None if explained.banned => Some("method not supported".to_owned()),
+            None if left_out => Some("left out by the policy".to_owned()),
+            None => None,
+        };
+        ExplainedEndpoint {
+            name: explained.endpoint.name().to_string(),
+            score: explained.score.filter(|score| score.is_finite()),
+            excluded,
+            inputs: Inputs::of(&explained.row),
+        }
+    }
+}
+
+impl Inputs {
+    fn of(row: &EndpointRow) -> Self {
+        let known = |number: f32| Some(number).filter(|number| number.is_finite());
+        let has = |flag| row.flags & flag != 0;
+        Inputs {
+            weight: row.weight,
+            in_flight: row.in_flight,
+            consecutive_failures: row.consecutive_failures,
+            cooldown_attempts: row.cooldown_attempts,
+            cooling: has(row_flags::COOLING),
+            unhealthy: has(row_flags::UNHEALTHY),
+            banned: has(row_flags::BANNED),
+            latency_ms: known(row.latency_ms),
+            latency_peak_ms: known(row.latency_peak_ms),
+            latency_p99_ms: known(row.latency_p99_ms),
+            penalty_ms: known(row.penalty_ms),
+            success_rate: known(row.success_rate),
+            limiter_headroom: known(row.limiter_headroom),
+            head_lag_blocks: known(row.head_lag_blocks),
+            price: known(row.price),
+            idle_ms: known(row.idle_ms),
+            tags: row.tags,
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! A bound on retries and hedges together, so that an outage isn't amplified.
+//!
+//! Over a window of ten seconds they may be at most a share of the requests, and a floor per second that lets an upstream
+//! with little traffic retry at all. (Finagle's and Linkerd's retry budget works with the same three numbers.) The window slides: the
+//! counts of the window before fade in proportion to the time that has passed of this one. Counts are atomics and writers race
+//! benignly: around the turn of a window a few more or fewer may pass.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+use super::Tick;
+
+/// Finagle's `ttl`.
+const WINDOW: Duration = Duration::from_secs(10);
+
+/// How much may be spent, from the upstream's conf.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct BudgetLimits {
+    /// Retries and hedges per request.
+    pub share: f32,
+    /// Retries and hedges per second that are always allowed.
+    pub floor_per_sec: u32,
+}
+
+/// What an upstream has spent.
+#[derive(Debug, Default)]
+pub struct RetryBudget {
+    /// The number of the window that `now` counts.
+    window: AtomicU64,
+    requests: Counts,
+    spent: Counts,
+}
+
+/// Of this window and the one before.
+#[derive(Debug, Default)]
+struct Counts {
+    now: AtomicU64,
+    before: AtomicU64,
+}
+
+impl RetryBudget {
+    /// A request arrived.
+    pub fn deposit(&self, now: Tick) {
+        self.turn(now);
+        self.requests.now.fetch_add(1, Relaxed);
+    }
+
+    /// Whether another retry or hedge is allowed.
+    pub fn allows(&self, limits: BudgetLimits, now: Tick) -> bool {
+        self.turn(now);
+        let fading = 1.0 - now.as_nanos() as f64 % window_nanos() as f64 / window_nanos() as f64;
+        let floor = f64::from(limits.floor_per_sec) * WINDOW.as_secs_f64();
+        let allowed = floor + f64::from(limits.share) * self.requests.sum(fading);
+        self.spent.sum(fading) + 1.0 <= allowed
+    }
+
+    /// A retry or hedge begins.
+    pub fn spend(&self) {
+        self.spent.now.fetch_add(1, Relaxed);
+    }
+
+    /// Begins a new window when its time has come.
+    fn turn(&self, now: Tick) {
+        let current = now.as_nanos() / window_nanos();
+        let known = self.window.load(Relaxed);
+        if known < current && self.window.compare_exchange(known, current, Relaxed, Relaxed).is_ok() {
+            let follows = known + 1 == current;
+            self.requests.turn(follows);
+            self.spent.turn(follows);
+        }
+    }
+}
+
+impl Counts {
+    fn sum(&self, fading: f64) -> f64 {
+        self.now.load(Relaxed) as f64 + self.before.load(Relaxed) as f64 * fading
+    }
+
+    fn turn(&self, follows: bool) {
+        let last = self.now.swap(0, Relaxed);
+        self.before.store(if follows { last } else { 0 }, Relaxed);
+    }
+}
+
+const fn window_nanos() -> u64 {
+    WINDOW.as_secs() * 1_000_000_000
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(ms: u64) -> Tick {
+        Tick::START.after(Duration::from_millis(ms))
+    }
+
+    fn spend_all(budget: &RetryBudget, limits: BudgetLimits, now: Tick) -> usize {
+        (0..10_000).take_while(|_| budget.allows(limits, now)).map(|_| budget.spend()).count()
+    }
+
+    #[test]
+    fn a_share_of_the_requests_and_a_floor() {
+        let budget = RetryBudget::default();
+        let share = BudgetLimits { share: 0.2, floor_per_sec: 0 };
+        assert_eq!(spend_all(&budget, share, at(1)), 0);
+        (0..100).for_each(|_| budget.deposit(at(1)));
+        assert_eq!(spend_all(&budget, share, at(2)), 20);
+        assert_eq!(spend_all(&budget, BudgetLimits { floor_per_sec: 3, ..share }, at(2)), 30);
+    }
+
+    #[test]
+    fn the_window_slides() {
+        let (budget, share) = (RetryBudget::default(), BudgetLimits { share: 0.5, floor_per_sec: 0 });
+        (0..100).for_each(|_| budget.deposit(at(9_000)));
+        assert_eq!(spend_all(&budget, share, at(9_999)), 50);
+        // Half of the window before counts, of what came in as of what was spent.
+        assert_eq!(spend_all(&budget, share, at(15_000)), 0);
+        (0..100).for_each(|_| budget.deposit(at(15_000)));
+        assert_eq!(spend_all(&budget, share, at(15_000)), 50);
+        // After a silence nothing is left of either.
+        assert_eq!(spend_all(&budget, share, at(90_000)), 0);
+        budget.deposit(at(90_000));
+        budget.deposit(at(90_000));
+        assert_eq!(spend_all(&budget, share, at(90_001)), 1);
+    }
+}

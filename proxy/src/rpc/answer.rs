@@ -1,0 +1,71 @@
+//! One member of an answer: its id, and a result or an error.
+
+use std::borrow::Cow;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::raw::Field;
+use crate::model::RpcError;
+
+/// Bytes of an endpoint's error message that are kept.
+pub(super) const MAX_MESSAGE: usize = 1_024;
+
+#[derive(Deserialize)]
+pub(super) struct Member<'a> {
+    #[serde(default, borrow)]
+    id: Field<'a>,
+    #[serde(default, borrow)]
+    result: Field<'a>,
+    #[serde(default, borrow)]
+    error: Field<'a>,
+}
+
+#[derive(Deserialize)]
+struct ErrorObject<'a> {
+    #[serde(default, borrow)]
+    code: Option<&'a RawValue>,
+    #[serde(default, borrow)]
+    message: Option<Cow<'a, str>>,
+}
+
+/// What a member says.
+pub(super) enum Says {
+    Result,
+    Error(RpcError),
+    /// Neither: it is no JSON-RPC.
+    Nothing,
+}
+
+impl<'a> Member<'a> {
+    pub(super) fn parse(json: &'a [u8]) -> Option<Self> {
+        serde_json::from_slice(json).ok()
+    }
+
+    /// Its id as it is written; `None` when it has none or null.
+    pub(super) fn id(&self) -> Option<&'a [u8]> {
+        self.id.value().map(|id| id.get().as_bytes())
+    }
+
+    pub(super) fn says(&self) -> Says {
+        match (self.error.value(), self.result.0) {
+            (Some(error), _) => Says::Error(read_error(error)),
+            (None, Some(_)) => Says::Result,
+            (None, None) => Says::Nothing,
+        }
+    }
+}
+
+fn read_error(raw: &RawValue) -> RpcError {
+    let error: Option<ErrorObject<'_>> = serde_json::from_str(raw.get()).ok();
+    let code = error.as_ref().and_then(|e| e.code).and_then(|code| code.get().parse().ok()).unwrap_or(0);
+    // Some providers put a plain text there.
+    let text = || serde_json::from_str::<Cow<'_, str>>(raw.get()).ok();
+    let message = error.and_then(|e| e.message).or_else(text).unwrap_or_default();
+    RpcError { code, message: cut(&message).to_owned() }
+}
+
+/// The beginning of a text, as far as it is kept.
+pub(super) fn cut(text: &str) -> &str {
+    &text[..text.floor_char_boundary(MAX_MESSAGE)]
+}

@@ -1,0 +1,239 @@
+//! Which answer belongs to which request, and the client's batch put together from the answers of several attempts.
+//!
+//! An endpoint may answer a batch in any order, leave members out, or answer one twice. A member counts as answered only
+//! when exactly one answer bears its id: of two different ones nobody knows the right one. What an endpoint
+//! left open, or answered with an error that another endpoint may not give, is asked elsewhere, alone.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use serde_json::value::RawValue;
+
+use super::answer::{Member, Says};
+use super::raw::{is_same_id, normal_id};
+use crate::model::{MethodClass, RpcError};
+
+/// What a good answer to a request looks like.
+#[derive(Clone, Debug)]
+pub enum Expected {
+    /// An object with this id, and a result or an error.
+    Single(Bytes),
+    /// An array with an answer for each member that has an id.
+    Batch(Arc<[MemberRequest]>),
+    /// Nothing, or one of the others: no member of the request has an id.
+    Nothing,
+}
+
+/// A member of a client's batch.
+#[derive(Clone, Debug)]
+pub struct MemberRequest {
+    /// Its id as it is written; `None` for a notification.
+    pub id: Option<Bytes>,
+    /// All of it as it is written.
+    pub raw: Bytes,
+    /// What a retry may do.
+    pub class: MethodClass,
+}
+
+/// What an endpoint said to a member of a batch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Slot {
+    /// A result, with its id, as it is written.
+    Answered(Bytes),
+    /// An error, as it is written and as it is read.
+    Failed(Bytes, RpcError),
+    /// Nothing, or nothing that can be trusted.
+    Open,
+    /// Nothing, and nothing was to be expected: a notification.
+    Notified,
+}
+
+/// The answers to a batch.
+#[derive(Debug)]
+pub(super) struct Answers {
+    /// One for each member of the request.
+    pub(super) slots: Vec<Slot>,
+    /// The body can be passed on: every answer is there, once, in the order of the requests.
+    pub(super) as_is: bool,
+    /// An error without an id: it is about the batch as a whole.
+    pub(super) about_all: Option<RpcError>,
+}
+
+/// Finds the answers in `body`; `None` when it isn't an array.
+pub(super) fn find_answers(requests: &[MemberRequest], body: &Bytes) -> Option<Answers> {
+    let members: Vec<&RawValue> = serde_json::from_slice(body).ok()?;
+    let open = |request: &MemberRequest| if request.id.is_some() { Slot::Open } else { Slot::Notified };
+    let mut answers = Answers { slots: requests.iter().map(open).collect(), as_is: true, about_all: None };
+    let mut matching = Matching { requests, next: 0, by_id: None, spoilt: Vec::new() };
+    for raw in members {
+        let raw = body.slice_ref(raw.get().as_bytes());
+        answers.take(raw, &mut matching);
+    }
+    answers.as_is &= !answers.slots.contains(&Slot::Open);
+    Some(answers)
+}
+
+impl Answers {
+    fn take(&mut self, raw: Bytes, matching: &mut Matching<'_>) {
+        let Some(member) = Member::parse(&raw) else {
+            self.as_is = false;
+            return;
+        };
+        let said = match member.says() {
+            Says::Result => Slot::Answered(raw.clone()),
+            Says::Error(error) => Slot::Failed(raw.clone(), error),
+            Says::Nothing => Slot::Open,
+        };
+        match matching.find(member.id().unwrap_or(b"null"), &self.slots) {
+            Found::InOrder(position) => self.slots[position] = said,
+            Found::OutOfOrder(position) => {
+                self.slots[position] = said;
+                self.as_is = false;
+            }
+            Found::Again(position) => {
+                self.as_is = false;
+                if self.slots[position] != said {
+                    self.slots[position] = Slot::Open;
+                    matching.spoilt.push(position);
+                }
+            }
+            Found::Stranger => {
+                self.as_is = false;
+                if let (Slot::Failed(_, error), None) = (said, member.id()) {
+                    self.about_all.get_or_insert(error);
+                }
+            }
+        }
+    }
+}
+
+/// Finds the request that an answer belongs to. As long as the answers come in the order of the requests no index is built.
+struct Matching<'a> {
+    requests: &'a [MemberRequest],
+    /// The next request that has an id.
+    next: usize,
+    by_id: Option<HashMap<String, Vec<usize>>>,
+    /// Members with contradictory answers.
+    spoilt: Vec<usize>,
+}
+
+enum Found {
+    InOrder(usize),
+    OutOfOrder(usize),
+    /// All members of this id have an answer already.
+    Again(usize),
+    /// No member has this id.
+    Stranger,
+}
+
+impl Matching<'_> {
+    fn find(&mut self, id: &[u8], slots: &[Slot]) -> Found {
+        while self.requests.get(self.next).is_some_and(|request| request.id.is_none()) {
+            self.next += 1;
+        }
+        let expected = self.requests.get(self.next).and_then(|request| request.id.as_deref());
+        if self.by_id.is_none() && expected.is_some_and(|expected| is_same_id(expected, id)) {
+            self.next += 1;
+            return Found::InOrder(self.next - 1);
+        }
+        let by_id = self.by_id.get_or_insert_with(|| index(self.requests));
+        let positions = normal_id(id).and_then(|id| by_id.get(&id)).map_or(&[][..], Vec::as_slice);
+        // Members may share an id; then their answers are told apart by nothing but their order.
+        let open = positions.iter().copied().find(|&position| slots[position] == Slot::Open);
+        match (open, positions.last()) {
+            (Some(position), _) if !self.spoilt.contains(&position) => Found::OutOfOrder(position),
+            (_, Some(&position)) => Found::Again(position),
+            (_, None) => Found::Stranger,
+        }
+    }
+}
+
+/// The positions of the members by id.
+fn index(requests: &[MemberRequest]) -> HashMap<String, Vec<usize>> {
+    let mut by_id: HashMap<String, Vec<usize>> = HashMap::new();
+    for (position, request) in requests.iter().enumerate() {
+        if let Some(id) = request.id.as_deref().and_then(normal_id) {
+            by_id.entry(id).or_default().push(position);
+        }
+    }
+    by_id
+}
+
+/// Members as the body of a request.
+pub(super) fn array(members: impl Iterator<Item = Bytes>) -> Bytes {
+    let mut body = BytesMut::new();
+    body.put_u8(b'[');
+    for member in members {
+        if body.len() > 1 {
+            body.put_u8(b',');
+        }
+        body.extend_from_slice(&member);
+    }
+    body.put_u8(b']');
+    body.freeze()
+}
+
+/// The answer to a client's batch, as far as attempts have given it.
+#[derive(Debug)]
+pub(super) struct Assembly {
+    requests: Arc<[MemberRequest]>,
+    held: Vec<Held>,
+    /// The position in the client's batch of each member of the request that is under way.
+    asked: Vec<usize>,
+}
+
+#[derive(Clone, Debug)]
+enum Held {
+    Nothing,
+    /// An error that is passed on if no later attempt has anything better.
+    Meanwhile(Bytes),
+    Final(Bytes),
+    Notified,
+}
+
+impl Assembly {
+    /// Nothing is answered yet, and all members are asked for.
+    pub(super) fn new(requests: Arc<[MemberRequest]>) -> Self {
+        let held = requests.iter().map(|r| if r.id.is_some() { Held::Nothing } else { Held::Notified }).collect();
+        Assembly { held, asked: (0..requests.len()).collect(), requests }
+    }
+
+    /// Takes what an attempt said. `again` tells which members of the request under way are to be asked elsewhere; those
+    /// are returned, and are what is asked for from now on.
+    pub(super) fn take(&mut self, slots: Vec<Slot>, again: &[bool]) -> Vec<MemberRequest> {
+        let mut rest = Vec::new();
+        let asked = std::mem::take(&mut self.asked);
+        for ((slot, position), &again) in slots.into_iter().zip(asked).zip(again) {
+            match slot {
+                Slot::Answered(raw) => self.held[position] = Held::Final(raw),
+                Slot::Failed(raw, _) if again => self.held[position] = Held::Meanwhile(raw),
+                Slot::Failed(raw, _) => self.held[position] = Held::Final(raw),
+                Slot::Open | Slot::Notified => {}
+            }
+            if again {
+                self.asked.push(position);
+                rest.push(self.requests[position].clone());
+            }
+        }
+        rest
+    }
+
+    /// The whole answer; `refuse` gives it for a member that nobody answered. `None` when there is nothing of an endpoint's.
+    pub(super) fn finish(&self, refuse: impl Fn(&[u8]) -> Bytes) -> Option<Bytes> {
+        let is_endpoints = |held: &Held| matches!(held, Held::Final(_) | Held::Meanwhile(_));
+        if !self.held.iter().any(is_endpoints) {
+            return None;
+        }
+        let members = self.held.iter().zip(&*self.requests).filter_map(|(held, request)| match held {
+            Held::Final(raw) | Held::Meanwhile(raw) => Some(raw.clone()),
+            Held::Nothing => request.id.as_deref().map(&refuse),
+            Held::Notified => None,
+        });
+        Some(array(members))
+    }
+}
+
+#[cfg(test)]
+#[path = "batch_tests.rs"]
+mod tests;
