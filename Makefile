@@ -7,10 +7,10 @@ DIST    := plugins/dist
 CARGO_DIR := $(or $(CARGO_HOME),$(HOME)/.cargo)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build plugins run test bench lint clean
+.PHONY: help setup build plugins run test bench bench-faults lint clean
 
 help: ## Show this list
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
 
 # rustup doesn't add targets by itself everywhere, and libz-ng (under Pingora) is built with cmake.
 setup: ## Set up what a build needs: the wasm target, cmake
@@ -40,7 +40,10 @@ test: plugins ## Run every test, those with real Ethereum nodes included
 	cargo test --workspace
 
 bench: plugins ## Measure a scoring decision and a reload
-	cargo bench -p pointsman
+	cargo bench -p pointsman --bench decision --bench reload
+
+bench-faults: plugins ## Measure what clients see when endpoints fail, beside other proxies (six minutes; ARGS="--quick")
+	cargo bench -p pointsman --bench faults -- $(ARGS)
 
 lint: setup ## Formatting and clippy, as CI checks them
 	cargo fmt --all --check

@@ -1,0 +1,42 @@
+//! HAProxy: retries on another server, servers marked down by what requests meet, checked until they answer again.
+
+use super::Setting;
+
+pub const ARGUMENTS: &[&str] = &["-db", "-q", "-f"];
+
+/// Its id is no number, so the ledger leaves it out.
+const CHECK: &str = r#"{"jsonrpc":"2.0","id":"check","method":"eth_blockNumber","params":[]}"#;
+
+pub fn conf(setting: &Setting) -> String {
+    let Setting { listen, .. } = setting;
+    let servers = setting.origins.iter().map(|origin| format!("  server o{} {origin}\n", origin.port()));
+    // It doesn't repeat on 429: that is no status that `retry-on` of HAProxy 2.6 takes.
+    format!(
+        "global
+  nbthread 2
+  maxconn 4096
+defaults
+  mode http
+  timeout connect 500ms
+  timeout server 1s
+  timeout check 1s
+  timeout queue 1s
+  timeout client 30s
+  timeout http-keep-alive 60s
+  retries 3
+  option redispatch 1
+  retry-on all-retryable-errors
+frontend main
+  bind {listen}
+  default_backend origins
+backend origins
+  balance leastconn
+  http-reuse safe
+  option httpchk
+  http-check send meth POST uri / ver HTTP/1.1 hdr host check hdr content-type application/json body '{CHECK}'
+  http-check expect status 200
+  default-server check inter 1s fastinter 200ms fall 2 rise 2 observe layer7 error-limit 5 on-error mark-down
+{servers}",
+        servers = servers.collect::<String>(),
+    )
+}
