@@ -178,7 +178,7 @@ fn plan_with(request: &Request, row: *const u64, block: &mut [u64; 4]) {
 
 /// A plan block with a word behind it that is not the guest's.
 fn plan_block(size: u64) -> [u64; 4] {
-    let block = Plan { latency_p95_ms: 25.0, ..Plan::default() };
+    let block = Plan { latency_p95_ms: 25.0, method_p75_ms: 20.0, ..Plan::default() };
     let mut block = [words(&[block]), &[u64::MAX]].concat();
     block[0] = block[0] >> 32 << 32 | size;
     [block[0], block[1], block[2], block[3]]
@@ -190,7 +190,10 @@ fn the_plan_is_changed_where_it_lies_and_its_size_left_as_it_is() {
         let mut block = plan_block(size);
         plan_with(&Request { max_attempts: 2, ..Request::default() }, words(&ROWS()).as_ptr(), &mut block);
         let float = |value: f32| u64::from(value.to_bits());
-        assert_eq!(block, [size | 2 << 32, float(5_000.0) | float(30.0) << 32, float(25.0), u64::MAX]);
+        assert_eq!(
+            block,
+            [size | 2 << 32, float(5_000.0) | float(30.0) << 32, float(25.0) | float(20.0) << 32, u64::MAX]
+        );
     }
 }
 

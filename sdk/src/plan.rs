@@ -32,8 +32,8 @@ pub struct Plan {
     pub hedge_delay_ms: f32,
     /// Read it with [`Plan::latency_p95`]. What a policy writes there means nothing.
     pub latency_p95_ms: f32,
-    #[doc(hidden)]
-    pub reserved: u32,
+    /// Read it with [`Plan::method_p75`]. What a policy writes there means nothing.
+    pub method_p75_ms: f32,
 }
 
 impl Plan {
@@ -68,6 +68,12 @@ impl Plan {
         Some(self.latency_p95_ms).filter(|latency| !latency.is_nan())
     }
 
+    /// Estimated 75th percentile of the time that recent answers to the request's method took, whichever endpoint of the
+    /// upstream gave them, in milliseconds: about what another endpoint would take. `None` while there are too few.
+    pub fn method_p75(&self) -> Option<f32> {
+        Some(self.method_p75_ms).filter(|latency| !latency.is_nan())
+    }
+
     /// The same plan in a block that may be longer than this version's: its size is the proxy's to say.
     pub(crate) fn with_size(self, size: u32) -> Self {
         Plan { size, ..self }
@@ -83,7 +89,7 @@ impl Default for Plan {
             timeout_ms: 5_000.0,
             hedge_delay_ms: NO_HEDGE,
             latency_p95_ms: f32::NAN,
-            reserved: 0,
+            method_p75_ms: f32::NAN,
         }
     }
 }
@@ -100,7 +106,7 @@ const _: () = {
     assert!(offset_of!(Plan, timeout_ms) == 8);
     assert!(offset_of!(Plan, hedge_delay_ms) == 12);
     assert!(offset_of!(Plan, latency_p95_ms) == 16);
-    assert!(offset_of!(Plan, reserved) == 20);
+    assert!(offset_of!(Plan, method_p75_ms) == 20);
 };
 
 #[cfg(test)]
@@ -110,14 +116,14 @@ mod tests {
     #[test]
     fn a_plan_from_the_conf_has_no_hedge_and_knows_no_latency() {
         let plan = Plan::default();
-        assert_eq!((plan.hedge_delay(), plan.latency_p95()), (None, None));
-        let plan = Plan { hedge_delay_ms: 0.0, latency_p95_ms: 0.5, ..plan };
-        assert_eq!((plan.hedge_delay(), plan.latency_p95()), (Some(0.0), Some(0.5)));
+        assert_eq!((plan.hedge_delay(), plan.latency_p95(), plan.method_p75()), (None, None, None));
+        let plan = Plan { hedge_delay_ms: 0.0, latency_p95_ms: 0.5, method_p75_ms: 0.25, ..plan };
+        assert_eq!((plan.hedge_delay(), plan.latency_p95(), plan.method_p75()), (Some(0.0), Some(0.5), Some(0.25)));
     }
 
     #[test]
     fn each_builder_changes_its_own_field() {
-        let known = Plan { latency_p95_ms: 25.0, ..Plan::default() };
+        let known = Plan { latency_p95_ms: 25.0, method_p75_ms: 20.0, ..Plan::default() };
         let plan = known.max_attempts(2).timeout(Duration::from_millis(750)).hedge_after(Duration::from_millis(40));
         assert_eq!(plan, Plan { max_attempts: 2, timeout_ms: 750.0, hedge_delay_ms: 40.0, ..known });
         assert_eq!(plan.without_hedge().hedge_delay(), None);

@@ -231,7 +231,7 @@ fn read_plan(text: &str) -> Plan {
     vector.is_float("timeout_ms", plan.timeout_ms);
     vector.is_float("hedge_delay_ms", plan.hedge_delay_ms);
     vector.is_float("latency_p95_ms", plan.latency_p95_ms);
-    vector.is("reserved", plan.reserved);
+    vector.is_float("method_p75_ms", plan.method_p75_ms);
     vector.finish(24);
     plan
 }
@@ -241,7 +241,7 @@ fn read_plan(text: &str) -> Plan {
 fn plan() {
     let fresh = read_plan(include_str!("../vectors/plan-in.txt"));
     assert_eq!((fresh.hedge_delay(), fresh.latency_p95()), (None, None));
-    let built = Plan { latency_p95_ms: 25.0, ..Plan::default() }
+    let built = Plan { latency_p95_ms: 25.0, method_p75_ms: 18.75, ..Plan::default() }
         .max_attempts(2)
         .timeout(Duration::from_millis(750))
         .hedge_after(Duration::from_micros(37_500));

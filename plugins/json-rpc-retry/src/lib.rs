@@ -62,9 +62,9 @@ impl Planning for JsonRpcRetry {
     fn plan(&self, request: &Request, _endpoint: &Endpoint, plan: Plan) -> Plan {
         let Hedge { enabled, factor, min_delay_ms, max_delay_ms } = self.config.hedge;
         let hedges = enabled && !request.is_write() && !request.is_batch();
-        match plan.latency_p95().filter(|_| hedges) {
-            Some(p95) => {
-                Plan { hedge_delay_ms: (factor * p95).clamp(float(min_delay_ms), float(max_delay_ms)), ..plan }
+        match plan.method_p75().filter(|_| hedges) {
+            Some(usual) => {
+                Plan { hedge_delay_ms: (factor * usual).clamp(float(min_delay_ms), float(max_delay_ms)), ..plan }
             }
             None => plan.without_hedge(),
         }

@@ -194,18 +194,18 @@ fn a_conf_that_makes_no_sense_is_refused_with_its_key_and_what_is_allowed() {
 }
 
 #[test]
-fn a_read_hedges_after_a_multiple_of_the_95th_percentile_within_bounds() {
+fn a_read_hedges_after_a_multiple_of_what_answers_to_its_method_take_within_bounds() {
     let policy = with(Config::default());
-    let planned = |p95| policy.plan(&read(), &Endpoint::default(), Plan { latency_p95_ms: p95, ..Plan::default() });
-    for (p95, delay) in [(20.0, 30.0), (0.0, 10.0), (3.0, 10.0), (1_900.0, 2_000.0), (f32::MAX, 2_000.0)] {
-        assert_eq!(planned(p95), Plan { latency_p95_ms: p95, hedge_delay_ms: delay, ..Plan::default() });
+    let planned = |p75| policy.plan(&read(), &Endpoint::default(), Plan { method_p75_ms: p75, ..Plan::default() });
+    for (p75, delay) in [(20.0, 40.0), (0.0, 10.0), (3.0, 10.0), (1_900.0, 2_000.0), (f32::MAX, 2_000.0)] {
+        assert_eq!(planned(p75).hedge_delay(), Some(delay), "{p75}");
     }
     assert_eq!(planned(f32::NAN).hedge_delay(), None);
 }
 
 #[test]
 fn writes_and_batches_do_not_hedge_nor_does_anything_when_it_is_turned_off() {
-    let known = Plan { latency_p95_ms: 20.0, ..Plan::default() };
+    let known = Plan { latency_p95_ms: 20.0, method_p75_ms: 20.0, ..Plan::default() };
     let batch = Request { flags: Request::BATCH, ..read() };
     for request in [write(), raw_transaction(), batch] {
         assert_eq!(with(Config::default()).plan(&request, &Endpoint::default(), known), known);

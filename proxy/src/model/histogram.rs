@@ -21,8 +21,9 @@ const REFRESH: u32 = 8;
 pub struct LatencyHistogram {
     counts: [AtomicU32; BUCKETS],
     total: AtomicU32,
-    p95_bits: AtomicU32,
-    p99_bits: AtomicU32,
+    p75: AtomicU32,
+    p95: AtomicU32,
+    p99: AtomicU32,
 }
 
 impl Default for LatencyHistogram {
@@ -30,8 +31,9 @@ impl Default for LatencyHistogram {
         LatencyHistogram {
             counts: std::array::from_fn(|_| AtomicU32::new(0)),
             total: AtomicU32::new(0),
-            p95_bits: AtomicU32::new(f32::NAN.to_bits()),
-            p99_bits: AtomicU32::new(f32::NAN.to_bits()),
+            p75: AtomicU32::new(f32::NAN.to_bits()),
+            p95: AtomicU32::new(f32::NAN.to_bits()),
+            p99: AtomicU32::new(f32::NAN.to_bits()),
         }
     }
 }
@@ -45,36 +47,50 @@ impl LatencyHistogram {
             self.halve();
         }
         if total < REFRESH || total.is_multiple_of(REFRESH) {
-            let [p95, p99] = self.quantiles_ms([0.95, 0.99]);
-            self.p95_bits.store(p95.to_bits(), Relaxed);
-            self.p99_bits.store(p99.to_bits(), Relaxed);
+            let quantiles = self.quantiles_ms([0.75, 0.95, 0.99]);
+            for (cell, quantile) in [&self.p75, &self.p95, &self.p99].into_iter().zip(quantiles) {
+                cell.store(quantile.to_bits(), Relaxed);
+            }
         }
+    }
+
+    /// The 75th percentile in milliseconds; NaN before the first sample.
+    pub fn p75_ms(&self) -> f32 {
+        f32::from_bits(self.p75.load(Relaxed))
     }
 
     /// The 95th percentile in milliseconds; NaN before the first sample.
     pub fn p95_ms(&self) -> f32 {
-        f32::from_bits(self.p95_bits.load(Relaxed))
+        f32::from_bits(self.p95.load(Relaxed))
     }
 
     /// The 99th percentile in milliseconds; NaN before the first sample.
     pub fn p99_ms(&self) -> f32 {
-        f32::from_bits(self.p99_bits.load(Relaxed))
+        f32::from_bits(self.p99.load(Relaxed))
     }
 
-    /// For each of `quantiles` (0 to 1, ascending) the upper edge of the bucket that holds it, in milliseconds.
+    /// Samples that count: at most 1,024.
+    pub fn samples(&self) -> u32 {
+        self.total.load(Relaxed)
+    }
+
+    /// Each of `quantiles` (0 to 1, ascending), in milliseconds: the samples of a bucket are taken to be spread evenly.
     fn quantiles_ms<const N: usize>(&self, quantiles: [f32; N]) -> [f32; N] {
         let counts: [u32; BUCKETS] = std::array::from_fn(|i| self.counts[i].load(Relaxed));
         let total: u32 = counts.iter().sum();
-        let (mut bucket, mut seen) = (0, counts[0]);
+        let (mut bucket, mut below) = (0, 0);
         quantiles.map(|q| {
             if total == 0 {
                 return f32::NAN;
             }
-            while bucket < BUCKETS - 1 && (seen as f32) < (total as f32 * q).ceil() {
+            let wanted = total as f32 * q;
+            while bucket < BUCKETS - 1 && ((below + counts[bucket]) as f32) < wanted {
+                below += counts[bucket];
                 bucket += 1;
-                seen += counts[bucket];
             }
-            upper_edge_ms(bucket)
+            let (lower, upper) = (edge_ms(bucket), edge_ms(bucket + 1));
+            let share = (wanted - below as f32) / counts[bucket].max(1) as f32;
+            lower + (upper - lower) * share.clamp(0.0, 1.0)
         })
     }
 
@@ -92,8 +108,9 @@ fn bucket(ms: f32) -> usize {
     (position.max(0.0) as usize).min(BUCKETS - 1)
 }
 
-fn upper_edge_ms(bucket: usize) -> f32 {
-    SMALLEST_MS * ((bucket + 1) as f32 / BUCKETS_PER_DOUBLING).exp2()
+/// Where `bucket` begins.
+fn edge_ms(bucket: usize) -> f32 {
+    SMALLEST_MS * (bucket as f32 / BUCKETS_PER_DOUBLING).exp2()
 }
 
 #[cfg(test)]
@@ -108,11 +125,13 @@ mod tests {
             histogram.record(Duration::from_millis(ms));
         }
         let [median] = histogram.quantiles_ms([0.5]);
-        assert!((250.0..250.0 * 1.2).contains(&median), "{median}");
+        assert!((245.0..255.0).contains(&median), "{median}");
         let p99 = histogram.p99_ms();
-        assert!((490.0..495.0 * 1.2).contains(&p99), "{p99}");
+        assert!((470.0..495.0 * 1.2).contains(&p99), "{p99}");
         let p95 = histogram.p95_ms();
-        assert!((475.0..475.0 * 1.2).contains(&p95), "{p95}");
+        assert!((460.0..475.0 * 1.2).contains(&p95), "{p95}");
+        let p75 = histogram.p75_ms();
+        assert!((365.0..385.0).contains(&p75), "{p75}");
     }
 
     #[test]

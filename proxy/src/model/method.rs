@@ -44,7 +44,7 @@ impl Chain {
 /// transaction whose block hash is renewed on the way is another one.
 pub const SEND_RAW_TRANSACTION: &str = "eth_sendRawTransaction";
 
-/// Sorted, for the binary search in [`position`].
+/// Sorted, for binary searches.
 const ETHEREUM_READS: &[&str] = &[
     "debug_getBadBlocks",
     "debug_getRawBlock",
@@ -187,7 +187,7 @@ impl Methods {
 
     /// The class of `method`.
     pub fn classify(&self, method: &str) -> MethodClass {
-        if position(self.chain, method).is_some() {
+        if is_read(self.chain, method) {
             return MethodClass::Read;
         }
         if self.names.iter().any(|name| name == method) || self.prefixes.iter().any(|p| method.starts_with(p.as_str()))
@@ -201,19 +201,37 @@ impl Methods {
     }
 }
 
-/// `method` as a metric label: itself if it is a known one, else `other`, so that no client can make new series.
-pub fn method_label(method: &str) -> &'static str {
-    const WRITES: [&str; 3] = [SEND_RAW_TRANSACTION, "eth_sendTransaction", "sendTransaction"];
-    let read = [Chain::Ethereum, Chain::Solana].into_iter().find_map(|chain| position(chain, method));
-    read.or_else(|| WRITES.into_iter().find(|write| *write == method)).unwrap_or("other")
+/// Writes that are counted by name.
+const WRITES: [&str; 3] = [SEND_RAW_TRANSACTION, "eth_sendTransaction", "sendTransaction"];
+
+/// How many methods are told apart, all that aren't known being one.
+pub(super) const METHOD_KINDS: usize = ETHEREUM_READS.len() + SOLANA_READS.len() + WRITES.len() + 1;
+
+/// A number below [`METHOD_KINDS`] for `method`, the last one for all that aren't known: clients can't make new ones.
+pub(super) fn method_kind(method: &str) -> usize {
+    let (ethereum, solana) = (ETHEREUM_READS.len(), SOLANA_READS.len());
+    if let Ok(position) = ETHEREUM_READS.binary_search(&method) {
+        return position;
+    }
+    if let Ok(position) = SOLANA_READS.binary_search(&method) {
+        return ethereum + position;
+    }
+    let write = WRITES.iter().position(|write| *write == method);
+    ethereum + solana + write.unwrap_or(WRITES.len())
 }
 
-fn position(chain: Chain, method: &str) -> Option<&'static str> {
+/// `method` as a metric label: itself if it is a known one, else `other`.
+pub fn method_label(method: &str) -> &'static str {
+    let known = ETHEREUM_READS.iter().chain(SOLANA_READS).chain(&WRITES);
+    known.copied().nth(method_kind(method)).unwrap_or("other")
+}
+
+fn is_read(chain: Chain, method: &str) -> bool {
     let reads = match chain {
         Chain::Ethereum => ETHEREUM_READS,
         Chain::Solana => SOLANA_READS,
     };
-    reads.binary_search(&method).ok().map(|i| reads[i])
+    reads.binary_search(&method).is_ok()
 }
 
 #[cfg(test)]
@@ -237,6 +255,7 @@ mod tests {
         assert_eq!(method_label("getSlot"), "getSlot");
         assert_eq!(method_label("eth_sendRawTransaction"), "eth_sendRawTransaction");
         assert_eq!(method_label("made_up_by_a_client"), "other");
+        assert_eq!(method_kind("made_up_by_a_client"), METHOD_KINDS - 1);
     }
 
     #[test]

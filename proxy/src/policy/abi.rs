@@ -164,7 +164,7 @@ pub struct PlanBlock {
     pub timeout_ms: f32,
     pub hedge_delay_ms: f32,
     pub latency_p95_ms: f32,
-    pub reserved: u32,
+    pub method_p75_ms: f32,
 }
 
 /// Value of [`AttemptBlock::retry_after_ms`] when the response had none.
@@ -219,15 +219,15 @@ impl Default for AttemptBlock {
 }
 
 impl PlanBlock {
-    /// The upstream's own plan, for an endpoint with this latency.
-    pub fn new(max_attempts: u32, timeout_ms: f32, latency_p95_ms: f32) -> Self {
+    /// The upstream's own plan, for an endpoint and a method with these latencies.
+    pub fn new(max_attempts: u32, timeout_ms: f32, latency_p95_ms: f32, method_p75_ms: f32) -> Self {
         PlanBlock {
             size: size::<Self>(),
             max_attempts,
             timeout_ms,
             hedge_delay_ms: f32::INFINITY,
             latency_p95_ms,
-            reserved: 0,
+            method_p75_ms,
         }
     }
 }

@@ -134,10 +134,11 @@ fn plan_block() {
     for file in [include_str!("../../../sdk/vectors/plan.txt"), include_str!("../../../sdk/vectors/plan-in.txt")] {
         let vector = Vector::read(file);
         let block: PlanBlock = vector.block();
-        vector.check(&fields!(block; size, max_attempts, timeout_ms, hedge_delay_ms, latency_p95_ms, reserved));
+        vector.check(&fields!(block; size, max_attempts, timeout_ms, hedge_delay_ms, latency_p95_ms, method_p75_ms));
     }
     let as_filled: PlanBlock = Vector::read(include_str!("../../../sdk/vectors/plan-in.txt")).block();
-    let built = PlanBlock::new(as_filled.max_attempts, as_filled.timeout_ms, as_filled.latency_p95_ms);
+    let built =
+        PlanBlock::new(as_filled.max_attempts, as_filled.timeout_ms, as_filled.latency_p95_ms, as_filled.method_p75_ms);
     assert_eq!(bytes_of(&built), bytes_of(&as_filled));
 }
 

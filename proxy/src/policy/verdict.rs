@@ -125,7 +125,7 @@ pub(super) fn canned_rows() -> [EndpointRow; 3] {
 
 /// The plan of an upstream with the defaults.
 pub(super) fn canned_plan() -> PlanBlock {
-    PlanBlock::new(3, 5_000.0, 25.0)
+    PlanBlock::new(3, 5_000.0, 25.0, 20.0)
 }
 
 /// One attempt of each outcome that a retry policy is asked about.
@@ -192,7 +192,7 @@ mod tests {
 
     #[test]
     fn a_plan_is_clamped_to_what_the_upstream_allows() {
-        let asked = PlanBlock::new(3, 5_000.0, f32::NAN);
+        let asked = PlanBlock::new(3, 5_000.0, f32::NAN, f32::NAN);
         let unchanged = Plan { max_attempts: 3, timeout: Duration::from_secs(5), hedge_after: None };
         assert_eq!(plan(&asked, &asked).unwrap(), unchanged);
         let wished = PlanBlock { max_attempts: 9, timeout_ms: 1.5, hedge_delay_ms: 0.0, ..asked };

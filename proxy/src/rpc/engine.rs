@@ -229,7 +229,7 @@ impl<P: Pool> Run<'_, P> {
             (Some(slots), Some(members)) => {
                 self.judge_members(call, Arc::clone(members), lease, attempt, prior_sent, &result, slots)
             }
-            _ if result.outcome == Outcome::Success => Next::Answer(succeed(lease, result, answer)),
+            _ if result.outcome == Outcome::Success => Next::Answer(succeed(&call.facts, lease, result, answer)),
             _ => self.judge_whole(call, lease, attempt, prior_sent, result, Some(answer)),
         }
     }
@@ -307,7 +307,7 @@ impl<P: Pool> Run<'_, P> {
         let mut longest = Duration::ZERO;
         self.prefer = Preference::None;
         if troubles.is_empty() {
-            lease.succeed(result);
+            lease.succeed(&call.facts, result);
         } else {
             let cases: Vec<Case<'_>> = troubles
                 .iter()
@@ -371,11 +371,11 @@ impl<P: Pool> Run<'_, P> {
     }
 }
 
-fn succeed<L: Lease>(lease: L, result: AttemptResult, answer: Answer) -> Reply<L> {
+fn succeed<L: Lease>(request: &RequestFacts, lease: L, result: AttemptResult, answer: Answer) -> Reply<L> {
     let body = match answer.body {
         AnswerBody::Partial(rest) => ReplyBody::Arriving { rest, lease, result },
         AnswerBody::Whole(body) => {
-            lease.succeed(&result);
+            lease.succeed(request, &result);
             ReplyBody::Whole(body)
         }
         // Taken apart before.

@@ -88,7 +88,7 @@ pub trait Lease: Send {
     fn max_batch_size(&self) -> Option<usize>;
 
     /// Ends the attempt with a clean success.
-    fn succeed(self, result: &AttemptResult);
+    fn succeed(self, request: &RequestFacts, result: &AttemptResult);
 
     /// Ends the attempt with anything else: `result` of the whole, and what the policy is asked about. One decision for each
     /// of `cases`.

@@ -162,7 +162,7 @@ pub(super) async fn respond(
             session.write_response_body(None, true).await?;
             rest.finish().await;
             // The latency stays that of the answer's beginning: the rest comes as fast as the client takes it.
-            lease.succeed(&result);
+            lease.succeed(&call.facts, &result);
             Ok(())
         }
     }

@@ -26,7 +26,7 @@ pub use settle::Attempt;
 use admission::Queue;
 
 use crate::metrics::{PolicySeries, UpstreamSeries};
-use crate::model::{Backoff, BudgetLimits, Methods, RetryBudget};
+use crate::model::{Backoff, BudgetLimits, MethodLatencies, Methods, RetryBudget};
 use crate::policy::Policy;
 
 /// A named pool of endpoints.
@@ -56,6 +56,7 @@ pub struct Upstream {
 struct Live {
     queue: Queue,
     budget: RetryBudget,
+    latencies: MethodLatencies,
 }
 
 /// A policy with its metrics.

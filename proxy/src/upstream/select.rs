@@ -11,7 +11,7 @@ use super::settle::Attempt;
 use super::{BoundPolicy, Endpoint, Upstream};
 use crate::clock;
 use crate::metrics::PolicySeries;
-use crate::model::{Plan, Tick, millis_f32};
+use crate::model::{Plan, RequestFacts, Tick, millis_f32};
 use crate::policy::abi::{EndpointRow, PlanBlock, RequestBlock, chain_code, flag, request_flags};
 use crate::policy::{Fault, native};
 use crate::rpc::{Ask, Extra, Pool, Refusal};
@@ -52,7 +52,10 @@ impl Pool for Arc<Upstream> {
         let Some(bound) = self.retry.as_ref().filter(|bound| bound.policy.plans()) else { return own };
         let endpoint = first.endpoint();
         let row = endpoint.row(ask.request, ask.now);
-        let block = PlanBlock::new(own.max_attempts, millis_f32(own.timeout), endpoint.stats.latency_p95_ms());
+        let known = |request: &RequestFacts| self.live.latencies.p75_ms(&request.method);
+        let method_p75_ms = if ask.request.batch { f32::NAN } else { known(ask.request) };
+        let p95_ms = endpoint.stats.latency_p95_ms();
+        let block = PlanBlock::new(own.max_attempts, millis_f32(own.timeout), p95_ms, method_p75_ms);
         match timed(&bound.series, ask.request.seed, || bound.policy.plan(&self.request_block(ask), &row, &block)) {
             Ok(plan) => plan,
             Err(fault) => {

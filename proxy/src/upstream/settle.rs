@@ -56,12 +56,15 @@ impl Lease for Attempt {
         self.endpoint().max_batch_size
     }
 
-    fn succeed(mut self, result: &AttemptResult) {
+    fn succeed(mut self, request: &RequestFacts, result: &AttemptResult) {
         self.end(result.outcome);
         let endpoint = self.endpoint();
         endpoint.series.duration.observe(result.latency.as_secs_f64());
         endpoint.stats.record_latency(result.latency, self.upstream.smoothing, clock::now());
         endpoint.stats.succeed(self.began);
+        if !request.batch {
+            self.upstream.live.latencies.record(&request.method, result.latency);
+        }
     }
 
     fn fail(mut self, ask: &Ask<'_>, result: &AttemptResult, cases: &[Case<'_>]) -> Vec<Decision> {

@@ -1,0 +1,54 @@
+//! How long an upstream's answers take, by method: what another endpoint would probably take, whoever was asked.
+//!
+//! Only answers count, and each with the time of its own attempt. So neither slow endpoints that are overtaken nor the waiting for
+//! them make the estimate longer.
+
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use super::LatencyHistogram;
+use super::method::{METHOD_KINDS, method_kind};
+
+/// Samples before an estimate is given.
+const ENOUGH: u32 = 16;
+
+/// Latencies of one upstream. A histogram is made with a method's first answer.
+#[derive(Debug)]
+pub struct MethodLatencies([OnceLock<Box<LatencyHistogram>>; METHOD_KINDS]);
+
+impl Default for MethodLatencies {
+    fn default() -> Self {
+        MethodLatencies([const { OnceLock::new() }; METHOD_KINDS])
+    }
+}
+
+impl MethodLatencies {
+    /// Takes the latency of an answer.
+    pub fn record(&self, method: &str, latency: Duration) {
+        self.0[method_kind(method)].get_or_init(Box::default).record(latency);
+    }
+
+    /// The 75th percentile of recent answers in milliseconds; NaN while there are too few.
+    pub fn p75_ms(&self, method: &str) -> f32 {
+        let known = self.0[method_kind(method)].get().filter(|histogram| histogram.samples() >= ENOUGH);
+        known.map_or(f32::NAN, |histogram| histogram.p75_ms())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_method_has_its_own() {
+        let latencies = MethodLatencies::default();
+        for _ in 0..ENOUGH {
+            assert!(latencies.p75_ms("eth_call").is_nan());
+            latencies.record("eth_call", Duration::from_millis(10));
+            latencies.record("eth_getLogs", Duration::from_millis(500));
+        }
+        assert!((9.0..12.0).contains(&latencies.p75_ms("eth_call")), "{}", latencies.p75_ms("eth_call"));
+        assert!(latencies.p75_ms("eth_getLogs") > 400.0);
+        assert!(latencies.p75_ms("made_up").is_nan());
+    }
+}
