@@ -31,7 +31,11 @@ pub struct Metrics {
     deferred: IntCounterVec,
     available: IntGaugeVec,
     cooldown_seconds: GaugeVec,
+    health_failures: IntCounterVec,
+    head_lag: GaugeVec,
+    wrong_chain: IntGaugeVec,
     endpoints: IntGaugeVec,
+    healthy: IntGaugeVec,
     policy_calls: IntCounterVec,
     policy_duration: HistogramVec,
     policy_faults: IntCounterVec,
@@ -59,6 +63,12 @@ pub struct EndpointSeries {
     pub available: IntGauge,
     /// What is left of its cooldown. Set at scrape time.
     pub cooldown_seconds: Gauge,
+    /// Probes that failed.
+    pub health_check_failures: IntCounter,
+    /// Blocks behind the best endpoint; NaN while not known. Set at scrape time.
+    pub head_lag_blocks: Gauge,
+    /// 1 when it is of another chain than the conf says. Set at scrape time.
+    pub wrong_chain: IntGauge,
 }
 
 /// One policy's handles.
@@ -106,6 +116,14 @@ impl Metrics {
                 "What is left of the cooldown.",
                 by_endpoint,
             )?,
+            health_failures: build.counters("health_check_failures_total", "Probes that failed.", by_endpoint)?,
+            head_lag: build.float_gauges(
+                "endpoint_head_lag_blocks",
+                "Blocks behind the best endpoint; NaN while not known.",
+                by_endpoint,
+            )?,
+            wrong_chain: build.gauges("endpoint_wrong_chain", "1 when it is of another chain.", by_endpoint)?,
+            healthy: build.gauges("endpoints_healthy", "Endpoints that are healthy and in rotation.", &["upstream"])?,
             endpoints: build.gauges("endpoints_total", "Endpoints of the upstream.", &["upstream"])?,
             policy_calls: build.counters("policy_calls_total", "Calls of a policy.", &["policy"])?,
             policy_duration: build.histograms(
@@ -157,9 +175,15 @@ impl Metrics {
         self.endpoints.with_label_values(&[upstream]).set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 
+    /// The gauge of an upstream's healthy endpoints. Who still holds it after the upstream is gone can't bring it back.
+    pub fn healthy(&self, upstream: &str) -> IntGauge {
+        self.healthy.with_label_values(&[upstream])
+    }
+
     /// Forgets an upstream that is gone.
     pub fn forget_upstream(&self, upstream: &str) {
         let _ = self.endpoints.remove_label_values(&[upstream]);
+        let _ = self.healthy.remove_label_values(&[upstream]);
         let _ = self.request_duration.remove_label_values(&[upstream]);
     }
 
@@ -179,6 +203,9 @@ impl Metrics {
             deferred: self.deferred.with_label_values(&labels),
             available: self.available.with_label_values(&labels),
             cooldown_seconds: self.cooldown_seconds.with_label_values(&labels),
+            health_check_failures: self.health_failures.with_label_values(&labels),
+            head_lag_blocks: self.head_lag.with_label_values(&labels),
+            wrong_chain: self.wrong_chain.with_label_values(&labels),
             upstream: upstream.to_owned(),
             endpoint: endpoint.to_owned(),
         });
@@ -217,6 +244,9 @@ impl Metrics {
         let _ = self.deferred.remove_label_values(&labels);
         let _ = self.available.remove_label_values(&labels);
         let _ = self.cooldown_seconds.remove_label_values(&labels);
+        let _ = self.health_failures.remove_label_values(&labels);
+        let _ = self.head_lag.remove_label_values(&labels);
+        let _ = self.wrong_chain.remove_label_values(&labels);
     }
 }
 

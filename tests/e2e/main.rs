@@ -5,6 +5,7 @@
 //! - `answers`: a good request gets an endpoint's answer, byte for byte, and nothing leaks either way.
 //! - `bad_input`: what a client does wrong is its own trouble only.
 //! - `failover`: what an endpoint does wrong is not the client's trouble.
+//! - `health`: which endpoints are fit, as probes find.
 //! - `connections`: kept connections, names, answers in pieces.
 //! - `limits`: rate limits, concurrency, batch sizes.
 //! - `tls`: endpoints behind HTTPS.
@@ -29,6 +30,7 @@ mod answers;
 mod bad_input;
 mod connections;
 mod failover;
+mod health;
 mod layers;
 mod lifecycle;
 mod limits;

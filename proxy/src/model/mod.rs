@@ -5,6 +5,7 @@
 
 mod attempt;
 mod cooldown;
+mod health;
 mod histogram;
 mod method;
 mod outcome;
@@ -13,6 +14,7 @@ mod time;
 
 pub use attempt::{Action, AttemptResult, CooldownWish, Decision, RequestFacts, RpcError, may_retry};
 pub use cooldown::{Backoff, Cooldown};
+pub use health::{EndpointHealth, HeadStanding, HealthRules, HealthState, ProbeFailure, compare_heads};
 pub use histogram::LatencyHistogram;
 pub use method::{Chain, MethodClass, classify_method, method_label};
 pub use outcome::Outcome;

@@ -2,13 +2,14 @@
 //!
 //! [`inspect`] reads the client's body, [`engine`] runs attempts until there is an answer, [`exchange`] makes one, and
 //! [`classify`] is the only place that turns a response into an outcome. The engine asks a [`Pool`] for endpoints and
-//! tells it how attempts ended; it doesn't know how endpoints are chosen.
+//! tells it how attempts ended; it doesn't know how endpoints are chosen. [`probe`] asks endpoints for their own sake.
 
 pub mod classify;
 pub mod engine;
 pub mod exchange;
 pub mod idle;
 pub mod inspect;
+pub mod probe;
 pub mod refusal;
 pub mod target;
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::limiter::Limiter;
 use crate::config::EndpointUrl;
 use crate::metrics::EndpointSeries;
-use crate::model::{EndpointStats, Tick, millis_f32};
+use crate::model::{EndpointHealth, EndpointStats, HealthRules, HealthState, ProbeFailure, Tick, millis_f32};
 use crate::policy::abi::{EndpointRow, flag, row_flags};
 use crate::rpc::Target;
 
@@ -19,6 +19,8 @@ pub struct Endpoint {
     pub(super) tags: u64,
     pub(super) price: f32,
     pub(super) stats: Arc<EndpointStats>,
+    pub(super) health: Arc<EndpointHealth>,
+    pub(super) health_rules: HealthRules,
     pub(super) limiter: Option<Arc<Limiter>>,
     pub(super) target: Arc<Target>,
     pub(super) series: Arc<EndpointSeries>,
@@ -29,6 +31,12 @@ pub struct Endpoint {
 pub enum Exclusion {
     /// Weight 0.
     OutOfRotation,
+    /// It is of another chain than the conf says.
+    WrongChain,
+    /// Its probes fail, or its chain isn't verified yet.
+    Unhealthy(ProbeFailure),
+    /// Its head is further behind than the conf allows.
+    Lagging,
     /// It cools for this long.
     Cooling(Duration),
 }
@@ -47,6 +55,16 @@ impl Endpoint {
     /// What its attempts taught us.
     pub fn stats(&self) -> &EndpointStats {
         &self.stats
+    }
+
+    /// What its probes found.
+    pub fn health(&self) -> &EndpointHealth {
+        &self.health
+    }
+
+    /// What that amounts to under the upstream's conf.
+    pub fn health_state(&self) -> HealthState {
+        self.health.state(self.health_rules)
     }
 
     /// Its addresses and connections.
@@ -69,7 +87,19 @@ impl Endpoint {
         if self.weight == 0 {
             return Some(Exclusion::OutOfRotation);
         }
+        match self.health_state() {
+            HealthState::Unknown | HealthState::Healthy => {}
+            HealthState::WrongChain => return Some(Exclusion::WrongChain),
+            HealthState::Unhealthy => return Some(Exclusion::Unhealthy(self.health.failure())),
+            HealthState::Unverified => return Some(Exclusion::Unhealthy(ProbeFailure::UNVERIFIED)),
+            HealthState::Lagging => return Some(Exclusion::Lagging),
+        }
         self.stats.cooldown.remaining(now).map(Exclusion::Cooling)
+    }
+
+    /// Whether it may take no request at all, not even when no endpoint is fit.
+    pub fn is_forbidden(&self) -> bool {
+        self.weight == 0 || self.health_state() == HealthState::WrongChain
     }
 
     /// Its row for the scoring policy.
@@ -90,8 +120,7 @@ impl Endpoint {
             penalty_ms: stats.penalty_ms(),
             success_rate: stats.success_rate(),
             limiter_headroom: self.headroom(now),
-            // Nobody measures the head yet.
-            head_lag_blocks: f32::NAN,
+            head_lag_blocks: self.health.head_lag().map_or(f32::NAN, |blocks| blocks as f32),
             price: self.price,
             idle_ms: stats.idle(now).map_or(f32::INFINITY, millis_f32),
         }

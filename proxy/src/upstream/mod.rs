@@ -19,6 +19,9 @@ pub use endpoint::{Endpoint, Exclusion};
 pub use limiter::Limiter;
 pub use settle::Attempt;
 
+use prometheus::IntGauge;
+
+use crate::config::ChainId;
 use crate::metrics::PolicySeries;
 use crate::model::Backoff;
 use crate::policy::Policy;
@@ -39,6 +42,8 @@ pub struct Upstream {
     pub deadline: Duration,
     /// Members that a batch may have.
     pub max_batch_size: usize,
+    chain_id: Option<ChainId>,
+    healthy: IntGauge,
     in_flight: Arc<AtomicUsize>,
 }
 
@@ -68,6 +73,11 @@ impl Upstream {
     /// The policies in use: scoring, then retry.
     pub fn policies(&self) -> [Option<&BoundPolicy>; 2] {
         [self.scoring.as_ref(), self.retry.as_ref()]
+    }
+
+    /// How many endpoints are healthy and in rotation. Set at scrape time.
+    pub fn healthy_gauge(&self) -> &IntGauge {
+        &self.healthy
     }
 
     /// Requests under way.

@@ -1,8 +1,8 @@
 //! Which endpoint takes an attempt.
 //!
-//! First the host's rules, which no policy can override: never an endpoint of weight 0, one that this request has
-//! tried, or one that cools. If that leaves none and nothing was tried yet, cooling endpoints are candidates too (a *panic*):
-//! a pool that looks dead still serves. Then the policy scores, and the best endpoint whose rate limiter
+//! First the host's rules, which no policy can override: never an endpoint of weight 0 or of the wrong chain, one that this
+//! request has tried, one that is unhealthy or one that cools. If that leaves none and nothing was tried yet, unhealthy and
+//! cooling endpoints are candidates too (a *panic*): a pool that looks dead still serves. Then the policy scores, and the best endpoint whose rate limiter
 //! admits the whole batch takes the attempt.
 
 use std::cell::RefCell;
@@ -58,7 +58,7 @@ impl Upstream {
         let untried = || self.endpoints.iter().filter(|e| !tried.contains(&e.index));
         rows.extend(untried().filter(|e| e.exclusion(now).is_none()).map(|e| e.row(now)));
         if rows.is_empty() && tried.is_empty() {
-            rows.extend(untried().filter(|e| e.weight > 0).map(|e| e.row(now)));
+            rows.extend(untried().filter(|e| !e.is_forbidden()).map(|e| e.row(now)));
         }
     }
 
