@@ -9,6 +9,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod dns;
+pub mod health;
 pub mod housekeeping;
 pub mod logging;
 pub mod metrics;

@@ -31,11 +31,15 @@ pub struct Metrics {
     deferred: IntCounterVec,
     available: IntGaugeVec,
     cooldown_seconds: GaugeVec,
+    health_failures: IntCounterVec,
+    head_lag: GaugeVec,
+    wrong_chain: IntGaugeVec,
     endpoints: IntGaugeVec,
     retries: IntCounterVec,
     hedges: IntCounterVec,
     hedges_won: IntCounterVec,
     budget_exhausted: IntCounterVec,
+    healthy: IntGaugeVec,
     policy_calls: IntCounterVec,
     policy_duration: HistogramVec,
     policy_faults: IntCounterVec,
@@ -63,9 +67,15 @@ pub struct EndpointSeries {
     pub available: IntGauge,
     /// What is left of its cooldown. Set at scrape time.
     pub cooldown_seconds: Gauge,
+    /// Probes that failed.
+    pub health_check_failures: IntCounter,
+    /// Blocks behind the best endpoint; NaN while not known. Set at scrape time.
+    pub head_lag_blocks: Gauge,
+    /// 1 when it is of another chain than the conf says. Set at scrape time.
+    pub wrong_chain: IntGauge,
 }
 
-/// One upstream's handles.
+/// One upstream's handles. Who still holds them after the upstream is gone can't bring its series back.
 pub struct UpstreamSeries {
     /// Attempts after one that failed.
     pub retries: IntCounter,
@@ -75,6 +85,8 @@ pub struct UpstreamSeries {
     pub hedges_won: IntCounter,
     /// Retries and hedges that the budget refused.
     pub budget_exhausted: IntCounter,
+    /// Endpoints that are healthy and in rotation. Set at scrape time.
+    pub healthy: IntGauge,
 }
 
 /// One policy's handles.
@@ -122,6 +134,14 @@ impl Metrics {
                 "What is left of the cooldown.",
                 by_endpoint,
             )?,
+            health_failures: build.counters("health_check_failures_total", "Probes that failed.", by_endpoint)?,
+            head_lag: build.float_gauges(
+                "endpoint_head_lag_blocks",
+                "Blocks behind the best endpoint; NaN while not known.",
+                by_endpoint,
+            )?,
+            wrong_chain: build.gauges("endpoint_wrong_chain", "1 when it is of another chain.", by_endpoint)?,
+            healthy: build.gauges("endpoints_healthy", "Endpoints that are healthy and in rotation.", &["upstream"])?,
             endpoints: build.gauges("endpoints_total", "Endpoints of the upstream.", &["upstream"])?,
             retries: build.counters("retries_total", "Attempts after one that failed.", &["upstream"])?,
             hedges: build.counters("hedges_total", "Attempts beside one that took long.", &["upstream"])?,
@@ -184,6 +204,7 @@ impl Metrics {
     /// Forgets an upstream that is gone.
     pub fn forget_upstream(&self, upstream: &str) {
         let _ = self.endpoints.remove_label_values(&[upstream]);
+        let _ = self.healthy.remove_label_values(&[upstream]);
         let _ = self.request_duration.remove_label_values(&[upstream]);
         for counters in [&self.retries, &self.hedges, &self.hedges_won, &self.budget_exhausted] {
             let _ = counters.remove_label_values(&[upstream]);
@@ -198,6 +219,7 @@ impl Metrics {
             hedges: of(&self.hedges),
             hedges_won: of(&self.hedges_won),
             budget_exhausted: of(&self.budget_exhausted),
+            healthy: self.healthy.with_label_values(&[upstream]),
         }
     }
 
@@ -217,6 +239,9 @@ impl Metrics {
             deferred: self.deferred.with_label_values(&labels),
             available: self.available.with_label_values(&labels),
             cooldown_seconds: self.cooldown_seconds.with_label_values(&labels),
+            health_check_failures: self.health_failures.with_label_values(&labels),
+            head_lag_blocks: self.head_lag.with_label_values(&labels),
+            wrong_chain: self.wrong_chain.with_label_values(&labels),
             upstream: upstream.to_owned(),
             endpoint: endpoint.to_owned(),
         });
@@ -255,6 +280,9 @@ impl Metrics {
         let _ = self.deferred.remove_label_values(&labels);
         let _ = self.available.remove_label_values(&labels);
         let _ = self.cooldown_seconds.remove_label_values(&labels);
+        let _ = self.health_failures.remove_label_values(&labels);
+        let _ = self.head_lag.remove_label_values(&labels);
+        let _ = self.wrong_chain.remove_label_values(&labels);
     }
 }
 

@@ -24,6 +24,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use crate::admin::{AdminService, Reload};
 use crate::config::{self, Config};
 use crate::dns;
+use crate::health::HealthChecker;
 use crate::housekeeping::Housekeeper;
 use crate::logging::Log;
 use crate::metrics::Metrics;
@@ -97,6 +98,7 @@ pub fn run(prepared: Prepared, signals: Signals, log: Arc<Log>) -> anyhow::Resul
     proxy.threads = Some(config.server.threads);
     server.add_service(proxy);
     server.add_service(admin_service(&config, Arc::clone(&published), metrics, handle));
+    server.add_service(background_service("health", HealthChecker { published: Arc::clone(&published) }));
     server.add_service(background_service("housekeeping", Housekeeper { published }));
     tracing::info!(generation, listen = ?config.server.listen, admin = %config.admin.listen, "serving");
     server.run(RunArgs { shutdown_signal: Box::new(shutdown) });

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use prometheus::IntGauge;
+use tokio::sync::watch;
 
 use crate::config::{Config, UpstreamConf};
 use crate::metrics::Metrics;
@@ -94,13 +95,15 @@ impl Drop for LiveGeneration {
 /// The generation that serves.
 pub struct Published {
     current: ArcSwap<Snapshot>,
+    generations: watch::Sender<u64>,
     metrics: Arc<Metrics>,
 }
 
 impl Published {
     /// Publishes the first generation.
     pub fn new(snapshot: Snapshot, metrics: Arc<Metrics>) -> Self {
-        let published = Published { current: ArcSwap::from_pointee(snapshot), metrics };
+        let generations = watch::Sender::new(snapshot.generation);
+        let published = Published { current: ArcSwap::from_pointee(snapshot), generations, metrics };
         published.announce(&published.load());
         published
     }
@@ -121,10 +124,16 @@ impl Published {
         before
     }
 
+    /// Tells of every publish, for those who don't ask with every request.
+    pub fn subscribe(&self) -> watch::Receiver<u64> {
+        self.generations.subscribe()
+    }
+
     fn announce(&self, snapshot: &Snapshot) {
         self.metrics.generation.set(i64::try_from(snapshot.generation).unwrap_or(i64::MAX));
         for upstream in snapshot.upstreams() {
             self.metrics.set_endpoints(upstream.name(), upstream.endpoints().len());
         }
+        self.generations.send_replace(snapshot.generation);
     }
 }

@@ -3,7 +3,7 @@
 use crate::support::{Answer, Conf, Endpoint, Origin, Proxy, json, wait_until};
 
 /// Metrics whose names are fixed, without the prefix, that show after one request.
-const NAMES: [&str; 15] = [
+const NAMES: [&str; 19] = [
     "requests_total",
     "attempts_total",
     "attempt_duration_seconds_bucket",
@@ -13,6 +13,10 @@ const NAMES: [&str; 15] = [
     "endpoint_cooldowns_total",
     "endpoint_rate_limit_deferred_total",
     "endpoints_total",
+    "endpoints_healthy",
+    "endpoint_head_lag_blocks",
+    "endpoint_wrong_chain",
+    "health_check_failures_total",
     "policy_calls_total",
     "policy_call_duration_seconds_bucket",
     "generation",
@@ -126,7 +130,9 @@ fn no_secret_shows_anywhere() {
         Endpoint::new("https://nothing.invalid/path-key-1?k=query-key-2", "unknown"),
     ];
     let conf = Conf::with(endpoints).environment("API_KEY", "header-value-5").environment("RUST_LOG", "trace");
-    let proxy = Proxy::start(&conf.clone().admin("token", "'admin-token-6'"));
+    let conf = conf.set("chain_id", "1").health("interval", "'100ms'").health("unhealthy_threshold", "1");
+    let proxy = Proxy::start(&conf.admin("token", "'admin-token-6'"));
+    wait_until("probes have failed, too", || proxy.log().contains("endpoint is unhealthy"));
     let mut shown = proxy.post(json::READ).text();
     let sent = a.last().head.headers;
     assert!(sent.contains(&("x-api-key".into(), "header-value-5".into())), "the endpoint does get it: {sent:?}");

@@ -20,7 +20,7 @@ const LAYERS: [&[&str]; 10] = [
     &["snapshot"],
     &["dns", "logging"],
     // They meet in the snapshot, and in the channels that the server hands them.
-    &["reload", "service", "admin", "housekeeping"],
+    &["reload", "service", "admin", "health", "housekeeping"],
     &["server"],
     &["cli"],
     &["main"],

@@ -8,6 +8,7 @@
 //! - `batches`: what belongs to which member, and what is asked again elsewhere.
 //! - `hedging`: second attempts beside slow ones, and the retry budget.
 //! - `property`: what must hold whatever endpoints do.
+//! - `health`: which endpoints are fit, as probes find.
 //! - `connections`: kept connections, names, answers in pieces.
 //! - `limits`: rate limits, concurrency, batch sizes.
 //! - `tls`: endpoints behind HTTPS.
@@ -33,6 +34,7 @@ mod bad_input;
 mod batches;
 mod connections;
 mod failover;
+mod health;
 mod hedging;
 mod layers;
 mod lifecycle;

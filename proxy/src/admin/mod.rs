@@ -15,8 +15,10 @@ use serde::Serialize;
 
 use crate::clock;
 use crate::metrics::Metrics;
+use crate::model::{HealthState, Tick};
 use crate::report::ReloadReport;
 use crate::snapshot::Published;
+use crate::upstream::Endpoint;
 use explain::Question;
 pub use explain::{ExplainedEndpoint, Explanation, ImaginedRequest, Inputs};
 pub use status::{EndpointStatus, PolicyStatus, Status, UpstreamStatus};
@@ -103,10 +105,10 @@ impl AdminService {
 
     fn metrics(&self) -> Answer {
         let (snapshot, now) = (self.published.load(), clock::now());
-        for endpoint in snapshot.upstreams().flat_map(|u| u.endpoints()) {
-            let cooling = endpoint.stats().cooldown.remaining(now).unwrap_or_default();
-            endpoint.series().available.set(i64::from(endpoint.exclusion(now).is_none()));
-            endpoint.series().cooldown_seconds.set(cooling.as_secs_f64());
+        for upstream in snapshot.upstreams() {
+            let healthy = upstream.endpoints().iter().filter(|e| e.weight() > 0 && e.health_state().is_good()).count();
+            upstream.series().healthy.set(i64::try_from(healthy).unwrap_or(i64::MAX));
+            upstream.endpoints().iter().for_each(|endpoint| set_gauges(endpoint, now));
         }
         answer(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", self.metrics.render())
     }
@@ -118,6 +120,15 @@ impl AdminService {
             None => error(StatusCode::SERVICE_UNAVAILABLE, "the process is about to end"),
         }
     }
+}
+
+fn set_gauges(endpoint: &Endpoint, now: Tick) {
+    let (series, health) = (endpoint.series(), endpoint.health());
+    let cooling = endpoint.stats().cooldown.remaining(now).unwrap_or_default();
+    series.available.set(i64::from(endpoint.exclusion(now).is_none()));
+    series.cooldown_seconds.set(cooling.as_secs_f64());
+    series.head_lag_blocks.set(health.head_lag().map_or(f64::NAN, |blocks| blocks as f64));
+    series.wrong_chain.set(i64::from(endpoint.health_state() == HealthState::WrongChain));
 }
 
 fn json(status: StatusCode, body: &impl Serialize) -> Answer {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::Tick;
+use crate::model::{HealthState, ProbeFailure, Tick};
 use crate::policy::Fault;
 use crate::snapshot::Snapshot;
 use crate::upstream::{BoundPolicy, Endpoint, Exclusion, Upstream};
@@ -49,6 +49,18 @@ pub struct EndpointStatus {
     /// Why not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub excluded: Option<String>,
+    /// What its probes found: `unknown`, `healthy`, `unhealthy`, `wrong_chain`, `unverified` or `lagging`.
+    #[serde(default)]
+    pub health: String,
+    /// Why it isn't healthy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health_detail: Option<String>,
+    /// The last head that it told; absent while it told none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub head: Option<u64>,
+    /// Blocks behind the best endpoint; absent while not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub head_lag_blocks: Option<u64>,
     /// What is left of its cooldown.
     pub cooldown_seconds: f64,
     /// EWMA of latency.
@@ -130,6 +142,10 @@ impl EndpointStatus {
             weight: endpoint.weight(),
             available: exclusion.is_none(),
             excluded: exclusion.map(exclusion_text),
+            health: endpoint.health_state().label().to_owned(),
+            health_detail: health_detail(endpoint),
+            head: endpoint.health().head(),
+            head_lag_blocks: endpoint.health().head_lag(),
             cooldown_seconds: stats.cooldown.remaining(now).unwrap_or_default().as_secs_f64(),
             latency_ms: stats.latency_ms(),
             latency_p99_ms: Some(stats.latency_p99_ms()).filter(|p99| !p99.is_nan()),
@@ -155,7 +171,22 @@ pub(super) fn policy_name(bound: Option<&BoundPolicy>) -> String {
 pub(super) fn exclusion_text(why: Exclusion) -> String {
     match why {
         Exclusion::OutOfRotation => "weight 0".to_owned(),
+        Exclusion::WrongChain => "wrong chain".to_owned(),
+        Exclusion::Unhealthy(why) => format!("unhealthy: {why}"),
+        Exclusion::Lagging => "lagging".to_owned(),
         Exclusion::Cooling(_) => "cooling".to_owned(),
+    }
+}
+
+/// Why its health is no good.
+fn health_detail(endpoint: &Endpoint) -> Option<String> {
+    let health = endpoint.health();
+    match endpoint.health_state() {
+        HealthState::Unknown | HealthState::Healthy => None,
+        HealthState::WrongChain => Some(ProbeFailure::WRONG_CHAIN.to_string()),
+        HealthState::Unverified if !health.is_probed() => Some(ProbeFailure::UNVERIFIED.to_string()),
+        HealthState::Unhealthy | HealthState::Unverified => Some(health.failure().to_string()),
+        HealthState::Lagging => health.head_lag().map(|blocks| format!("{blocks} blocks behind")),
     }
 }
 

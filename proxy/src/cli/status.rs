@@ -51,7 +51,8 @@ fn row(endpoint: &EndpointStatus) -> String {
     let attempts: u64 = endpoint.attempts.values().sum();
     let state = match &endpoint.excluded {
         None => "available".to_owned(),
-        Some(why) if endpoint.cooldown_seconds > 0.0 => format!("{why} for {:.1} s", endpoint.cooldown_seconds),
+        Some(why) if why == "lagging" => endpoint.health_detail.as_ref().map_or(why.clone(), |d| format!("{why}: {d}")),
+        Some(why) if why == "cooling" => format!("{why} for {:.1} s", endpoint.cooldown_seconds),
         Some(why) => why.clone(),
     };
     format!(

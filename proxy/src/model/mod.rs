@@ -7,6 +7,7 @@ mod attempt;
 mod bans;
 mod budget;
 mod cooldown;
+mod health;
 mod histogram;
 mod latencies;
 mod method;
@@ -18,6 +19,7 @@ pub use attempt::{Action, AttemptResult, CooldownWish, Decision, Plan, Preferenc
 pub use bans::MethodBans;
 pub use budget::{BudgetLimits, RetryBudget};
 pub use cooldown::{Backoff, Cooldown};
+pub use health::{EndpointHealth, HeadStanding, HealthRules, HealthState, ProbeFailure, compare_heads};
 pub use histogram::LatencyHistogram;
 pub use latencies::MethodLatencies;
 pub use method::{Chain, MethodClass, Methods, SEND_RAW_TRANSACTION, method_label};

@@ -79,6 +79,16 @@ impl EndpointStats {
         self.histogram.record(latency);
     }
 
+    /// An attempt that is still under way has taken this long: the peak estimate is at least that. The other estimates wait
+    /// for the end of the attempt.
+    pub fn at_least(&self, waited: Duration) {
+        let ms = millis_f32(waited);
+        // A latency that is only presumed is not to be taken for a measured one.
+        if self.peak_at.load(Relaxed) != 0 {
+            self.peak.update(|peak| peak.max(ms));
+        }
+    }
+
     /// An attempt that began at `started` succeeded.
     pub fn succeed(&self, started: Tick) {
         self.success_rate.update(|rate| rate + SUCCESS_SMOOTHING * (1.0 - rate));
@@ -216,6 +226,18 @@ mod tests {
         stats.record_latency(Duration::from_millis(10), 0.1, at(10_001));
         let expected = 100.0 * (-1.0_f32).exp() + 10.0 * (1.0 - (-1.0_f32).exp());
         assert!((stats.latency_peak_ms() - expected).abs() < 0.1, "{}", stats.latency_peak_ms());
+    }
+
+    #[test]
+    fn an_attempt_that_takes_long_tells_before_it_ends() {
+        let stats = stats();
+        stats.at_least(Duration::from_secs(9));
+        assert_eq!(stats.latency_peak_ms(), 5_000.0, "not measured yet");
+        stats.record_latency(Duration::from_millis(10), 0.1, at(0));
+        stats.at_least(Duration::from_millis(5));
+        assert_eq!(stats.latency_peak_ms(), 10.0);
+        stats.at_least(Duration::from_millis(30));
+        assert_eq!((stats.latency_peak_ms(), stats.latency_ms()), (30.0, 10.0));
     }
 
     #[test]

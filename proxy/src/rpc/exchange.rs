@@ -90,19 +90,20 @@ pub(super) async fn exchange(target: &Arc<Target>, outgoing: &Outgoing, budget: 
     (result, answer)
 }
 
-struct Failure {
+/// Why there is no answer.
+pub(super) struct Failure {
     outcome: Outcome,
-    detail: &'static str,
+    pub(super) detail: &'static str,
     /// Not a byte of an answer was read.
-    silent: bool,
+    pub(super) silent: bool,
 }
 
 impl Failure {
-    const fn new(outcome: Outcome, detail: &'static str) -> Self {
+    pub(super) const fn new(outcome: Outcome, detail: &'static str) -> Self {
         Failure { outcome, detail, silent: false }
     }
 
-    const fn silent(detail: &'static str) -> Self {
+    pub(super) const fn silent(detail: &'static str) -> Self {
         Failure { outcome: Outcome::Reset, detail, silent: true }
     }
 }
@@ -210,13 +211,13 @@ fn request_head(target: &Target, outgoing: &Outgoing) -> Result<Box<RequestHeade
     build().map(Box::new).map_err(|_| Failure::new(Outcome::ConnectFailed, "the request could not be built"))
 }
 
-async fn send(session: &mut HttpSession, head: Box<RequestHeader>, body: &[u8]) -> pingora::Result<()> {
+pub(super) async fn send(session: &mut HttpSession, head: Box<RequestHeader>, body: &[u8]) -> pingora::Result<()> {
     session.write_request_header(head).await?;
     session.write_body(body).await?;
     session.finish_body().await.map(drop)
 }
 
-async fn read_head(session: &mut HttpSession) -> Result<StatusCode, Failure> {
+pub(super) async fn read_head(session: &mut HttpSession) -> Result<StatusCode, Failure> {
     loop {
         session.read_response().await.map_err(|error| match error.etype() {
             pingora::ErrorType::InvalidHTTPHeader => Failure::new(Outcome::BadResponse, "answer is not HTTP"),
@@ -231,7 +232,7 @@ async fn read_head(session: &mut HttpSession) -> Result<StatusCode, Failure> {
 }
 
 /// Reads the body to its end or until it has more than `limit` bytes.
-async fn read_up_to(session: &mut HttpSession, limit: usize) -> Result<Bytes, Failure> {
+pub(super) async fn read_up_to(session: &mut HttpSession, limit: usize) -> Result<Bytes, Failure> {
     let mut read = async || session.read_body_bytes().await.map_err(|_| Failure::new(Outcome::Reset, BROKEN_OFF));
     let Some(first) = read().await? else { return Ok(Bytes::new()) };
     let Some(second) = read().await? else { return Ok(first) };
@@ -247,7 +248,7 @@ async fn read_up_to(session: &mut HttpSession, limit: usize) -> Result<Bytes, Fa
     Ok(body.freeze())
 }
 
-async fn release(mut session: HttpSession, target: &Target) {
+pub(super) async fn release(mut session: HttpSession, target: &Target) {
     session.respect_keepalive();
     if let Some(stream) = session.reuse().await {
         target.release(stream, clock::now());
@@ -258,7 +259,7 @@ fn content_length(session: &HttpSession) -> Option<usize> {
     session.get_header(header::CONTENT_LENGTH)?.to_str().ok()?.trim().parse().ok()
 }
 
-fn is_encoded(session: &HttpSession) -> bool {
+pub(super) fn is_encoded(session: &HttpSession) -> bool {
     session.get_header(header::CONTENT_ENCODING).is_some_and(|coding| coding.as_bytes() != b"identity")
 }
 

@@ -3,7 +3,7 @@
 //! [`inspect`] reads the client's body, [`engine`] runs attempts until there is an answer, [`exchange`] makes one, and
 //! [`classify`] is the only place that turns a response into an outcome. `batch` finds the answer of each member of a batch, `part`
 //! makes requests of some of them. The engine asks a [`Pool`] for endpoints and tells it how attempts ended; it doesn't know how
-//! endpoints are chosen.
+//! endpoints are chosen. [`probe`] asks endpoints for their own sake.
 
 mod answer;
 mod batch;
@@ -16,6 +16,7 @@ mod landed;
 mod part;
 mod pieces;
 mod pool;
+pub mod probe;
 mod raw;
 pub mod refusal;
 pub mod target;

@@ -1,7 +1,7 @@
 //! From the conf to an upstream, with all that the generation before knows of its endpoints.
 //!
-//! An endpoint's identity is its URL. Where it stays, its statistics, cooldown, banned methods and metrics stay. Its limiter stays unless rate
-//! or burst changed, its connections stay unless a client setting or one of its headers changed.
+//! An endpoint's identity is its URL. Where it stays, its statistics, health, cooldown, banned methods and metrics stay. Its limiter
+//! stays unless rate or burst changed, its connections stay unless a client setting or one of its headers changed.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use super::candidates::ARCHIVE_TAG;
 use super::{BoundPolicy, Endpoint, Limiter, Upstream};
 use crate::config::{Client, EndpointConf, EndpointUrl, UpstreamConf};
 use crate::metrics::Metrics;
-use crate::model::{Backoff, BudgetLimits, EndpointStats, Methods};
+use crate::model::{Backoff, BudgetLimits, EndpointHealth, EndpointStats, HealthRules, Methods};
 use crate::rpc::target::Destination;
 use crate::rpc::{ClientSettings, Target};
 
@@ -38,10 +38,12 @@ impl Upstream {
     ) -> Self {
         let known: HashMap<&EndpointUrl, &Endpoint> =
             before.map(|u| u.endpoints.iter().map(|e| (&e.url, e)).collect()).unwrap_or_default();
+        let same_chain = before.is_some_and(|u| u.chain_id == conf.chain_id);
         let tags: BTreeSet<&str> = conf.endpoints.iter().flat_map(|e| &e.tags).map(String::as_str).collect();
         let endpoints = (0..).zip(&conf.endpoints).map(|(index, endpoint)| {
             let before = known.get(&endpoint.url).copied();
-            build_endpoint(conf, index, endpoint, &tags, before, resources)
+            let health = health(conf, before, same_chain);
+            build_endpoint(conf, index, endpoint, &tags, before, health, resources)
         });
         Upstream {
             name: conf.name.as_str().into(),
@@ -60,6 +62,7 @@ impl Upstream {
             timeout: conf.client.timeout,
             deadline: conf.deadline,
             max_batch_size: conf.max_batch_size,
+            chain_id: conf.chain_id.clone(),
             live: before.map_or_else(Arc::default, |u| Arc::clone(&u.live)),
             series: resources.metrics.upstream(&conf.name),
         }
@@ -72,6 +75,7 @@ fn build_endpoint(
     conf: &EndpointConf,
     tags: &BTreeSet<&str>,
     before: Option<&Endpoint>,
+    health: Arc<EndpointHealth>,
     resources: &Resources,
 ) -> Endpoint {
     let settings = settings(&upstream.client);
@@ -92,9 +96,23 @@ fn build_endpoint(
         max_block_range: conf.max_block_range,
         stats,
         bans: before.map_or_else(Arc::default, |e| Arc::clone(&e.bans)),
+        health,
+        health_rules: HealthRules {
+            verify_chain: upstream.chain_id.is_some(),
+            max_head_lag: upstream.health_check.as_ref().and_then(|check| check.max_head_lag),
+        },
         limiter,
         target: target(conf, settings, before, resources),
         series: resources.metrics.endpoint(&upstream.name, &conf.name),
+    }
+}
+
+/// What probes found counts on while the endpoint is probed, and the chain while it is the same.
+fn health(upstream: &UpstreamConf, before: Option<&Endpoint>, same_chain: bool) -> Arc<EndpointHealth> {
+    match before.filter(|_| upstream.health_check.is_some()) {
+        Some(before) if same_chain => Arc::clone(&before.health),
+        Some(before) => Arc::new(before.health.for_another_chain()),
+        None => Arc::default(),
     }
 }
 

@@ -6,7 +6,9 @@ use std::time::Duration;
 use super::limiter::Limiter;
 use crate::config::EndpointUrl;
 use crate::metrics::EndpointSeries;
-use crate::model::{EndpointStats, MethodBans, RequestFacts, Tick, millis_f32};
+use crate::model::{
+    EndpointHealth, EndpointStats, HealthRules, HealthState, MethodBans, ProbeFailure, RequestFacts, Tick, millis_f32,
+};
 use crate::policy::abi::{EndpointRow, flag, row_flags};
 use crate::rpc::Target;
 
@@ -26,6 +28,8 @@ pub struct Endpoint {
     pub(super) max_block_range: Option<u64>,
     pub(super) stats: Arc<EndpointStats>,
     pub(super) bans: Arc<MethodBans>,
+    pub(super) health: Arc<EndpointHealth>,
+    pub(super) health_rules: HealthRules,
     pub(super) limiter: Option<Arc<Limiter>>,
     pub(super) target: Arc<Target>,
     pub(super) series: Arc<EndpointSeries>,
@@ -36,6 +40,12 @@ pub struct Endpoint {
 pub enum Exclusion {
     /// Weight 0.
     OutOfRotation,
+    /// It is of another chain than the conf says.
+    WrongChain,
+    /// Its probes fail, or its chain isn't verified yet.
+    Unhealthy(ProbeFailure),
+    /// Its head is further behind than the conf allows.
+    Lagging,
     /// It cools for this long.
     Cooling(Duration),
 }
@@ -56,6 +66,16 @@ impl Endpoint {
         &self.stats
     }
 
+    /// What its probes found.
+    pub fn health(&self) -> &EndpointHealth {
+        &self.health
+    }
+
+    /// What that amounts to under the upstream's conf.
+    pub fn health_state(&self) -> HealthState {
+        self.health.state(self.health_rules)
+    }
+
     /// Its addresses and connections.
     pub fn target(&self) -> &Arc<Target> {
         &self.target
@@ -71,27 +91,34 @@ impl Endpoint {
         self.limiter.as_ref().map_or(1.0, |limiter| limiter.headroom(now))
     }
 
-    /// Whether it may not even be asked in a panic.
-    pub(super) fn is_forbidden(&self) -> bool {
-        self.weight == 0
-    }
-
-    /// Blocks behind the best head; NaN when not known.
-    pub(super) fn head_lag_blocks(&self) -> f32 {
-        f32::NAN
-    }
-
     /// Why it may not take a request now, if so.
     pub fn exclusion(&self, now: Tick) -> Option<Exclusion> {
         if self.weight == 0 {
             return Some(Exclusion::OutOfRotation);
         }
+        match self.health_state() {
+            HealthState::Unknown | HealthState::Healthy => {}
+            HealthState::WrongChain => return Some(Exclusion::WrongChain),
+            HealthState::Unhealthy => return Some(Exclusion::Unhealthy(self.health.failure())),
+            HealthState::Unverified => return Some(Exclusion::Unhealthy(ProbeFailure::UNVERIFIED)),
+            HealthState::Lagging => return Some(Exclusion::Lagging),
+        }
         self.stats.cooldown.remaining(now).map(Exclusion::Cooling)
+    }
+
+    /// Whether it may take no request at all, not even when no endpoint is fit.
+    pub fn is_forbidden(&self) -> bool {
+        self.weight == 0 || self.health_state() == HealthState::WrongChain
     }
 
     /// The methods that it isn't asked for.
     pub fn bans(&self) -> &MethodBans {
         &self.bans
+    }
+
+    /// Blocks behind the best endpoint; NaN while not known.
+    pub(super) fn head_lag_blocks(&self) -> f32 {
+        self.health.head_lag().map_or(f32::NAN, |blocks| blocks as f32)
     }
 
     /// Its row for a policy that looks at `request`.
@@ -112,8 +139,7 @@ impl Endpoint {
             penalty_ms: stats.penalty_ms(),
             success_rate: stats.success_rate(),
             limiter_headroom: self.headroom(now),
-            // Nobody measures the head yet.
-            head_lag_blocks: f32::NAN,
+            head_lag_blocks: self.head_lag_blocks(),
             price: self.price,
             idle_ms: stats.idle(now).map_or(f32::INFINITY, millis_f32),
         }

@@ -25,6 +25,7 @@ pub use settle::Attempt;
 
 use admission::Queue;
 
+use crate::config::ChainId;
 use crate::metrics::{PolicySeries, UpstreamSeries};
 use crate::model::{Backoff, BudgetLimits, MethodLatencies, Methods, RetryBudget};
 use crate::policy::Policy;
@@ -47,6 +48,7 @@ pub struct Upstream {
     pub deadline: Duration,
     /// Members that a batch may have.
     pub max_batch_size: usize,
+    chain_id: Option<ChainId>,
     live: Arc<Live>,
     series: UpstreamSeries,
 }
@@ -87,5 +89,10 @@ impl Upstream {
     /// Which of its methods change something.
     pub fn methods(&self) -> &Methods {
         &self.methods
+    }
+
+    /// Its metrics.
+    pub fn series(&self) -> &UpstreamSeries {
+        &self.series
     }
 }

@@ -56,6 +56,10 @@ impl Lease for Attempt {
         self.endpoint().max_batch_size
     }
 
+    fn takes_long(&self) {
+        self.endpoint().stats.at_least(clock::now().since(self.began));
+    }
+
     fn succeed(mut self, request: &RequestFacts, result: &AttemptResult) {
         self.end(result.outcome);
         let endpoint = self.endpoint();

@@ -1,0 +1,132 @@
+//! Active health checks: each endpoint is asked from time to time whether it is fit to serve.
+//!
+//! Upstreams are checked in rounds. In a round all endpoints are asked at once, those of weight 0 included, and their heads
+//! are compared when all have answered or timed out. Rounds of one upstream don't overlap; the next one begins an
+//! interval after the last one began. The conf is that of the serving generation, so a reload is followed at once, and a
+//! new endpoint is asked at once. What a round finds is in [`EndpointHealth`](crate::model::EndpointHealth); latency
+//! statistics are those of requests alone.
+
+mod round;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use pingora::server::ShutdownWatch;
+use pingora::services::background::BackgroundService;
+use tokio::sync::Semaphore;
+use tokio::task::{AbortHandle, JoinSet};
+
+use self::round::Round;
+use crate::clock;
+use crate::config::{HealthCheck, UpstreamConf};
+use crate::model::Tick;
+use crate::snapshot::{Published, Snapshot};
+
+/// Probes that are under way at once in the whole process, so that a round of many endpoints is no flood.
+const MAX_PROBES: usize = 64;
+/// An interval is this much shorter or longer at random, so that proxies don't keep in step.
+const JITTER: f64 = 0.1;
+
+/// The background task.
+pub struct HealthChecker {
+    /// The generations.
+    pub published: Arc<Published>,
+}
+
+#[async_trait]
+impl BackgroundService for HealthChecker {
+    async fn start(&self, mut shutdown: ShutdownWatch) {
+        tokio::select! {
+            () = self.run() => {}
+            _ = shutdown.changed() => {}
+        }
+    }
+}
+
+impl HealthChecker {
+    /// Runs rounds until it is dropped, and they with it.
+    async fn run(&self) {
+        let permits = Arc::new(Semaphore::new(MAX_PROBES));
+        let mut generations = self.published.subscribe();
+        let mut rounds = JoinSet::new();
+        let mut plans = HashMap::new();
+        loop {
+            let due = self.begin_due_rounds(&mut plans, &mut rounds, &permits);
+            tokio::select! {
+                () = sleep_until(due) => {}
+                Some(_) = rounds.join_next() => {}
+                // The sender lives as long as `self`.
+                _ = generations.changed() => {}
+            }
+        }
+    }
+
+    /// Tells when the next round is due; `None` when only the end of a round or a reload can change that.
+    fn begin_due_rounds(&self, plans: &mut Plans, rounds: &mut JoinSet<()>, permits: &Arc<Semaphore>) -> Option<Tick> {
+        let (snapshot, now) = (self.published.load(), clock::now());
+        plans.retain(|name, plan| plan.is_running() || checked(&snapshot, name).is_some());
+        let mut next: Option<Tick> = None;
+        for upstream in snapshot.upstreams() {
+            let Some((conf, check)) = checked(&snapshot, upstream.name()) else { continue };
+            let plan = plans.entry(upstream.name().to_string()).or_default();
+            if plan.is_running() {
+                continue;
+            }
+            let due = plan.due(check.interval);
+            let is_new = plan.generation != snapshot.generation;
+            if due <= now || (is_new && upstream.endpoints().iter().any(|endpoint| !endpoint.health().is_probed())) {
+                plan.generation = snapshot.generation;
+                plan.begin(now, rounds, |number| Round::new(upstream, conf, check, number, permits));
+            } else {
+                next = Some(next.map_or(due, |next| next.min(due)));
+            }
+        }
+        next
+    }
+}
+
+/// The conf of an upstream that has a health check.
+fn checked<'a>(snapshot: &'a Snapshot, name: &str) -> Option<(&'a UpstreamConf, &'a HealthCheck)> {
+    let conf = snapshot.config.upstreams.get(name)?;
+    Some((conf, conf.health_check.as_ref()?))
+}
+
+async fn sleep_until(due: Option<Tick>) {
+    match due {
+        Some(due) => tokio::time::sleep_until(clock::instant(due).into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+type Plans = HashMap<String, Plan>;
+
+/// When the rounds of an upstream are.
+#[derive(Default)]
+struct Plan {
+    began: Option<Tick>,
+    /// What the interval is multiplied with this time.
+    stretch: f64,
+    rounds: u64,
+    /// That of the last round: new endpoints come with a later one.
+    generation: u64,
+    running: Option<AbortHandle>,
+}
+
+impl Plan {
+    fn is_running(&self) -> bool {
+        self.running.as_ref().is_some_and(|round| !round.is_finished())
+    }
+
+    fn due(&self, interval: Duration) -> Tick {
+        self.began.map_or(Tick::START, |began| began.after(interval.mul_f64(self.stretch)))
+    }
+
+    fn begin(&mut self, now: Tick, rounds: &mut JoinSet<()>, round: impl FnOnce(u64) -> Round) {
+        self.began = Some(now);
+        self.stretch = 1.0 - JITTER + 2.0 * JITTER * fastrand::f64();
+        self.rounds += 1;
+        self.running = Some(rounds.spawn(Arc::new(round(self.rounds)).run()));
+    }
+}

@@ -1,0 +1,178 @@
+//! One round: all endpoints of an upstream are asked, and what each answers is judged.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+use crate::clock;
+use crate::config::{ChainId, HealthCheck, ProbeKind, UpstreamConf};
+use crate::model::{EndpointHealth, HeadStanding, HealthState, ProbeFailure, compare_heads};
+use crate::rpc::probe;
+use crate::upstream::{Endpoint, Upstream};
+
+/// Every so many rounds the chain is verified again, should an endpoint's address lead elsewhere.
+const CHAIN_ROUNDS: u64 = 10;
+/// The longest genesis hash that is read.
+const MAX_GENESIS: usize = 64;
+
+/// One round of an upstream. It holds no generation: a reload doesn't wait for it.
+pub(super) struct Round {
+    upstream: Arc<Upstream>,
+    check: HealthCheck,
+    chain_id: Option<ChainId>,
+    /// Chains that were verified are verified again.
+    again: bool,
+    permits: Arc<Semaphore>,
+}
+
+impl Round {
+    pub(super) fn new(
+        upstream: &Arc<Upstream>,
+        conf: &UpstreamConf,
+        check: &HealthCheck,
+        number: u64,
+        permits: &Arc<Semaphore>,
+    ) -> Self {
+        Round {
+            upstream: Arc::clone(upstream),
+            check: check.clone(),
+            chain_id: conf.chain_id.clone(),
+            again: number.is_multiple_of(CHAIN_ROUNDS),
+            permits: Arc::clone(permits),
+        }
+    }
+
+    pub(super) async fn run(self: Arc<Self>) {
+        let mut probes = JoinSet::new();
+        let mut heads = vec![None; self.upstream.endpoints().len()];
+        for position in 0..heads.len() {
+            let round = Arc::clone(&self);
+            probes.spawn(async move {
+                // Nobody closes the semaphore.
+                let _permit = round.permits.acquire().await;
+                (position, round.probe(&round.upstream.endpoints()[position]).await)
+            });
+        }
+        while let Some(ended) = probes.join_next().await {
+            if let Ok((position, head)) = ended {
+                heads[position] = head;
+            }
+        }
+        for ((endpoint, head), standing) in self.upstream.endpoints().iter().zip(&heads).zip(compare_heads(&heads)) {
+            match standing {
+                Some(HeadStanding::Behind(lag)) => self.pass(endpoint, *head, Some(lag)),
+                Some(HeadStanding::Implausible) => {
+                    endpoint.health().told_head(*head, None);
+                    self.fail(endpoint, ProbeFailure::IMPLAUSIBLE_HEAD);
+                }
+                None => {}
+            }
+        }
+    }
+
+    /// Asks an endpoint. What its answer means is decided at once, unless it is a head: that is judged among all others'.
+    async fn probe(&self, endpoint: &Endpoint) -> Option<u64> {
+        match self.ask(endpoint).await {
+            Ok(None) => self.pass(endpoint, None, None),
+            Ok(head) => return head,
+            Err(failure) => self.fail(endpoint, failure),
+        }
+        None
+    }
+
+    /// First the chain, if it is to be verified: an endpoint of another one has nothing to say.
+    async fn ask(&self, endpoint: &Endpoint) -> Result<Option<u64>, ProbeFailure> {
+        let began = clock::now();
+        let left = || self.check.timeout.saturating_sub(clock::now().since(began));
+        if let Some(expected) = &self.chain_id
+            && (self.again || !endpoint.health().is_verified())
+        {
+            self.verify(endpoint, expected, left()).await?;
+        }
+        match &self.check.probe {
+            ProbeKind::Path { path, status } => {
+                probe::get(endpoint.target(), path, *status, left()).await.map(|()| None)
+            }
+            ProbeKind::Method(method) => {
+                let result = probe::call(endpoint.target(), method, left()).await?;
+                probe::read_probe(method, &result)
+            }
+        }
+    }
+
+    async fn verify(&self, endpoint: &Endpoint, expected: &ChainId, budget: Duration) -> Result<(), ProbeFailure> {
+        let told = match expected {
+            ChainId::Number(_) => {
+                let result = probe::call(endpoint.target(), "eth_chainId", budget).await?;
+                probe::quantity(&result).map(ChainId::Number)
+            }
+            ChainId::Genesis(_) => {
+                let result = probe::call(endpoint.target(), "getGenesisHash", budget).await?;
+                genesis(&result).map(ChainId::Genesis)
+            }
+        };
+        let told = told.ok_or(ProbeFailure::new("doesn't tell its chain"))?;
+        let is_right = told == *expected;
+        let was = endpoint.health_state();
+        self.judge(endpoint, |health| health.told_chain(is_right));
+        if is_right {
+            return Ok(());
+        }
+        if was != HealthState::WrongChain {
+            let (upstream, endpoint) = (&**self.upstream.name(), &**endpoint.name());
+            tracing::error!(upstream, endpoint, ?told, ?expected, "endpoint is of the wrong chain and is not used");
+        }
+        Err(ProbeFailure::WRONG_CHAIN)
+    }
+
+    fn pass(&self, endpoint: &Endpoint, head: Option<u64>, lag: Option<u64>) {
+        self.judge(endpoint, |health| {
+            health.told_head(head, lag);
+            health.pass(self.check.healthy_threshold);
+        });
+    }
+
+    fn fail(&self, endpoint: &Endpoint, failure: ProbeFailure) {
+        endpoint.series().health_check_failures.inc();
+        tracing::debug!(upstream = &**self.upstream.name(), endpoint = &**endpoint.name(), why = %failure, "probe failed");
+        // The wrong chain is a verdict of its own: no threshold has to be crossed back when it is the right one again.
+        if failure != ProbeFailure::WRONG_CHAIN {
+            self.judge(endpoint, |health| health.fail(failure, self.check.unhealthy_threshold));
+        }
+    }
+
+    /// Changes what is known of an endpoint, and logs if that makes a difference.
+    fn judge(&self, endpoint: &Endpoint, change: impl FnOnce(&EndpointHealth)) {
+        let before = endpoint.health_state();
+        change(endpoint.health());
+        let after = endpoint.health_state();
+        let (upstream, name) = (&**self.upstream.name(), &**endpoint.name());
+        match (before, after) {
+            (before, after) if before == after => {}
+            (_, HealthState::Unhealthy) => {
+                tracing::warn!(upstream, endpoint = name, why = %endpoint.health().failure(), "endpoint is unhealthy");
+            }
+            (_, HealthState::Lagging) => {
+                tracing::warn!(
+                    upstream,
+                    endpoint = name,
+                    blocks = endpoint.health().head_lag(),
+                    "endpoint lags behind"
+                );
+            }
+            (HealthState::Unknown | HealthState::Unverified, _) => {}
+            (_, after) if after.is_good() => tracing::info!(upstream, endpoint = name, "endpoint is healthy again"),
+            // The wrong chain is told where it is found, with what was expected.
+            _ => {}
+        }
+    }
+}
+
+fn genesis(result: &Value) -> Option<String> {
+    let hash = result.as_str()?;
+    let fit = hash.len() <= MAX_GENESIS && hash.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    fit.then(|| hash.to_owned())
+}

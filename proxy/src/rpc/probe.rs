@@ -1,0 +1,198 @@
+//! A question to an endpoint for its own sake, and what its answer says.
+//!
+//! Probes go to the endpoint's own [`Target`], as requests do: same settings, headers, TLS and idle connections. Their
+//! answers are short, and nothing that they hold is passed on.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderValue, Method, StatusCode, header};
+use pingora::http::RequestHeader;
+use pingora::protocols::Stream;
+use pingora::protocols::http::v1::client::HttpSession;
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::batch::Expected;
+use super::classify::classify;
+use super::exchange::{Failure, is_encoded, read_head, read_up_to, release, send};
+use super::target::Target;
+use crate::clock;
+use crate::model::{Chain, Outcome, ProbeFailure};
+
+/// More of an answer is not read. A head has some hundred bytes with all that is around it.
+const MAX_ANSWER: usize = 64 << 10;
+const HTTP_STATUS: &str = "HTTP status";
+
+/// Calls a JSON-RPC method without parameters, within `budget`. Gives its result.
+///
+/// # Errors
+/// Why there is none.
+pub async fn call(target: &Arc<Target>, method: &str, budget: Duration) -> Result<Value, ProbeFailure> {
+    let body = serde_json::json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": [] }).to_string();
+    let question = Question { method: Method::POST, path: &target.destination.path, body: Bytes::from(body) };
+    let answer = within(budget, ask(target, &question)).await?;
+    let Some(body) = answer.body else { return Err(ProbeFailure::new("answer is too large")) };
+    let classified = classify(answer.status, answer.encoded, &body, &Expected::Single(Bytes::from_static(b"1")));
+    match classified.outcome {
+        Outcome::Success => read_result(&body),
+        Outcome::HttpError => Err(wrong_status(answer.status)),
+        _ => Err(ProbeFailure::new(classified.detail)),
+    }
+}
+
+/// Asks with GET for `path` at the target's host, and expects `status`, within `budget`.
+///
+/// # Errors
+/// Why the answer isn't that.
+pub async fn get(target: &Arc<Target>, path: &str, status: u16, budget: Duration) -> Result<(), ProbeFailure> {
+    let question = Question { method: Method::GET, path, body: Bytes::new() };
+    let answer = within(budget, ask(target, &question)).await?;
+    if answer.status.as_u16() == status { Ok(()) } else { Err(wrong_status(answer.status)) }
+}
+
+/// What the result of a probe with `method` says: the head, where the method tells it.
+///
+/// # Errors
+/// When it says that the endpoint isn't fit, or isn't what the method is known to answer.
+pub fn read_probe(method: &str, result: &Value) -> Result<Option<u64>, ProbeFailure> {
+    match method {
+        "eth_syncing" if *result != Value::Bool(false) => Err(ProbeFailure::new("still syncing")),
+        "getHealth" if result != "ok" => Err(ProbeFailure::new("says that it isn't healthy")),
+        _ if !Chain::tells_head(method) => Ok(None),
+        "eth_blockNumber" => quantity(result).map(Some).ok_or(NO_NUMBER),
+        _ => result.as_u64().map(Some).ok_or(NO_NUMBER),
+    }
+}
+
+const NO_NUMBER: ProbeFailure = ProbeFailure::new("its head is no number");
+
+/// A number as Ethereum writes it: hexadecimal digits after `0x`.
+pub fn quantity(result: &Value) -> Option<u64> {
+    let digits = result.as_str()?.strip_prefix("0x")?;
+    // The parser would take a sign, too.
+    let plain = digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+    u64::from_str_radix(digits, 16).ok().filter(|_| plain)
+}
+
+struct Question<'a> {
+    method: Method,
+    path: &'a str,
+    body: Bytes,
+}
+
+struct Answer {
+    status: StatusCode,
+    encoded: bool,
+    /// Unless it is too large.
+    body: Option<Bytes>,
+}
+
+async fn within<T>(budget: Duration, answer: impl Future<Output = Result<T, &'static str>>) -> Result<T, ProbeFailure> {
+    let answer = tokio::time::timeout(budget, answer).await.unwrap_or(Err("timed out"));
+    answer.map_err(ProbeFailure::new)
+}
+
+/// A connection that waits is taken up and put back. A new one is closed after its answer: it belongs to this thread's
+/// reactor, and would make each request over it wait for this thread.
+async fn ask(target: &Arc<Target>, question: &Question<'_>) -> Result<Answer, &'static str> {
+    if let Some(stream) = target.reuse(clock::now()) {
+        match converse(stream, target, question).await {
+            // The endpoint closed it just as it was taken up.
+            Err(failure) if failure.silent => {}
+            Err(failure) => return Err(failure.detail),
+            Ok((answer, session)) => {
+                if answer.body.is_some() {
+                    release(session, target).await;
+                }
+                return Ok(answer);
+            }
+        }
+    }
+    let stream = target.connect().await?;
+    converse(stream, target, question).await.map(|(answer, _)| answer).map_err(|failure| failure.detail)
+}
+
+async fn converse(stream: Stream, target: &Target, question: &Question<'_>) -> Result<(Answer, HttpSession), Failure> {
+    let head = request_head(target, question)
+        .map_err(|_| Failure::new(Outcome::ConnectFailed, "the request could not be built"))?;
+    let mut session = HttpSession::new(stream);
+    let sent = send(&mut session, Box::new(head), &question.body).await;
+    sent.map_err(|_| Failure::silent("broke while the request was sent"))?;
+    let status = read_head(&mut session).await?;
+    let body = read_up_to(&mut session, MAX_ANSWER).await?;
+    let is_whole = session.is_body_done() && body.len() <= MAX_ANSWER;
+    let answer = Answer { status, encoded: is_encoded(&session), body: is_whole.then_some(body) };
+    Ok((answer, session))
+}
+
+fn request_head(target: &Target, question: &Question<'_>) -> pingora::Result<RequestHeader> {
+    let destination = &target.destination;
+    let mut head = RequestHeader::build(question.method.clone(), question.path.as_bytes(), None)?;
+    head.insert_header(header::HOST, &destination.authority)?;
+    if question.method == Method::POST {
+        head.insert_header(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))?;
+        head.insert_header(header::CONTENT_LENGTH, question.body.len())?;
+    }
+    for (name, value) in &destination.headers {
+        head.insert_header(name, value)?;
+    }
+    Ok(head)
+}
+
+fn wrong_status(status: StatusCode) -> ProbeFailure {
+    ProbeFailure { detail: HTTP_STATUS, http_status: Some(status.as_u16()) }
+}
+
+fn read_result(body: &[u8]) -> Result<Value, ProbeFailure> {
+    #[derive(Deserialize)]
+    struct Success {
+        result: Value,
+    }
+    let answer = serde_json::from_slice::<Success>(body);
+    answer.map(|answer| answer.result).map_err(|_| ProbeFailure::new("not a JSON-RPC answer"))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn heads_are_numbers_in_the_form_of_their_method() {
+        for (method, result, expected) in [
+            ("eth_blockNumber", json!("0x10"), Ok(Some(16))),
+            ("eth_blockNumber", json!("0xfffffffffffffffe"), Ok(Some(u64::MAX - 1))),
+            ("eth_blockNumber", json!("0x10000000000000000"), Err(NO_NUMBER)),
+            ("eth_blockNumber", json!("16"), Err(NO_NUMBER)),
+            ("eth_blockNumber", json!("0x"), Err(NO_NUMBER)),
+            ("eth_blockNumber", json!("0x+1"), Err(NO_NUMBER)),
+            ("eth_blockNumber", json!(16), Err(NO_NUMBER)),
+            ("eth_blockNumber", json!(null), Err(NO_NUMBER)),
+            ("getSlot", json!(16), Ok(Some(16))),
+            ("getBlockHeight", json!(16), Ok(Some(16))),
+            ("getSlot", json!("0x10"), Err(NO_NUMBER)),
+            ("getSlot", json!(-1), Err(NO_NUMBER)),
+            ("getSlot", json!(1.5), Err(NO_NUMBER)),
+        ] {
+            assert_eq!(read_probe(method, &result), expected, "{method} {result}");
+        }
+    }
+
+    #[test]
+    fn other_methods_say_yes_or_no_or_anything() {
+        for (method, result, is_good) in [
+            ("eth_syncing", json!(false), true),
+            ("eth_syncing", json!({ "currentBlock": "0x1" }), false),
+            ("eth_syncing", json!(true), false),
+            ("getHealth", json!("ok"), true),
+            ("getHealth", json!("behind"), false),
+            ("net_version", json!("1"), true),
+            ("net_version", json!(null), true),
+        ] {
+            assert_eq!(read_probe(method, &result).is_ok(), is_good, "{method} {result}");
+        }
+    }
+}
