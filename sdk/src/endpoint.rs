@@ -26,8 +26,8 @@ pub struct Endpoint {
     pub latency_ms: f32,
     /// Bit *n* is set when the endpoint has the *n*-th of the upstream's tags in alphabetical order.
     pub tags: u64,
-    /// EWMA of latency that takes a rise at once, while a fall decays with a time constant of 10 s; as of the last
-    /// settled attempt.
+    /// EWMA of latency that takes a rise at once, while a fall decays with a time constant of 1 s (10 s with a proxy of ABI
+    /// 1.0). Since ABI 1.1 it is at least what the ages of the attempts under way speak for.
     pub latency_peak_ms: f32,
     /// Estimated 99th percentile of recent latency; NaN before the first sample.
     pub latency_p99_ms: f32,

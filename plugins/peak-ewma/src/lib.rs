@@ -1,11 +1,13 @@
-//! Power of two choices by decaying peak latency.
+//! Power of several choices by decaying peak latency.
 //!
-//! Each request draws two endpoints at random and takes the one of the lower cost, where cost is the peak-sensitive EWMA
-//! of latency times the requests that would then be in flight. Drawing two rather than searching all for the cheapest
+//! Each request draws a few endpoints at random and takes the one of the lowest cost, where cost is the peak-sensitive EWMA
+//! of latency times the requests that would then be in flight. Drawing some rather than searching all for the cheapest
 //! keeps requests from herding onto one endpoint while its numbers are old, and comes close to the ideal balance
 //! (Mitzenmacher, "The Power of Two Choices in Randomized Load Balancing", 2001). The cost is Finagle's `PeakEwma`,
 //! as tower's `load::PeakEwma` and Linkerd have it too. Where this policy differs, it says so:
 //!
+//! - It draws eight, not two. Two are enough to balance equal endpoints, but when half of a pool is slow, one draw of two in four
+//!   holds slow ones only. A proxy that sees all of its own requests, as they begin, has no old numbers to fear.
 //! - The EWMA decays with idle time, so that an endpoint which was slow is tried again. Error penalties are part of
 //!   the cost and decay with it: without that, an endpoint that failed would never be tried, and so never be forgiven.
 //!   There is no decay while a request is in flight, or an endpoint that hangs would seem to recover.
@@ -25,8 +27,7 @@
 use pointsman_sdk::{Endpoint, Endpoints, Policy, Request, Scoring};
 use serde::Deserialize;
 
-/// The most endpoints that a request may draw. More choices hardly balance better, and at some number all requests go
-/// to the same few endpoints.
+/// The most endpoints that a request may draw. More choices hardly balance better, and cost time.
 const MAX_CHOICES: usize = 8;
 /// No cost is higher: three years, in milliseconds.
 const MAX_COST: f64 = 1e11;
@@ -44,7 +45,7 @@ pub const EXCLUDED: f64 = 1e13;
 pub struct Config {
     /// Time constant of the decay of latency and penalty while an endpoint is idle, in milliseconds.
     pub decay_ms: f64,
-    /// How many endpoints a request draws, 2 to 8.
+    /// How many endpoints a request draws, 2 to 8; 8 unless the conf says otherwise.
     pub choices: usize,
     /// Is the cost divided by the weight?
     pub weighted: bool,
@@ -52,8 +53,9 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Self {
-        // Ten seconds is Finagle's and Linkerd's default.
-        Config { decay_ms: 10_000.0, choices: 2, weighted: false }
+        // Ten seconds is Finagle's and Linkerd's default. Two choices are theirs; eight keep to the fast ones where half of a
+        // small pool is slow.
+        Config { decay_ms: 10_000.0, choices: 8, weighted: false }
     }
 }
 

@@ -17,8 +17,9 @@ const PENALTY_DECAY: f32 = 0.5;
 const PENALTY_FLOOR_MS: f32 = 0.5;
 /// Weight of a new sample in the success rate: the last 20 attempts or so count.
 const SUCCESS_SMOOTHING: f32 = 0.05;
-/// Time constant of the peak estimate's fall (Finagle's and Linkerd's default).
-const PEAK_DECAY: Duration = Duration::from_secs(10);
+/// Time constant of the peak estimate's fall. Finagle and Linkerd take 10 s, for a fall by time alone; this one falls with new
+/// samples only, and whoever was slow two seconds ago and isn't now should have its traffic back.
+const PEAK_DECAY: Duration = Duration::from_secs(1);
 
 /// What the attempts at an endpoint taught us.
 #[derive(Debug)]
@@ -29,7 +30,7 @@ pub struct EndpointStats {
     penalty: AtomicF32,
     success_rate: AtomicF32,
     consecutive_failures: AtomicU32,
-    in_flight: AtomicU32,
+    outstanding: Outstanding,
     last_selected: AtomicU64,
     histogram: LatencyHistogram,
     /// The endpoint's cooldown.
@@ -46,22 +47,22 @@ impl EndpointStats {
             penalty: AtomicF32::new(0.0),
             success_rate: AtomicF32::new(1.0),
             consecutive_failures: AtomicU32::new(0),
-            in_flight: AtomicU32::new(0),
+            outstanding: Outstanding::default(),
             last_selected: AtomicU64::new(0),
             histogram: LatencyHistogram::default(),
             cooldown: Cooldown::default(),
         }
     }
 
-    /// The endpoint was selected for an attempt. Each call is paired with one [`EndpointStats::finish`].
+    /// The endpoint was selected for an attempt. Each call is paired with one [`EndpointStats::finish`] of the same instant.
     pub fn begin(&self, now: Tick) {
-        self.in_flight.fetch_add(1, Relaxed);
+        self.outstanding.begin(now);
         self.last_selected.store(now.as_nanos().max(1), Relaxed);
     }
 
-    /// The attempt ended, however it did.
-    pub fn finish(&self) {
-        self.in_flight.fetch_sub(1, Relaxed);
+    /// The attempt that began at `began` ended, however it did.
+    pub fn finish(&self, began: Tick) {
+        self.outstanding.finish(began);
     }
 
     /// Takes a latency sample into all estimates; `smoothing` is the EWMA's weight of a new sample, 0 to 1.
@@ -77,16 +78,6 @@ impl EndpointStats {
         }
         self.peak_at.store(now.as_nanos().max(1), Relaxed);
         self.histogram.record(latency);
-    }
-
-    /// An attempt that is still under way has taken this long: the peak estimate is at least that. The other estimates wait
-    /// for the end of the attempt.
-    pub fn at_least(&self, waited: Duration) {
-        let ms = millis_f32(waited);
-        // A latency that is only presumed is not to be taken for a measured one.
-        if self.peak_at.load(Relaxed) != 0 {
-            self.peak.update(|peak| peak.max(ms));
-        }
     }
 
     /// An attempt that began at `started` succeeded.
@@ -112,9 +103,10 @@ impl EndpointStats {
         self.latency.load()
     }
 
-    /// Peak-sensitive EWMA of latency in milliseconds, as of the last sample.
-    pub fn latency_peak_ms(&self) -> f32 {
-        self.peak.load()
+    /// Peak-sensitive EWMA of latency in milliseconds as of the last sample, or what the attempts under way have come to, if
+    /// that is more: an endpoint that turns slow is noticed before its first slow answer is there.
+    pub fn latency_peak_ms(&self, now: Tick) -> f32 {
+        self.peak.load().max(self.outstanding.latency_ms(now))
     }
 
     /// Estimated 95th percentile of recent latency in milliseconds; NaN before the first sample.
@@ -144,7 +136,7 @@ impl EndpointStats {
 
     /// Attempts under way.
     pub fn in_flight(&self) -> u32 {
-        self.in_flight.load(Relaxed)
+        self.outstanding.count()
     }
 
     /// Time since the last selection; `None` when there was none.
@@ -161,6 +153,56 @@ impl EndpointStats {
         let keep = (-elapsed.as_secs_f32() / PEAK_DECAY.as_secs_f32()).exp();
         self.peak.update(|peak| if ms > peak { ms } else { peak * keep + ms * (1.0 - keep) });
     }
+}
+
+/// The attempts under way: how many, and when they began on average. Both in one atomic, so that they always fit together: the
+/// count in the upper bits, and below it the sum of the microseconds at which they began, modulo 2^44. The sum of their
+/// ages is known modulo the same, which is 203 days.
+#[derive(Debug, Default)]
+struct Outstanding(AtomicU64);
+
+impl Outstanding {
+    const SUM_BITS: u32 = 44;
+    const SUM: u64 = (1 << Self::SUM_BITS) - 1;
+
+    fn begin(&self, now: Tick) {
+        self.change(|count, sum| (count + 1, sum.wrapping_add(micros(now))));
+    }
+
+    fn finish(&self, began: Tick) {
+        self.change(|count, sum| (count.saturating_sub(1), sum.wrapping_sub(micros(began))));
+    }
+
+    fn change(&self, f: impl Fn(u64, u64) -> (u64, u64)) {
+        let change = |word: u64| {
+            let (count, sum) = f(word >> Self::SUM_BITS, word & Self::SUM);
+            Some(count << Self::SUM_BITS | sum & Self::SUM)
+        };
+        // It always changes, so the result is always the old value.
+        let _ = self.0.fetch_update(Relaxed, Relaxed, change);
+    }
+
+    fn count(&self) -> u32 {
+        u32::try_from(self.0.load(Relaxed) >> Self::SUM_BITS).unwrap_or(u32::MAX)
+    }
+
+    /// The latency that the ages of the attempts speak for: of n that began at even distances the oldest is 2n / (n + 1) times as
+    /// old as their average.
+    fn latency_ms(&self, now: Tick) -> f32 {
+        let word = self.0.load(Relaxed);
+        let (count, sum) = (word >> Self::SUM_BITS, word & Self::SUM);
+        if count == 0 {
+            return 0.0;
+        }
+        let ages = count.wrapping_mul(micros(now)).wrapping_sub(sum) & Self::SUM;
+        // Another thread's attempt may have begun after `now` was read.
+        let ages = if ages > Self::SUM / 2 { 0 } else { ages };
+        2.0 * ages as f32 / (count + 1) as f32 / 1_000.0
+    }
+}
+
+fn micros(tick: Tick) -> u64 {
+    tick.as_nanos() / 1_000
 }
 
 /// An `f32` in an atomic.
@@ -222,22 +264,10 @@ mod tests {
         let stats = stats();
         stats.record_latency(Duration::from_millis(10), 0.1, at(0));
         stats.record_latency(Duration::from_millis(100), 0.1, at(1));
-        assert_eq!(stats.latency_peak_ms(), 100.0);
+        assert_eq!(stats.latency_peak_ms(at(0)), 100.0);
         stats.record_latency(Duration::from_millis(10), 0.1, at(10_001));
         let expected = 100.0 * (-1.0_f32).exp() + 10.0 * (1.0 - (-1.0_f32).exp());
-        assert!((stats.latency_peak_ms() - expected).abs() < 0.1, "{}", stats.latency_peak_ms());
-    }
-
-    #[test]
-    fn an_attempt_that_takes_long_tells_before_it_ends() {
-        let stats = stats();
-        stats.at_least(Duration::from_secs(9));
-        assert_eq!(stats.latency_peak_ms(), 5_000.0, "not measured yet");
-        stats.record_latency(Duration::from_millis(10), 0.1, at(0));
-        stats.at_least(Duration::from_millis(5));
-        assert_eq!(stats.latency_peak_ms(), 10.0);
-        stats.at_least(Duration::from_millis(30));
-        assert_eq!((stats.latency_peak_ms(), stats.latency_ms()), (30.0, 10.0));
+        assert!((stats.latency_peak_ms(at(0)) - expected).abs() < 0.1, "{}", stats.latency_peak_ms(at(0)));
     }
 
     #[test]
@@ -262,7 +292,20 @@ mod tests {
         assert_eq!(stats.idle(at(5)), None);
         stats.begin(at(5));
         assert_eq!((stats.in_flight(), stats.idle(at(8))), (1, Some(Duration::from_millis(3))));
-        stats.finish();
+        stats.finish(at(5));
         assert_eq!(stats.in_flight(), 0);
+    }
+
+    #[test]
+    fn an_endpoint_that_turns_slow_is_noticed_before_it_answers() {
+        let stats = stats();
+        stats.record_latency(Duration::from_millis(10), 0.1, at(0));
+        let begun: Vec<Tick> = (1..=9).map(|n| at(100 + n * 10)).collect();
+        begun.iter().for_each(|&began| stats.begin(began));
+        // At 200 ms the oldest is 90 ms old, the youngest 10.
+        assert!((stats.latency_peak_ms(at(200)) - 90.0).abs() < 0.1, "{}", stats.latency_peak_ms(at(200)));
+        assert_eq!(stats.latency_peak_ms(at(100)), 10.0, "a look from before they began");
+        begun.iter().for_each(|&began| stats.finish(began));
+        assert_eq!((stats.in_flight(), stats.latency_peak_ms(at(200))), (0, 10.0));
     }
 }

@@ -173,7 +173,6 @@ impl<P: Pool> Run<'_, P> {
             ended = &mut ours => return self.judge(call, first.ended(ended)),
             () = tokio::time::sleep(after) => {}
         }
-        first.lease.takes_long();
         let Some(second) = self.hedge(call, plan) else {
             return self.judge(call, first.ended(ours.await));
         };

@@ -87,9 +87,6 @@ pub trait Lease: Send {
     /// Larger batches are split for this endpoint.
     fn max_batch_size(&self) -> Option<usize>;
 
-    /// The attempt takes longer than was expected, and isn't over.
-    fn takes_long(&self);
-
     /// Ends the attempt with a clean success.
     fn succeed(self, request: &RequestFacts, result: &AttemptResult);
 

@@ -134,7 +134,7 @@ impl Endpoint {
             cooldown_attempts: u16::try_from(stats.cooldown.attempts()).unwrap_or(u16::MAX),
             latency_ms: stats.latency_ms(),
             tags: self.tags,
-            latency_peak_ms: stats.latency_peak_ms(),
+            latency_peak_ms: stats.latency_peak_ms(now),
             latency_p99_ms: stats.latency_p99_ms(),
             penalty_ms: stats.penalty_ms(),
             success_rate: stats.success_rate(),

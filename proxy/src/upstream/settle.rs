@@ -34,7 +34,7 @@ impl Attempt {
     fn end(&mut self, outcome: Outcome) {
         self.settled = true;
         let endpoint = self.endpoint();
-        endpoint.stats.finish();
+        endpoint.stats.finish(self.began);
         endpoint.series.attempts(outcome).inc();
     }
 }
@@ -54,10 +54,6 @@ impl Lease for Attempt {
 
     fn max_batch_size(&self) -> Option<usize> {
         self.endpoint().max_batch_size
-    }
-
-    fn takes_long(&self) {
-        self.endpoint().stats.at_least(clock::now().since(self.began));
     }
 
     fn succeed(mut self, request: &RequestFacts, result: &AttemptResult) {
