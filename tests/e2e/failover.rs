@@ -290,6 +290,19 @@ fn the_deadline_ends_it_all() {
 }
 
 #[test]
+fn an_endpoint_is_not_blamed_for_the_deadline() {
+    let fails_late = Answer::status(503).after(Duration::from_millis(700));
+    let slow = Answer::result("slow").after(Duration::from_millis(600));
+    let origins = [Origin::always("late", fails_late), Origin::always("slow", slow)];
+    let proxy = Proxy::start(&Conf::of(&origins).set("deadline", "'800ms'"));
+    assert_eq!(proxy.post(json::READ).status, 504);
+    wait_until("the second attempt is given up", || origins[1].abandoned() == 1);
+    let slow = proxy.endpoint("slow");
+    assert_eq!((&slow["attempts"], &slow["available"]), (&value!({ "canceled": 1 }), &value!(true)), "{slow}");
+    assert_eq!(proxy.endpoint("late")["available"], false);
+}
+
+#[test]
 fn when_all_are_dead_every_id_is_told_and_recovery_is_instant() {
     with_both(|policies| {
         let origins = [Origin::refusing("a"), Origin::refusing("b")];

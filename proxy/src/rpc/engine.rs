@@ -8,7 +8,7 @@
 //! ```
 //!
 //! Invariants: every selected endpoint is settled exactly once (a [`Lease`] that is dropped settles itself as canceled);
-//! no endpoint is tried twice; a retry happens only where [`may_retry`], the retry budget and the policy agree; at most two
+//! no endpoint is tried twice; a retry happens only where [`may_retry`](crate::model::may_retry), the retry budget and the policy agree; at most two
 //! attempts of a request are under way at once, and only of a request without a write.
 
 use std::borrow::Cow;
@@ -19,15 +19,15 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode};
 
-use super::batch::{Assembly, Expected, MemberRequest, Slot, find_answers};
-use super::exchange::{Answer, AnswerBody, Arriving, Exchanged};
-use super::landed;
-use super::part::{Call, troubles};
+use super::batch::Assembly;
+use super::exchange::{Answer, Arriving, Exchanged};
+use super::judge::{Next, Try};
+use super::part::Call;
 use super::pieces::send;
-use super::pool::{Ask, Case, Extra, Lease, Pool};
+use super::pool::{Ask, Extra, Lease, Pool};
 use super::refusal::Refusal;
 use crate::clock;
-use crate::model::{Action, AttemptResult, Decision, Outcome, Plan, Preference, RequestFacts, may_retry};
+use crate::model::{AttemptResult, Outcome, Plan, Preference, RequestFacts};
 
 /// What the client gets.
 pub struct Reply<L> {
@@ -85,40 +85,17 @@ pub async fn run<P: Pool>(pool: &P, call: &Call, trace: &mut Trace) -> Result<Re
 }
 
 /// A request on its way.
-struct Run<'a, P: Pool> {
-    pool: &'a P,
-    trace: &'a mut Trace,
-    plan: Option<Plan>,
-    tried: Vec<u32>,
-    prior_sent: bool,
-    prefer: Preference,
+pub(super) struct Run<'a, P: Pool> {
+    pub(super) pool: &'a P,
+    pub(super) trace: &'a mut Trace,
+    pub(super) plan: Option<Plan>,
+    pub(super) tried: Vec<u32>,
+    pub(super) prior_sent: bool,
+    pub(super) prefer: Preference,
     /// Once a part of the client's batch was answered.
-    assembly: Option<Assembly>,
+    pub(super) assembly: Option<Assembly>,
     /// The last attempt that failed as a whole.
-    last: Option<(AttemptResult, Option<Answer>)>,
-}
-
-/// An attempt that is under way.
-struct Try<L> {
-    lease: L,
-    attempt: u32,
-}
-
-/// An attempt that ended and isn't settled yet.
-struct Ended<L> {
-    lease: L,
-    attempt: u32,
-    result: AttemptResult,
-    answer: Option<Answer>,
-}
-
-/// What follows from an attempt.
-enum Next<L> {
-    Answer(Reply<L>),
-    /// Another attempt after a delay; at what is left of the batch, if a part of it was answered.
-    Again(Duration, Option<Call>),
-    /// Nothing more can be tried.
-    GiveUp,
+    pub(super) last: Option<(AttemptResult, Option<Answer>)>,
 }
 
 impl<P: Pool> Run<'_, P> {
@@ -166,21 +143,21 @@ impl<P: Pool> Run<'_, P> {
     async fn attempt(&mut self, call: &Call, first: Try<P::Lease>, plan: Plan) -> Next<P::Lease> {
         let mut ours = pin!(send(call, &first.lease, plan.timeout));
         let Some(after) = plan.hedge_after.filter(|_| !call.facts.write) else {
-            return self.judge(call, first.ended(ours.await));
+            return self.judge(call, first, ours.await);
         };
         tokio::select! {
             biased;
-            ended = &mut ours => return self.judge(call, first.ended(ended)),
+            ended = &mut ours => return self.judge(call, first, ended),
             () = tokio::time::sleep(after) => {}
         }
         let Some(second) = self.hedge(call, plan) else {
-            return self.judge(call, first.ended(ours.await));
+            return self.judge(call, first, ours.await);
         };
         let mut theirs = pin!(send(call, &second.lease, plan.timeout));
         tokio::select! {
             biased;
-            ended = &mut ours => self.first_of_two(call, first.ended(ended), second, theirs, false).await,
-            ended = &mut theirs => self.first_of_two(call, second.ended(ended), first, ours, true).await,
+            ended = &mut ours => self.first_of_two(call, (first, ended), second, theirs, false).await,
+            ended = &mut theirs => self.first_of_two(call, (second, ended), first, ours, true).await,
         }
     }
 
@@ -194,243 +171,29 @@ impl<P: Pool> Run<'_, P> {
         Some(self.begin(lease))
     }
 
-    /// The first good answer wins. After a bad one the other attempt is waited for. `hedge`: the second to begin ended first.
+    /// The first good answer wins. After a bad one the other attempt is waited for. `hedge`: what ended is the second to begin.
     async fn first_of_two(
         &mut self,
         call: &Call,
-        ended: Ended<P::Lease>,
+        ended: (Try<P::Lease>, Exchanged),
         other: Try<P::Lease>,
         rest: Pin<&mut impl Future<Output = Exchanged>>,
         hedge: bool,
     ) -> Next<P::Lease> {
-        let next = self.judge(call, ended);
+        let next = self.judge(call, ended.0, ended.1);
         if let Next::Answer(_) | Next::Again(_, Some(_)) = next {
             other.lease.lose();
             self.pool.hedged(hedge);
             return next;
         }
-        let next = self.judge(call, other.ended(rest.await));
+        let next = self.judge(call, other, rest.await);
         self.pool.hedged(!hedge && matches!(next, Next::Answer(_)));
         next
     }
-
-    /// Settles an attempt and says what follows.
-    fn judge(&mut self, call: &Call, ended: Ended<P::Lease>) -> Next<P::Lease> {
-        ended.log(&call.facts);
-        self.trace.endpoint = Some(Arc::clone(ended.lease.endpoint_name()));
-        self.trace.outcome = Some(ended.result.outcome);
-        let prior_sent = self.prior_sent;
-        self.prior_sent |= ended.result.bytes_sent;
-        let Ended { lease, attempt, result, answer } = ended;
-        let Some((answer, slots)) = answer.map(|answer| self.slots(call, answer)) else {
-            return self.judge_whole(call, lease, attempt, prior_sent, result, None);
-        };
-        match (slots, call.members()) {
-            (Some(slots), Some(members)) => {
-                self.judge_members(call, Arc::clone(members), lease, attempt, prior_sent, &result, slots)
-            }
-            _ if result.outcome == Outcome::Success => Next::Answer(succeed(&call.facts, lease, result, answer)),
-            _ => self.judge_whole(call, lease, attempt, prior_sent, result, Some(answer)),
-        }
-    }
-
-    /// What was said to each member, if the answer is to be taken apart.
-    fn slots(&self, call: &Call, mut answer: Answer) -> (Answer, Option<Vec<Slot>>) {
-        let slots = match (&mut answer.body, call.members()) {
-            (AnswerBody::Members(slots), _) => Some(std::mem::take(slots)),
-            (AnswerBody::Whole(body), Some(members)) if self.assembly.is_some() && answer.status.is_success() => {
-                find_answers(members, body).map(|answers| answers.slots)
-            }
-            _ => None,
-        };
-        (answer, slots)
-    }
-
-    /// An attempt that failed, and has one answer at most.
-    fn judge_whole(
-        &mut self,
-        call: &Call,
-        lease: P::Lease,
-        attempt: u32,
-        prior_sent: bool,
-        result: AttemptResult,
-        answer: Option<Answer>,
-    ) -> Next<P::Lease> {
-        let allowed = self.allows(&call.facts, &result);
-        let case = Case { request: &call.facts, result: &result, may_retry: allowed, member: false };
-        let ask = Ask { attempt, tried: &self.tried, prior_sent, ..Ask::first(&call.facts) };
-        let decision = lease.fail(&ask, &result, &[case]).first().copied().unwrap_or(Decision::RETURN);
-        if let (true, Expected::Single(id)) = (decision.landed, &call.outgoing.expected)
-            && let Some(body) = landed::answer(&call.outgoing.body, id)
-        {
-            return Next::Answer(rebuilt(body));
-        }
-        let is_answer = decision.success && decision.action == Action::Return;
-        self.prefer = decision.prefer;
-        self.last = Some((result, answer));
-        match decision.action {
-            Action::Retry { delay } if allowed => Next::Again(delay, None),
-            _ if is_answer => self.answer_of_last(),
-            _ => Next::GiveUp,
-        }
-    }
-
-    /// The endpoint's own error is the answer.
-    fn answer_of_last(&mut self) -> Next<P::Lease> {
-        match self.last.take() {
-            Some((result, Some(Answer { status, content_type, body: AnswerBody::Whole(body) })))
-                if result.rpc_error.is_some() && self.assembly.is_none() =>
-            {
-                Next::Answer(Reply { status, content_type, body: ReplyBody::Whole(body) })
-            }
-            last => {
-                self.last = last;
-                Next::GiveUp
-            }
-        }
-    }
-
-    /// A batch that was answered in part: what another endpoint may do better is asked elsewhere, the rest is kept.
-    #[expect(clippy::too_many_arguments, reason = "the parts of an attempt that ended, taken apart")]
-    fn judge_members(
-        &mut self,
-        call: &Call,
-        members: Arc<[MemberRequest]>,
-        lease: P::Lease,
-        attempt: u32,
-        prior_sent: bool,
-        result: &AttemptResult,
-        mut slots: Vec<Slot>,
-    ) -> Next<P::Lease> {
-        let troubles = troubles(call, &members, &slots, result);
-        let mut again = vec![false; slots.len()];
-        let mut longest = Duration::ZERO;
-        self.prefer = Preference::None;
-        if troubles.is_empty() {
-            lease.succeed(&call.facts, result);
-        } else {
-            let cases: Vec<Case<'_>> = troubles
-                .iter()
-                .map(|t| Case {
-                    request: &t.facts,
-                    result: &t.result,
-                    may_retry: self.allows(&t.facts, &t.result),
-                    member: true,
-                })
-                .collect();
-            let ask = Ask { attempt, tried: &self.tried, prior_sent, ..Ask::first(&call.facts) };
-            let decisions = lease.fail(&ask, result, &cases);
-            for ((trouble, case), decision) in troubles.iter().zip(&cases).zip(decisions) {
-                match decision.action {
-                    Action::Retry { delay } if case.may_retry => {
-                        trouble.members.iter().for_each(|&position| again[position] = true);
-                        longest = longest.max(delay);
-                        self.prefer = decision.prefer;
-                    }
-                    _ if decision.landed => {
-                        trouble.members.iter().for_each(|&position| land(&members[position], &mut slots[position]));
-                    }
-                    _ => {}
-                }
-            }
-        }
-        let assembly = self.assembly.get_or_insert_with(|| Assembly::new(members));
-        let rest = assembly.take(slots, &again);
-        if !rest.is_empty() {
-            self.last = Some((result.clone(), None));
-            return Next::Again(longest, Some(call.of_members(rest)));
-        }
-        let refusal = refusal_after(result, &call.facts);
-        assembly.finish(|id| refusal.to_id(id)).map_or(Next::GiveUp, |body| Next::Answer(rebuilt(body)))
-    }
-
-    /// Whether the host allows another attempt after this one.
-    fn allows(&self, facts: &RequestFacts, result: &AttemptResult) -> bool {
-        let now = clock::now();
-        let max_attempts = self.plan.map_or(1, |plan| plan.max_attempts);
-        may_retry(facts, result, self.trace.attempts, max_attempts, now) && self.pool.has_budget(now)
-    }
-
-    /// The end without a success: an endpoint's own JSON-RPC error is passed on, and so is what a batch has of answers;
-    /// anything else becomes a refusal.
-    fn conclude(self, call: &Call, otherwise: Refusal) -> Result<Reply<P::Lease>, Refusal> {
-        let refusal = match &self.last {
-            Some((result, _)) => refusal_after(result, &call.facts),
-            None => otherwise,
-        };
-        if let Some(body) = self.assembly.as_ref().and_then(|assembly| assembly.finish(|id| refusal.to_id(id))) {
-            return Ok(rebuilt(body));
-        }
-        match self.last {
-            Some((
-                AttemptResult { rpc_error: Some(_), .. },
-                Some(Answer { status, content_type, body: AnswerBody::Whole(body) }),
-            )) => Ok(Reply { status, content_type, body: ReplyBody::Whole(body) }),
-            _ => Err(refusal),
-        }
-    }
-}
-
-fn succeed<L: Lease>(request: &RequestFacts, lease: L, result: AttemptResult, answer: Answer) -> Reply<L> {
-    let body = match answer.body {
-        AnswerBody::Partial(rest) => ReplyBody::Arriving { rest, lease, result },
-        AnswerBody::Whole(body) => {
-            lease.succeed(request, &result);
-            ReplyBody::Whole(body)
-        }
-        // Taken apart before.
-        AnswerBody::Members(_) => ReplyBody::Whole(Bytes::new()),
-    };
-    Reply { status: answer.status, content_type: answer.content_type, body }
-}
-
-/// An answer that was put together here.
-fn rebuilt<L>(body: Bytes) -> Reply<L> {
-    Reply { status: StatusCode::OK, content_type: None, body: ReplyBody::Whole(body) }
-}
-
-/// The transaction of this member is known to the endpoint: its answer is the hash.
-fn land(member: &MemberRequest, slot: &mut Slot) {
-    if let Some(answer) = member.id.as_deref().and_then(|id| landed::answer(&member.raw, id)) {
-        *slot = Slot::Answered(answer);
-    }
-}
-
-/// What the client is told when this was the last attempt, and had no answer of its own.
-fn refusal_after(result: &AttemptResult, request: &RequestFacts) -> Refusal {
-    if result.http_status == Some(StatusCode::TOO_MANY_REQUESTS.as_u16()) {
-        return Refusal::RateLimited { retry_after: result.retry_after };
-    }
-    if result.outcome == Outcome::Timeout || clock::now() >= request.deadline {
-        return Refusal::TimedOut;
-    }
-    Refusal::EndpointsFailed
 }
 
 async fn wait(delay: Duration, request: &RequestFacts) {
     if !delay.is_zero() {
         tokio::time::sleep(delay.min(request.deadline.since(clock::now()))).await;
-    }
-}
-
-impl<L: Lease> Try<L> {
-    fn ended(self, (result, answer): Exchanged) -> Ended<L> {
-        Ended { lease: self.lease, attempt: self.attempt, result, answer }
-    }
-}
-
-impl<L: Lease> Ended<L> {
-    fn log(&self, request: &RequestFacts) {
-        tracing::debug!(
-            method = request.method,
-            endpoint = &**self.lease.endpoint_name(),
-            attempt = self.attempt,
-            outcome = self.result.outcome.label(),
-            detail = self.result.detail,
-            status = self.result.http_status,
-            rpc_code = self.result.rpc_error.as_ref().map(|e| e.code),
-            ms = self.result.latency.as_secs_f64() * 1_000.0,
-            "attempt"
-        );
     }
 }

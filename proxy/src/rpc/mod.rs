@@ -12,6 +12,7 @@ pub mod engine;
 pub mod exchange;
 pub mod idle;
 pub mod inspect;
+mod judge;
 mod landed;
 mod part;
 mod pieces;
