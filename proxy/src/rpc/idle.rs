@@ -55,6 +55,12 @@ impl IdlePool {
         drop(surplus);
     }
 
+    /// Closes all connections that aren't `wanted`.
+    pub fn retain(&self, wanted: impl Fn(&Stream) -> bool) {
+        let waiting = std::mem::take(&mut *self.lock());
+        self.put_back(waiting.into_iter().filter(|connection| wanted(&connection.stream)).collect());
+    }
+
     /// Closes what has waited too long or was closed by the endpoint.
     pub fn reap(&self, now: Tick) {
         let waiting = std::mem::take(&mut *self.lock());
@@ -62,7 +68,11 @@ impl IdlePool {
             let good = now.since(connection.since) < self.timeout && is_open(&mut connection.stream);
             good.then_some(connection)
         });
-        let mut kept: VecDeque<_> = kept.collect();
+        self.put_back(kept.collect());
+    }
+
+    /// Before those that were put meanwhile: they are the oldest.
+    fn put_back(&self, mut kept: VecDeque<IdleConnection>) {
         let mut idle = self.lock();
         kept.append(&mut idle);
         kept.truncate(self.max);

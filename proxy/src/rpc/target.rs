@@ -51,6 +51,7 @@ pub struct Target {
     /// How connections are made.
     pub settings: ClientSettings,
     transport: Arc<TransportConnector>,
+    needs_dns: bool,
     addresses: ArcSwap<Vec<SocketAddr>>,
     preferred: AtomicUsize,
     idle: IdlePool,
@@ -62,6 +63,7 @@ impl Target {
         let fixed = ip_of(&destination.host).map(|ip| SocketAddr::new(ip, destination.port));
         Target {
             idle: IdlePool::new(settings.max_idle, settings.idle_timeout),
+            needs_dns: fixed.is_none(),
             addresses: ArcSwap::from_pointee(fixed.into_iter().collect()),
             preferred: AtomicUsize::new(0),
             destination,
@@ -72,7 +74,7 @@ impl Target {
 
     /// Whether the host is a name, whose addresses come from DNS.
     pub fn needs_dns(&self) -> bool {
-        ip_of(&self.destination.host).is_none()
+        self.needs_dns
     }
 
     /// Whether there is an address to connect to.
@@ -80,10 +82,11 @@ impl Target {
         !self.addresses.load().is_empty()
     }
 
-    /// Takes over what DNS says now. Connections that wait stay: they are closed in their time.
+    /// Takes over what DNS says now. A connection to an address that is no longer said isn't used again.
     pub fn set_addresses(&self, addresses: Vec<SocketAddr>) {
         if **self.addresses.load() != addresses {
             self.addresses.store(Arc::new(addresses));
+            self.idle.retain(|stream| self.is_current(stream));
         }
     }
 
@@ -115,9 +118,17 @@ impl Target {
         Err(failure)
     }
 
-    /// Keeps a connection for a next request.
+    /// Keeps a connection for a next request, unless the name has moved meanwhile.
     pub(super) fn release(&self, stream: Stream, now: Tick) {
-        self.idle.put(stream, now);
+        if self.is_current(&stream) {
+            self.idle.put(stream, now);
+        }
+    }
+
+    /// Whether the connection leads to one of the addresses.
+    fn is_current(&self, stream: &Stream) -> bool {
+        let peer = || stream.get_socket_digest()?.peer_addr()?.as_inet().copied();
+        !self.needs_dns || peer().is_none_or(|peer| self.addresses.load().contains(&peer))
     }
 
     /// Closes connections that have waited too long.
@@ -196,5 +207,25 @@ mod tests {
         assert_eq!(target.preferred.load(Relaxed), 1, "the one that works is remembered");
         drop(open);
         assert_eq!(target.connect().await.err(), Some("connection refused"));
+    }
+
+    #[tokio::test]
+    async fn a_name_that_moves_is_followed() {
+        let target = target();
+        let listeners = [TcpListener::bind("127.0.0.1:0").unwrap(), TcpListener::bind("127.0.0.1:0").unwrap()];
+        let [old, new] = listeners.each_ref().map(|listener| listener.local_addr().unwrap());
+        target.set_addresses(vec![old]);
+        let (waiting, in_use) = (target.connect().await.unwrap(), target.connect().await.unwrap());
+        target.release(waiting, Tick::START);
+        assert_eq!(target.idle_connections(), 1);
+        target.set_addresses(vec![new]);
+        assert_eq!(target.idle_connections(), 0, "it led to the old place");
+        target.release(in_use, Tick::START);
+        assert_eq!(target.idle_connections(), 0, "so did this one");
+        let moved = target.connect().await.unwrap();
+        target.release(moved, Tick::START);
+        assert_eq!(target.idle_connections(), 1);
+        target.set_addresses(vec![old, new]);
+        assert_eq!(target.idle_connections(), 1, "still one of its addresses");
     }
 }
