@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use serde_json::{Value, json as value};
+use serde_json::json as value;
 
 use crate::support::{Answer, Conf, Endpoint, Greeting, Origin, Proxy, Request, chunked, json, wait_until};
 
@@ -235,7 +235,8 @@ fn an_answer_that_comes_before_the_request_was_sent_counts() {
 fn what_follows_an_answer_is_nobodys() {
     let stale = r#"{"jsonrpc":"2.0","id":"next","result":"stale"}"#;
     let stale = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{stale}", stale.len());
-    let answers: [(&str, fn(&str) -> String); 5] = [
+    type Make = fn(&str) -> String;
+    let answers: [(&str, Make); 5] = [
         ("a length", |good| format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{good}", good.len())),
         ("chunks", |good| {
             let chunks = String::from_utf8(chunked(good.as_bytes(), 10)).expect("text");
@@ -336,6 +337,5 @@ fn too_long_an_answer_breaks_off_and_takes_no_memory() {
     wait_until("all are settled", || proxy.endpoint("bad")["attempts"] == expected);
     let grown = proxy.peak_memory().zip(before).map_or(0, |(after, before)| after - before);
     assert!(grown < 24 << 10, "{grown} KiB more");
-    assert_eq!(proxy.endpoint("bad")["in_flight"], value!(0));
-    let _: Value = proxy.status();
+    assert_eq!(proxy.endpoint("bad")["in_flight"], 0);
 }
