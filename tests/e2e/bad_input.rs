@@ -285,7 +285,7 @@ fn a_client_that_reads_nothing_holds_up_nobody() {
     let gate = Gate::new();
     let origin = Origin::start("a");
     let proxy = Proxy::start(&Conf::of([&origin]).server("threads", "1"));
-    let long = Answer::body(vec![b'7'; 8_000_000]).held_by(&gate);
+    let long = Answer::body(json::long_answer(8_000_000)).held_by(&gate);
     origin.script(move |request| match request.method().as_str() {
         "eth_getLogs" => long.clone(),
         _ => Answer::result("a"),

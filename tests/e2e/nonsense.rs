@@ -307,6 +307,8 @@ fn a_long_page_is_no_answer() {
     }
     bad.answer(Answer::body(format!(r#"[{{"id":1,"result":"{}"}}]"#, "bad ".repeat(500_000))));
     assert_eq!(proxy.post(json::READ).result(), "good", "an array for a single request");
+    bad.answer(Answer::body(long(r#"{"id":7,"result":"bad"}"#, 2_000 * KIB)));
+    assert_eq!(proxy.post(json::READ).result(), "good", "another id");
     bad.answer(Answer::body(format!("\r\n {}", long(r#"{"id":1,"result":"bad"}"#, 2_000 * KIB))));
     assert!(proxy.post(json::READ).result().starts_with("bad bad"));
 }

@@ -1,7 +1,12 @@
 //! From a response to an [`Outcome`]. This is the only place that looks at a status code or at an answer's body.
 
+use std::fmt;
+
 use bytes::Bytes;
 use http::StatusCode;
+use serde::Deserializer;
+use serde::de::{IgnoredAny, MapAccess, Visitor};
+use serde_json::value::RawValue;
 
 use super::answer::{Member, Says, cut};
 use super::batch::{Expected, MemberRequest, Slot, find_answers};
@@ -56,18 +61,48 @@ pub fn classify(status: StatusCode, encoded: bool, body: &Bytes, expected: &Expe
 /// some send long pages.
 pub fn classify_long(status: StatusCode, encoded: bool, beginning: &[u8], expected: &Expected) -> Classified {
     let first = beginning.trim_ascii_start().first();
+    let is_other = |asked: &Bytes| leading_id(beginning).is_some_and(|given| !is_same_id(asked, given));
     let is_json = match expected {
         Expected::Single(_) => first == Some(&b'{'),
         Expected::Batch(_) => first == Some(&b'['),
         Expected::Nothing => matches!(first, Some(b'{' | b'[')),
     };
-    let (outcome, detail) = match status.is_success() {
-        true if encoded => (Outcome::BadResponse, CODED),
-        true if is_json => (Outcome::Success, ""),
-        true => (Outcome::BadResponse, NO_ANSWER),
-        false => failed(status),
+    let (outcome, detail) = match (status.is_success(), expected) {
+        (false, _) => failed(status),
+        (true, _) if encoded => (Outcome::BadResponse, CODED),
+        (true, _) if !is_json => (Outcome::BadResponse, NO_ANSWER),
+        (true, Expected::Single(asked)) if is_other(asked) => (Outcome::BadResponse, OTHER_ID),
+        (true, _) => (Outcome::Success, ""),
     };
     Classified::new(outcome, detail)
+}
+
+/// The id of an answer whose end is missing, if it stands before the result.
+fn leading_id(beginning: &[u8]) -> Option<&[u8]> {
+    let mut id = None;
+    // It always fails: at the end of the beginning, if not before.
+    let _ = serde_json::Deserializer::from_slice(beginning).deserialize_map(LeadingId(&mut id));
+    id.map(|id| id.get().as_bytes())
+}
+
+struct LeadingId<'de, 'a>(&'a mut Option<&'de RawValue>);
+
+impl<'de> Visitor<'de> for LeadingId<'de, '_> {
+    type Value = ();
+
+    fn expecting(&self, text: &mut fmt::Formatter<'_>) -> fmt::Result {
+        text.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<(), A::Error> {
+        while let Some(name) = fields.next_key::<String>()?.filter(|name| name != "result") {
+            match name.as_str() {
+                "id" => *self.0 = Some(fields.next_value()?),
+                _ => drop(fields.next_value::<IgnoredAny>()?),
+            }
+        }
+        Ok(())
+    }
 }
 
 /// What a status other than 2xx is. Another protocol was not asked for, and beyond 599 there is none (RFC 9110, section 15).

@@ -192,3 +192,21 @@ fn a_long_answer_is_judged_by_its_beginning() {
     }
     assert!(!long("[", &single(), false) && !long("{", &batch, false) && !long("{", &single(), true));
 }
+
+#[test]
+fn the_id_of_a_long_answer_counts_if_it_comes_first() {
+    for (beginning, outcome) in [
+        (r#"{"jsonrpc":"2.0","id":1,"result":"0x"#, Outcome::Success),
+        (r#"{"x":{"id":7},"id":1.0,"result":[{"id":7}"#, Outcome::Success),
+        (r#"{"result":[{"id":7}"#, Outcome::Success),
+        (r#"{"jsonrpc":"2.0","id":7,"result":"0x"#, Outcome::BadResponse),
+        (r#" {"id":"1","result":"0x"#, Outcome::BadResponse),
+        (r#"{"\u0069d":null,"result":"0x"#, Outcome::BadResponse),
+    ] {
+        assert_eq!(
+            classify_long(StatusCode::OK, false, beginning.as_bytes(), &single()).outcome,
+            outcome,
+            "{beginning}"
+        );
+    }
+}

@@ -1,7 +1,7 @@
 //! One request to one endpoint, and its answer as far as it decides the outcome.
 //!
-//! An answer is read whole up to [`INSPECT_LIMIT`] and classified. A longer one is a success that is passed on while it
-//! arrives: no endpoint wraps an error in a megabyte.
+//! An answer is read whole up to [`INSPECT_LIMIT`] and classified. A longer one is judged by its beginning, and passed on while
+//! it arrives: no endpoint wraps an error in a megabyte.
 
 use std::sync::Arc;
 use std::time::Duration;
