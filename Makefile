@@ -3,6 +3,7 @@
 PLUGINS := tiers peak-ewma json-rpc-retry
 WASM    := wasm32-unknown-unknown
 DIST    := plugins/dist
+TARGET  := $(or $(CARGO_TARGET_DIR),target)
 # Panic messages hold paths: they are made the same everywhere, so that a module's digest doesn't tell who built it.
 CARGO_DIR := $(or $(CARGO_HOME),$(HOME)/.cargo)
 
@@ -25,7 +26,7 @@ plugins: setup ## Build the shipped policies into plugins/dist
 	  --config "target.$(WASM).rustflags=['--remap-path-prefix=$(CARGO_DIR)=/cargo','--remap-path-prefix=$(CURDIR)=/pointsman']"
 	@mkdir -p $(DIST)
 	@for plugin in $(PLUGINS); do \
-	  cp "target/$(WASM)/plugin/$$(echo $$plugin | tr - _).wasm" "$(DIST)/.$$plugin.tmp" && \
+	  cp "$(TARGET)/$(WASM)/plugin/$$(echo $$plugin | tr - _).wasm" "$(DIST)/.$$plugin.tmp" && \
 	  mv "$(DIST)/.$$plugin.tmp" "$(DIST)/$$plugin.wasm" || exit 1; \
 	done
 

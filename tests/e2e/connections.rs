@@ -68,7 +68,7 @@ fn an_answer_in_many_pieces_is_an_answer() {
 /// What was sent can't be taken back: the client must see that the answer is not whole.
 #[test]
 fn a_long_answer_that_breaks_off_is_seen_to_be_broken() {
-    let long = vec![b'7'; 4 << 20];
+    let long = json::long_answer(4 << 20);
     for answer in [Answer::body(long.clone()), Answer::body(long).chunked(50_000)] {
         let cut = answer.cut_after(3 << 20);
         for (outcome, ending) in [("reset", cut.clone().then_close()), ("timeout", cut.then_hang())] {
@@ -90,8 +90,8 @@ fn a_long_answer_that_breaks_off_is_seen_to_be_broken() {
 
 #[test]
 fn an_answer_larger_than_max_body_is_no_answer() {
-    let long = vec![b'7'; 3 << 20];
-    let chunked = |size: usize, chunk: usize| Answer::body(vec![b'7'; size]).chunked(chunk);
+    let long = json::long_answer(3 << 20);
+    let chunked = |size: usize, chunk: usize| Answer::body(json::long_answer(size)).chunked(chunk);
     let cases = [Answer::body(long.clone()), chunked(2_000, 2_000), chunked(900_000, 1_000)];
     for (answer, max_body) in cases.into_iter().zip(["'2MiB'", "'1KiB'", "'512KiB'"]) {
         let (origin, good) = (bad(answer), Origin::start("good"));

@@ -37,7 +37,7 @@ fn a_client_that_leaves_ends_its_attempt() {
 
 #[test]
 fn a_client_that_leaves_in_the_middle_of_a_long_answer_ends_it() {
-    let origin = Origin::always("a", Answer::body(vec![b'7'; 50_000_000]));
+    let origin = Origin::always("a", Answer::body(json::long_answer(50_000_000)));
     let proxy = Proxy::start(&Conf::of([&origin]).server("max_body", "'100MiB'"));
     let mut client = proxy.client();
     client.send(post("/", &[], json::READ));

@@ -1,8 +1,8 @@
 //! Rate limits, concurrency, batch sizes.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use crate::support::{Answer, Conf, Gate, Origin, Proxy, json, post, wait_until};
+use crate::support::{Answer, Client, Conf, Gate, Origin, Proxy, Response, json, post, wait_until};
 
 fn deferred(proxy: &Proxy, endpoint: &str) -> f64 {
     proxy.metrics().sum("endpoint_rate_limit_deferred_total", &[("endpoint", endpoint)])
@@ -59,6 +59,9 @@ fn when_every_rate_limit_refuses_the_client_is_told_so() {
     assert_eq!(client.post(json::batch(10)).status, 200);
     let refused = client.post(json::batch(3));
     assert_eq!(refused.status, 429);
+    // The first bucket to hold three again is at most 3 seconds away.
+    let after: u64 = refused.head.get("retry-after").expect("a Retry-After").parse().expect("seconds");
+    assert!((1..=3).contains(&after), "{after} s");
     let members = refused.json();
     let expected = serde_json::json!([[1, -32005], [2, -32005], [3, -32005]]);
     let seen: Vec<_> =
@@ -100,6 +103,81 @@ fn no_more_than_max_concurrency_requests_are_under_way() {
     }
     wait_until("their places are free", || proxy.status()["upstreams"]["main"]["in_flight"] == 0);
     assert_eq!(proxy.post(json::READ).result(), "a");
+}
+
+/// A proxy that lets in one request at a time, and a request that is under way until the gate opens.
+fn occupied(queue_timeout: &str, gate: &Gate) -> (Origin, Proxy, Client) {
+    let origin = Origin::always("a", Answer::result("a").held_by(gate));
+    let conf = Conf::of([&origin]).set("max_concurrency", "1").set("queue_timeout", &format!("'{queue_timeout}'"));
+    let proxy = Proxy::start(&conf.set("deadline", "'60s'").client("timeout", "'60s'"));
+    let first = sent(&proxy);
+    wait_until("the first request is under way", || origin.hits() == 1);
+    (origin, proxy, first)
+}
+
+fn sent(proxy: &Proxy) -> Client {
+    let mut client = proxy.client();
+    client.send(post("/", &[], json::READ));
+    client
+}
+
+/// Sends two requests where there is room for one to wait: that one, and the answer to the other.
+fn one_waits(proxy: &Proxy) -> (Client, Response) {
+    let [mut a, mut b] = [sent(proxy), sent(proxy)];
+    wait_until("one of two is refused", || a.has_answer() || b.has_answer());
+    if a.has_answer() { (b, a.read()) } else { (a, b.read()) }
+}
+
+#[track_caller]
+fn assert_overloaded(response: &Response) {
+    assert_eq!((response.status, response.error_code()), (503, -32005));
+}
+
+#[test]
+fn as_many_requests_may_wait_as_may_be_under_way() {
+    let gate = Gate::new();
+    let (origin, proxy, mut first) = occupied("30s", &gate);
+    let (mut waiting, refused) = one_waits(&proxy);
+    assert_overloaded(&refused);
+    assert!(!waiting.has_answer());
+    assert_eq!(origin.hits(), 1);
+
+    gate.open();
+    assert_eq!((first.read().result(), waiting.read().result()), ("a".into(), "a".into()));
+    // Its place in the queue is free, too.
+    assert_eq!(proxy.post(json::READ).result(), "a");
+}
+
+#[test]
+fn who_waits_too_long_is_refused() {
+    let gate = Gate::new();
+    for (queue_timeout, least, most) in [("400ms", 400, 5_000), ("0s", 0, 300)] {
+        let (origin, proxy, _first) = occupied(queue_timeout, &gate);
+        let took = (0..3).map(|_| {
+            let began = Instant::now();
+            assert_overloaded(&proxy.post(json::READ));
+            began.elapsed()
+        });
+        let took = took.min().unwrap_or_default();
+        assert!(took >= Duration::from_millis(least), "{queue_timeout}: {took:?}");
+        assert!(took < Duration::from_millis(most), "{queue_timeout}: {took:?}");
+        assert_eq!(origin.hits(), 1);
+    }
+}
+
+#[test]
+fn a_client_that_leaves_the_queue_frees_its_place() {
+    let gate = Gate::new();
+    let (_origin, proxy, mut first) = occupied("50s", &gate);
+    let (waiting, refused) = one_waits(&proxy);
+    assert_overloaded(&refused);
+    drop(waiting);
+    let ended = || proxy.log().lines().filter(|line| line.contains("pointsman::access")).count();
+    wait_until("the one that was refused and the one that left are done", || ended() == 2);
+    let (mut waiting, refused) = one_waits(&proxy);
+    assert_overloaded(&refused);
+    gate.open();
+    assert_eq!((first.read().result(), waiting.read().result()), ("a".into(), "a".into()));
 }
 
 #[test]

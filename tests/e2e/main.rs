@@ -5,6 +5,8 @@
 //! - `answers`: a good request gets an endpoint's answer, byte for byte, and nothing leaks either way.
 //! - `bad_input`: what a client does wrong is its own trouble only.
 //! - `failover`: what an endpoint does wrong is not the client's trouble.
+//! - `table`: each row of the shipped policy's table.
+//! - `nonsense`: endpoints that send anything but an answer.
 //! - `batches`: what belongs to which member, and what is asked again elsewhere.
 //! - `hedging`: second attempts beside slow ones, and the retry budget.
 //! - `property`: what must hold whatever endpoints do.
@@ -16,6 +18,7 @@
 //! - `reload`: what a reload changes and keeps, also under load.
 //! - `refusals`: confs and plugins that are refused, and how it is told.
 //! - `admin`: health, status, metrics, secrets.
+//! - `explain`: what the operator is told about the next request.
 //! - `policies`: modules that decide, well or badly.
 //! - `nodes`: two real Ethereum nodes.
 //! - `layers`: what the source may import.
@@ -33,6 +36,7 @@ mod answers;
 mod bad_input;
 mod batches;
 mod connections;
+mod explain;
 mod failover;
 mod health;
 mod hedging;
@@ -40,8 +44,10 @@ mod layers;
 mod lifecycle;
 mod limits;
 mod nodes;
+mod nonsense;
 mod policies;
 mod property;
 mod refusals;
 mod reload;
+mod table;
 mod tls;

@@ -47,6 +47,7 @@ pub(super) enum End {
     Close,
     Reset,
     Hang,
+    Forever(&'static str),
 }
 
 impl Answer {
@@ -151,6 +152,11 @@ impl Answer {
     /// Then nothing more happens on this connection.
     pub fn then_hang(self) -> Answer {
         Answer { end: End::Hang, ..self }
+    }
+
+    /// Then this, again and again, until the connection breaks.
+    pub fn then_forever(self, text: &'static str) -> Answer {
+        Answer { end: End::Forever(text), ..self }
     }
 
     fn new(status: u16, body: Body) -> Answer {

@@ -154,6 +154,14 @@ impl Client {
         }
     }
 
+    /// Whether some of an answer is there now.
+    pub fn has_answer(&mut self) -> bool {
+        self.stream.set_nonblocking(true).expect("an open connection");
+        let _ = self.read_more();
+        self.stream.set_nonblocking(false).expect("an open connection");
+        !self.buffer.is_empty()
+    }
+
     /// Says that nothing more will be sent.
     pub fn finish_sending(&self) {
         self.stream.shutdown(Shutdown::Write).expect("an open connection");

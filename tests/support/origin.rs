@@ -24,6 +24,8 @@ static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
 });
 /// Between the writes of an answer in pieces: long enough for the reader to see each.
 const PIECE_PAUSE: Duration = Duration::from_millis(1);
+/// Bytes of each write of what has no end, at least.
+const FOREVER_BYTES: usize = 16 << 10;
 
 /// A request as it arrived.
 #[derive(Clone, Debug)]
@@ -62,6 +64,8 @@ pub enum Greeting {
     Reset,
     /// Never reads.
     Ignore,
+    /// Says this when a request arrives, and closes it without reading.
+    Answer(&'static str),
 }
 
 type Script = Arc<dyn Fn(&Request) -> Answer + Send + Sync>;
@@ -88,6 +92,7 @@ struct Shared {
     accepted: AtomicUsize,
     open: AtomicUsize,
     abandoned: AtomicUsize,
+    answered: AtomicUsize,
 }
 
 impl Origin {
@@ -129,6 +134,7 @@ impl Origin {
             accepted: AtomicUsize::new(0),
             open: AtomicUsize::new(0),
             abandoned: AtomicUsize::new(0),
+            answered: AtomicUsize::new(0),
         });
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
         let listener = RUNTIME.block_on(TcpListener::bind(any)).expect("a free port");
@@ -196,6 +202,11 @@ impl Origin {
     /// Requests whose asker closed the connection before the answer began.
     pub fn abandoned(&self) -> usize {
         self.shared.abandoned.load(SeqCst)
+    }
+
+    /// Answers that were written to their last byte, or as far as the connection held.
+    pub fn answered(&self) -> usize {
+        self.shared.answered.load(SeqCst)
     }
 
     /// Closes everything; the port refuses.
@@ -285,6 +296,11 @@ impl Shared {
                 let _ = stream.set_zero_linger();
             }
             (Greeting::Ignore, _) => pending().await,
+            (Greeting::Answer(text), _) => {
+                let mut stream = stream;
+                let _ = stream.peek(&mut [0]).await;
+                let _ = stream.write_all(text.as_bytes()).await;
+            }
             (Greeting::Serve, None) => self.converse(stream, connection).await,
             (Greeting::Serve, Some(tls)) => {
                 if let Ok(stream) = TlsAcceptor::from(Arc::clone(tls)).accept(stream).await {
@@ -305,11 +321,18 @@ impl Shared {
                 self.abandoned.fetch_add(1, SeqCst);
                 return;
             }
-            if write(&mut wire, &answer.bytes(&request), answer.piece).await.is_err() {
+            let written = write(&mut wire, &answer.bytes(&request), answer.piece).await;
+            self.answered.fetch_add(1, SeqCst);
+            if written.is_err() {
                 return;
             }
             match answer.end {
                 End::KeepAlive => {}
+                End::Forever(text) => {
+                    let piece = text.repeat(FOREVER_BYTES / text.len() + 1);
+                    while wire.write_all(piece.as_bytes()).await.is_ok() {}
+                    return;
+                }
                 End::Close => return,
                 End::Reset => {
                     let _ = wire.tcp().set_zero_linger();

@@ -179,6 +179,13 @@ impl Proxy {
         self.child.lock().unwrap().try_wait().expect("a child").is_none()
     }
 
+    /// The most memory that it had so far, in KiB. `None` where the system doesn't tell.
+    pub fn peak_memory(&self) -> Option<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.lock().unwrap().id())).ok()?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+        line.trim().trim_end_matches(" kB").parse().ok()
+    }
+
     /// Waits for its end. The exit code; `None` when a signal ended it.
     #[track_caller]
     pub fn wait_exit(&self) -> Option<i32> {

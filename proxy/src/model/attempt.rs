@@ -131,6 +131,13 @@ pub enum Preference {
     LargerRange,
 }
 
+impl Preference {
+    /// A later preference takes the place of this one; none leaves it: an endpoint that failed otherwise says nothing about it.
+    pub fn then(self, later: Preference) -> Preference {
+        if later == Preference::None { self } else { later }
+    }
+}
+
 /// What the retry policy answers.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Decision {

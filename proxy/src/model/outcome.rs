@@ -11,11 +11,11 @@ pub enum Outcome {
     Timeout,
     /// The connection broke before a whole answer was read.
     Reset,
-    /// An HTTP status other than 2xx.
+    /// An HTTP status from 300 to 599.
     HttpError,
     /// A 2xx whose body is a JSON-RPC error, or a batch whose members are all errors.
     RpcError,
-    /// A 2xx that is not the JSON-RPC answer it should be.
+    /// A 2xx that is not the JSON-RPC answer it should be, or a status that says nothing about a request.
     BadResponse,
     /// The client went away first. It says nothing about the endpoint, and no policy is asked.
     Canceled,

@@ -76,7 +76,8 @@ pub(super) fn find_answers(requests: &[MemberRequest], body: &Bytes) -> Option<A
 
 impl Answers {
     fn take(&mut self, raw: Bytes, matching: &mut Matching<'_>) {
-        let Some(member) = Member::parse(&raw) else {
+        // Serde takes an array of the fields for an object.
+        let Some(member) = Member::parse(&raw).filter(|_| raw.starts_with(b"{")) else {
             self.as_is = false;
             return;
         };

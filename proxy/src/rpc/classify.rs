@@ -1,7 +1,12 @@
 //! From a response to an [`Outcome`]. This is the only place that looks at a status code or at an answer's body.
 
+use std::fmt;
+
 use bytes::Bytes;
 use http::StatusCode;
+use serde::Deserializer;
+use serde::de::{IgnoredAny, MapAccess, Visitor};
+use serde_json::value::RawValue;
 
 use super::answer::{Member, Says, cut};
 use super::batch::{Expected, MemberRequest, Slot, find_answers};
@@ -10,6 +15,7 @@ use crate::model::{Outcome, RpcError};
 
 const CODED: &str = "a content coding that was not asked for";
 const HTTP_STATUS: &str = "HTTP status";
+const NO_STATUS: &str = "an HTTP status that says nothing about a request";
 const NO_ANSWER: &str = "not a JSON-RPC answer";
 const OTHER_ID: &str = "an answer to another id";
 const INCOMPLETE: &str = "a batch with members that are not answered";
@@ -42,20 +48,68 @@ pub fn classify(status: StatusCode, encoded: bool, body: &Bytes, expected: &Expe
     if status.is_success() {
         return classified;
     }
+    let (outcome, detail) = failed(status);
     let rpc_error = classified.rpc_error;
     let text = match (&rpc_error, std::str::from_utf8(body)) {
         (None, Ok(text)) => cut(text).to_owned(),
         _ => String::new(),
     };
-    Classified { rpc_error, text, ..Classified::new(Outcome::HttpError, HTTP_STATUS) }
+    Classified { rpc_error, text, ..Classified::new(outcome, detail) }
 }
 
-/// Classifies a response that is too long to be held back: no endpoint wraps an error in that much.
-pub fn classify_long(status: StatusCode, encoded: bool) -> Classified {
-    match (status.is_success(), encoded) {
-        (true, false) => Classified::new(Outcome::Success, ""),
-        (true, true) => Classified::new(Outcome::BadResponse, CODED),
-        (false, _) => Classified::new(Outcome::HttpError, HTTP_STATUS),
+/// Classifies a response that is too long to be held back, by its `beginning`: no endpoint wraps an error in that much, but
+/// some send long pages.
+pub fn classify_long(status: StatusCode, encoded: bool, beginning: &[u8], expected: &Expected) -> Classified {
+    let first = beginning.trim_ascii_start().first();
+    let is_other = |asked: &Bytes| leading_id(beginning).is_some_and(|given| !is_same_id(asked, given));
+    let is_json = match expected {
+        Expected::Single(_) => first == Some(&b'{'),
+        Expected::Batch(_) => first == Some(&b'['),
+        Expected::Nothing => matches!(first, Some(b'{' | b'[')),
+    };
+    let (outcome, detail) = match (status.is_success(), expected) {
+        (false, _) => failed(status),
+        (true, _) if encoded => (Outcome::BadResponse, CODED),
+        (true, _) if !is_json => (Outcome::BadResponse, NO_ANSWER),
+        (true, Expected::Single(asked)) if is_other(asked) => (Outcome::BadResponse, OTHER_ID),
+        (true, _) => (Outcome::Success, ""),
+    };
+    Classified::new(outcome, detail)
+}
+
+/// The id of an answer whose end is missing, if it stands before the result.
+fn leading_id(beginning: &[u8]) -> Option<&[u8]> {
+    let mut id = None;
+    // It always fails: at the end of the beginning, if not before.
+    let _ = serde_json::Deserializer::from_slice(beginning).deserialize_map(LeadingId(&mut id));
+    id.map(|id| id.get().as_bytes())
+}
+
+struct LeadingId<'de, 'a>(&'a mut Option<&'de RawValue>);
+
+impl<'de> Visitor<'de> for LeadingId<'de, '_> {
+    type Value = ();
+
+    fn expecting(&self, text: &mut fmt::Formatter<'_>) -> fmt::Result {
+        text.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<(), A::Error> {
+        while let Some(name) = fields.next_key::<String>()?.filter(|name| name != "result") {
+            match name.as_str() {
+                "id" => *self.0 = Some(fields.next_value()?),
+                _ => drop(fields.next_value::<IgnoredAny>()?),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What a status other than 2xx is. Another protocol was not asked for, and beyond 599 there is none (RFC 9110, section 15).
+fn failed(status: StatusCode) -> (Outcome, &'static str) {
+    match status.as_u16() {
+        200..600 => (Outcome::HttpError, HTTP_STATUS),
+        _ => (Outcome::BadResponse, NO_STATUS),
     }
 }
 
@@ -71,7 +125,9 @@ fn parse(body: &Bytes, expected: &Expected) -> Classified {
 
 /// An error may come without an id: the endpoint may not have read it. `None` accepts any.
 fn parse_single(body: &[u8], id: Option<&Bytes>) -> Classified {
-    let Some(member) = Member::parse(body) else {
+    // Serde takes an array of the fields for an object, and doesn't look at texts that nobody wants.
+    let is_object = body.trim_ascii_start().starts_with(b"{") && std::str::from_utf8(body).is_ok();
+    let Some(member) = Member::parse(body).filter(|_| is_object) else {
         return Classified::new(Outcome::BadResponse, NO_ANSWER);
     };
     let is_asked = |given: &[u8]| id.is_none_or(|asked| is_same_id(asked, given));

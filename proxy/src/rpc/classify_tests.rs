@@ -146,3 +146,67 @@ fn a_long_message_is_cut_between_characters() {
     let error = classify(StatusCode::OK, false, &body.into(), &single()).rpc_error.unwrap();
     assert_eq!(error.message.len(), MAX_MESSAGE);
 }
+
+#[test]
+fn only_an_object_is_an_answer() {
+    for body in [r#"[1,"0x1",null]"#, r#" [1,"0x1"]"#, r#"[{"id":1,"result":1}]"#] {
+        assert_eq!(of(200, body), (Outcome::BadResponse, None), "{body}");
+    }
+    let members = r#"[[1,"0x1",null],{"id":2,"result":2}]"#;
+    assert_eq!(slots(members, &["1", "2"]), (Outcome::BadResponse, Some(r#"? {"id":2,"result":2}"#.to_owned())));
+}
+
+#[test]
+fn an_answer_is_utf_8_everywhere() {
+    for body in [&b"{\"id\":1,\"result\":\"\xff\"}"[..], b"{\"x\":\"\xff\",\"id\":1,\"result\":1}"] {
+        let classified = classify(StatusCode::OK, false, &Bytes::copy_from_slice(body), &single());
+        assert_eq!(classified.outcome, Outcome::BadResponse);
+    }
+}
+
+#[test]
+fn a_status_that_says_nothing_about_a_request_is_no_http_error() {
+    for (status, outcome) in [
+        (101, Outcome::BadResponse),
+        (301, Outcome::HttpError),
+        (599, Outcome::HttpError),
+        (600, Outcome::BadResponse),
+        (999, Outcome::BadResponse),
+    ] {
+        assert_eq!(of(status, "{}"), (outcome, None), "{status}");
+        let status = StatusCode::from_u16(status).unwrap();
+        assert_eq!(classify_long(status, false, b"{", &single()).outcome, outcome, "{status}");
+    }
+}
+
+#[test]
+fn a_long_answer_is_judged_by_its_beginning() {
+    let long = |beginning: &str, expected: &Expected, encoded| {
+        classify_long(StatusCode::OK, encoded, beginning.as_bytes(), expected).outcome == Outcome::Success
+    };
+    let batch = batch(&["1"]);
+    assert!(long("{\"id\"", &single(), false) && long(" \r\n[", &batch, false));
+    assert!(long("[", &Expected::Nothing, false) && long("{", &Expected::Nothing, false));
+    for beginning in ["<html>", "", "  ", "\u{feff}{", "7"] {
+        assert!(![&single(), &batch, &Expected::Nothing].iter().any(|e| long(beginning, e, false)), "{beginning}");
+    }
+    assert!(!long("[", &single(), false) && !long("{", &batch, false) && !long("{", &single(), true));
+}
+
+#[test]
+fn the_id_of_a_long_answer_counts_if_it_comes_first() {
+    for (beginning, outcome) in [
+        (r#"{"jsonrpc":"2.0","id":1,"result":"0x"#, Outcome::Success),
+        (r#"{"x":{"id":7},"id":1.0,"result":[{"id":7}"#, Outcome::Success),
+        (r#"{"result":[{"id":7}"#, Outcome::Success),
+        (r#"{"jsonrpc":"2.0","id":7,"result":"0x"#, Outcome::BadResponse),
+        (r#" {"id":"1","result":"0x"#, Outcome::BadResponse),
+        (r#"{"\u0069d":null,"result":"0x"#, Outcome::BadResponse),
+    ] {
+        assert_eq!(
+            classify_long(StatusCode::OK, false, beginning.as_bytes(), &single()).outcome,
+            outcome,
+            "{beginning}"
+        );
+    }
+}

@@ -1,7 +1,7 @@
 //! One request to one endpoint, and its answer as far as it decides the outcome.
 //!
-//! An answer is read whole up to [`INSPECT_LIMIT`] and classified. A longer one is a success that is passed on while it
-//! arrives: no endpoint wraps an error in a megabyte.
+//! An answer is read whole up to [`INSPECT_LIMIT`] and classified. A longer one is judged by its beginning, and passed on while
+//! it arrives: no endpoint wraps an error in a megabyte.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,6 +21,7 @@ use crate::model::{AttemptResult, Outcome};
 /// An answer up to this size is held back until it is known to be good.
 const INSPECT_LIMIT: usize = 1 << 20;
 const TOO_LARGE: &str = "answer is larger than max_body";
+const BROKE_SENDING: &str = "broke while the request was sent";
 const BROKEN_OFF: &str = "broke while the answer was read";
 /// Seconds are the only form of `Retry-After` that endpoints use; a date is passed over.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
@@ -114,18 +115,20 @@ async fn attempt(
     sent: &mut bool,
 ) -> Result<(AttemptResult, Answer), Failure> {
     if let Some(stream) = target.reuse(clock::now()) {
-        match converse(stream, target, outgoing, sent).await {
+        match converse(stream, false, target, outgoing, sent).await {
             // The endpoint closed the connection just as it was taken up: that says nothing about the endpoint.
             Err(failure) if failure.silent && outgoing.resendable => {}
             done => return done,
         }
     }
     let stream = target.connect().await.map_err(|detail| Failure::new(Outcome::ConnectFailed, detail))?;
-    converse(stream, target, outgoing, sent).await
+    converse(stream, true, target, outgoing, sent).await
 }
 
+/// `fresh`: the connection was made for this request.
 async fn converse(
     stream: Stream,
+    fresh: bool,
     target: &Arc<Target>,
     outgoing: &Outgoing,
     sent: &mut bool,
@@ -133,8 +136,16 @@ async fn converse(
     let head = request_head(target, outgoing)?;
     let mut session = HttpSession::new(stream);
     *sent = true;
-    send(&mut session, head, &outgoing.body).await.map_err(|_| Failure::silent("broke while the request was sent"))?;
-    let status = read_head(&mut session).await?;
+    let sent_whole = send(&mut session, head, &outgoing.body).await.is_ok();
+    // An endpoint that refuses a request need not read it to its end: the refusal counts, not the broken connection. But what
+    // there is to read on a used connection may be of its past.
+    if !sent_whole && !fresh {
+        return Err(Failure::silent(BROKE_SENDING));
+    }
+    let status = match read_head(&mut session).await {
+        Err(failure) if failure.silent && !sent_whole => return Err(Failure::silent(BROKE_SENDING)),
+        read => read?,
+    };
     let length = content_length(&session);
     if length.is_some_and(|length| length > outgoing.max_answer) {
         return Err(Failure::new(Outcome::BadResponse, TOO_LARGE));
@@ -148,7 +159,7 @@ async fn converse(
     let classified = if complete {
         classify(status, is_encoded(&session), &body, &outgoing.expected)
     } else {
-        classify_long(status, is_encoded(&session))
+        classify_long(status, is_encoded(&session), &body, &outgoing.expected)
     };
     let result = AttemptResult {
         outcome: classified.outcome,
@@ -162,7 +173,9 @@ async fn converse(
     };
     let content_type = session.get_header(header::CONTENT_TYPE).cloned();
     let body = if complete {
-        release(session, target).await;
+        if sent_whole {
+            release(session, target).await;
+        }
         classified.members.map_or(AnswerBody::Whole(body), AnswerBody::Members)
     } else {
         let left = outgoing.max_answer.saturating_sub(body.len());
@@ -259,8 +272,11 @@ fn content_length(session: &HttpSession) -> Option<usize> {
     session.get_header(header::CONTENT_LENGTH)?.to_str().ok()?.trim().parse().ok()
 }
 
+/// Chunks are undone by whoever reads the body; nothing else is.
 pub(super) fn is_encoded(session: &HttpSession) -> bool {
-    session.get_header(header::CONTENT_ENCODING).is_some_and(|coding| coding.as_bytes() != b"identity")
+    let has_other =
+        |name, plain: &[u8]| session.get_header(name).is_some_and(|c| !c.as_bytes().eq_ignore_ascii_case(plain));
+    has_other(header::CONTENT_ENCODING, b"identity") || has_other(header::TRANSFER_ENCODING, b"chunked")
 }
 
 fn retry_after(session: &HttpSession) -> Option<Duration> {

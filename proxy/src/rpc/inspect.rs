@@ -131,6 +131,10 @@ pub(super) fn method_of(raw: &[u8]) -> String {
 }
 
 fn parse(text: &str) -> Result<Member<'_>, Refusal> {
+    // The parser would take an array for an object whose fields come in order.
+    if !text.trim_ascii_start().starts_with('{') {
+        return Err(Refusal::Invalid("a request is an object".into()));
+    }
     serde_json::from_str(text).map_err(refuse)
 }
 
@@ -274,6 +278,7 @@ mod tests {
             r#"{"method":"a","id":1,"id":2}"#,
             r#"{"method":"a","params":[],"params":[]}"#,
             r#"[{"method":"a"},{"method":"a"},{"method":"a"},{"method":"a"}]"#,
+            r#"[["eth_call",1]]"#,
         ] {
             assert_eq!(code(body.as_bytes()), -32_600, "{body}");
         }

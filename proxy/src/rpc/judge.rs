@@ -16,7 +16,7 @@ use super::part::{Call, Trouble, troubles};
 use super::pool::{Ask, Case, Lease, Pool};
 use super::refusal::Refusal;
 use crate::clock;
-use crate::model::{Action, AttemptResult, Decision, Outcome, Preference, RequestFacts, may_retry};
+use crate::model::{Action, AttemptResult, Decision, Outcome, RequestFacts, may_retry};
 
 /// An attempt that is under way.
 pub(super) struct Try<L> {
@@ -96,7 +96,7 @@ impl<P: Pool> Run<'_, P> {
         {
             return Next::Answer(rebuilt(body));
         }
-        self.prefer = decision.prefer;
+        self.prefer = self.prefer.then(decision.prefer);
         match (decision.action, answer) {
             (Action::Retry { delay }, answer) if allowed => {
                 self.last = Some((ended.result, answer));
@@ -127,13 +127,12 @@ impl<P: Pool> Run<'_, P> {
         let troubles = troubles(call, members, &slots, &result);
         let mut again = vec![false; slots.len()];
         let mut longest = Duration::ZERO;
-        self.prefer = Preference::None;
         for (trouble, decision, allowed) in self.settle_members(call, ended, &troubles) {
             match decision.action {
                 Action::Retry { delay } if allowed => {
                     trouble.members.iter().for_each(|&position| again[position] = true);
                     longest = longest.max(delay);
-                    self.prefer = decision.prefer;
+                    self.prefer = self.prefer.then(decision.prefer);
                 }
                 _ if decision.landed => {
                     trouble.members.iter().for_each(|&position| land(&members[position], &mut slots[position]));

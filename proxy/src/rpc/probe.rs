@@ -15,7 +15,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::batch::Expected;
-use super::classify::{classify, classify_long};
+use super::classify::classify;
 use super::exchange::{Failure, is_encoded, read_head, read_up_to, release, send};
 use super::target::Target;
 use crate::clock;
@@ -33,15 +33,15 @@ pub async fn call(target: &Arc<Target>, method: &str, budget: Duration) -> Resul
     let body = serde_json::json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": [] }).to_string();
     let question = Question { method: Method::POST, path: &target.destination.path, body: Bytes::from(body) };
     let answer = within(budget, ask(target, &question)).await?;
-    let expected = Expected::Single(Bytes::from_static(b"1"));
-    let classified = match &answer.body {
-        Some(body) => classify(answer.status, answer.encoded, body, &expected),
-        None => classify_long(answer.status, answer.encoded),
+    let Some(body) = answer.body else {
+        let too_large = Err(ProbeFailure::new("answer is too large"));
+        return if answer.status.is_success() { too_large } else { Err(wrong_status(answer.status)) };
     };
-    match (classified.outcome, answer.body) {
-        (Outcome::Success, Some(body)) => read_result(&body),
-        (Outcome::Success, None) => Err(ProbeFailure::new("answer is too large")),
-        (Outcome::HttpError, _) => Err(wrong_status(answer.status)),
+    let expected = Expected::Single(Bytes::from_static(b"1"));
+    let classified = classify(answer.status, answer.encoded, &body, &expected);
+    match classified.outcome {
+        Outcome::Success => read_result(&body),
+        Outcome::HttpError => Err(wrong_status(answer.status)),
         _ => Err(ProbeFailure::new(classified.detail)),
     }
 }

@@ -10,7 +10,7 @@ use crate::clock;
 use crate::model::Tick;
 use crate::rpc::{Call, Trace};
 use crate::snapshot::Snapshot;
-use crate::upstream::{Admission, Upstream};
+use crate::upstream::{Admission, Place, Upstream};
 
 /// The status that the log and the metrics give a request whose client went away first, as nginx does.
 pub(super) const STATUS_CLIENT_GONE: u16 = 499;
@@ -21,6 +21,9 @@ pub struct RequestCtx {
     pub(super) snapshot: Arc<Snapshot>,
     pub(super) began: Tick,
     pub(super) upstream: Option<Arc<Upstream>>,
+    /// From its head until its turn has come.
+    pub(super) place: Option<Place>,
+    /// From then on.
     pub(super) admission: Option<Admission>,
     /// Once it was found to be good.
     pub(super) call: Option<Call>,
@@ -41,6 +44,7 @@ impl RequestCtx {
             snapshot,
             began: clock::now(),
             upstream: None,
+            place: None,
             admission: None,
             call: None,
             method: String::new(),

@@ -48,14 +48,14 @@ pub(super) fn set_limits(session: &mut Session) {
     downstream.set_pipelining_enabled(true);
 }
 
-/// Routes, admits, reads and inspects; afterwards `ctx.call` is there.
+/// Routes, finds a place, reads and inspects; afterwards `ctx.call` is there.
 pub(super) async fn read_request(session: &mut Session, ctx: &mut RequestCtx) -> Result<(), Refusal> {
     let upstream = ctx.snapshot.route(session.req_header().uri.path()).map(Arc::clone).ok_or(Refusal::NoRoute)?;
     ctx.upstream = Some(Arc::clone(&upstream));
     if session.req_header().method != Method::POST {
         return Err(Refusal::NotPost);
     }
-    ctx.admission = Some(upstream.admit().await?);
+    ctx.place = Some(upstream.enter()?);
     let max_body = ctx.snapshot.config.server.max_body;
     let body = read_body(session, max_body).await?;
     let inspected = inspect(&body, upstream.max_batch_size, upstream.methods())?;

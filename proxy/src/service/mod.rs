@@ -19,8 +19,9 @@ use pingora_proxy::{FailToProxy, ProxyHttp, Session};
 use crate::clock;
 use crate::metrics::Metrics;
 use crate::model::method_label;
-use crate::rpc::{Refusal, Trace, engine};
+use crate::rpc::{Call, Refusal, Reply, Trace, engine};
 use crate::snapshot::Published;
+use crate::upstream::{Admission, Attempt, Place, Upstream};
 pub use ctx::RequestCtx;
 use downstream::{read_request, respond, respond_refusal, set_limits, until_gone};
 pub use heads::TimedHeads;
@@ -66,13 +67,12 @@ impl ProxyHttp for ProxyService {
         let Some((upstream, call)) = ctx.upstream.clone().zip(ctx.call.take()) else {
             return Err(Error::explain(ErrorType::InternalError, "a request without an upstream"));
         };
-        let mut trace = Trace::default();
+        let (place, admission, trace) = (ctx.place.take(), &mut ctx.admission, &mut ctx.trace);
         let answer = tokio::select! {
             biased;
-            answer = engine::run(&upstream, &call, &mut trace) => Ok(answer),
+            answer = serve(&upstream, place, admission, &call, trace) => Ok(answer),
             gone = until_gone(session) => Err(gone),
         };
-        ctx.trace = trace;
         match answer? {
             Ok(reply) => respond(session, ctx, &call, reply).await,
             Err(refusal) => respond_refusal(session, ctx, &refusal, Some(&call.outgoing.expected)).await,
@@ -108,4 +108,18 @@ impl ProxyHttp for ProxyService {
         self.metrics.count_request(upstream, method_label(&ctx.method), status, seconds);
         ctx.log_access(session, upstream, status, seconds);
     }
+}
+
+/// Waits for the request's turn and runs its attempts.
+async fn serve(
+    upstream: &Arc<Upstream>,
+    place: Option<Place>,
+    admission: &mut Option<Admission>,
+    call: &Call,
+    trace: &mut Trace,
+) -> std::result::Result<Reply<Attempt>, Refusal> {
+    if let Some(place) = place {
+        *admission = Some(place.turn().await?);
+    }
+    engine::run(upstream, call, trace).await
 }

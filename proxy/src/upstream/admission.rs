@@ -20,8 +20,16 @@ pub(super) struct Queue {
 /// A place among the requests that are under way. Dropping it frees the place.
 pub struct Admission(Arc<Live>);
 
+/// What a request got when it arrived.
+pub enum Place {
+    /// It may go on.
+    Admitted(Admission),
+    /// It waits for its turn.
+    Waiting(Waiting),
+}
+
 /// A place among those that wait. Dropping it leaves the queue.
-struct Waiting<'a>(&'a Queue);
+pub struct Waiting(Arc<Upstream>);
 
 impl Upstream {
     /// Requests under way.
@@ -29,19 +37,16 @@ impl Upstream {
         self.live.queue.in_flight.load(SeqCst)
     }
 
-    /// Lets a request in, at once or after others have ended. As many may wait as may be under way.
+    /// A place for a request that arrives. As many may wait as may be under way.
     ///
     /// # Errors
-    /// [`Refusal::Overloaded`] when its turn doesn't come within `queue_timeout`.
-    pub async fn admit(&self) -> Result<Admission, Refusal> {
-        if let Some(admission) = self.try_admit() {
-            return Ok(admission);
+    /// [`Refusal::Overloaded`] when there is no place to wait.
+    pub fn enter(self: &Arc<Self>) -> Result<Place, Refusal> {
+        match self.try_admit() {
+            Some(admission) => Ok(Place::Admitted(admission)),
+            None if self.queue_timeout.is_zero() => Err(Refusal::Overloaded),
+            None => Waiting::join(self).map(Place::Waiting).ok_or(Refusal::Overloaded),
         }
-        if self.queue_timeout.is_zero() {
-            return Err(Refusal::Overloaded);
-        }
-        let _waiting = Waiting::join(&self.live.queue, self.max_concurrency).ok_or(Refusal::Overloaded)?;
-        timeout(self.queue_timeout.min(self.deadline), self.turn()).await.map_err(|_| Refusal::Overloaded)
     }
 
     /// Ends when there is a place.
@@ -64,6 +69,21 @@ impl Upstream {
     }
 }
 
+impl Place {
+    /// Waits until the request may go on.
+    ///
+    /// # Errors
+    /// [`Refusal::Overloaded`] when its turn doesn't come within `queue_timeout`.
+    pub async fn turn(self) -> Result<Admission, Refusal> {
+        match self {
+            Place::Admitted(admission) => Ok(admission),
+            Place::Waiting(Waiting(ref upstream)) => {
+                timeout(upstream.queue_timeout, upstream.turn()).await.map_err(|_| Refusal::Overloaded)
+            }
+        }
+    }
+}
+
 impl Drop for Admission {
     fn drop(&mut self) {
         let queue = &self.0.queue;
@@ -74,16 +94,17 @@ impl Drop for Admission {
     }
 }
 
-impl<'a> Waiting<'a> {
-    /// Joins the queue, unless `most` are in it.
-    fn join(queue: &'a Queue, most: usize) -> Option<Self> {
-        let has_room = |waiting: usize| (waiting < most).then_some(waiting + 1);
-        queue.waiting.fetch_update(SeqCst, SeqCst, has_room).ok().map(|_| Waiting(queue))
+impl Waiting {
+    /// Joins the queue, unless it is full.
+    fn join(upstream: &Arc<Upstream>) -> Option<Self> {
+        let has_room = |waiting: usize| (waiting < upstream.max_concurrency).then_some(waiting + 1);
+        let joined = upstream.live.queue.waiting.fetch_update(SeqCst, SeqCst, has_room);
+        joined.ok().map(|_| Waiting(Arc::clone(upstream)))
     }
 }
 
-impl Drop for Waiting<'_> {
+impl Drop for Waiting {
     fn drop(&mut self) {
-        self.0.waiting.fetch_sub(1, SeqCst);
+        self.0.live.queue.waiting.fetch_sub(1, SeqCst);
     }
 }

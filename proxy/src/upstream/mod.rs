@@ -16,7 +16,7 @@ mod settle;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use admission::Admission;
+pub use admission::{Admission, Place, Waiting};
 pub use build::Resources;
 pub use endpoint::{Endpoint, Exclusion};
 pub use explain::Explained;
