@@ -42,6 +42,11 @@ fn row_2_only_an_endpoint_with_a_larger_range_is_asked_next() {
     assert_eq!(proxy.post(&logs).result(), "d", "row 2");
     assert_eq!(all_hits(&origins), [2, 0, 0, 2, 1], "row 2");
 
+    // A failure of another kind in between teaches nothing about ranges.
+    origins[3].answer(Answer::status(503));
+    assert_eq!(proxy.post(&logs).error_code(), -32005, "row 2");
+    assert_eq!(all_hits(&origins), [3, 0, 0, 3, 2], "row 2: the smaller ones are still of no use");
+
     let smaller = ["a", "b", "c"].map(too_large);
     let proxy = Proxy::start(&conf(&smaller).with_shipped_policies());
     assert_eq!(proxy.post(&logs).error_code(), -32005, "row 2: nobody allows more");
