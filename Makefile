@@ -8,7 +8,7 @@ TARGET  := $(or $(CARGO_TARGET_DIR),target)
 CARGO_DIR := $(or $(CARGO_HOME),$(HOME)/.cargo)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build plugins run test bench bench-faults lint clean
+.PHONY: help setup build plugins run test soak bench bench-faults lint clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -45,6 +45,9 @@ bench: plugins ## Measure a scoring decision and a reload
 
 bench-faults: plugins ## Measure what clients see when endpoints fail, beside other proxies (six minutes; ARGS="--quick")
 	cargo bench -p pointsman --bench faults -- $(ARGS)
+
+soak: plugins ## Ten minutes of load while conf and plugins change all the time
+	SOAK_SECONDS=600 cargo test -p pointsman --test soak -- --nocapture
 
 lint: setup ## Formatting and clippy, as CI checks them
 	cargo fmt --all --check

@@ -142,6 +142,12 @@ impl Conf {
         self.extra(&format!("[policies.{name}]\nplugin = '{name}'"))
     }
 
+    /// The guest lies in the plugin folder; no policy is made of it.
+    pub fn guest_file(mut self, guest: &Guest) -> Conf {
+        self.guests.push(guest.clone());
+        self
+    }
+
     /// The guest scores.
     pub fn scored_by(self, guest: &Guest) -> Conf {
         self.guest(guest).set("scoring", &format!("'{}'", guest.name()))

@@ -2,7 +2,7 @@
 
 use std::future::pending;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
@@ -93,6 +93,7 @@ struct Shared {
     open: AtomicUsize,
     abandoned: AtomicUsize,
     answered: AtomicUsize,
+    forgets: AtomicBool,
 }
 
 impl Origin {
@@ -135,6 +136,7 @@ impl Origin {
             open: AtomicUsize::new(0),
             abandoned: AtomicUsize::new(0),
             answered: AtomicUsize::new(0),
+            forgets: AtomicBool::new(false),
         });
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
         let listener = RUNTIME.block_on(TcpListener::bind(any)).expect("a free port");
@@ -167,6 +169,11 @@ impl Origin {
     /// From now on it answers like this.
     pub fn answer(&self, answer: Answer) {
         self.script(move |_| answer.clone());
+    }
+
+    /// From now on it remembers no request: for tests with very many.
+    pub fn forget(&self) {
+        self.shared.forgets.store(true, SeqCst);
     }
 
     /// From now on new connections are treated so.
@@ -350,7 +357,9 @@ impl Shared {
     fn record(&self, head: Head, body: Vec<u8>, connection: usize, nth: usize) -> Request {
         let mut requests = self.requests.lock().unwrap();
         let request = Request { number: requests.len() + 1, connection, nth, head, body };
-        requests.push(request.clone());
+        if !self.forgets.load(SeqCst) {
+            requests.push(request.clone());
+        }
         request
     }
 }

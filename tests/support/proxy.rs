@@ -181,8 +181,23 @@ impl Proxy {
 
     /// The most memory that it had so far, in KiB. `None` where the system doesn't tell.
     pub fn peak_memory(&self) -> Option<u64> {
+        self.status_kib("VmHWM:")
+    }
+
+    /// The memory that is resident now, in KiB.
+    pub fn memory(&self) -> Option<u64> {
+        self.status_kib("VmRSS:")
+    }
+
+    /// How many files and sockets are open.
+    pub fn open_files(&self) -> Option<usize> {
+        let id = self.child.lock().unwrap().id();
+        Some(std::fs::read_dir(format!("/proc/{id}/fd")).ok()?.count())
+    }
+
+    fn status_kib(&self, key: &str) -> Option<u64> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.lock().unwrap().id())).ok()?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+        let line = status.lines().find_map(|line| line.strip_prefix(key))?;
         line.trim().trim_end_matches(" kB").parse().ok()
     }
 
