@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json as value};
 
-use crate::support::{Answer, Conf, Endpoint, Origin, Proxy, json};
+use crate::support::{Answer, Conf, Endpoint, Origin, Proxy, json, wait_until};
 
 #[track_caller]
 fn explain(proxy: &Proxy, query: &str) -> Value {
@@ -74,6 +74,18 @@ fn it_is_told_why_an_endpoint_is_left_out() {
     let other = explain(&proxy, "?method=eth_call");
     assert_eq!(excluded(&other)[2], value!(null), "it is about one method");
     assert_eq!(other["first"], "lacking");
+}
+
+#[test]
+fn an_unhealthy_endpoint_is_shown_as_the_policy_sees_it() {
+    let sick = Origin::always("sick", Answer::status(503));
+    let conf = Conf::of([&sick]).health("interval", "'100ms'").health("unhealthy_threshold", "1");
+    let proxy = Proxy::start(&conf);
+    wait_until("it is found out", || excluded(&explain(&proxy, ""))[0] == "unhealthy: HTTP status 503");
+    let explanation = explain(&proxy, "");
+    let endpoint = &explanation["endpoints"][0];
+    assert_eq!((&endpoint["inputs"]["unhealthy"], &explanation["panic"]), (&value!(true), &value!(true)));
+    assert!(endpoint["score"].is_number(), "the least bad one is asked all the same");
 }
 
 #[test]

@@ -69,7 +69,7 @@ fn row(endpoint: &ExplainedEndpoint) -> String {
     format!(
         "  {:<28} {:>12} {:>6} {:>8} {:>9} {:>9} {:>8} {:>8} {:>6}  {}",
         endpoint.name,
-        endpoint.score.map_or("-".to_owned(), |score| format!("{score:.4}")),
+        endpoint.score.map_or("-".to_owned(), score),
         inputs.weight,
         inputs.in_flight,
         shown(inputs.latency_ms),
@@ -79,4 +79,9 @@ fn row(endpoint: &ExplainedEndpoint) -> String {
         inputs.head_lag_blocks.map_or("-".to_owned(), |lag| format!("{lag:.0}")),
         endpoint.excluded.as_deref().unwrap_or("")
     )
+}
+
+/// Policies are free in their scale.
+fn score(score: f64) -> String {
+    if score.abs() < 1e6 { format!("{score:.4}") } else { format!("{score:.6e}") }
 }

@@ -111,10 +111,16 @@ impl<P: Pool> Run<'_, P> {
             match self.attempt(&call, first, plan).await {
                 Next::Answer(reply) => return Ok(reply),
                 Next::GiveUp => return self.conclude(&call, Refusal::EndpointsFailed),
+                // There will be no time for it.
+                Next::Again(delay, _) if delay >= call.facts.deadline.since(clock::now()) => {
+                    return self.conclude(&call, Refusal::TimedOut);
+                }
                 Next::Again(delay, rest) => {
                     call = rest.map_or(call, Cow::Owned);
                     self.pool.spend(Extra::Retry);
-                    wait(delay, &call.facts).await;
+                    if !delay.is_zero() {
+                        tokio::time::sleep(delay).await;
+                    }
                 }
             }
         }
@@ -189,11 +195,5 @@ impl<P: Pool> Run<'_, P> {
         let next = self.judge(call, other, rest.await);
         self.pool.hedged(!hedge && matches!(next, Next::Answer(_)));
         next
-    }
-}
-
-async fn wait(delay: Duration, request: &RequestFacts) {
-    if !delay.is_zero() {
-        tokio::time::sleep(delay.min(request.deadline.since(clock::now()))).await;
     }
 }

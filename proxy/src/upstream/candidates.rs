@@ -20,19 +20,26 @@ impl Upstream {
     /// The rows of those who may take the attempt.
     pub(super) fn candidates(&self, ask: &Ask<'_>, rows: &mut Vec<EndpointRow>) {
         rows.clear();
-        let mut take = |is_such: &dyn Fn(&Endpoint) -> bool| {
-            let such = self.untried(ask).filter(|endpoint| is_such(endpoint));
-            rows.extend(such.map(|endpoint| endpoint.row(ask.request, ask.now)));
-            !rows.is_empty()
-        };
-        let is_free = |endpoint: &Endpoint| self.is_free(endpoint, ask);
-        if ask.prefer == Preference::History && take(&|endpoint| is_free(endpoint) && self.knows_more(endpoint, ask)) {
-            return;
+        let free = || self.untried(ask).filter(|endpoint| self.is_free(endpoint, ask));
+        if ask.prefer == Preference::History {
+            let knowing = free().filter(|endpoint| self.knows_more(endpoint, ask));
+            rows.extend(knowing.map(|endpoint| endpoint.row(0, ask.now)));
         }
-        if take(&is_free) || !may_panic(ask) {
-            return;
+        if rows.is_empty() {
+            rows.extend(free().map(|endpoint| endpoint.row(0, ask.now)));
         }
-        let _ = take(&|endpoint| !endpoint.is_banned(ask.request, ask.now)) || take(&|_| true);
+        if rows.is_empty() && may_panic(ask) {
+            self.least_bad(ask, rows);
+        }
+    }
+
+    /// Everybody who isn't forbidden; those that may support the method, if there are any.
+    fn least_bad(&self, ask: &Ask<'_>, rows: &mut Vec<EndpointRow>) {
+        let row = |endpoint: &Endpoint| endpoint.row(endpoint.row_flags(ask.request, ask.now), ask.now);
+        rows.extend(self.untried(ask).filter(|endpoint| !endpoint.is_banned(ask.request, ask.now)).map(row));
+        if rows.is_empty() {
+            rows.extend(self.untried(ask).map(row));
+        }
     }
 
     /// How many could take an attempt after this one.

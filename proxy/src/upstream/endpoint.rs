@@ -121,13 +121,19 @@ impl Endpoint {
         self.health.head_lag().map_or(f32::NAN, |blocks| blocks as f32)
     }
 
-    /// Its row for a policy that looks at `request`.
-    pub fn row(&self, request: &RequestFacts, now: Tick) -> EndpointRow {
+    /// The flags of its row for a policy that looks at `request`: none unless it is excluded.
+    pub fn row_flags(&self, request: &RequestFacts, now: Tick) -> u32 {
+        flag(self.stats.cooldown.remaining(now).is_some(), row_flags::COOLING)
+            | flag(!self.health_state().is_good(), row_flags::UNHEALTHY)
+            | flag(self.is_banned(request, now), row_flags::BANNED)
+    }
+
+    /// Its row for a policy.
+    pub fn row(&self, flags: u32, now: Tick) -> EndpointRow {
         let stats = &*self.stats;
-        let cooling = stats.cooldown.remaining(now).is_some();
         EndpointRow {
             index: self.index,
-            flags: flag(cooling, row_flags::COOLING) | flag(self.is_banned(request, now), row_flags::BANNED),
+            flags,
             weight: u32::from(self.weight),
             in_flight: stats.in_flight(),
             consecutive_failures: u16::try_from(stats.consecutive_failures()).unwrap_or(u16::MAX),

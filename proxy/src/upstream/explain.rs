@@ -56,7 +56,7 @@ impl<'a> Explained<'a> {
     fn of(endpoint: &'a Endpoint, request: &RequestFacts, score: Option<f64>, now: Tick) -> Self {
         Explained {
             endpoint,
-            row: endpoint.row(request, now),
+            row: endpoint.row(endpoint.row_flags(request, now), now),
             excluded: endpoint.exclusion(now),
             banned: endpoint.is_banned(request, now),
             score,

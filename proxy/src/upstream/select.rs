@@ -51,7 +51,7 @@ impl Pool for Arc<Upstream> {
         let own = Plan { max_attempts: self.max_attempts, timeout: self.timeout, hedge_after: None };
         let Some(bound) = self.retry.as_ref().filter(|bound| bound.policy.plans()) else { return own };
         let endpoint = first.endpoint();
-        let row = endpoint.row(ask.request, ask.now);
+        let row = endpoint.row(endpoint.row_flags(ask.request, ask.now), ask.now);
         let known = |request: &RequestFacts| self.live.latencies.p75_ms(&request.method);
         let method_p75_ms = if ask.request.batch { f32::NAN } else { known(ask.request) };
         let p95_ms = endpoint.stats.latency_p95_ms();
