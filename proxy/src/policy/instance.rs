@@ -3,12 +3,15 @@
 //! Invariants: every call begins with fresh fuel and a fresh epoch deadline; every pointer that the guest gave is
 //! checked against its memory at each use; after a fault the instance is not called again (its owner drops it).
 
+use std::sync::Arc;
+
 use bytemuck::{bytes_of, cast_slice, pod_read_unaligned};
-use wasmtime::{Caller, Extern, Linker, Memory, Module, Store, StoreLimits, StoreLimitsBuilder, TypedFunc};
+use wasmtime::{Memory, Module, Store, TypedFunc, WasmParams, WasmResults};
 
 use super::abi::{AttemptBlock, DecisionBlock, EndpointRow, PlanBlock, RequestBlock, size};
 use super::error::{PluginError, Stage};
 use super::fault::Fault;
+use super::host::Host;
 use super::limits::{HOT_EPOCHS, LOAD_EPOCHS, Limits};
 use super::log::GuestLog;
 use super::module::Plugin;
@@ -19,13 +22,6 @@ const BLOCK_ALIGN: u32 = 64;
 
 /// The optional export.
 pub(super) const PLAN: &str = "pointsman_plan";
-
-/// What the store carries for the host's side of calls.
-struct Host {
-    limits: StoreLimits,
-    log: GuestLog,
-    stall: Stall,
-}
 
 /// An instance that can be asked for its description, and nothing else yet.
 pub(super) struct Instance {
@@ -59,31 +55,34 @@ struct Area {
 impl Instance {
     /// Instantiates `module` and runs its start functions.
     pub(super) fn bare(engine: &wasmtime::Engine, module: &Module, limits: &Limits) -> Result<Self, PluginError> {
-        Self::with_log(engine, module, limits, GuestLog::new("", limits))
+        Self::with_log(engine, module, limits, GuestLog::new("", limits.log_lines_per_sec))
     }
 
     fn with_log(
         engine: &wasmtime::Engine,
         module: &Module,
         limits: &Limits,
-        log: GuestLog,
+        log: Arc<GuestLog>,
     ) -> Result<Self, PluginError> {
         let refuse = |e: wasmtime::Error| PluginError::new(Stage::Instantiate, format!("{e:#}"));
-        let guest = StoreLimitsBuilder::new().memory_size(limits.memory).table_elements(limits.table_elements);
-        let mut store = Store::new(engine, Host { limits: guest.build(), log, stall: Stall::default() });
-        store.limiter(|host| &mut host.limits);
+        let mut store = Store::new(engine, Host::new(limits, log));
+        store.limiter(|host| &mut host.quota);
         store.epoch_deadline_callback(|mut caller| Ok(caller.data_mut().stall.look()));
         store.set_epoch_deadline(LOAD_EPOCHS);
         store.set_fuel(limits.load_fuel).map_err(refuse)?;
-        let mut linker = Linker::new(engine);
-        linker.func_wrap("pointsman", "log", guest_log).map_err(refuse)?;
-        let instance = linker.instantiate(&mut store, module).map_err(refuse)?;
+        let linker = Host::linker(engine).map_err(refuse)?;
+        let instance = linker.instantiate(&mut store, module).map_err(|e| match e.is::<wasmtime::Trap>() {
+            true => PluginError::fault(Stage::Instantiate, "start", &fault(&store, &e)),
+            false => refuse(e),
+        })?;
         let memory = instance
             .get_memory(&mut store, "memory")
             .ok_or_else(|| PluginError::new(Stage::Instantiate, "does not export a memory named `memory`"))?;
         if let Some(initialize) = instance.get_func(&mut store, "_initialize") {
             let initialize = initialize.typed::<(), ()>(&store).map_err(refuse)?;
-            initialize.call(&mut store, ()).map_err(refuse)?;
+            initialize
+                .call(&mut store, ())
+                .map_err(|e| PluginError::fault(Stage::Instantiate, "_initialize", &fault(&store, &e)))?;
         }
         Ok(Instance { store, instance, memory, limits: *limits })
     }
@@ -124,19 +123,19 @@ impl Instance {
 
     fn load_call<P, R>(&mut self, export: &str, params: P, stage: Stage) -> Result<R, PluginError>
     where
-        P: wasmtime::WasmParams,
-        R: wasmtime::WasmResults,
+        P: WasmParams,
+        R: WasmResults,
     {
         let function = self.export::<P, R>(export)?;
         function
             .call(&mut self.store, params)
-            .map_err(|e| PluginError::fault(stage, export.trim_start_matches("pointsman_"), &Fault::from(e)))
+            .map_err(|e| PluginError::fault(stage, export.trim_start_matches("pointsman_"), &fault(&self.store, &e)))
     }
 
     fn export<P, R>(&mut self, name: &str) -> Result<TypedFunc<P, R>, PluginError>
     where
-        P: wasmtime::WasmParams,
-        R: wasmtime::WasmResults,
+        P: WasmParams,
+        R: WasmResults,
     {
         let function = self
             .instance
@@ -157,12 +156,14 @@ impl Instance {
         text.map(<[u8]>::to_vec).ok_or_else(|| Fault::Abi("returned a slice outside of its memory".into()))
     }
 
-    /// Gives the next hot call its own fuel and deadline.
-    fn arm(&mut self, fuel: u64) -> Result<(), Fault> {
-        self.store.set_fuel(fuel)?;
-        self.store.data_mut().stall = Stall::default();
+    /// A hot call with its own fuel and deadline.
+    fn hot_call<P: WasmParams>(&mut self, function: &TypedFunc<P, ()>, fuel: u64, params: P) -> Result<(), Fault> {
+        self.store.set_fuel(fuel).map_err(|e| fault(&self.store, &e))?;
+        let host = self.store.data_mut();
+        host.stall = Stall::default();
+        host.quota.refused = false;
         self.store.set_epoch_deadline(HOT_EPOCHS);
-        Ok(())
+        function.call(&mut self.store, params).map_err(|e| fault(&self.store, &e))
     }
 
     fn write(&mut self, ptr: u32, bytes: &[u8]) -> Result<(), Fault> {
@@ -178,7 +179,7 @@ impl ReadyInstance {
         plugin: &Plugin,
         config: &str,
         capacity: usize,
-        log: GuestLog,
+        log: Arc<GuestLog>,
         limits: &Limits,
     ) -> Result<Self, PluginError> {
         let mut inner = Instance::with_log(engine, &plugin.module, limits, log)?;
@@ -212,8 +213,7 @@ impl ReadyInstance {
 
         let count = u32::try_from(rows.len()).unwrap_or(u32::MAX);
         let fuel = inner.limits.fuel + inner.limits.fuel_per_row * u64::from(count);
-        inner.arm(fuel)?;
-        function.call(&mut inner.store, (area.request, area.rows, count, area.scores))?;
+        inner.hot_call(function, fuel, (area.request, area.rows, count, area.scores))?;
 
         let data = inner.memory.data_mut(&mut inner.store);
         let answer = slot(data, area.scores, size_of::<f64>() * rows.len())?;
@@ -233,8 +233,7 @@ impl ReadyInstance {
         slot(data, area.attempt, size_of::<AttemptBlock>())?.copy_from_slice(bytes_of(attempt));
         slot(data, area.decision, size_of::<DecisionBlock>())?.copy_from_slice(bytes_of(&blank));
 
-        inner.arm(inner.limits.fuel)?;
-        function.call(&mut inner.store, (area.request, area.attempt, area.decision))?;
+        inner.hot_call(function, inner.limits.fuel, (area.request, area.attempt, area.decision))?;
 
         let data = inner.memory.data_mut(&mut inner.store);
         Ok(pod_read_unaligned(slot(data, area.decision, size_of::<DecisionBlock>())?))
@@ -256,8 +255,7 @@ impl ReadyInstance {
         slot(data, area.rows, size_of::<EndpointRow>())?.copy_from_slice(bytes_of(row));
         slot(data, area.decision, size_of::<PlanBlock>())?.copy_from_slice(bytes_of(plan));
 
-        inner.arm(inner.limits.fuel)?;
-        function.call(&mut inner.store, (area.request, area.rows, area.decision))?;
+        inner.hot_call(function, inner.limits.fuel, (area.request, area.rows, area.decision))?;
 
         let data = inner.memory.data_mut(&mut inner.store);
         Ok(pod_read_unaligned(slot(data, area.decision, size_of::<PlanBlock>())?))
@@ -286,11 +284,6 @@ fn slot(data: &mut [u8], ptr: u32, len: usize) -> Result<&mut [u8], Fault> {
     data.get_mut(start..start + len).ok_or_else(|| Fault::Abi("lost the memory it had reserved".into()))
 }
 
-fn guest_log(mut caller: Caller<'_, Host>, level: i32, ptr: u32, len: u32) {
-    let Some(Extern::Memory(memory)) = caller.get_export("memory") else { return };
-    let (data, host) = memory.data_and_store_mut(&mut caller);
-    let start = ptr as usize;
-    if let Some(line) = data.get(start..start.saturating_add(len as usize)) {
-        host.log.write(level, line);
-    }
+fn fault(store: &Store<Host>, error: &wasmtime::Error) -> Fault {
+    Fault::of(error, store.data().quota.refused)
 }

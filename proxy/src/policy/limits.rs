@@ -17,6 +17,10 @@ pub struct Limits {
     pub table_elements: usize,
     /// Size of a module file in bytes.
     pub module_bytes: usize,
+    /// Functions of a module.
+    pub functions: u32,
+    /// Size of one function's code in bytes.
+    pub function_bytes: usize,
     /// `describe` and error texts in bytes.
     pub text_bytes: usize,
     /// Log lines per second and policy.
@@ -35,6 +39,9 @@ impl Limits {
         memory: 16 << 20,
         table_elements: 10_000,
         module_bytes: 8 << 20,
+        // Modules of up to these sizes compile within seconds; policies have some hundred functions of a few KiB.
+        functions: 20_000,
+        function_bytes: 512 << 10,
         text_bytes: 4 << 10,
         log_lines_per_sec: 10,
         instances: 2_000,
