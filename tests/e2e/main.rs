@@ -17,6 +17,7 @@
 //! - `refusals`: confs and plugins that are refused, and how it is told.
 //! - `admin`: health, status, metrics, secrets.
 //! - `policies`: modules that decide, well or badly.
+//! - `guests`: hostile and broken modules, each file of `tests/guests` and each generated one.
 //! - `nodes`: two real Ethereum nodes.
 //! - `layers`: what the source may import.
 //!
@@ -34,6 +35,7 @@ mod bad_input;
 mod batches;
 mod connections;
 mod failover;
+mod guests;
 mod health;
 mod hedging;
 mod layers;

@@ -86,7 +86,7 @@ fn bad_modules() -> Vec<(&'static str, Vec<u8>, Vec<&'static str>)> {
         ("empty", Vec::new(), vec!["stage compile", "is empty"]),
         ("not wasm", b"#!/bin/sh\n".to_vec(), vec!["stage compile", "not a WebAssembly module"]),
         ("a component", b"\0asm\x0d\0\x01\0".to_vec(), vec!["stage compile", "component"]),
-        ("truncated", whole[..whole.len() / 2].to_vec(), vec!["stage compile", "does not compile"]),
+        ("truncated", whole[..whole.len() / 2].to_vec(), vec!["stage compile", "is cut short"]),
         ("abi 0", guest().abi(0, 7).wasm(), vec!["stage abi", "ABI 0.7", "knows ABI 1"]),
         ("abi 99", guest().abi(99, 0).wasm(), vec!["stage abi", "ABI 99.0"]),
         ("no json", guest().describe("hello").wasm(), vec!["stage describe"]),

@@ -14,12 +14,15 @@ use super::fault::Fault;
 use super::host::Host;
 use super::limits::{HOT_EPOCHS, LOAD_EPOCHS, Limits};
 use super::log::GuestLog;
-use super::module::Plugin;
+use super::module::{Kinds, Plugin};
 use super::stall::Stall;
 
 /// Alignment of the block area: a cache line, so that a row never straddles two.
 const BLOCK_ALIGN: u32 = 64;
 
+const INITIALIZE: &str = "_initialize";
+const ALLOC: &str = "pointsman_alloc";
+const CONFIGURE: &str = "pointsman_configure";
 /// The optional export.
 pub(super) const PLAN: &str = "pointsman_plan";
 
@@ -35,6 +38,11 @@ pub(super) struct Instance {
 pub(super) struct ReadyInstance {
     inner: Instance,
     area: Area,
+    hot: Hot,
+}
+
+/// The exports that requests call.
+struct Hot {
     score: Option<TypedFunc<(u32, u32, u32, u32), ()>>,
     retry: Option<TypedFunc<(u32, u32, u32), ()>>,
     plan: Option<TypedFunc<(u32, u32, u32), ()>>,
@@ -78,13 +86,11 @@ impl Instance {
         let memory = instance
             .get_memory(&mut store, "memory")
             .ok_or_else(|| PluginError::new(Stage::Instantiate, "does not export a memory named `memory`"))?;
-        if let Some(initialize) = instance.get_func(&mut store, "_initialize") {
-            let initialize = initialize.typed::<(), ()>(&store).map_err(refuse)?;
-            initialize
-                .call(&mut store, ())
-                .map_err(|e| PluginError::fault(Stage::Instantiate, "_initialize", &fault(&store, &e)))?;
+        let mut this = Instance { store, instance, memory, limits: *limits };
+        if module.get_export(INITIALIZE).is_some() {
+            this.load_call::<(), ()>(INITIALIZE, (), Stage::Instantiate)?;
         }
-        Ok(Instance { store, instance, memory, limits: *limits })
+        Ok(this)
     }
 
     pub(super) fn abi_version(&mut self) -> Result<u32, PluginError> {
@@ -96,12 +102,27 @@ impl Instance {
         self.read_text(slice).map_err(|fault| PluginError::fault(Stage::Describe, "describe", &fault))
     }
 
+    /// Finds every export that a policy of these kinds is asked for later, with its type.
+    pub(super) fn check_exports(&mut self, kinds: Kinds, plans: bool) -> Result<(), PluginError> {
+        self.export::<(u32, u32), u32>(ALLOC)?;
+        self.export::<(u32, u32), u64>(CONFIGURE)?;
+        self.hot(kinds, plans).map(drop)
+    }
+
+    fn hot(&mut self, kinds: Kinds, plans: bool) -> Result<Hot, PluginError> {
+        Ok(Hot {
+            score: kinds.scoring.then(|| self.export("pointsman_score")).transpose()?,
+            retry: kinds.retry.then(|| self.export("pointsman_retry")).transpose()?,
+            plan: plans.then(|| self.export(PLAN)).transpose()?,
+        })
+    }
+
     fn configure(&mut self, config: &str) -> Result<(), PluginError> {
         let len = u32::try_from(config.len())
             .map_err(|_| PluginError::new(Stage::Configure, "its config is larger than 4 GiB"))?;
         let ptr = self.alloc(len, 8)?;
         self.write(ptr, config.as_bytes()).map_err(|fault| PluginError::fault(Stage::Configure, "alloc", &fault))?;
-        let answer: u64 = self.load_call("pointsman_configure", (ptr, len), Stage::Configure)?;
+        let answer: u64 = self.load_call(CONFIGURE, (ptr, len), Stage::Configure)?;
         if answer == 0 {
             return Ok(());
         }
@@ -111,7 +132,7 @@ impl Instance {
     }
 
     fn alloc(&mut self, size: u32, align: u32) -> Result<u32, PluginError> {
-        let ptr: u32 = self.load_call("pointsman_alloc", (size, align), Stage::Configure)?;
+        let ptr: u32 = self.load_call(ALLOC, (size, align), Stage::Configure)?;
         let end = u64::from(ptr) + u64::from(size);
         if ptr == 0 || !ptr.is_multiple_of(align) || end > self.memory.data_size(&self.store) as u64 {
             let reason =
@@ -183,13 +204,10 @@ impl ReadyInstance {
         limits: &Limits,
     ) -> Result<Self, PluginError> {
         let mut inner = Instance::with_log(engine, &plugin.module, limits, log)?;
-        let kinds = plugin.kinds();
-        let score = if kinds.scoring { Some(inner.export("pointsman_score")?) } else { None };
-        let retry = if kinds.retry { Some(inner.export("pointsman_retry")?) } else { None };
-        let plan = if plugin.plans { Some(inner.export(PLAN)?) } else { None };
+        let hot = inner.hot(plugin.kinds(), plugin.plans)?;
         inner.configure(config)?;
         let area = Area::reserve(&mut inner, capacity)?;
-        Ok(ReadyInstance { inner, area, score, retry, plan })
+        Ok(ReadyInstance { inner, area, hot })
     }
 
     /// Scores `rows`; the scores are appended to `scores`, one per row.
@@ -199,7 +217,7 @@ impl ReadyInstance {
         rows: &[EndpointRow],
         scores: &mut Vec<f64>,
     ) -> Result<(), Fault> {
-        let (Some(function), area) = (&self.score, self.area) else {
+        let (Some(function), area) = (&self.hot.score, self.area) else {
             return Err(Fault::Abi("has no `pointsman_score`".into()));
         };
         if rows.len() > area.capacity {
@@ -223,7 +241,7 @@ impl ReadyInstance {
 
     /// Asks what to do after an attempt.
     pub(super) fn retry(&mut self, request: &RequestBlock, attempt: &AttemptBlock) -> Result<DecisionBlock, Fault> {
-        let (Some(function), area) = (&self.retry, self.area) else {
+        let (Some(function), area) = (&self.hot.retry, self.area) else {
             return Err(Fault::Abi("has no `pointsman_retry`".into()));
         };
         let blank = DecisionBlock { size: size::<DecisionBlock>(), ..bytemuck::Zeroable::zeroed() };
@@ -246,7 +264,7 @@ impl ReadyInstance {
         row: &EndpointRow,
         plan: &PlanBlock,
     ) -> Result<PlanBlock, Fault> {
-        let (Some(function), area) = (&self.plan, self.area) else {
+        let (Some(function), area) = (&self.hot.plan, self.area) else {
             return Err(Fault::Abi(format!("has no `{PLAN}`")));
         };
         let inner = &mut self.inner;

@@ -55,6 +55,7 @@ impl Plugin {
             Kinds { scoring: describe.kinds.contains(&Kind::Scoring), retry: describe.kinds.contains(&Kind::Retry) };
         let identity = Identity { plugin: describe.name, version: describe.version, digest };
         let plans = kinds.retry && module.get_export(PLAN).is_some();
+        instance.check_exports(kinds, plans)?;
         Ok(Plugin { identity, kinds, plans, module })
     }
 

@@ -13,7 +13,7 @@ const ACTION_RETRY: u32 = 1;
 const COOLDOWN_NONE: u32 = 0;
 const COOLDOWN_BACKOFF: u32 = 1;
 const COOLDOWN_FIXED: u32 = 2;
-/// No policy can take an endpoint, or one of its methods, out for longer.
+/// No policy can take an endpoint, or one of its methods, out for longer, or hold more against it.
 const MAX_EXCLUSION: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Checks each field of a guest's decision.
@@ -36,7 +36,7 @@ pub(super) fn decision(block: &DecisionBlock) -> Result<Decision, Fault> {
     Ok(Decision {
         action,
         cooldown,
-        penalty_ms: block.penalty_ms,
+        penalty_ms: block.penalty_ms.min(MAX_EXCLUSION.as_secs_f32() * 1_000.0),
         success: has(flags::SUCCESS),
         method_ban: Duration::from_millis(u64::from(block.method_ban_ms)).min(MAX_EXCLUSION),
         prefer: match (has(flags::LARGER_RANGE), has(flags::PREFER_HISTORY)) {
