@@ -18,13 +18,18 @@ use crate::support::{
 };
 
 /// Modules that are refused at load, and what is said about them.
-const REFUSED: [(&str, &[&str]); 63] = [
+const REFUSED: [(&str, &[&str]); 68] = [
     ("empty", &["stage compile: is empty"]),
     ("truncated", &["stage compile: is cut short"]),
     ("not-wasm", &["stage compile: is not a WebAssembly module"]),
     ("component", &["stage compile: is a component"]),
     ("many-functions", &["stage compile: has 1000", "functions; a module may have 20000"]),
-    ("large-function", &["stage compile: has a function of", "one may have 524288"]),
+    ("large-function", &["stage compile: has a function of", "one may have 65536"]),
+    ("many-locals", &["stage compile: has a function of", "2000 locals, which takes too long to compile"]),
+    ("wide-blocks", &["stage compile: has a function of", "0 locals, which takes too long to compile"]),
+    ("many-blocks", &["stage compile: has a function of more than 4096 blocks or 64 loops"]),
+    ("nested-loops", &["stage compile: has a function of more than 4096 blocks or 64 loops"]),
+    ("many-heavy-functions", &["stage compile: has too many large functions with locals"]),
     ("large-data-segment", &["stage read: has", "a module may have 8388608"]),
     ("memory-too-large", &["stage compile", "memory"]),
     ("memory-64", &["stage compile", "memory"]),

@@ -124,6 +124,22 @@ fn a_broken_plugin_is_told_with_its_stage() {
 }
 
 #[test]
+fn more_instances_than_there_may_be_are_refused() {
+    let good = Origin::start("good");
+    let one = Conf::of([&good]).scored_by(&Guest::in_order("one", "1.0.0", false));
+    let few = |conf: Conf| conf.extra("[plugins]\nmax_instances = 16");
+    let proxy = Proxy::start(&few(one.clone()));
+    // Each policy has one for each of two worker threads, and two more.
+    let many = ["two", "three", "four", "five"].map(|name| Guest::in_order(name, "1.0.0", false));
+    proxy.rewrite_conf(&few(many.iter().fold(one, |conf, guest| conf.guest(guest))));
+    let generation = proxy.status()["generation"].clone();
+    let report = proxy.post_reload().json();
+    let error = report["error"].as_str().expect("an error");
+    assert!(error.contains("all 16 instances are in use; plugins.max_instances may be raised"), "{error}");
+    assert_eq!((&report["generation"], proxy.post(json::READ).result()), (&generation, "good".into()));
+}
+
+#[test]
 fn two_files_of_one_name_and_version_must_be_the_same() {
     let good = Origin::start("good");
     let one = Guest::in_order("twin", "1.0.0", false);

@@ -46,8 +46,19 @@ const COMMON: &str = r#"
 "#;
 
 /// Modules that are too large or too broken for a text.
-pub const GENERATED: [&str; 6] =
-    ["empty", "truncated", "not-wasm", "many-functions", "large-function", "large-data-segment"];
+pub const GENERATED: [&str; 11] = [
+    "empty",
+    "truncated",
+    "not-wasm",
+    "many-functions",
+    "large-function",
+    "many-locals",
+    "wide-blocks",
+    "many-heavy-functions",
+    "many-blocks",
+    "nested-loops",
+    "large-data-segment",
+];
 
 /// The names of the files in `tests/guests`, without their extension.
 pub fn hostile_files() -> Vec<String> {
@@ -89,7 +100,27 @@ fn generate(name: &str) -> Vec<u8> {
         "not-wasm" => b"#!/bin/sh\nexec rm -rf /\n".to_vec(),
         "many-functions" => assemble(&"(func)".repeat(100_000)),
         "large-function" => assemble(&format!("(func {})", "(drop (i32.const 1))".repeat(200_000))),
+        // Both would take a compiler gigabytes: each local, or parameter, needs a value wherever blocks join.
+        "many-locals" => assemble(&many_locals(1_000)),
+        "wide-blocks" => assemble(&wide_blocks(1_000, 1_000)),
+        "many-heavy-functions" => assemble(&many_locals(150).repeat(40)),
+        "many-blocks" => assemble(&format!("(func {})", "(block)".repeat(5_000))),
+        "nested-loops" => assemble(&format!("(func {} {})", "loop ".repeat(65), "end ".repeat(65))),
         "large-data-segment" => assemble(&format!("(data \"{}\")", "x".repeat(9 << 20))),
         _ => unreachable!("{name} is not among the generated modules"),
     }
+}
+
+/// A function with 2,000 locals and so many places where blocks join.
+fn many_locals(joins: usize) -> String {
+    let join = |i: usize| format!("(if (local.get {}) (then (local.set {} (i32.const 1))))", i % 2_000, i * 7 % 2_000);
+    format!("(func (local {}) {})", "i32 ".repeat(2_000), (0..joins).map(join).collect::<String>())
+}
+
+/// A function of blocks that each hand on so many values.
+fn wide_blocks(width: usize, blocks: usize) -> String {
+    let values = "i32 ".repeat(width);
+    let begin = "(i32.const 1)".repeat(width);
+    let blocks = "(block (type $wide))".repeat(blocks);
+    format!("(type $wide (func (param {values}) (result {values}))) (func {begin} {blocks} {})", "drop ".repeat(width))
 }

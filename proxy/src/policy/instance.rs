@@ -79,10 +79,7 @@ impl Instance {
         store.set_epoch_deadline(LOAD_EPOCHS);
         store.set_fuel(limits.load_fuel).map_err(refuse)?;
         let linker = Host::linker(engine).map_err(refuse)?;
-        let instance = linker.instantiate(&mut store, module).map_err(|e| match e.is::<wasmtime::Trap>() {
-            true => PluginError::fault(Stage::Instantiate, "start", &fault(&store, &e)),
-            false => refuse(e),
-        })?;
+        let instance = linker.instantiate(&mut store, module).map_err(|e| refuse_start(&store, &e, limits))?;
         let memory = instance
             .get_memory(&mut store, "memory")
             .ok_or_else(|| PluginError::new(Stage::Instantiate, "does not export a memory named `memory`"))?;
@@ -300,6 +297,17 @@ impl Area {
 fn slot(data: &mut [u8], ptr: u32, len: usize) -> Result<&mut [u8], Fault> {
     let start = ptr as usize;
     data.get_mut(start..start + len).ok_or_else(|| Fault::Abi("lost the memory it had reserved".into()))
+}
+
+fn refuse_start(store: &Store<Host>, error: &wasmtime::Error, limits: &Limits) -> PluginError {
+    if error.is::<wasmtime::Trap>() {
+        PluginError::fault(Stage::Instantiate, "start", &fault(store, error))
+    } else if error.is::<wasmtime::PoolConcurrencyLimitError>() {
+        let reason = format!("all {} instances are in use; plugins.max_instances may be raised", limits.instances);
+        PluginError::new(Stage::Instantiate, reason)
+    } else {
+        PluginError::new(Stage::Instantiate, format!("{error:#}"))
+    }
 }
 
 fn fault(store: &Store<Host>, error: &wasmtime::Error) -> Fault {

@@ -1,6 +1,6 @@
 //! What is seen of a module before it is compiled: whether it is one, whole, and of a size that compiles soon.
 
-use wasmparser::{Chunk, Parser, Payload};
+use wasmparser::{BinaryReaderError, Chunk, FunctionBody, Operator, Parser, Payload};
 
 use super::error::{PluginError, Stage};
 use super::limits::Limits;
@@ -41,25 +41,96 @@ fn check_kind(wasm: &[u8]) -> Result<(), String> {
 
 fn check_functions(wasm: &[u8], limits: &Limits) -> Result<(), String> {
     let (mut parser, mut rest) = (Parser::new(0), wasm);
+    let mut census = Census { limits, widest: 0, weight: 0 };
     loop {
         // Parsed as if more were to come: what is missing at the end is then told from what is wrong.
-        let chunk = parser.parse(rest, false).map_err(|e| format!("does not compile: {e}"))?;
-        let (consumed, payload) = match chunk {
+        let (consumed, payload) = match parser.parse(rest, false).map_err(|e| malformed(&e))? {
             Chunk::Parsed { consumed, payload } => (consumed, payload),
             Chunk::NeedMoreData(_) if rest.is_empty() => return Ok(()),
             Chunk::NeedMoreData(_) => return Err("is cut short".into()),
         };
         rest = &rest[consumed..];
+        census.count(payload)?;
+    }
+}
+
+fn malformed(error: &BinaryReaderError) -> String {
+    format!("does not compile: {error}")
+}
+
+/// What the functions amount to.
+struct Census<'a> {
+    limits: &'a Limits,
+    /// Parameters and results of the type that has most.
+    widest: u64,
+    weight: u64,
+}
+
+impl Census<'_> {
+    fn count(&mut self, payload: Payload<'_>) -> Result<(), String> {
         match payload {
-            Payload::FunctionSection(functions) if functions.count() > limits.functions => {
-                let (count, most) = (functions.count(), limits.functions);
+            Payload::TypeSection(types) => {
+                for kind in types.into_iter_err_on_gc_types() {
+                    let kind = kind.map_err(|e| malformed(&e))?;
+                    self.widest = self.widest.max((kind.params().len() + kind.results().len()) as u64);
+                }
+            }
+            Payload::FunctionSection(functions) if functions.count() > self.limits.functions => {
+                let (count, most) = (functions.count(), self.limits.functions);
                 return Err(format!("has {count} functions; a module may have {most}"));
             }
-            Payload::CodeSectionEntry(body) if body.range().len() > limits.function_bytes => {
-                let (size, most) = (body.range().len(), limits.function_bytes);
-                return Err(format!("has a function of {size} bytes; one may have {most}"));
-            }
+            Payload::CodeSectionEntry(body) => self.weigh(&body)?,
             _ => {}
         }
+        Ok(())
+    }
+
+    fn weigh(&mut self, body: &FunctionBody<'_>) -> Result<(), String> {
+        let (size, most) = (body.range().len(), self.limits.function_bytes);
+        if size > most {
+            return Err(format!("has a function of {size} bytes; one may have {most}"));
+        }
+        let mut locals = 0;
+        for group in body.get_locals_reader().map_err(|e| malformed(&e))? {
+            locals += u64::from(group.map_err(|e| malformed(&e))?.0);
+        }
+        let per_byte = locals.saturating_add(self.widest).saturating_add(Limits::OTHER_WORK);
+        let weight = per_byte.saturating_mul(size as u64);
+        self.weight = self.weight.saturating_add(weight);
+        if weight > self.limits.function_weight {
+            return Err(format!(
+                "has a function of {size} bytes with {locals} locals, which takes too long to compile"
+            ));
+        }
+        if self.weight > self.limits.module_weight {
+            return Err("has too many large functions with locals, which take too long to compile".into());
+        }
+        self.check_blocks(body)
+    }
+
+    fn check_blocks(&self, body: &FunctionBody<'_>) -> Result<(), String> {
+        // Whether each block that is open is a loop.
+        let mut open: Vec<bool> = Vec::new();
+        let (mut blocks, mut loops) = (0, 0);
+        for operator in body.get_operators_reader().map_err(|e| malformed(&e))? {
+            let is_loop = match operator.map_err(|e| malformed(&e))? {
+                Operator::Block { .. } | Operator::If { .. } => false,
+                Operator::Loop { .. } => true,
+                Operator::End => {
+                    loops -= usize::from(open.pop() == Some(true));
+                    continue;
+                }
+                _ => continue,
+            };
+            open.push(is_loop);
+            (blocks, loops) = (blocks + 1, loops + usize::from(is_loop));
+            if blocks > self.limits.blocks || loops > self.limits.nested_loops {
+                let Limits { blocks, nested_loops, .. } = self.limits;
+                return Err(format!(
+                    "has a function of more than {blocks} blocks or {nested_loops} loops in each other"
+                ));
+            }
+        }
+        Ok(())
     }
 }
