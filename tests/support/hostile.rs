@@ -56,7 +56,7 @@ pub const GENERATED: [&str; 11] = [
     "wide-blocks",
     "many-heavy-functions",
     "many-blocks",
-    "nested-loops",
+    "many-loops",
     "large-data-segment",
 ];
 
@@ -105,7 +105,7 @@ fn generate(name: &str) -> Vec<u8> {
         "wide-blocks" => assemble(&wide_blocks(1_000, 1_000)),
         "many-heavy-functions" => assemble(&many_locals(150).repeat(40)),
         "many-blocks" => assemble(&format!("(func {})", "(block)".repeat(5_000))),
-        "nested-loops" => assemble(&format!("(func {} {})", "loop ".repeat(65), "end ".repeat(65))),
+        "many-loops" => assemble(&format!("(func {} {})", "loop ".repeat(2_000), "end ".repeat(2_000))),
         "large-data-segment" => assemble(&format!("(data \"{}\")", "x".repeat(9 << 20))),
         _ => unreachable!("{name} is not among the generated modules"),
     }

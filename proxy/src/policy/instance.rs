@@ -9,6 +9,7 @@ use bytemuck::{bytes_of, cast_slice, pod_read_unaligned};
 use wasmtime::{Memory, Module, Store, TypedFunc, WasmParams, WasmResults};
 
 use super::abi::{AttemptBlock, DecisionBlock, EndpointRow, PlanBlock, RequestBlock, size};
+use super::area::{Area, slot};
 use super::error::{PluginError, Stage};
 use super::fault::Fault;
 use super::host::Host;
@@ -16,9 +17,6 @@ use super::limits::{HOT_EPOCHS, LOAD_EPOCHS, Limits};
 use super::log::GuestLog;
 use super::module::{Kinds, Plugin};
 use super::stall::Stall;
-
-/// Alignment of the block area: a cache line, so that a row never straddles two.
-const BLOCK_ALIGN: u32 = 64;
 
 const INITIALIZE: &str = "_initialize";
 const ALLOC: &str = "pointsman_alloc";
@@ -46,18 +44,6 @@ struct Hot {
     score: Option<TypedFunc<(u32, u32, u32, u32), ()>>,
     retry: Option<TypedFunc<(u32, u32, u32), ()>>,
     plan: Option<TypedFunc<(u32, u32, u32), ()>>,
-}
-
-/// Offsets of the blocks in the guest's memory.
-#[derive(Clone, Copy)]
-struct Area {
-    request: u32,
-    attempt: u32,
-    /// Or the plan.
-    decision: u32,
-    rows: u32,
-    scores: u32,
-    capacity: usize,
 }
 
 impl Instance {
@@ -128,7 +114,7 @@ impl Instance {
         Err(PluginError::new(Stage::Configure, reason))
     }
 
-    fn alloc(&mut self, size: u32, align: u32) -> Result<u32, PluginError> {
+    pub(super) fn alloc(&mut self, size: u32, align: u32) -> Result<u32, PluginError> {
         let ptr: u32 = self.load_call(ALLOC, (size, align), Stage::Configure)?;
         let end = u64::from(ptr) + u64::from(size);
         if ptr == 0 || !ptr.is_multiple_of(align) || end > self.memory.data_size(&self.store) as u64 {
@@ -275,28 +261,6 @@ impl ReadyInstance {
         let data = inner.memory.data_mut(&mut inner.store);
         Ok(pod_read_unaligned(slot(data, area.decision, size_of::<PlanBlock>())?))
     }
-}
-
-impl Area {
-    fn reserve(instance: &mut Instance, capacity: usize) -> Result<Self, PluginError> {
-        let row_bytes = capacity * size_of::<EndpointRow>();
-        let score_bytes = capacity * size_of::<f64>();
-        let blocks = size_of::<RequestBlock>() + size_of::<AttemptBlock>() + BLOCK_ALIGN as usize;
-        let total = u32::try_from(blocks + row_bytes + score_bytes)
-            .map_err(|_| PluginError::new(Stage::Configure, format!("{capacity} endpoints are too many")))?;
-        let request = instance.alloc(total, BLOCK_ALIGN)?;
-        let attempt = request + size::<RequestBlock>();
-        let decision = attempt + size::<AttemptBlock>();
-        let rows = decision + BLOCK_ALIGN;
-        // The sum fits: it is below `request + total`, which `alloc` checked against the memory.
-        let scores = rows + u32::try_from(row_bytes).unwrap_or(u32::MAX);
-        Ok(Area { request, attempt, decision, rows, scores, capacity })
-    }
-}
-
-fn slot(data: &mut [u8], ptr: u32, len: usize) -> Result<&mut [u8], Fault> {
-    let start = ptr as usize;
-    data.get_mut(start..start + len).ok_or_else(|| Fault::Abi("lost the memory it had reserved".into()))
 }
 
 fn refuse_start(store: &Store<Host>, error: &wasmtime::Error, limits: &Limits) -> PluginError {

@@ -22,11 +22,9 @@ pub struct Limits {
     /// Size of one function's code in bytes.
     pub function_bytes: usize,
     /// Blocks of a function, loops included.
-    pub blocks: usize,
-    /// Loops of a function within each other.
-    pub nested_loops: usize,
+    pub blocks: u64,
     /// Weight of one function: its bytes times its locals, the widest type's parameters and results counted with them, and
-    /// [`Limits::OTHER_WORK`].
+    /// [`Limits::OTHER_WORK`]; and [`Limits::LOOP_WORK`] times the square of its loops.
     pub function_weight: u64,
     /// Weight of all functions together.
     pub module_weight: u64,
@@ -41,6 +39,8 @@ pub struct Limits {
 impl Limits {
     /// What compiling a byte costs beside what its function's locals cost, in locals.
     pub(super) const OTHER_WORK: u64 = 16;
+    /// What compiling a function's loops costs, times their square.
+    pub(super) const LOOP_WORK: u64 = 4;
 
     /// Limits of ABI 1.0.
     pub const DEFAULT: Limits = Limits {
@@ -51,13 +51,12 @@ impl Limits {
         memory: 16 << 20,
         table_elements: 10_000,
         module_bytes: 8 << 20,
-        // A compiler's time and memory grow with the square of a function's size, of the depth of its loops, and with each
+        // A compiler's time and memory grow with the square of a function's size, of the number of its loops, and with each
         // local that may need a value of its own wherever blocks join: a file of 500 KB can take minutes and gigabytes. At
         // these limits it takes seconds. The functions of the shipped policies have at most 6 KB and 35 locals.
         functions: 20_000,
         function_bytes: 64 << 10,
         blocks: 4_096,
-        nested_loops: 64,
         function_weight: 4 << 20,
         module_weight: 32 << 20,
         text_bytes: 4 << 10,

@@ -11,6 +11,7 @@
 //! - A call allocates nothing on the host's side beyond what the caller's buffers need.
 
 pub mod abi;
+mod area;
 mod catalog;
 mod engine;
 mod error;

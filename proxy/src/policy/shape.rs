@@ -94,43 +94,35 @@ impl Census<'_> {
         for group in body.get_locals_reader().map_err(|e| malformed(&e))? {
             locals += u64::from(group.map_err(|e| malformed(&e))?.0);
         }
+        let (blocks, loops) = count_blocks(body).map_err(|e| malformed(&e))?;
+        if blocks > self.limits.blocks {
+            return Err(format!("has a function of {blocks} blocks; one may have {}", self.limits.blocks));
+        }
         let per_byte = locals.saturating_add(self.widest).saturating_add(Limits::OTHER_WORK);
-        let weight = per_byte.saturating_mul(size as u64);
+        let weight = per_byte.saturating_mul(size as u64).saturating_add(Limits::LOOP_WORK * loops * loops);
         self.weight = self.weight.saturating_add(weight);
         if weight > self.limits.function_weight {
-            return Err(format!(
-                "has a function of {size} bytes with {locals} locals, which takes too long to compile"
-            ));
+            let what = format!("{size} bytes, {locals} locals and {loops} loops");
+            return Err(format!("has a function of {what}, which takes too long to compile"));
         }
         if self.weight > self.limits.module_weight {
-            return Err("has too many large functions with locals, which take too long to compile".into());
-        }
-        self.check_blocks(body)
-    }
-
-    fn check_blocks(&self, body: &FunctionBody<'_>) -> Result<(), String> {
-        // Whether each block that is open is a loop.
-        let mut open: Vec<bool> = Vec::new();
-        let (mut blocks, mut loops) = (0, 0);
-        for operator in body.get_operators_reader().map_err(|e| malformed(&e))? {
-            let is_loop = match operator.map_err(|e| malformed(&e))? {
-                Operator::Block { .. } | Operator::If { .. } => false,
-                Operator::Loop { .. } => true,
-                Operator::End => {
-                    loops -= usize::from(open.pop() == Some(true));
-                    continue;
-                }
-                _ => continue,
-            };
-            open.push(is_loop);
-            (blocks, loops) = (blocks + 1, loops + usize::from(is_loop));
-            if blocks > self.limits.blocks || loops > self.limits.nested_loops {
-                let Limits { blocks, nested_loops, .. } = self.limits;
-                return Err(format!(
-                    "has a function of more than {blocks} blocks or {nested_loops} loops in each other"
-                ));
-            }
+            return Err(
+                "has too many functions with many bytes, locals and loops, which take too long to compile".into()
+            );
         }
         Ok(())
     }
+}
+
+/// Blocks, loops among them, and loops. There are fewer than bytes in a function: nothing overflows.
+fn count_blocks(body: &FunctionBody<'_>) -> Result<(u64, u64), BinaryReaderError> {
+    let (mut blocks, mut loops) = (0, 0);
+    for operator in body.get_operators_reader()? {
+        match operator? {
+            Operator::Block { .. } | Operator::If { .. } => blocks += 1,
+            Operator::Loop { .. } => (blocks, loops) = (blocks + 1, loops + 1),
+            _ => {}
+        }
+    }
+    Ok((blocks, loops))
 }

@@ -105,10 +105,10 @@ impl Upstream {
 
     /// Scores by the policy, or natively when there is none or it faults.
     pub(super) fn score(&self, request: &RequestBlock, rows: &[EndpointRow], scores: &mut Vec<f64>) {
-        if let Some(bound) = &self.scoring {
-            if bound.ask(request.seed, |policy| policy.score(request, rows, scores)).is_some() {
-                return;
-            }
+        if let Some(bound) = &self.scoring
+            && bound.ask(request.seed, |policy| policy.score(request, rows, scores)).is_some()
+        {
+            return;
         }
         scores.clear();
         native::score(rows, scores);
