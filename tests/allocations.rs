@@ -7,7 +7,7 @@ use std::sync::Arc;
 use allocation_counter::measure;
 use bytemuck::Zeroable;
 use pointsman::policy::abi::{AttemptBlock, EndpointRow, RequestBlock};
-use pointsman::policy::{Limits, Policy, PolicyRuntime};
+use pointsman::policy::{Limits, Policy, PolicyRuntime, Setup};
 
 /// Enough to meet whatever grows with the number of calls.
 const CALLS: usize = 1_000;
@@ -39,5 +39,5 @@ fn calls_of_policies_allocate_nothing() {
 fn load(runtime: &PolicyRuntime, plugin: &str) -> Arc<Policy> {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../plugins/dist/{plugin}.wasm"));
     let wasm = std::fs::read(&file).unwrap_or_else(|e| panic!("{}: {e}; run `make plugins`", file.display()));
-    runtime.load(plugin, Arc::new(runtime.compile(&wasm).unwrap()), "{}", 64).unwrap()
+    runtime.load(plugin, Arc::new(runtime.compile(&wasm).unwrap()), &Setup::plain(64)).unwrap()
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use bytemuck::Zeroable;
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use pointsman::policy::abi::{AttemptBlock, EndpointRow, RequestBlock, attempt_flags};
-use pointsman::policy::{Limits, Policy, PolicyRuntime};
+use pointsman::policy::{Limits, Policy, PolicyRuntime, Setup};
 use pointsman_sdk::{Endpoint, Endpoints, Policy as _, Request, Scoring};
 
 const SIZES: [usize; 4] = [4, 16, 64, 256];
@@ -62,7 +62,7 @@ fn load(runtime: &PolicyRuntime, plugin: &str) -> Arc<Policy> {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../plugins/dist/{plugin}.wasm"));
     let wasm = std::fs::read(&file).expect("a shipped plugin: run `make plugins`");
     let compiled = runtime.compile(&wasm).expect("a plugin");
-    runtime.load(plugin, Arc::new(compiled), "{}", 256).expect("a policy")
+    runtime.load(plugin, Arc::new(compiled), &Setup::plain(256)).expect("a policy")
 }
 
 fn request() -> RequestBlock {

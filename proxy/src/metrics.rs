@@ -18,7 +18,7 @@ use crate::model::Outcome;
 const LATENCY_BUCKETS: &[f64] =
     &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
 /// Seconds. From a small call up to what fuel and epochs allow.
-const CALL_BUCKETS: &[f64] = &[1e-7, 2.5e-7, 5e-7, 1e-6, 2.5e-6, 5e-6, 1e-5, 1e-4, 1e-3];
+const CALL_BUCKETS: &[f64] = &[1e-7, 2.5e-7, 5e-7, 1e-6, 2.5e-6, 5e-6, 1e-5, 1e-4, 1e-3, 1e-2, 0.1];
 
 /// All metrics of the process.
 pub struct Metrics {
@@ -43,6 +43,8 @@ pub struct Metrics {
     policy_calls: IntCounterVec,
     policy_duration: HistogramVec,
     policy_faults: IntCounterVec,
+    policy_quarantined: IntGaugeVec,
+    policy_quarantines: IntCounterVec,
     reloads: IntCounterVec,
     /// The generation that serves.
     pub generation: IntGauge,
@@ -95,8 +97,11 @@ pub struct PolicySeries {
     pub calls: IntCounter,
     /// Time of a call in seconds, of a sample of the calls.
     pub duration: Histogram,
-    faults: IntCounterVec,
-    policy: String,
+    /// 1 while it is in quarantine. Set at scrape time.
+    pub quarantined: IntGauge,
+    /// Quarantines begun.
+    pub quarantines: IntCounter,
+    faults: Vec<(&'static str, IntCounter)>,
 }
 
 impl Metrics {
@@ -163,6 +168,8 @@ impl Metrics {
                 "Calls that the native fallback answered.",
                 &["policy", "kind"],
             )?,
+            policy_quarantined: build.gauges("policy_quarantined", "1 while it is in quarantine.", &["policy"])?,
+            policy_quarantines: build.counters("policy_quarantines_total", "Quarantines begun.", &["policy"])?,
             reloads: build.counters("reloads_total", "Reloads by result.", &["result"])?,
             generation: build.gauge("generation", "The generation that serves.")?,
             generations_live: build.gauge("generations_live", "Generations still held.")?,
@@ -249,13 +256,25 @@ impl Metrics {
         series
     }
 
-    /// The handles of a policy.
-    pub fn policy(&self, policy: &str) -> PolicySeries {
+    /// The handles of a policy, for these kinds of faults.
+    pub fn policy(&self, policy: &str, kinds: &[&'static str]) -> PolicySeries {
         PolicySeries {
             calls: self.policy_calls.with_label_values(&[policy]),
             duration: self.policy_duration.with_label_values(&[policy]),
-            faults: self.policy_faults.clone(),
-            policy: policy.to_owned(),
+            quarantined: self.policy_quarantined.with_label_values(&[policy]),
+            quarantines: self.policy_quarantines.with_label_values(&[policy]),
+            faults: kinds.iter().map(|kind| (*kind, self.policy_faults.with_label_values(&[policy, kind]))).collect(),
+        }
+    }
+
+    /// Forgets a policy that is gone, whose faults are of these kinds.
+    pub fn forget_policy(&self, policy: &str, kinds: &[&'static str]) {
+        let _ = self.policy_calls.remove_label_values(&[policy]);
+        let _ = self.policy_duration.remove_label_values(&[policy]);
+        let _ = self.policy_quarantined.remove_label_values(&[policy]);
+        let _ = self.policy_quarantines.remove_label_values(&[policy]);
+        for kind in kinds {
+            let _ = self.policy_faults.remove_label_values(&[policy, kind]);
         }
     }
 
@@ -304,12 +323,12 @@ impl Drop for EndpointSeries {
 impl PolicySeries {
     /// Counts a fault.
     pub fn fault(&self, kind: &str) {
-        self.faults.with_label_values(&[self.policy.as_str(), kind]).inc();
+        self.faults.iter().filter(|(known, _)| *known == kind).for_each(|(_, faults)| faults.inc());
     }
 
-    /// Faults of one kind so far.
-    pub fn faults(&self, kind: &str) -> u64 {
-        self.faults.with_label_values(&[self.policy.as_str(), kind]).get()
+    /// Faults so far, by kind.
+    pub fn faults(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        self.faults.iter().map(|(kind, faults)| (*kind, faults.get()))
     }
 }
 

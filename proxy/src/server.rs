@@ -60,7 +60,8 @@ pub struct Prepared {
 /// What a reload would be refused for.
 pub fn prepare_first(conf: PathBuf) -> anyhow::Result<Prepared> {
     let config = config::load(&conf)?;
-    let runtime = PolicyRuntime::new(config.server.threads + EXTRA_CALLERS, Limits::DEFAULT)?;
+    let limits = Limits { instances: config.plugins.max_instances, ..Limits::DEFAULT };
+    let runtime = PolicyRuntime::new(config.server.threads + EXTRA_CALLERS, limits)?;
     let metrics = Metrics::new(Registry::new()).context("metrics")?;
     // No pool of Pingora's: endpoints own their idle connections.
     let transport = Arc::new(TransportConnector::new(Some(ConnectorOptions::new(0))));

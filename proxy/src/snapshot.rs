@@ -12,7 +12,7 @@ use tokio::sync::watch;
 
 use crate::config::{Config, UpstreamConf};
 use crate::metrics::Metrics;
-use crate::policy::Catalog;
+use crate::policy::{Catalog, Fault};
 use crate::upstream::{BoundPolicy, Resources, Upstream};
 
 /// One generation.
@@ -120,6 +120,9 @@ impl Published {
         self.announce(&snapshot);
         for gone in before.upstreams.keys().filter(|name| !snapshot.upstreams.contains_key(*name)) {
             self.metrics.forget_upstream(gone);
+        }
+        for gone in before.policies.keys().filter(|name| !snapshot.policies.contains_key(*name)) {
+            self.metrics.forget_policy(gone, &Fault::KINDS);
         }
         before
     }

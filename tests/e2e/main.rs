@@ -20,6 +20,7 @@
 //! - `admin`: health, status, metrics, secrets.
 //! - `explain`: what the operator is told about the next request.
 //! - `policies`: modules that decide, well or badly.
+//! - `guests`: hostile and broken modules, each file of `tests/guests` and each generated one.
 //! - `nodes`: two real Ethereum nodes.
 //! - `layers`: what the source may import.
 //!
@@ -38,6 +39,7 @@ mod batches;
 mod connections;
 mod explain;
 mod failover;
+mod guests;
 mod health;
 mod hedging;
 mod layers;

@@ -149,7 +149,8 @@ fn faults_under_load_are_nobodys_trouble() {
                 }
             });
         }
-        wait_until("many faults", || proxy.metrics().sum("policy_faults_total", &[("kind", "trap")]) > 50.0);
+        // Five at a time: the quarantine comes between.
+        wait_until("many faults", || proxy.metrics().sum("policy_faults_total", &[("kind", "trap")]) >= 10.0);
         stop.store(true, SeqCst);
     });
     let calls = proxy.status()["policies"]["moody"]["calls"].as_f64().unwrap();

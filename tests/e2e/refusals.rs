@@ -86,7 +86,7 @@ fn bad_modules() -> Vec<(&'static str, Vec<u8>, Vec<&'static str>)> {
         ("empty", Vec::new(), vec!["stage compile", "is empty"]),
         ("not wasm", b"#!/bin/sh\n".to_vec(), vec!["stage compile", "not a WebAssembly module"]),
         ("a component", b"\0asm\x0d\0\x01\0".to_vec(), vec!["stage compile", "component"]),
-        ("truncated", whole[..whole.len() / 2].to_vec(), vec!["stage compile", "does not compile"]),
+        ("truncated", whole[..whole.len() / 2].to_vec(), vec!["stage compile", "is cut short"]),
         ("abi 0", guest().abi(0, 7).wasm(), vec!["stage abi", "ABI 0.7", "knows ABI 1"]),
         ("abi 99", guest().abi(99, 0).wasm(), vec!["stage abi", "ABI 99.0"]),
         ("no json", guest().describe("hello").wasm(), vec!["stage describe"]),
@@ -121,6 +121,22 @@ fn a_broken_plugin_is_told_with_its_stage() {
     proxy.site().add_plugin("bad", &Guest::in_order("bad", "1.0.0", false).wasm());
     let response = proxy.post_reload();
     assert_eq!(response.status, 200, "{}", response.text());
+}
+
+#[test]
+fn more_instances_than_there_may_be_are_refused() {
+    let good = Origin::start("good");
+    let one = Conf::of([&good]).scored_by(&Guest::in_order("one", "1.0.0", false));
+    let few = |conf: Conf| conf.extra("[plugins]\nmax_instances = 16");
+    let proxy = Proxy::start(&few(one.clone()));
+    // Each policy has one for each of two worker threads, and two more.
+    let many = ["two", "three", "four", "five"].map(|name| Guest::in_order(name, "1.0.0", false));
+    proxy.rewrite_conf(&few(many.iter().fold(one, |conf, guest| conf.guest(guest))));
+    let generation = proxy.status()["generation"].clone();
+    let report = proxy.post_reload().json();
+    let error = report["error"].as_str().expect("an error");
+    assert!(error.contains("all 16 instances are in use; plugins.max_instances may be raised"), "{error}");
+    assert_eq!((&report["generation"], proxy.post(json::READ).result()), (&generation, "good".into()));
 }
 
 #[test]

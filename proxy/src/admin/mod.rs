@@ -74,21 +74,26 @@ impl AdminService {
         is_equal(given, token.expose().as_bytes())
     }
 
-    /// 503 when some upstream has no endpoint that may take a request.
+    /// 503 when some upstream has no endpoint that may take a request. A policy in quarantine costs no answers and is only told.
     fn health(&self) -> Answer {
         #[derive(Serialize)]
         struct Health<'a> {
             status: &'a str,
             #[serde(skip_serializing_if = "Vec::is_empty")]
             unavailable: Vec<&'a str>,
+            #[serde(skip_serializing_if = "Vec::is_empty")]
+            policies_quarantined: Vec<&'a str>,
         }
         let (snapshot, now) = (self.published.load(), clock::now());
         let dead = snapshot.upstreams().filter(|u| u.endpoints().iter().all(|e| e.exclusion(now).is_some()));
         let unavailable: Vec<&str> = dead.map(|u| &**u.name()).collect();
-        match unavailable.is_empty() {
-            true => json(StatusCode::OK, &Health { status: "ok", unavailable }),
-            false => json(StatusCode::SERVICE_UNAVAILABLE, &Health { status: "unavailable", unavailable }),
-        }
+        let (code, status) = match unavailable.is_empty() {
+            true => (StatusCode::OK, "ok"),
+            false => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
+        };
+        let quarantined = snapshot.policies.iter().filter(|(_, bound)| bound.quarantine().is_active());
+        let policies_quarantined = quarantined.map(|(name, _)| name.as_str()).collect();
+        json(code, &Health { status, unavailable, policies_quarantined })
     }
 
     fn status(&self) -> Status {
@@ -109,6 +114,9 @@ impl AdminService {
             let healthy = upstream.endpoints().iter().filter(|e| e.weight() > 0 && e.health_state().is_good()).count();
             upstream.series().healthy.set(i64::try_from(healthy).unwrap_or(i64::MAX));
             upstream.endpoints().iter().for_each(|endpoint| set_gauges(endpoint, now));
+        }
+        for bound in snapshot.policies.values() {
+            bound.series.quarantined.set(i64::from(bound.quarantine().is_active()));
         }
         answer(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", self.metrics.render())
     }

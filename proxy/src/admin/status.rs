@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{HealthState, ProbeFailure, Tick};
-use crate::policy::Fault;
 use crate::snapshot::Snapshot;
 use crate::upstream::{BoundPolicy, Endpoint, Exclusion, Upstream};
 
@@ -104,12 +103,21 @@ pub struct PolicyStatus {
     pub calls: u64,
     /// Faults by kind.
     pub faults: BTreeMap<String, u64>,
+    /// Whether it faulted too often and isn't called for a time.
+    #[serde(default)]
+    pub quarantined: bool,
+    /// What is left until a call is tried; 0 when there is no quarantine or the next call is the trial.
+    #[serde(default)]
+    pub quarantined_seconds: f64,
+    /// Quarantines so far, since it was loaded.
+    #[serde(default)]
+    pub quarantines: u64,
 }
 
 impl Status {
     pub(super) fn of(snapshot: &Snapshot, now: Tick) -> Self {
         let upstreams = snapshot.upstreams().map(|u| (u.name().to_string(), UpstreamStatus::of(u, now)));
-        let policies = snapshot.policies.iter().map(|(name, bound)| (name.clone(), PolicyStatus::of(bound)));
+        let policies = snapshot.policies.iter().map(|(name, bound)| (name.clone(), PolicyStatus::of(bound, now)));
         Status {
             version: env!("CARGO_PKG_VERSION").into(),
             generation: snapshot.generation,
@@ -191,9 +199,9 @@ fn health_detail(endpoint: &Endpoint) -> Option<String> {
 }
 
 impl PolicyStatus {
-    fn of(bound: &BoundPolicy) -> Self {
+    fn of(bound: &BoundPolicy, now: Tick) -> Self {
         let (identity, kinds) = (bound.policy.identity(), bound.policy.kinds());
-        let faults = Fault::KINDS.into_iter().map(|kind| (kind.to_owned(), bound.series.faults(kind)));
+        let quarantine = bound.quarantine();
         PolicyStatus {
             plugin: identity.plugin.clone(),
             version: identity.version.to_string(),
@@ -204,7 +212,10 @@ impl PolicyStatus {
                 .map(|(kind, _)| kind.to_owned())
                 .collect(),
             calls: bound.series.calls.get(),
-            faults: faults.filter(|(_, n)| *n > 0).collect(),
+            faults: bound.series.faults().filter(|(_, n)| *n > 0).map(|(kind, n)| (kind.to_owned(), n)).collect(),
+            quarantined: quarantine.is_active(),
+            quarantined_seconds: quarantine.remaining(now).unwrap_or_default().as_secs_f64(),
+            quarantines: quarantine.count(),
         }
     }
 }

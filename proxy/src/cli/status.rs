@@ -1,7 +1,7 @@
 //! `pointsman status`: a table for people.
 
 use super::client::AdminClient;
-use crate::admin::{EndpointStatus, Status};
+use crate::admin::{EndpointStatus, PolicyStatus, Status};
 
 pub(super) fn show(client: &AdminClient, json: bool) -> anyhow::Result<()> {
     let status = client.status()?;
@@ -36,14 +36,22 @@ fn table(status: &Status) -> String {
     for (name, policy) in &status.policies {
         let faults: u64 = policy.faults.values().sum();
         lines.push(format!(
-            "policy {name}: {} {} ({}), {} calls, {faults} faults",
+            "policy {name}: {} {} ({}), {} calls, {faults} faults{}",
             policy.plugin,
             policy.version,
             &policy.sha256[..12.min(policy.sha256.len())],
-            policy.calls
+            policy.calls,
+            quarantine(policy)
         ));
     }
     lines.join("\n") + "\n"
+}
+
+fn quarantine(policy: &PolicyStatus) -> String {
+    match policy.quarantined {
+        true => format!("; in quarantine for {:.1} s, the native policy answers", policy.quarantined_seconds),
+        false => String::new(),
+    }
 }
 
 fn row(endpoint: &EndpointStatus) -> String {

@@ -67,11 +67,12 @@ impl Default for Admin {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Plugins {
     pub(super) dir: Spanned<String>,
+    pub(super) max_instances: Spanned<i64>,
 }
 
 impl Default for Plugins {
     fn default() -> Self {
-        Self { dir: text("plugins") }
+        Self { dir: text("plugins"), max_instances: or(2_000) }
     }
 }
 
@@ -82,12 +83,13 @@ pub(super) struct Policy {
     pub(super) plugin: Option<Spanned<String>>,
     pub(super) version: Spanned<String>,
     pub(super) sha256: Option<Spanned<String>>,
+    pub(super) fuel: Spanned<i64>,
     pub(super) config: Spanned<toml::Table>,
 }
 
 impl Default for Policy {
     fn default() -> Self {
-        Self { plugin: None, version: text("*"), sha256: None, config: or(toml::Table::new()) }
+        Self { plugin: None, version: text("*"), sha256: None, fuel: or(100_000), config: or(toml::Table::new()) }
     }
 }
 

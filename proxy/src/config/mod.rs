@@ -109,6 +109,9 @@ pub struct Admin {
 pub struct Plugins {
     /// `dir`: the folder of the `.wasm` files, relative to the conf's folder. Default `"plugins"`.
     pub dir: PathBuf,
+    /// `max_instances`: instances of modules that may live at once: policies times one more than the worker threads and
+    /// another, and as many again during a reload; 16 to 10,000. Default 2,000.
+    pub max_instances: u32,
 }
 
 /// A policy: a plugin, configured, under a name.
@@ -121,6 +124,9 @@ pub struct PolicyConf {
     pub version: semver::VersionReq,
     /// `sha256`: 64 hexadecimal digits that the module must have as its digest. Default: any module.
     pub sha256: Option<[u8; 32]>,
+    /// `fuel`: about the number of instructions that one call may take, not counting 2,000 for each endpoint that is
+    /// scored; 1,000 to 100,000,000. Default 100,000.
+    pub fuel: u64,
     /// `config`: an object that is handed to the plugin as it is; dates as text. Default: empty.
     pub config: serde_json::Value,
     /// Where the file names the policy.

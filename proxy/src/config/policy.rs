@@ -1,6 +1,7 @@
 //! The declared policies: which plugin each asks for, and what it is handed.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 
 use semver::VersionReq;
 use serde_json::Value;
@@ -15,6 +16,8 @@ use super::url::hex;
 /// The policy that is built in, always there and never declared.
 pub const NATIVE: &str = "native";
 
+/// Fuel of one call. Less than the least is not enough to do anything; the most takes longer than the epoch allows.
+const FUEL: RangeInclusive<u64> = 1_000..=100_000_000;
 /// The longest name of a plugin (sdk/ABI.md, section 3).
 const MAX_PLUGIN_NAME: usize = 64;
 
@@ -54,6 +57,7 @@ fn policy(
     PolicyConf {
         plugin: plugin(key, file, report),
         version,
+        fuel: report.whole(key.name("fuel"), &file.fuel, FUEL),
         sha256: file.sha256.as_ref().and_then(|text| sha256(key.name("sha256"), text, report)),
         config: Value::Object(config),
         place: report.place(name.span().start),

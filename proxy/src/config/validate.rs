@@ -19,6 +19,8 @@ const THREADS: RangeInclusive<usize> = 1..=1_024;
 const MAX_BODY: RangeInclusive<usize> = 1..=1 << 30;
 /// Endpoints of all upstreams together. Snapshots, metrics and the status page grow with them.
 const MAX_ENDPOINTS: usize = 100_000;
+/// Instances of modules. Each reserves some 4 GiB of address space, of which a process has 128 TiB.
+const MAX_INSTANCES: RangeInclusive<u32> = 16..=10_000;
 /// Stands in for an address that can't be read.
 const NO_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
@@ -73,11 +75,13 @@ fn token(key: Key<'_>, text: &Spanned<String>, report: &mut Report<'_>, sources:
 }
 
 fn plugins(file: &file::Plugins, report: &mut Report<'_>, sources: &Sources<'_>) -> Plugins {
+    let key = Key::Root.name("plugins");
     let dir = file.dir.get_ref();
     if dir.is_empty() || dir.contains('\0') {
-        report.add(Key::Root.name("plugins").name("dir"), file.dir.span(), "must be the path of a folder");
+        report.add(key.name("dir"), file.dir.span(), "must be the path of a folder");
     }
-    Plugins { dir: sources.folder.join(dir) }
+    let max_instances = report.whole(key.name("max_instances"), &file.max_instances, MAX_INSTANCES);
+    Plugins { dir: sources.folder.join(dir), max_instances }
 }
 
 fn address(key: Key<'_>, text: &Spanned<String>, report: &mut Report<'_>) -> SocketAddr {

@@ -12,6 +12,7 @@ mod histogram;
 mod latencies;
 mod method;
 mod outcome;
+mod quarantine;
 mod stats;
 mod time;
 
@@ -24,6 +25,7 @@ pub use histogram::LatencyHistogram;
 pub use latencies::MethodLatencies;
 pub use method::{Chain, MethodClass, Methods, SEND_RAW_TRANSACTION, method_label};
 pub use outcome::Outcome;
+pub use quarantine::{Entry, Quarantine};
 pub use stats::EndpointStats;
 pub use time::Tick;
 pub(crate) use time::millis_f32;

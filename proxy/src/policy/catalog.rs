@@ -5,6 +5,7 @@
 //! which write a temporary file and rename it do no harm.
 
 use std::collections::BTreeMap;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -128,9 +129,13 @@ fn check_place(root: &Path, path: &Path) -> Result<(), PluginError> {
 
 fn read(path: &Path, limit: usize) -> Result<Vec<u8>, PluginError> {
     let refuse = |e: std::io::Error| PluginError::new(Stage::Read, format!("can't be read: {e}"));
-    let size = std::fs::metadata(path).map_err(refuse)?.len();
+    let file = std::fs::File::open(path).map_err(refuse)?;
+    let size = file.metadata().map_err(refuse)?.len();
     if size > limit as u64 {
         return Err(PluginError::new(Stage::Read, format!("has {size} bytes; a module may have {limit}")));
     }
-    std::fs::read(path).map_err(refuse)
+    let mut wasm = Vec::new();
+    // It may grow while it is read; one byte too many is refused later.
+    file.take(limit as u64 + 1).read_to_end(&mut wasm).map_err(refuse)?;
+    Ok(wasm)
 }

@@ -5,6 +5,10 @@ use std::fmt;
 use thiserror::Error;
 
 use super::Fault;
+use super::log::printable;
+
+/// Bytes of a reason. A config's refusal, at most 4 KiB, fits.
+const REASON_BYTES: usize = 5 << 10;
 
 /// A step of loading a plugin, in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,12 +58,17 @@ pub struct PluginError {
 }
 
 impl PluginError {
-    pub(super) fn new(stage: Stage, reason: impl Into<String>) -> Self {
-        PluginError { what: String::new(), stage, reason: reason.into() }
+    /// The reason may quote the module (an import, an unknown word in its description): it is cut and made fit to print.
+    pub(super) fn new(stage: Stage, reason: impl AsRef<[u8]>) -> Self {
+        let reason = reason.as_ref();
+        PluginError { what: String::new(), stage, reason: printable(&reason[..reason.len().min(REASON_BYTES)]) }
     }
 
     pub(super) fn fault(stage: Stage, call: &str, fault: &Fault) -> Self {
-        PluginError::new(stage, format!("{call} {fault}"))
+        match fault.backtrace().filter(|at| !at.is_empty()) {
+            Some(at) => PluginError::new(stage, format!("{call} {fault}; backtrace: {at}")),
+            None => PluginError::new(stage, format!("{call} {fault}")),
+        }
     }
 
     /// Names the file, plugin or policy that the error is about.

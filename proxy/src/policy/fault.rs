@@ -1,19 +1,32 @@
 //! What can go wrong with a guest, in words and as a metric label.
 
+use std::fmt;
+
 use thiserror::Error;
+use wasmtime::{Trap, WasmBacktrace};
+
+use super::log::printable;
+
+/// A backtrace's frames that are told: the innermost ones say where it happened.
+const FRAMES: usize = 16;
+/// Bytes of a function's name that are told. Names are the guest's, and mangled ones are long.
+const NAME_BYTES: usize = 80;
 
 /// A policy broke a rule of the ABI. The native fallback answers the request in its place.
 #[derive(Debug, Error)]
 pub enum Fault {
     /// The guest trapped.
     #[error("trapped: {0}")]
-    Trap(String),
+    Trap(String, Frames),
     /// The call used up its fuel.
     #[error("used up its fuel")]
-    Fuel,
+    Fuel(Frames),
     /// The call ran past the epoch deadline.
     #[error("ran too long")]
-    Epoch,
+    Epoch(Frames),
+    /// The guest was refused memory, or room in a table, and then trapped.
+    #[error("was refused memory and trapped: {0}")]
+    Memory(String, Frames),
     /// An export or a pointer is not what the ABI says.
     #[error("breaks the ABI: {0}")]
     Abi(String),
@@ -25,13 +38,30 @@ pub enum Fault {
     NotReady,
 }
 
+/// Where the guest was: its functions from the innermost on, fit to print. Empty when that isn't known.
+#[derive(Debug, Default)]
+pub struct Frames(String);
+
 impl Fault {
+    /// What ended a call. `starved` tells that the guest was refused memory during it.
+    pub(super) fn of(error: &wasmtime::Error, starved: bool) -> Fault {
+        let at = Frames::of(error);
+        match error.downcast_ref::<Trap>() {
+            Some(Trap::OutOfFuel) => Fault::Fuel(at),
+            Some(Trap::Interrupt) => Fault::Epoch(at),
+            Some(trap) if starved => Fault::Memory(trap.to_string(), at),
+            Some(trap) => Fault::Trap(trap.to_string(), at),
+            None => Fault::Trap(error.root_cause().to_string(), at),
+        }
+    }
+
     /// The label in `policy_faults_total{kind}`.
     pub const fn kind(&self) -> &'static str {
         match self {
-            Fault::Trap(_) => "trap",
-            Fault::Fuel => "fuel",
-            Fault::Epoch => "epoch",
+            Fault::Trap(..) => "trap",
+            Fault::Fuel(_) => "fuel",
+            Fault::Epoch(_) => "epoch",
+            Fault::Memory(..) => "memory",
             Fault::Abi(_) => "abi",
             Fault::Output(_) => "output",
             Fault::NotReady => "not_ready",
@@ -39,16 +69,37 @@ impl Fault {
     }
 
     /// Every label, for building the metrics.
-    pub const KINDS: [&'static str; 6] = ["trap", "fuel", "epoch", "abi", "output", "not_ready"];
+    pub const KINDS: [&'static str; 7] = ["trap", "fuel", "epoch", "memory", "abi", "output", "not_ready"];
+
+    /// Where the guest was, if it was stopped in the middle of a call.
+    pub fn backtrace(&self) -> Option<&Frames> {
+        match self {
+            Fault::Trap(_, at) | Fault::Fuel(at) | Fault::Epoch(at) | Fault::Memory(_, at) => Some(at),
+            Fault::Abi(_) | Fault::Output(_) | Fault::NotReady => None,
+        }
+    }
 }
 
-impl From<wasmtime::Error> for Fault {
-    fn from(error: wasmtime::Error) -> Self {
-        match error.downcast_ref::<wasmtime::Trap>() {
-            Some(wasmtime::Trap::OutOfFuel) => Fault::Fuel,
-            Some(wasmtime::Trap::Interrupt) => Fault::Epoch,
-            Some(trap) => Fault::Trap(trap.to_string()),
-            None => Fault::Trap(error.to_string()),
-        }
+impl Frames {
+    /// Whether nothing is known.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    fn of(error: &wasmtime::Error) -> Self {
+        let Some(backtrace) = error.downcast_ref::<WasmBacktrace>() else { return Frames::default() };
+        let frames = backtrace.frames().iter().take(FRAMES).map(|frame| {
+            let name = frame.func_name().unwrap_or_default().as_bytes();
+            let name = printable(&name[..name.len().min(NAME_BYTES)]);
+            let offset = frame.module_offset().unwrap_or_default();
+            format!("{offset:#x} func[{}] {name}", frame.func_index()).trim_end().to_owned()
+        });
+        Frames(frames.collect::<Vec<_>>().join(", "))
+    }
+}
+
+impl fmt::Display for Frames {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
     }
 }

@@ -3,29 +3,26 @@
 //! Invariants: every call begins with fresh fuel and a fresh epoch deadline; every pointer that the guest gave is
 //! checked against its memory at each use; after a fault the instance is not called again (its owner drops it).
 
+use std::sync::Arc;
+
 use bytemuck::{bytes_of, cast_slice, pod_read_unaligned};
-use wasmtime::{Caller, Extern, Linker, Memory, Module, Store, StoreLimits, StoreLimitsBuilder, TypedFunc};
+use wasmtime::{Memory, Module, Store, TypedFunc, WasmParams, WasmResults};
 
 use super::abi::{AttemptBlock, DecisionBlock, EndpointRow, PlanBlock, RequestBlock, size};
+use super::area::{Area, slot};
 use super::error::{PluginError, Stage};
 use super::fault::Fault;
+use super::host::Host;
 use super::limits::{HOT_EPOCHS, LOAD_EPOCHS, Limits};
 use super::log::GuestLog;
-use super::module::Plugin;
+use super::module::{Kinds, Plugin};
 use super::stall::Stall;
 
-/// Alignment of the block area: a cache line, so that a row never straddles two.
-const BLOCK_ALIGN: u32 = 64;
-
+const INITIALIZE: &str = "_initialize";
+const ALLOC: &str = "pointsman_alloc";
+const CONFIGURE: &str = "pointsman_configure";
 /// The optional export.
 pub(super) const PLAN: &str = "pointsman_plan";
-
-/// What the store carries for the host's side of calls.
-struct Host {
-    limits: StoreLimits,
-    log: GuestLog,
-    stall: Stall,
-}
 
 /// An instance that can be asked for its description, and nothing else yet.
 pub(super) struct Instance {
@@ -39,53 +36,44 @@ pub(super) struct Instance {
 pub(super) struct ReadyInstance {
     inner: Instance,
     area: Area,
+    hot: Hot,
+}
+
+/// The exports that requests call.
+struct Hot {
     score: Option<TypedFunc<(u32, u32, u32, u32), ()>>,
     retry: Option<TypedFunc<(u32, u32, u32), ()>>,
     plan: Option<TypedFunc<(u32, u32, u32), ()>>,
 }
 
-/// Offsets of the blocks in the guest's memory.
-#[derive(Clone, Copy)]
-struct Area {
-    request: u32,
-    attempt: u32,
-    /// Or the plan.
-    decision: u32,
-    rows: u32,
-    scores: u32,
-    capacity: usize,
-}
-
 impl Instance {
     /// Instantiates `module` and runs its start functions.
     pub(super) fn bare(engine: &wasmtime::Engine, module: &Module, limits: &Limits) -> Result<Self, PluginError> {
-        Self::with_log(engine, module, limits, GuestLog::new("", limits))
+        Self::with_log(engine, module, limits, GuestLog::new("", limits.log_lines_per_sec))
     }
 
     fn with_log(
         engine: &wasmtime::Engine,
         module: &Module,
         limits: &Limits,
-        log: GuestLog,
+        log: Arc<GuestLog>,
     ) -> Result<Self, PluginError> {
         let refuse = |e: wasmtime::Error| PluginError::new(Stage::Instantiate, format!("{e:#}"));
-        let guest = StoreLimitsBuilder::new().memory_size(limits.memory).table_elements(limits.table_elements);
-        let mut store = Store::new(engine, Host { limits: guest.build(), log, stall: Stall::default() });
-        store.limiter(|host| &mut host.limits);
+        let mut store = Store::new(engine, Host::new(limits, log));
+        store.limiter(|host| &mut host.quota);
         store.epoch_deadline_callback(|mut caller| Ok(caller.data_mut().stall.look()));
         store.set_epoch_deadline(LOAD_EPOCHS);
         store.set_fuel(limits.load_fuel).map_err(refuse)?;
-        let mut linker = Linker::new(engine);
-        linker.func_wrap("pointsman", "log", guest_log).map_err(refuse)?;
-        let instance = linker.instantiate(&mut store, module).map_err(refuse)?;
+        let linker = Host::linker(engine).map_err(refuse)?;
+        let instance = linker.instantiate(&mut store, module).map_err(|e| refuse_start(&store, &e, limits))?;
         let memory = instance
             .get_memory(&mut store, "memory")
             .ok_or_else(|| PluginError::new(Stage::Instantiate, "does not export a memory named `memory`"))?;
-        if let Some(initialize) = instance.get_func(&mut store, "_initialize") {
-            let initialize = initialize.typed::<(), ()>(&store).map_err(refuse)?;
-            initialize.call(&mut store, ()).map_err(refuse)?;
+        let mut this = Instance { store, instance, memory, limits: *limits };
+        if module.get_export(INITIALIZE).is_some() {
+            this.load_call::<(), ()>(INITIALIZE, (), Stage::Instantiate)?;
         }
-        Ok(Instance { store, instance, memory, limits: *limits })
+        Ok(this)
     }
 
     pub(super) fn abi_version(&mut self) -> Result<u32, PluginError> {
@@ -97,12 +85,27 @@ impl Instance {
         self.read_text(slice).map_err(|fault| PluginError::fault(Stage::Describe, "describe", &fault))
     }
 
+    /// Finds every export that a policy of these kinds is asked for later, with its type.
+    pub(super) fn check_exports(&mut self, kinds: Kinds, plans: bool) -> Result<(), PluginError> {
+        self.export::<(u32, u32), u32>(ALLOC)?;
+        self.export::<(u32, u32), u64>(CONFIGURE)?;
+        self.hot(kinds, plans).map(drop)
+    }
+
+    fn hot(&mut self, kinds: Kinds, plans: bool) -> Result<Hot, PluginError> {
+        Ok(Hot {
+            score: kinds.scoring.then(|| self.export("pointsman_score")).transpose()?,
+            retry: kinds.retry.then(|| self.export("pointsman_retry")).transpose()?,
+            plan: plans.then(|| self.export(PLAN)).transpose()?,
+        })
+    }
+
     fn configure(&mut self, config: &str) -> Result<(), PluginError> {
         let len = u32::try_from(config.len())
             .map_err(|_| PluginError::new(Stage::Configure, "its config is larger than 4 GiB"))?;
         let ptr = self.alloc(len, 8)?;
         self.write(ptr, config.as_bytes()).map_err(|fault| PluginError::fault(Stage::Configure, "alloc", &fault))?;
-        let answer: u64 = self.load_call("pointsman_configure", (ptr, len), Stage::Configure)?;
+        let answer: u64 = self.load_call(CONFIGURE, (ptr, len), Stage::Configure)?;
         if answer == 0 {
             return Ok(());
         }
@@ -111,8 +114,8 @@ impl Instance {
         Err(PluginError::new(Stage::Configure, reason))
     }
 
-    fn alloc(&mut self, size: u32, align: u32) -> Result<u32, PluginError> {
-        let ptr: u32 = self.load_call("pointsman_alloc", (size, align), Stage::Configure)?;
+    pub(super) fn alloc(&mut self, size: u32, align: u32) -> Result<u32, PluginError> {
+        let ptr: u32 = self.load_call(ALLOC, (size, align), Stage::Configure)?;
         let end = u64::from(ptr) + u64::from(size);
         if ptr == 0 || !ptr.is_multiple_of(align) || end > self.memory.data_size(&self.store) as u64 {
             let reason =
@@ -124,19 +127,19 @@ impl Instance {
 
     fn load_call<P, R>(&mut self, export: &str, params: P, stage: Stage) -> Result<R, PluginError>
     where
-        P: wasmtime::WasmParams,
-        R: wasmtime::WasmResults,
+        P: WasmParams,
+        R: WasmResults,
     {
         let function = self.export::<P, R>(export)?;
         function
             .call(&mut self.store, params)
-            .map_err(|e| PluginError::fault(stage, export.trim_start_matches("pointsman_"), &Fault::from(e)))
+            .map_err(|e| PluginError::fault(stage, export.trim_start_matches("pointsman_"), &fault(&self.store, &e)))
     }
 
     fn export<P, R>(&mut self, name: &str) -> Result<TypedFunc<P, R>, PluginError>
     where
-        P: wasmtime::WasmParams,
-        R: wasmtime::WasmResults,
+        P: WasmParams,
+        R: WasmResults,
     {
         let function = self
             .instance
@@ -157,12 +160,14 @@ impl Instance {
         text.map(<[u8]>::to_vec).ok_or_else(|| Fault::Abi("returned a slice outside of its memory".into()))
     }
 
-    /// Gives the next hot call its own fuel and deadline.
-    fn arm(&mut self, fuel: u64) -> Result<(), Fault> {
-        self.store.set_fuel(fuel)?;
-        self.store.data_mut().stall = Stall::default();
+    /// A hot call with its own fuel and deadline.
+    fn hot_call<P: WasmParams>(&mut self, function: &TypedFunc<P, ()>, fuel: u64, params: P) -> Result<(), Fault> {
+        self.store.set_fuel(fuel).map_err(|e| fault(&self.store, &e))?;
+        let host = self.store.data_mut();
+        host.stall = Stall::default();
+        host.quota.refused = false;
         self.store.set_epoch_deadline(HOT_EPOCHS);
-        Ok(())
+        function.call(&mut self.store, params).map_err(|e| fault(&self.store, &e))
     }
 
     fn write(&mut self, ptr: u32, bytes: &[u8]) -> Result<(), Fault> {
@@ -178,17 +183,14 @@ impl ReadyInstance {
         plugin: &Plugin,
         config: &str,
         capacity: usize,
-        log: GuestLog,
+        log: Arc<GuestLog>,
         limits: &Limits,
     ) -> Result<Self, PluginError> {
         let mut inner = Instance::with_log(engine, &plugin.module, limits, log)?;
-        let kinds = plugin.kinds();
-        let score = if kinds.scoring { Some(inner.export("pointsman_score")?) } else { None };
-        let retry = if kinds.retry { Some(inner.export("pointsman_retry")?) } else { None };
-        let plan = if plugin.plans { Some(inner.export(PLAN)?) } else { None };
+        let hot = inner.hot(plugin.kinds(), plugin.plans)?;
         inner.configure(config)?;
         let area = Area::reserve(&mut inner, capacity)?;
-        Ok(ReadyInstance { inner, area, score, retry, plan })
+        Ok(ReadyInstance { inner, area, hot })
     }
 
     /// Scores `rows`; the scores are appended to `scores`, one per row.
@@ -198,7 +200,7 @@ impl ReadyInstance {
         rows: &[EndpointRow],
         scores: &mut Vec<f64>,
     ) -> Result<(), Fault> {
-        let (Some(function), area) = (&self.score, self.area) else {
+        let (Some(function), area) = (&self.hot.score, self.area) else {
             return Err(Fault::Abi("has no `pointsman_score`".into()));
         };
         if rows.len() > area.capacity {
@@ -212,8 +214,7 @@ impl ReadyInstance {
 
         let count = u32::try_from(rows.len()).unwrap_or(u32::MAX);
         let fuel = inner.limits.fuel + inner.limits.fuel_per_row * u64::from(count);
-        inner.arm(fuel)?;
-        function.call(&mut inner.store, (area.request, area.rows, count, area.scores))?;
+        inner.hot_call(function, fuel, (area.request, area.rows, count, area.scores))?;
 
         let data = inner.memory.data_mut(&mut inner.store);
         let answer = slot(data, area.scores, size_of::<f64>() * rows.len())?;
@@ -223,7 +224,7 @@ impl ReadyInstance {
 
     /// Asks what to do after an attempt.
     pub(super) fn retry(&mut self, request: &RequestBlock, attempt: &AttemptBlock) -> Result<DecisionBlock, Fault> {
-        let (Some(function), area) = (&self.retry, self.area) else {
+        let (Some(function), area) = (&self.hot.retry, self.area) else {
             return Err(Fault::Abi("has no `pointsman_retry`".into()));
         };
         let blank = DecisionBlock { size: size::<DecisionBlock>(), ..bytemuck::Zeroable::zeroed() };
@@ -233,8 +234,7 @@ impl ReadyInstance {
         slot(data, area.attempt, size_of::<AttemptBlock>())?.copy_from_slice(bytes_of(attempt));
         slot(data, area.decision, size_of::<DecisionBlock>())?.copy_from_slice(bytes_of(&blank));
 
-        inner.arm(inner.limits.fuel)?;
-        function.call(&mut inner.store, (area.request, area.attempt, area.decision))?;
+        inner.hot_call(function, inner.limits.fuel, (area.request, area.attempt, area.decision))?;
 
         let data = inner.memory.data_mut(&mut inner.store);
         Ok(pod_read_unaligned(slot(data, area.decision, size_of::<DecisionBlock>())?))
@@ -247,7 +247,7 @@ impl ReadyInstance {
         row: &EndpointRow,
         plan: &PlanBlock,
     ) -> Result<PlanBlock, Fault> {
-        let (Some(function), area) = (&self.plan, self.area) else {
+        let (Some(function), area) = (&self.hot.plan, self.area) else {
             return Err(Fault::Abi(format!("has no `{PLAN}`")));
         };
         let inner = &mut self.inner;
@@ -256,41 +256,24 @@ impl ReadyInstance {
         slot(data, area.rows, size_of::<EndpointRow>())?.copy_from_slice(bytes_of(row));
         slot(data, area.decision, size_of::<PlanBlock>())?.copy_from_slice(bytes_of(plan));
 
-        inner.arm(inner.limits.fuel)?;
-        function.call(&mut inner.store, (area.request, area.rows, area.decision))?;
+        inner.hot_call(function, inner.limits.fuel, (area.request, area.rows, area.decision))?;
 
         let data = inner.memory.data_mut(&mut inner.store);
         Ok(pod_read_unaligned(slot(data, area.decision, size_of::<PlanBlock>())?))
     }
 }
 
-impl Area {
-    fn reserve(instance: &mut Instance, capacity: usize) -> Result<Self, PluginError> {
-        let row_bytes = capacity * size_of::<EndpointRow>();
-        let score_bytes = capacity * size_of::<f64>();
-        let blocks = size_of::<RequestBlock>() + size_of::<AttemptBlock>() + BLOCK_ALIGN as usize;
-        let total = u32::try_from(blocks + row_bytes + score_bytes)
-            .map_err(|_| PluginError::new(Stage::Configure, format!("{capacity} endpoints are too many")))?;
-        let request = instance.alloc(total, BLOCK_ALIGN)?;
-        let attempt = request + size::<RequestBlock>();
-        let decision = attempt + size::<AttemptBlock>();
-        let rows = decision + BLOCK_ALIGN;
-        // The sum fits: it is below `request + total`, which `alloc` checked against the memory.
-        let scores = rows + u32::try_from(row_bytes).unwrap_or(u32::MAX);
-        Ok(Area { request, attempt, decision, rows, scores, capacity })
+fn refuse_start(store: &Store<Host>, error: &wasmtime::Error, limits: &Limits) -> PluginError {
+    if error.is::<wasmtime::Trap>() {
+        PluginError::fault(Stage::Instantiate, "start", &fault(store, error))
+    } else if error.is::<wasmtime::PoolConcurrencyLimitError>() {
+        let reason = format!("all {} instances are in use; plugins.max_instances may be raised", limits.instances);
+        PluginError::new(Stage::Instantiate, reason)
+    } else {
+        PluginError::new(Stage::Instantiate, format!("{error:#}"))
     }
 }
 
-fn slot(data: &mut [u8], ptr: u32, len: usize) -> Result<&mut [u8], Fault> {
-    let start = ptr as usize;
-    data.get_mut(start..start + len).ok_or_else(|| Fault::Abi("lost the memory it had reserved".into()))
-}
-
-fn guest_log(mut caller: Caller<'_, Host>, level: i32, ptr: u32, len: u32) {
-    let Some(Extern::Memory(memory)) = caller.get_export("memory") else { return };
-    let (data, host) = memory.data_and_store_mut(&mut caller);
-    let start = ptr as usize;
-    if let Some(line) = data.get(start..start.saturating_add(len as usize)) {
-        host.log.write(level, line);
-    }
+fn fault(store: &Store<Host>, error: &wasmtime::Error) -> Fault {
+    Fault::of(error, store.data().quota.refused)
 }

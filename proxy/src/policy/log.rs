@@ -1,27 +1,30 @@
 //! Lines that guests write. Their number is limited, and what is in them is made fit to print: a guest is not trusted
 //! with the operator's terminal.
 
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use super::limits::{LOG_LINE_BYTES, Limits};
+use super::limits::LOG_LINE_BYTES;
+use crate::clock;
+use crate::model::Tick;
 
-/// The log of one instance.
-#[derive(Clone, Debug)]
+/// The log of one policy, shared by its instances: a guest that faults with every line gets no more lines for it.
+#[derive(Debug)]
 pub(super) struct GuestLog {
     policy: String,
     lines_per_sec: u32,
-    window: Option<Instant>,
-    lines: u32,
+    /// The second in the upper half, the lines written in it in the lower one.
+    window: AtomicU64,
 }
 
 impl GuestLog {
-    pub(super) fn new(policy: &str, limits: &Limits) -> Self {
-        GuestLog { policy: policy.to_owned(), lines_per_sec: limits.log_lines_per_sec, window: None, lines: 0 }
+    pub(super) fn new(policy: &str, lines_per_sec: u32) -> Arc<Self> {
+        Arc::new(GuestLog { policy: policy.to_owned(), lines_per_sec, window: AtomicU64::new(0) })
     }
 
     /// Writes one line at the guest's level: 1 error to 4 debug, anything else counts as debug.
-    pub(super) fn write(&mut self, level: i32, line: &[u8]) {
-        if !self.admit(Instant::now()) {
+    pub(super) fn write(&self, level: i32, line: &[u8]) {
+        if !self.admit(clock::now()) {
             return;
         }
         let line = printable(&line[..line.len().min(LOG_LINE_BYTES)]);
@@ -34,14 +37,14 @@ impl GuestLog {
         }
     }
 
-    fn admit(&mut self, now: Instant) -> bool {
-        let fresh = self.window.is_none_or(|since| now.duration_since(since) >= Duration::from_secs(1));
-        if fresh {
-            self.window = Some(now);
-            self.lines = 0;
-        }
-        self.lines = self.lines.saturating_add(1);
-        self.lines <= self.lines_per_sec
+    fn admit(&self, now: Tick) -> bool {
+        const LINES: u64 = u32::MAX as u64;
+        let second = now.since(Tick::START).as_secs() << 32;
+        let next = |window: u64| {
+            let lines = if window & !LINES == second { window & LINES } else { 0 };
+            (lines < u64::from(self.lines_per_sec)).then_some(second | (lines + 1))
+        };
+        self.window.fetch_update(Relaxed, Relaxed, next).is_ok()
     }
 }
 
@@ -52,14 +55,18 @@ pub(super) fn printable(bytes: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
     fn lines_beyond_the_limit_are_dropped_until_the_next_second() {
-        let mut log = GuestLog::new("p", &Limits { log_lines_per_sec: 2, ..Limits::DEFAULT });
-        let start = Instant::now();
-        assert_eq!([log.admit(start), log.admit(start), log.admit(start)], [true, true, false]);
-        assert!(log.admit(start + Duration::from_secs(1)));
+        let log = GuestLog::new("p", 2);
+        let at = |seconds| Tick::START.after(Duration::from_secs(seconds));
+        for second in [0, 1, 7] {
+            let admitted = [(); 4].map(|()| log.admit(at(second)));
+            assert_eq!(admitted, [true, true, false, false], "second {second}");
+        }
     }
 
     #[test]

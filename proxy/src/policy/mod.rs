@@ -11,33 +11,37 @@
 //! - A call allocates nothing on the host's side beyond what the caller's buffers need.
 
 pub mod abi;
+mod area;
 mod catalog;
 mod engine;
 mod error;
 mod fault;
+mod host;
 mod instance;
 mod limits;
 mod log;
 mod module;
 pub mod native;
 mod pool;
+mod refill;
+mod shape;
 mod stall;
 mod verdict;
 
 use std::fmt;
-use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Weak};
 
 use abi::{AttemptBlock, EndpointRow, PlanBlock, RequestBlock};
 pub use catalog::Catalog;
 use engine::Engine;
 pub use error::{PluginError, RuntimeError, Stage};
-pub use fault::Fault;
+pub use fault::{Fault, Frames};
 use instance::ReadyInstance;
 pub use limits::Limits;
 use log::GuestLog;
 pub use module::{Kinds, Plugin};
 use pool::InstancePool;
+use refill::Refill;
 
 use crate::model::{Decision, Plan};
 
@@ -81,7 +85,25 @@ pub struct PolicyRuntime {
     engine: Arc<Engine>,
     limits: Limits,
     workers: usize,
-    refill: Sender<Weak<Policy>>,
+    refill: Refill,
+}
+
+/// What a policy is made with, beside its plugin.
+#[derive(Clone, Copy, Debug)]
+pub struct Setup<'a> {
+    /// The conf's `config` table as JSON.
+    pub config: &'a str,
+    /// Fuel of a hot call, in place of [`Limits::fuel`].
+    pub fuel: u64,
+    /// Endpoints that it must be able to score.
+    pub rows: usize,
+}
+
+impl Setup<'_> {
+    /// An empty config, default fuel, and room for `rows` endpoints.
+    pub const fn plain(rows: usize) -> Self {
+        Setup { config: "{}", fuel: Limits::DEFAULT.fuel, rows }
+    }
 }
 
 impl PolicyRuntime {
@@ -92,15 +114,7 @@ impl PolicyRuntime {
     pub fn new(workers: usize, limits: Limits) -> anyhow::Result<Self> {
         let engine =
             Engine::new(&limits).map_err(|e| anyhow::anyhow!("the WebAssembly engine does not start: {e:#}"))?;
-        let (refill, requests) = channel::<Weak<Policy>>();
-        std::thread::Builder::new().name("policy-refill".into()).spawn(move || {
-            while let Ok(policy) = requests.recv() {
-                if let Some(policy) = policy.upgrade() {
-                    policy.fill();
-                }
-            }
-        })?;
-        Ok(PolicyRuntime { engine: Arc::new(engine), limits, workers, refill })
+        Ok(PolicyRuntime { engine: Arc::new(engine), limits, workers, refill: Refill::start()? })
     }
 
     /// Compiles `wasm` and reads what it says of itself.
@@ -111,20 +125,20 @@ impl PolicyRuntime {
         Plugin::compile(self.engine.inner(), wasm, &self.limits)
     }
 
-    /// Makes a policy named `name` of a plugin: instantiates, configures with the JSON text `config`, and probes it.
-    /// It can score up to `rows` endpoints, or somewhat more.
+    /// Makes a policy named `name` of a plugin: instantiates, configures and probes it.
     ///
     /// # Errors
     /// When the module refuses its config or faults while it is loaded or probed.
-    pub fn load(&self, name: &str, plugin: Arc<Plugin>, config: &str, rows: usize) -> Result<Arc<Policy>, PluginError> {
+    pub fn load(&self, name: &str, plugin: Arc<Plugin>, setup: &Setup<'_>) -> Result<Arc<Policy>, PluginError> {
         let policy = Arc::new_cyclic(|me| Policy {
             name: name.to_owned(),
             plugin,
-            config: config.to_owned(),
-            capacity: capacity(rows),
+            config: setup.config.to_owned(),
+            capacity: capacity(setup.rows),
             pool: InstancePool::new(self.workers),
             engine: Arc::clone(&self.engine),
-            limits: self.limits,
+            limits: Limits { fuel: setup.fuel, ..self.limits },
+            log: GuestLog::new(name, self.limits.log_lines_per_sec),
             refill: self.refill.clone(),
             me: me.clone(),
         });
@@ -149,7 +163,8 @@ pub struct Policy {
     pool: InstancePool,
     engine: Arc<Engine>,
     limits: Limits,
-    refill: Sender<Weak<Policy>>,
+    log: Arc<GuestLog>,
+    refill: Refill,
     me: Weak<Policy>,
 }
 
@@ -169,9 +184,14 @@ impl Policy {
         self.plugin.kinds()
     }
 
-    /// Whether this policy is what loading `plugin` with `config` for `rows` endpoints would give.
-    pub fn is_same(&self, plugin: &Plugin, config: &str, rows: usize) -> bool {
-        self.identity() == plugin.identity() && self.config == config && self.capacity >= rows
+    /// Whether it does what loading `plugin` with `setup` would give, for as many endpoints as it has room for.
+    pub fn is_same(&self, plugin: &Plugin, setup: &Setup<'_>) -> bool {
+        self.identity() == plugin.identity() && self.config == setup.config && self.limits.fuel == setup.fuel
+    }
+
+    /// Whether it can score so many endpoints.
+    pub fn has_room(&self, rows: usize) -> bool {
+        self.capacity >= rows
     }
 
     /// Scores `rows` on this thread's instance; `scores` is cleared and gets one number per row.
@@ -205,23 +225,24 @@ impl Policy {
     }
 
     fn call<R>(&self, f: impl FnOnce(&mut ReadyInstance) -> Result<R, Fault>) -> Result<R, Fault> {
-        let answer = self.pool.with(f);
-        if matches!(&answer, Err(fault) if !matches!(fault, Fault::NotReady)) {
-            // The receiver lives as long as the runtime; at the end of the process nobody needs a replacement.
-            let _ = self.refill.send(self.me.clone());
+        let (answer, faulted) = self.pool.with(f);
+        if let Some(instance) = faulted {
+            self.refill.replace(instance, self.me.clone());
         }
         answer
     }
 
-    /// Replaces the instances that faults took.
-    fn fill(&self) {
-        if let Err(error) = self.pool.fill(|| self.instance()) {
+    /// Replaces the instances that faults took. Tells whether all could be replaced.
+    fn fill(&self) -> bool {
+        let filled = self.pool.fill(|| self.instance());
+        if let Err(error) = &filled {
             tracing::error!(policy = self.name, %error, "a faulted instance could not be replaced");
         }
+        filled.is_ok()
     }
 
     fn instance(&self) -> Result<ReadyInstance, PluginError> {
-        let log = GuestLog::new(&self.name, &self.limits);
+        let log = Arc::clone(&self.log);
         ReadyInstance::new(self.engine.inner(), &self.plugin, &self.config, self.capacity, log, &self.limits)
     }
 

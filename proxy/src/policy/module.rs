@@ -7,7 +7,7 @@ use super::abi::ABI_MAJOR;
 use super::error::{PluginError, Stage};
 use super::instance::{Instance, PLAN};
 use super::limits::Limits;
-use super::{Digest, Identity};
+use super::{Digest, Identity, shape};
 
 /// The two kinds of policy; a module may be both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,12 +45,9 @@ impl Plugin {
     /// Compiles `wasm`, reads its version and description, and checks that it has what it says.
     pub(super) fn compile(engine: &wasmtime::Engine, wasm: &[u8], limits: &Limits) -> Result<Self, PluginError> {
         let digest = Digest::of(wasm);
-        if wasm.len() > limits.module_bytes {
-            let reason = format!("is larger than the {} bytes that a module may have", limits.module_bytes);
-            return Err(PluginError::new(Stage::Compile, reason));
-        }
+        shape::check(wasm, limits)?;
         let module = wasmtime::Module::from_binary(engine, wasm)
-            .map_err(|e| PluginError::new(Stage::Compile, not_wasm(wasm, &e)))?;
+            .map_err(|e| PluginError::new(Stage::Compile, format!("does not compile: {e:#}")))?;
         let mut instance = Instance::bare(engine, &module, limits)?;
         check_abi(instance.abi_version()?)?;
         let describe = parse_describe(&instance.describe()?)?;
@@ -58,6 +55,7 @@ impl Plugin {
             Kinds { scoring: describe.kinds.contains(&Kind::Scoring), retry: describe.kinds.contains(&Kind::Retry) };
         let identity = Identity { plugin: describe.name, version: describe.version, digest };
         let plans = kinds.retry && module.get_export(PLAN).is_some();
+        instance.check_exports(kinds, plans)?;
         Ok(Plugin { identity, kinds, plans, module })
     }
 
@@ -102,21 +100,4 @@ fn parse_describe(json: &[u8]) -> Result<Describe, PluginError> {
         return Err(refuse("it says that it is neither a scoring nor a retry policy".into()));
     }
     Ok(describe)
-}
-
-/// The first bytes of every core module: magic number and version 1.
-const CORE_MODULE: &[u8] = b"\0asm\x01\0\0\0";
-/// The same for a component: its layer field is 1.
-const COMPONENT: &[u8] = b"\0asm\x0d\0\x01\0";
-
-fn not_wasm(wasm: &[u8], error: &wasmtime::Error) -> String {
-    if wasm.is_empty() {
-        "is empty".into()
-    } else if wasm.starts_with(COMPONENT) {
-        "is a component; a policy is a core module".into()
-    } else if !wasm.starts_with(CORE_MODULE) {
-        "is not a WebAssembly module".into()
-    } else {
-        format!("does not compile: {error:#}")
-    }
 }

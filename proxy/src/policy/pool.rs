@@ -37,17 +37,16 @@ impl InstancePool {
         Ok(())
     }
 
-    /// Calls `f` on this thread's instance. An instance that faulted is taken out.
-    pub(super) fn with<R>(&self, f: impl FnOnce(&mut ReadyInstance) -> Result<R, Fault>) -> Result<R, Fault> {
+    /// Calls `f` on this thread's instance. An instance that faulted is taken out and handed back.
+    pub(super) fn with<R>(
+        &self,
+        f: impl FnOnce(&mut ReadyInstance) -> Result<R, Fault>,
+    ) -> (Result<R, Fault>, Option<ReadyInstance>) {
         let mut slot = self.slots[thread_number() % self.slots.len()].lock();
-        let Some(instance) = slot.as_mut() else { return Err(Fault::NotReady) };
+        let Some(instance) = slot.as_mut() else { return (Err(Fault::NotReady), None) };
         let answer = f(instance);
-        if answer.is_err() {
-            let faulted = slot.take();
-            drop(slot);
-            drop(faulted);
-        }
-        answer
+        let faulted = if answer.is_err() { slot.take() } else { None };
+        (answer, faulted)
     }
 }
 

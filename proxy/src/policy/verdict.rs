@@ -13,8 +13,11 @@ const ACTION_RETRY: u32 = 1;
 const COOLDOWN_NONE: u32 = 0;
 const COOLDOWN_BACKOFF: u32 = 1;
 const COOLDOWN_FIXED: u32 = 2;
-/// No policy can take an endpoint, or one of its methods, out for longer.
+/// No policy can take an endpoint, or one of its methods, out for longer, or hold more against it.
 const MAX_EXCLUSION: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Timers are no finer: a shorter timeout would end every attempt at once.
+const SHORTEST_TIMEOUT: Duration = Duration::from_millis(1);
 
 /// Checks each field of a guest's decision.
 pub(super) fn decision(block: &DecisionBlock) -> Result<Decision, Fault> {
@@ -36,7 +39,7 @@ pub(super) fn decision(block: &DecisionBlock) -> Result<Decision, Fault> {
     Ok(Decision {
         action,
         cooldown,
-        penalty_ms: block.penalty_ms,
+        penalty_ms: block.penalty_ms.min(MAX_EXCLUSION.as_secs_f32() * 1_000.0),
         success: has(flags::SUCCESS),
         method_ban: Duration::from_millis(u64::from(block.method_ban_ms)).min(MAX_EXCLUSION),
         prefer: match (has(flags::LARGER_RANGE), has(flags::PREFER_HISTORY)) {
@@ -61,7 +64,7 @@ pub(super) fn plan(block: &PlanBlock, asked: &PlanBlock) -> Result<Plan, Fault> 
     }
     Ok(Plan {
         max_attempts: block.max_attempts.min(asked.max_attempts),
-        timeout: millis(block.timeout_ms),
+        timeout: millis(block.timeout_ms).max(SHORTEST_TIMEOUT),
         hedge_after: block.hedge_delay_ms.is_finite().then(|| millis(block.hedge_delay_ms)),
     })
 }
@@ -199,6 +202,7 @@ mod tests {
         let expected =
             Plan { max_attempts: 3, timeout: Duration::from_micros(1_500), hedge_after: Some(Duration::ZERO) };
         assert_eq!(plan(&wished, &asked).unwrap(), expected);
+        assert_eq!(plan(&PlanBlock { timeout_ms: 1e-30, ..asked }, &asked).unwrap().timeout, SHORTEST_TIMEOUT);
         assert_eq!(plan(&PlanBlock { timeout_ms: f32::MAX, ..asked }, &asked).unwrap().timeout, MAX_EXCLUSION);
         for bad in [
             PlanBlock { max_attempts: 0, ..asked },

@@ -14,6 +14,7 @@ pub struct RestartSettings {
     listen: Vec<SocketAddr>,
     threads: usize,
     admin: SocketAddr,
+    max_instances: u32,
 }
 
 impl RestartSettings {
@@ -23,6 +24,7 @@ impl RestartSettings {
             listen: config.server.listen.clone(),
             threads: config.server.threads,
             admin: config.admin.listen,
+            max_instances: config.plugins.max_instances,
         }
     }
 
@@ -31,6 +33,7 @@ impl RestartSettings {
             ("server.listen", self.listen != other.listen),
             ("server.threads", self.threads != other.threads),
             ("admin.listen", self.admin != other.admin),
+            ("plugins.max_instances", self.max_instances != other.max_instances),
         ];
         keys.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key.to_owned()).collect()
     }

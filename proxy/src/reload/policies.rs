@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::ReloadError;
 use crate::config::{Config, PolicyConf, UpstreamConf};
-use crate::policy::{Catalog, Digest, Kinds, PluginError, PolicyRuntime};
+use crate::policy::{Catalog, Digest, Fault, Kinds, PluginError, PolicyRuntime, Setup};
 use crate::upstream::{BoundPolicy, Resources};
 
 /// Matches, configures and probes every policy of `config`.
@@ -46,11 +46,15 @@ fn load_one(
 ) -> Result<BoundPolicy, PluginError> {
     let plugin = catalog.find(&wanted.plugin, &wanted.version, wanted.sha256.map(Digest))?;
     let config = wanted.config.to_string();
-    if let Some(same) = loaded.filter(|bound| bound.policy.is_same(&plugin, &config, rows)) {
-        return Ok(same.clone());
+    let setup = Setup { config: &config, fuel: wanted.fuel, rows };
+    match loaded.filter(|bound| bound.policy.is_same(&plugin, &setup)) {
+        Some(same) if same.policy.has_room(rows) => Ok(same.clone()),
+        Some(same) => Ok(same.with(runtime.load(name, plugin, &setup)?)),
+        None => {
+            let policy = runtime.load(name, plugin, &setup)?;
+            Ok(BoundPolicy::new(policy, Arc::new(resources.metrics.policy(name, &Fault::KINDS))))
+        }
     }
-    let policy = runtime.load(name, plugin, &config, rows)?;
-    Ok(BoundPolicy { policy, series: Arc::new(resources.metrics.policy(name)) })
 }
 
 /// The most endpoints that the policy may have to score.

@@ -5,6 +5,7 @@
 //! [`candidates`]; [`settle`] is step 6: the only place where an attempt ends.
 
 mod admission;
+mod ask;
 mod build;
 mod candidates;
 mod endpoint;
@@ -17,6 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use admission::{Admission, Place, Waiting};
+pub use ask::BoundPolicy;
 pub use build::Resources;
 pub use endpoint::{Endpoint, Exclusion};
 pub use explain::Explained;
@@ -26,9 +28,8 @@ pub use settle::Attempt;
 use admission::Queue;
 
 use crate::config::ChainId;
-use crate::metrics::{PolicySeries, UpstreamSeries};
+use crate::metrics::UpstreamSeries;
 use crate::model::{Backoff, BudgetLimits, MethodLatencies, Methods, RetryBudget};
-use crate::policy::Policy;
 
 /// A named pool of endpoints.
 pub struct Upstream {
@@ -59,15 +60,6 @@ struct Live {
     queue: Queue,
     budget: RetryBudget,
     latencies: MethodLatencies,
-}
-
-/// A policy with its metrics.
-#[derive(Clone)]
-pub struct BoundPolicy {
-    /// The policy.
-    pub policy: Arc<Policy>,
-    /// Its metrics.
-    pub series: Arc<PolicySeries>,
 }
 
 impl Upstream {

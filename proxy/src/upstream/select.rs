@@ -5,19 +5,15 @@
 
 use std::cell::RefCell;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::settle::Attempt;
-use super::{BoundPolicy, Endpoint, Upstream};
+use super::{Endpoint, Upstream};
 use crate::clock;
-use crate::metrics::PolicySeries;
 use crate::model::{Plan, RequestFacts, Tick, millis_f32};
 use crate::policy::abi::{EndpointRow, PlanBlock, RequestBlock, chain_code, flag, request_flags};
-use crate::policy::{Fault, native};
+use crate::policy::native;
 use crate::rpc::{Ask, Extra, Pool, Refusal};
-
-/// One call in so many is timed: reading the clock twice costs as much as a small call does.
-const TIMED_CALLS: u64 = 64;
 
 /// Buffers of a thread, so that a decision allocates nothing.
 #[derive(Default)]
@@ -56,13 +52,7 @@ impl Pool for Arc<Upstream> {
         let method_p75_ms = if ask.request.batch { f32::NAN } else { known(ask.request) };
         let p95_ms = endpoint.stats.latency_p95_ms();
         let block = PlanBlock::new(own.max_attempts, millis_f32(own.timeout), p95_ms, method_p75_ms);
-        match timed(&bound.series, ask.request.seed, || bound.policy.plan(&self.request_block(ask), &row, &block)) {
-            Ok(plan) => plan,
-            Err(fault) => {
-                report(bound, &fault);
-                own
-            }
-        }
+        bound.ask(ask.request.seed, |policy| policy.plan(&self.request_block(ask), &row, &block)).unwrap_or(own)
     }
 
     fn has_budget(&self, now: Tick) -> bool {
@@ -115,12 +105,10 @@ impl Upstream {
 
     /// Scores by the policy, or natively when there is none or it faults.
     pub(super) fn score(&self, request: &RequestBlock, rows: &[EndpointRow], scores: &mut Vec<f64>) {
-        if let Some(bound) = &self.scoring {
-            let answer = timed(&bound.series, request.seed, || bound.policy.score(request, rows, scores));
-            match answer {
-                Ok(()) => return,
-                Err(fault) => report(bound, &fault),
-            }
+        if let Some(bound) = &self.scoring
+            && bound.ask(request.seed, |policy| policy.score(request, rows, scores)).is_some()
+        {
+            return;
         }
         scores.clear();
         native::score(rows, scores);
@@ -150,24 +138,6 @@ impl Upstream {
     pub(super) fn endpoint(&self, index: u32) -> &Endpoint {
         &self.endpoints[index as usize]
     }
-}
-
-/// Calls a policy and counts it; one call in [`TIMED_CALLS`] is timed.
-pub(super) fn timed<R>(series: &PolicySeries, seed: u64, call: impl FnOnce() -> R) -> R {
-    series.calls.inc();
-    if !seed.is_multiple_of(TIMED_CALLS) {
-        return call();
-    }
-    let began = Instant::now();
-    let answer = call();
-    series.duration.observe(began.elapsed().as_secs_f64());
-    answer
-}
-
-/// Counts a fault. The message is for debugging a plugin: at full rate it would drown the log.
-pub(super) fn report(bound: &BoundPolicy, fault: &Fault) {
-    bound.series.fault(fault.kind());
-    tracing::debug!(policy = bound.policy.name(), kind = fault.kind(), %fault, "the native policy answers instead");
 }
 
 /// The position of the highest score; NaN and negative infinity are left out. Among equals the first one from a

@@ -5,7 +5,6 @@
 
 use std::sync::Arc;
 
-use super::select::{report, timed};
 use super::{Endpoint, Upstream};
 use crate::clock;
 use crate::model::{AttemptResult, CooldownWish, Decision, Outcome, RequestFacts, Tick, millis_f32};
@@ -110,9 +109,8 @@ impl Upstream {
             let mut block = attempt_block(endpoint, case);
             block.candidates_left = self.candidates_left(&ask);
             block.timeout_ms = millis_f32(self.timeout);
-            match timed(&bound.series, case.request.seed, || bound.policy.retry(&request_block, &block)) {
-                Ok(decision) => return decision,
-                Err(fault) => report(bound, &fault),
+            if let Some(decision) = bound.ask(case.request.seed, |policy| policy.retry(&request_block, &block)) {
+                return decision;
             }
         }
         let decision = native::retry(case.request, case.result);

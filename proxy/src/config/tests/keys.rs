@@ -1,7 +1,6 @@
 //! Every key, its default, and what it becomes.
 
 use std::num::NonZeroU32;
-use std::path::Path;
 use std::time::Duration;
 
 use super::super::*;
@@ -15,7 +14,7 @@ fn the_least_conf_gets_every_default() {
     assert_eq!(config.server.max_body, 10 << 20);
     assert_eq!(config.server.shutdown_grace, Duration::from_secs(30));
     assert_eq!(config.admin, Admin { listen: "127.0.0.1:8550".parse().unwrap(), token: None });
-    assert_eq!(config.plugins.dir, Path::new("conf/plugins"));
+    assert_eq!(config.plugins, Plugins { dir: "conf/plugins".into(), max_instances: 2_000 });
     assert!(config.policies.is_empty());
     assert_eq!(config.routes, [Route { path_prefix: "/".into(), upstream: "eth".into() }]);
     let upstream = &config.upstreams["eth"];
@@ -69,10 +68,12 @@ token = "env:TOKEN"
 
 [plugins]
 dir = "/opt/plugins"
+max_instances = 16
 
 [policies.mine]
 plugin = "peak-ewma"
 version = "^1.2"
+fuel = 250000
 sha256 = "00112233445566778899aabbccddeeff00112233445566778899AABBCCDDEEFF"
 [policies.mine.config]
 number = 1
@@ -156,7 +157,7 @@ fn server_admin_and_plugins_take_what_is_written() {
     assert_eq!(config.server, expected);
     assert_eq!(config.admin.listen, "0.0.0.0:8551".parse().unwrap());
     assert_eq!(config.admin.token.unwrap().expose(), "token-from-env");
-    assert_eq!(config.plugins.dir, Path::new("/opt/plugins"));
+    assert_eq!(config.plugins, Plugins { dir: "/opt/plugins".into(), max_instances: 16 });
 }
 
 #[test]
@@ -164,6 +165,7 @@ fn a_policy_takes_what_is_written() {
     let config = accepted(FULL);
     let policy = &config.policies["mine"];
     assert_eq!(policy.plugin, "peak-ewma");
+    assert_eq!(policy.fuel, 250_000);
     assert_eq!(policy.version, semver::VersionReq::parse("^1.2").unwrap());
     let half = [0x00, 0x11, 0x22, 0x33, 0x44, 0x55, 0x66, 0x77, 0x88, 0x99, 0xaa, 0xbb, 0xcc, 0xdd, 0xee, 0xff];
     assert_eq!(policy.sha256.unwrap(), [half, half].concat()[..]);
@@ -171,10 +173,11 @@ fn a_policy_takes_what_is_written() {
         "number": 1, "fraction": 0.5, "flag": true, "since": "2024-05-27", "list": [1, "two", { "three": 3 }],
     });
     assert_eq!(policy.config, expected);
-    assert_eq!(policy.place, Place { line: 15, column: 11 });
+    assert_eq!(policy.place, Place { line: 16, column: 11 });
     let least = accepted(&format!("{MINIMAL}[policies.p]\nplugin = 'p'"));
     assert_eq!(least.policies["p"].version, semver::VersionReq::STAR);
     assert_eq!(least.policies["p"].sha256, None);
+    assert_eq!(least.policies["p"].fuel, crate::policy::Limits::DEFAULT.fuel, "sdk/ABI.md, section 5");
     assert_eq!(least.policies["p"].config, serde_json::json!({}));
 }
 

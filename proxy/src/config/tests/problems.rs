@@ -68,7 +68,7 @@ weight = «99999999999999999999
             "server.listen[0]: must be a string, not a whole number",
             "server.max_body: must be a size such as \"64KiB\" or \"10MiB\", or a whole number of bytes, not true or false",
             "admin.listen: must be a string, not a whole number",
-            "plugins.watch: isn't a known key; the keys here are dir",
+            "plugins.watch: isn't a known key; the keys here are dir, max_instances",
             "upstreams.eth.max_attempts: must be a whole number, not a string",
             "upstreams.eth.deadline: must be a duration such as \"250ms\", \"10s\" or \"1m 30s\", not a whole number",
             "upstreams.eth.latency_smoothing_factor: must be a number, not a string",
@@ -120,6 +120,7 @@ fn server_and_admin_are_checked() {
         ("[admin]\ntoken = «''", &["admin.token: must not be empty"]),
         ("[admin]\ntoken = «'a b'", &["admin.token: must be ASCII without spaces"]),
         ("[plugins]\ndir = «''", &["plugins.dir: must be the path of a folder"]),
+        ("[plugins]\nmax_instances = «15", &["plugins.max_instances: must be at least 16"]),
     ]);
     assert!(read(&format!("{MINIMAL}[server]\nlisten = ['127.0.0.1:0', '127.0.0.1:0']")).is_ok());
     assert!(read(&format!("{MINIMAL}[admin]\nlisten = '[::ffff:127.0.0.1]:1'")).is_ok());
@@ -158,6 +159,8 @@ fn policies_are_checked() {
         ("[policies.p]\nplugin = 'x'\nversion = «'new'", &["policies.p.version: must be a version requirement"]),
         ("[policies.p]\nplugin = 'x'\nsha256 = «'ab'", &["policies.p.sha256: must be 64 hexadecimal digits"]),
         ("[policies.p]\nplugin = 'x'\nconfig = «{ a = [nan] }", &["policies.p.config.a[0]: must be a finite number"]),
+        ("[policies.p]\nplugin = 'x'\nfuel = «999", &["policies.p.fuel: must be at least 1000"]),
+        ("[policies.p]\nplugin = 'x'\nfuel = «100000001", &["policies.p.fuel: must be at most 100000000"]),
         ("[policies.p]\nplugin = 'x'\nconfig = «3", &["policies.p.config: must be a table, not a whole number"]),
     ]);
 }

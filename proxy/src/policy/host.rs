@@ -1,0 +1,75 @@
+//! The host's side of an instance: what its store carries, what it may use, and the one function that it may import.
+
+use std::sync::Arc;
+
+use wasmtime::{Caller, Engine, Extern, Linker, ResourceLimiter};
+
+use super::limits::Limits;
+use super::log::GuestLog;
+use super::stall::Stall;
+
+/// What the store carries for the host's side of calls.
+pub(super) struct Host {
+    pub(super) quota: Quota,
+    pub(super) stall: Stall,
+    log: Arc<GuestLog>,
+}
+
+/// What an instance may use, and whether it was refused more.
+pub(super) struct Quota {
+    memory: usize,
+    table_elements: usize,
+    /// A guest that was refused memory in this call and traps, traps for that reason.
+    pub(super) refused: bool,
+}
+
+impl Host {
+    pub(super) fn new(limits: &Limits, log: Arc<GuestLog>) -> Self {
+        let quota = Quota { memory: limits.memory, table_elements: limits.table_elements, refused: false };
+        Host { quota, stall: Stall::default(), log }
+    }
+
+    /// What a module may import: `pointsman.log` and nothing else.
+    pub(super) fn linker(engine: &Engine) -> wasmtime::Result<Linker<Host>> {
+        let mut linker = Linker::new(engine);
+        linker.func_wrap("pointsman", "log", guest_log)?;
+        Ok(linker)
+    }
+}
+
+impl Quota {
+    fn admit(&mut self, desired: usize, limit: usize, maximum: Option<usize>) -> bool {
+        let admitted = desired <= maximum.map_or(limit, |maximum| maximum.min(limit));
+        self.refused |= !admitted;
+        admitted
+    }
+}
+
+impl ResourceLimiter for Quota {
+    fn memory_growing(&mut self, _current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
+        Ok(self.admit(desired, self.memory, maximum))
+    }
+
+    fn memory_grow_failed(&mut self, _error: wasmtime::Error) -> wasmtime::Result<()> {
+        self.refused = true;
+        Ok(())
+    }
+
+    fn table_growing(&mut self, _current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
+        Ok(self.admit(desired, self.table_elements, maximum))
+    }
+
+    fn table_grow_failed(&mut self, _error: wasmtime::Error) -> wasmtime::Result<()> {
+        self.refused = true;
+        Ok(())
+    }
+}
+
+fn guest_log(mut caller: Caller<'_, Host>, level: i32, ptr: u32, len: u32) {
+    let Some(Extern::Memory(memory)) = caller.get_export("memory") else { return };
+    let (data, host) = memory.data_and_store_mut(&mut caller);
+    let start = ptr as usize;
+    if let Some(line) = data.get(start..start.saturating_add(len as usize)) {
+        host.log.write(level, line);
+    }
+}

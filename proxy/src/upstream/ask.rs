@@ -1,0 +1,140 @@
+//! Asking a policy, or doing without it.
+//!
+//! Whoever calls a policy gets an answer or `None`, and then asks the native one. A fault is counted by its kind; in the
+//! log it is a warning once in [`WARN_PERIOD`], and a line for debugging otherwise, so that a policy that faults with every
+//! request doesn't drown the log. A policy that faults too often is in quarantine: see `model::Quarantine`.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+use crate::clock;
+use crate::metrics::PolicySeries;
+use crate::model::{Entry, Quarantine, Tick};
+use crate::policy::{Fault, Policy};
+
+/// One call in so many is timed: reading the clock twice costs as much as a small call does.
+const TIMED_CALLS: u64 = 64;
+/// Between two warnings about the faults of a policy.
+const WARN_PERIOD: Duration = Duration::from_secs(10);
+
+/// A policy with its metrics and how it has done so far.
+#[derive(Clone)]
+pub struct BoundPolicy {
+    /// The policy.
+    pub policy: Arc<Policy>,
+    /// Its metrics.
+    pub series: Arc<PolicySeries>,
+    standing: Arc<Standing>,
+}
+
+#[derive(Default)]
+struct Standing {
+    quarantine: Quarantine,
+    warnings: Warnings,
+}
+
+/// When the last warning was, in nanoseconds and one more; 0 before the first.
+#[derive(Default)]
+struct Warnings(AtomicU64);
+
+impl BoundPolicy {
+    /// A policy that has done nothing yet.
+    pub fn new(policy: Arc<Policy>, series: Arc<PolicySeries>) -> Self {
+        BoundPolicy { policy, series, standing: Arc::default() }
+    }
+
+    /// The same policy with other instances. It stays in quarantine if it is.
+    #[must_use]
+    pub fn with(&self, policy: Arc<Policy>) -> Self {
+        BoundPolicy { policy, ..self.clone() }
+    }
+
+    /// Whether it may be called.
+    pub fn quarantine(&self) -> &Quarantine {
+        &self.standing.quarantine
+    }
+
+    /// The policy's answer; `None` when the native one must give it. `seed` is the request's.
+    pub(super) fn ask<R>(&self, seed: u64, call: impl FnOnce(&Policy) -> Result<R, Fault>) -> Option<R> {
+        let entry = self.quarantine().enter(clock::now);
+        if entry == Entry::Refused {
+            return None;
+        }
+        let answer = self.timed(seed, || call(&self.policy));
+        match answer {
+            Ok(answer) => {
+                if entry == Entry::Trial {
+                    self.leave();
+                }
+                Some(answer)
+            }
+            Err(fault) => {
+                self.note(&fault, entry, clock::now());
+                None
+            }
+        }
+    }
+
+    fn timed<R>(&self, seed: u64, call: impl FnOnce() -> R) -> R {
+        self.series.calls.inc();
+        if !seed.is_multiple_of(TIMED_CALLS) {
+            return call();
+        }
+        let began = Instant::now();
+        let answer = call();
+        self.series.duration.observe(began.elapsed().as_secs_f64());
+        answer
+    }
+
+    fn leave(&self) {
+        self.quarantine().trial_passed();
+        tracing::info!(policy = self.policy.name(), "policy is out of quarantine");
+    }
+
+    fn note(&self, fault: &Fault, entry: Entry, now: Tick) {
+        self.series.fault(fault.kind());
+        let (policy, kind) = (self.policy.name(), fault.kind());
+        if matches!(fault, Fault::NotReady) {
+            tracing::debug!(policy, kind, %fault, "the native policy answers instead");
+            if entry == Entry::Trial {
+                self.quarantine().trial_postponed(now);
+            }
+            return;
+        }
+        let backtrace = fault.backtrace().filter(|at| !at.is_empty()).map(tracing::field::display);
+        if self.standing.warnings.is_due(now) {
+            tracing::warn!(policy, kind, %fault, backtrace, "policy faults; the native policy answers instead");
+        } else {
+            tracing::debug!(policy, kind, %fault, backtrace, "the native policy answers instead");
+        }
+        if entry == Entry::Trial {
+            let seconds = self.quarantine().trial_failed(now).as_secs();
+            tracing::debug!(policy, seconds, "policy stays in quarantine");
+        } else if let Some(backoff) = self.quarantine().fault(now) {
+            self.series.quarantines.inc();
+            tracing::warn!(policy, seconds = backoff.as_secs(), "policy is in quarantine; the native policy answers");
+        }
+    }
+}
+
+impl Warnings {
+    fn is_due(&self, now: Tick) -> bool {
+        let last = self.0.load(Relaxed);
+        let due = last == 0 || now.since(Tick::from_nanos(last - 1)) >= WARN_PERIOD;
+        // Of faults that come together one is the warning.
+        due && self.0.compare_exchange(last, now.as_nanos().saturating_add(1), Relaxed, Relaxed).is_ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_fault_is_a_warning_and_then_one_in_ten_seconds() {
+        let warnings = Warnings::default();
+        let due = [0, 1, 9, 10, 11, 30].map(|second| warnings.is_due(Tick::START.after(Duration::from_secs(second))));
+        assert_eq!(due, [true, false, false, true, false, true]);
+    }
+}

@@ -1,0 +1,2 @@
+;; Wants its memory from the host.
+(import "env" "memory" (memory 2))

@@ -1,0 +1,2 @@
+;; Wants the time, which no policy is given.
+(import "pointsman" "now" (func (result i64)))

@@ -1,0 +1,2 @@
+;; Traps in `_initialize`.
+(func (export "_initialize") unreachable)

@@ -1,0 +1,2 @@
+;; `_initialize` takes a number.
+(func (export "_initialize") (param i32))

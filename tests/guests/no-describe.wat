@@ -1,0 +1,1 @@
+;; Does not export "pointsman_describe".

@@ -1,0 +1,2 @@
+;; Does not export its "memory".
+(memory 2)

@@ -1,0 +1,5 @@
+;; Never comes to an end.
+(func (export "pointsman_retry") (param $request i32) (param $attempt i32) (param $decision i32)
+  (if (call $asked (local.get $request)) (then
+    (loop $forever (br $forever))))
+  (i32.store offset=4 (local.get $decision) (i32.const 1)))

@@ -1,0 +1,6 @@
+;; Decides on an action that doesn't exist.
+(func (export "pointsman_retry") (param $request i32) (param $attempt i32) (param $decision i32)
+  (if (call $asked (local.get $request)) (then
+    (i32.store offset=4 (local.get $decision) (i32.const 0x80000001))
+    (return)))
+  (i32.store offset=4 (local.get $decision) (i32.const 1)))

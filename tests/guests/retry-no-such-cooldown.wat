@@ -1,0 +1,5 @@
+;; Asks for a cooldown that doesn't exist.
+(func (export "pointsman_retry") (param $request i32) (param $attempt i32) (param $decision i32)
+  (if (call $asked (local.get $request)) (then
+    (i32.store offset=12 (local.get $decision) (i32.const 3))))
+  (i32.store offset=4 (local.get $decision) (i32.const 1)))

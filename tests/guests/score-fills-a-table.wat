@@ -1,0 +1,8 @@
+;; Fills a large table again and again: much work for few instructions.
+(func (export "pointsman_score") (param $request i32) (param $rows i32) (param $count i32) (param $scores i32)
+  (if (call $asked (local.get $request)) (then
+    (loop $again
+      (table.fill $table (i32.const 0) (ref.null func) (i32.const 10000))
+      (br $again))))
+  (call $score (local.get $request) (local.get $rows) (local.get $count) (local.get $scores)))
+(table $table 10000 funcref)

@@ -1,0 +1,7 @@
+;; Gives the first endpoint the least number, and the second infinity.
+(func (export "pointsman_score") (param $request i32) (param $rows i32) (param $count i32) (param $scores i32)
+  (if (call $asked (local.get $request)) (then
+    (f64.store (local.get $scores) (f64.const -0x1.fffffffffffffp+1023))
+    (f64.store offset=8 (local.get $scores) (f64.const inf))
+    (return)))
+  (call $score (local.get $request) (local.get $rows) (local.get $count) (local.get $scores)))

@@ -1,0 +1,3 @@
+;; Traps in its start function.
+(func $start unreachable)
+(start $start)
