@@ -67,11 +67,12 @@ impl Default for Admin {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Plugins {
     pub(super) dir: Spanned<String>,
+    pub(super) watch: bool,
 }
 
 impl Default for Plugins {
     fn default() -> Self {
-        Self { dir: text("plugins") }
+        Self { dir: text("plugins"), watch: false }
     }
 }
 

@@ -109,6 +109,8 @@ pub struct Admin {
 pub struct Plugins {
     /// `dir`: the folder of the `.wasm` files, relative to the conf's folder. Default `"plugins"`.
     pub dir: PathBuf,
+    /// `watch`: whether a change of the files in `dir` is a reason to reload. Default `false`.
+    pub watch: bool,
 }
 
 /// A policy: a plugin, configured, under a name.

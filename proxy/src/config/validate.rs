@@ -77,7 +77,7 @@ fn plugins(file: &file::Plugins, report: &mut Report<'_>, sources: &Sources<'_>)
     if dir.is_empty() || dir.contains('\0') {
         report.add(Key::Root.name("plugins").name("dir"), file.dir.span(), "must be the path of a folder");
     }
-    Plugins { dir: sources.folder.join(dir) }
+    Plugins { dir: sources.folder.join(dir), watch: file.watch }
 }
 
 fn address(key: Key<'_>, text: &Spanned<String>, report: &mut Report<'_>) -> SocketAddr {

@@ -15,7 +15,7 @@ fn the_least_conf_gets_every_default() {
     assert_eq!(config.server.max_body, 10 << 20);
     assert_eq!(config.server.shutdown_grace, Duration::from_secs(30));
     assert_eq!(config.admin, Admin { listen: "127.0.0.1:8550".parse().unwrap(), token: None });
-    assert_eq!(config.plugins.dir, Path::new("conf/plugins"));
+    assert_eq!(config.plugins, Plugins { dir: "conf/plugins".into(), watch: false });
     assert!(config.policies.is_empty());
     assert_eq!(config.routes, [Route { path_prefix: "/".into(), upstream: "eth".into() }]);
     let upstream = &config.upstreams["eth"];
@@ -69,6 +69,7 @@ token = "env:TOKEN"
 
 [plugins]
 dir = "/opt/plugins"
+watch = true
 
 [policies.mine]
 plugin = "peak-ewma"
@@ -156,7 +157,7 @@ fn server_admin_and_plugins_take_what_is_written() {
     assert_eq!(config.server, expected);
     assert_eq!(config.admin.listen, "0.0.0.0:8551".parse().unwrap());
     assert_eq!(config.admin.token.unwrap().expose(), "token-from-env");
-    assert_eq!(config.plugins.dir, Path::new("/opt/plugins"));
+    assert_eq!(config.plugins, Plugins { dir: "/opt/plugins".into(), watch: true });
 }
 
 #[test]
