@@ -14,6 +14,8 @@
 //! - `tls`: endpoints behind HTTPS.
 //! - `lifecycle`: start, signals, clients that leave.
 //! - `reload`: what a reload changes and keeps, also under load.
+//! - `rollback`: what comes back of the previous generation.
+//! - `watch`: changes of the plugin folder that nobody tells.
 //! - `refusals`: confs and plugins that are refused, and how it is told.
 //! - `admin`: health, status, metrics, secrets.
 //! - `policies`: modules that decide, well or badly.
@@ -44,4 +46,6 @@ mod policies;
 mod property;
 mod refusals;
 mod reload;
+mod rollback;
 mod tls;
+mod watch;

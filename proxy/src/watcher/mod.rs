@@ -145,6 +145,9 @@ impl Watch {
         let found = Listing::read(dir);
         let is_new = found != self.known;
         self.known = found;
+        if !is_new {
+            tracing::debug!(dir = %dir.display(), "the modules in the plugin folder are the same");
+        }
         is_new
     }
 }
