@@ -1,8 +1,8 @@
-//! What a reload says it did: the answer of `POST /reload`, the log and `pointsman reload`.
+//! What a reload or rollback says it did: the answer of `POST /reload` and `POST /rollback`, the log, and what the commands print.
 
 use serde::{Deserialize, Serialize};
 
-/// The result of one reload.
+/// The result of one reload or rollback.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct ReloadReport {
     /// Whether a new generation serves.
@@ -16,6 +16,9 @@ pub struct ReloadReport {
     pub generation: u64,
     /// What is different from the generation before.
     pub changes: Changes,
+    /// A rollback was asked for, and there was no generation to go back to. The form of the answer doesn't show it.
+    #[serde(skip)]
+    pub nothing_kept: bool,
 }
 
 /// The difference between two generations.
@@ -55,6 +58,13 @@ pub struct PluginChange {
 }
 
 impl Changes {
+    /// Whether endpoints, policies or settings are other ones.
+    pub fn is_any(&self) -> bool {
+        // Endpoints are part of the conf; what waits for a restart waits, changed or not.
+        self.config_updated
+            || [&self.plugins_added, &self.plugins_removed, &self.plugins_changed].iter().any(|list| !list.is_empty())
+    }
+
     /// One line for people.
     pub fn summary(&self) -> String {
         let counted = [

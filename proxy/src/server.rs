@@ -29,11 +29,12 @@ use crate::housekeeping::Housekeeper;
 use crate::logging::Log;
 use crate::metrics::Metrics;
 use crate::policy::{Limits, PolicyRuntime};
-use crate::reload::{ReloadHandle, Reloader, RestartSettings, prepare, queue};
+use crate::reload::{Ask, ReloadHandle, Reloader, RestartSettings, prepare, queue};
 use crate::report::ReloadReport;
 use crate::service::{ProxyService, TimedHeads};
 use crate::snapshot::{Published, Snapshot};
 use crate::upstream::Resources;
+use crate::watcher::PluginWatcher;
 
 /// Worker threads may call policies, and so may the thread that prepares a generation.
 const EXTRA_CALLERS: usize = 1;
@@ -76,7 +77,7 @@ pub fn prepare_first(conf: PathBuf) -> anyhow::Result<Prepared> {
 /// When an address can't be listened on.
 pub fn run(prepared: Prepared, signals: Signals, log: Arc<Log>) -> anyhow::Result<()> {
     let Prepared { conf, runtime, resources, snapshot } = prepared;
-    let config = snapshot.config.clone();
+    let config = Arc::clone(&snapshot.config);
     check_addresses(&config)?;
     dns::resolve_new(&snapshot);
     let metrics = Arc::clone(&resources.metrics);
@@ -85,8 +86,9 @@ pub fn run(prepared: Prepared, signals: Signals, log: Arc<Log>) -> anyhow::Resul
     let started = RestartSettings::of(&config);
     let reloader = Reloader { conf, runtime, resources, started, published: Arc::clone(&published) };
     let (handle, requests) = queue();
-    std::thread::Builder::new().name("reload".into()).spawn(move || reloader.run(&requests))?;
+    std::thread::Builder::new().name("reload".into()).spawn(move || reloader.run(requests))?;
     signals.reload_on_hangup(handle.clone())?;
+    let watcher = plugin_watcher(Arc::clone(&published), handle.clone());
 
     let in_flight = Arc::new(AtomicUsize::new(0));
     let mut server = Server::new_with_opt_and_conf(None, pingora_conf(&config));
@@ -100,6 +102,7 @@ pub fn run(prepared: Prepared, signals: Signals, log: Arc<Log>) -> anyhow::Resul
     server.add_service(proxy);
     server.add_service(admin_service(&config, Arc::clone(&published), metrics, handle));
     server.add_service(background_service("health", HealthChecker { published: Arc::clone(&published) }));
+    server.add_service(background_service("watcher", watcher));
     server.add_service(background_service("housekeeping", Housekeeper { published }));
     tracing::info!(generation, listen = ?config.server.listen, admin = %config.admin.listen, "serving");
     server.run(RunArgs { shutdown_signal: Box::new(shutdown) });
@@ -131,10 +134,18 @@ fn admin_service(
     service
 }
 
+fn plugin_watcher(published: Arc<Published>, reload: ReloadHandle) -> PluginWatcher {
+    PluginWatcher { published, reload: Box::new(move || reload.request()) }
+}
+
 #[async_trait]
 impl Reload for ReloadHandle {
     async fn reload(&self) -> Option<ReloadReport> {
-        self.request_and_wait().await
+        self.request_and_wait(Ask::Reload).await
+    }
+
+    async fn rollback(&self) -> Option<ReloadReport> {
+        self.request_and_wait(Ask::Rollback).await
     }
 }
 

@@ -11,6 +11,7 @@ use prometheus::IntGauge;
 use tokio::sync::watch;
 
 use crate::config::{Config, UpstreamConf};
+use crate::listing::Listing;
 use crate::metrics::Metrics;
 use crate::policy::{Catalog, Fault};
 use crate::upstream::{BoundPolicy, Resources, Upstream};
@@ -20,9 +21,11 @@ pub struct Snapshot {
     /// Counts up from 1 with every publish.
     pub generation: u64,
     /// The conf that it was made from.
-    pub config: Config,
+    pub config: Arc<Config>,
     /// The plugins that were there.
     pub catalog: Catalog,
+    /// The plugin folder's files at that time, if the conf has it watched.
+    pub listing: Listing,
     /// The policies by name.
     pub policies: BTreeMap<String, BoundPolicy>,
     upstreams: BTreeMap<String, Arc<Upstream>>,
@@ -36,8 +39,9 @@ struct LiveGeneration(IntGauge);
 impl Snapshot {
     /// Puts a generation together, with the live state of every endpoint that `before` has, too.
     pub fn assemble(
-        config: Config,
+        config: Arc<Config>,
         catalog: Catalog,
+        listing: Listing,
         policies: BTreeMap<String, BoundPolicy>,
         before: Option<&Snapshot>,
         resources: &Resources,
@@ -57,6 +61,7 @@ impl Snapshot {
             routes: routes.collect(),
             config,
             catalog,
+            listing,
             policies,
             upstreams,
             _live: LiveGeneration::new(&resources.metrics),

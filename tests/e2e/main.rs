@@ -16,6 +16,8 @@
 //! - `tls`: endpoints behind HTTPS.
 //! - `lifecycle`: start, signals, clients that leave.
 //! - `reload`: what a reload changes and keeps, also under load.
+//! - `rollback`: what comes back of the previous generation.
+//! - `watch`: changes of the plugin folder that nobody tells.
 //! - `refusals`: confs and plugins that are refused, and how it is told.
 //! - `admin`: health, status, metrics, secrets.
 //! - `explain`: what the operator is told about the next request.
@@ -51,5 +53,7 @@ mod policies;
 mod property;
 mod refusals;
 mod reload;
+mod rollback;
 mod table;
 mod tls;
+mod watch;

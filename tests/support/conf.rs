@@ -12,6 +12,7 @@ use super::origin::Origin;
 pub struct Conf {
     server: Vec<(String, String)>,
     admin: Vec<(String, String)>,
+    plugins: Vec<(String, String)>,
     upstream: Vec<(String, String)>,
     client: Vec<(String, String)>,
     cooldown: Vec<(String, String)>,
@@ -41,6 +42,7 @@ impl Conf {
         Conf {
             server: pairs(&[("threads", "2"), ("shutdown_grace", "'10s'")]),
             admin: Vec::new(),
+            plugins: Vec::new(),
             upstream: pairs(&[("deadline", "'8s'")]),
             client: pairs(&[("connect_timeout", "'2s'"), ("timeout", "'3s'")]),
             cooldown: pairs(&[("base", "'30s'"), ("max", "'60s'"), ("jitter", "0")]),
@@ -68,6 +70,12 @@ impl Conf {
     /// A key of `[admin]`.
     pub fn admin(mut self, key: &str, value: &str) -> Conf {
         put(&mut self.admin, key, value);
+        self
+    }
+
+    /// A key of `[plugins]`.
+    pub fn plugins(mut self, key: &str, value: &str) -> Conf {
+        put(&mut self.plugins, key, value);
         self
     }
 
@@ -162,6 +170,7 @@ impl Conf {
     pub(super) fn render(&self, listen: SocketAddr, admin: SocketAddr) -> String {
         let mut text = format!("[server]\nlisten = ['{listen}']\n{}", lines(&self.server));
         text += &format!("\n[admin]\nlisten = '{admin}'\n{}", lines(&self.admin));
+        text += &format!("\n[plugins]\n{}", lines(&self.plugins));
         text += &format!("\n[upstreams.main]\n{}", lines(&self.upstream));
         text += &format!("\n[upstreams.main.client]\n{}", lines(&self.client));
         text += &format!("\n[upstreams.main.cooldown]\n{}", lines(&self.cooldown));

@@ -118,6 +118,18 @@ impl Proxy {
         self.admin("POST", "/reload")
     }
 
+    /// `POST /rollback`.
+    #[track_caller]
+    pub fn post_rollback(&self) -> Response {
+        self.admin("POST", "/rollback")
+    }
+
+    /// Reloads and rollbacks so far with this result.
+    #[track_caller]
+    pub fn reloads(&self, result: &str) -> f64 {
+        self.metrics().sum("reloads_total", &[("result", result)])
+    }
+
     /// `GET /status`.
     #[track_caller]
     pub fn status(&self) -> serde_json::Value {

@@ -1,4 +1,4 @@
-//! The operator's side: health, status, metrics, explanations and reload over HTTP.
+//! The operator's side: health, status, metrics, explanations, reload and rollback over HTTP.
 //!
 //! Everything that is shown comes from the serving snapshot, and endpoints are shown by name: no answer holds a URL.
 
@@ -23,11 +23,13 @@ use explain::Question;
 pub use explain::{ExplainedEndpoint, Explanation, ImaginedRequest, Inputs};
 pub use status::{EndpointStatus, PolicyStatus, Status, UpstreamStatus};
 
-/// Asks for a reload and waits for its report; `None` when the process is about to end.
+/// Asks for a reload or rollback and waits for its report; `None` when the process is about to end.
 #[async_trait]
 pub trait Reload: Send + Sync {
-    /// See the trait.
+    /// Publishes what is on disk.
     async fn reload(&self) -> Option<ReloadReport>;
+    /// Publishes the previous generation again.
+    async fn rollback(&self) -> Option<ReloadReport>;
 }
 
 /// The admin service.
@@ -36,9 +38,12 @@ pub struct AdminService {
     pub published: Arc<Published>,
     /// The metrics.
     pub metrics: Arc<Metrics>,
-    /// Where reloads are asked for.
+    /// Where reloads and rollbacks are asked for.
     pub reload: Box<dyn Reload>,
 }
+
+/// What is told on other paths.
+const NOT_FOUND: &str = "there are /health, /status, /metrics, /explain and, with POST, /reload and /rollback";
 
 type Answer = Response<Vec<u8>>;
 
@@ -58,10 +63,11 @@ impl ServeHttp for AdminService {
             (Method::GET, "/status") => json(StatusCode::OK, &self.status()),
             (Method::GET, "/metrics") => self.metrics(),
             (Method::GET, "/explain") => self.explain(&query),
-            (Method::POST, "/reload") => self.reload().await,
+            (Method::POST, "/reload") => reported(self.reload.reload().await),
+            (Method::POST, "/rollback") => reported(self.reload.rollback().await),
             (_, "/health" | "/status" | "/metrics" | "/explain") => error(StatusCode::METHOD_NOT_ALLOWED, "use GET"),
-            (_, "/reload") => error(StatusCode::METHOD_NOT_ALLOWED, "use POST"),
-            _ => error(StatusCode::NOT_FOUND, "there are /health, /status, /metrics, /explain and, with POST, /reload"),
+            (_, "/reload" | "/rollback") => error(StatusCode::METHOD_NOT_ALLOWED, "use POST"),
+            _ => error(StatusCode::NOT_FOUND, NOT_FOUND),
         }
     }
 }
@@ -120,13 +126,14 @@ impl AdminService {
         }
         answer(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", self.metrics.render())
     }
+}
 
-    async fn reload(&self) -> Answer {
-        match self.reload.reload().await {
-            Some(report) if report.success => json(StatusCode::OK, &report),
-            Some(report) => json(StatusCode::UNPROCESSABLE_ENTITY, &report),
-            None => error(StatusCode::SERVICE_UNAVAILABLE, "the process is about to end"),
-        }
+fn reported(report: Option<ReloadReport>) -> Answer {
+    match report {
+        Some(report) if report.success => json(StatusCode::OK, &report),
+        Some(report) if report.nothing_kept => json(StatusCode::CONFLICT, &report),
+        Some(report) => json(StatusCode::UNPROCESSABLE_ENTITY, &report),
+        None => error(StatusCode::SERVICE_UNAVAILABLE, "the process is about to end"),
     }
 }
 

@@ -8,10 +8,10 @@ use serde::de::DeserializeOwned;
 use crate::admin::{Explanation, Status};
 use crate::report::ReloadReport;
 
+/// The HTTP statuses of a refused reload or rollback, whose body is a report all the same.
+const REFUSED: [u16; 2] = [409, 422];
 /// A reload that compiles many plugins takes a while.
 const TIMEOUT: Duration = Duration::from_secs(60);
-/// The HTTP status of a refused reload, whose body is a report all the same.
-const UNPROCESSABLE: u16 = 422;
 
 /// A client of the admin address.
 pub(super) struct AdminClient {
@@ -39,11 +39,19 @@ impl AdminClient {
     }
 
     pub(super) fn reload(&self) -> anyhow::Result<ReloadReport> {
-        let mut request = self.agent.post(format!("{}/reload", self.base));
+        self.post("/reload")
+    }
+
+    pub(super) fn rollback(&self) -> anyhow::Result<ReloadReport> {
+        self.post("/rollback")
+    }
+
+    fn post(&self, path: &str) -> anyhow::Result<ReloadReport> {
+        let mut request = self.agent.post(format!("{}{path}", self.base));
         if let Some(authorization) = &self.authorization {
             request = request.header("authorization", authorization);
         }
-        self.read(request.send_empty(), &[UNPROCESSABLE])
+        self.read(request.send_empty(), &REFUSED)
     }
 
     fn get<T: DeserializeOwned>(&self, path: &str) -> anyhow::Result<T> {

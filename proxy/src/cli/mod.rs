@@ -16,6 +16,7 @@ use anyhow::Context;
 use clap::{Parser, Subcommand};
 
 use crate::logging::Log;
+use crate::report::ReloadReport;
 use crate::server::{Signals, prepare_first, run};
 use client::AdminClient;
 
@@ -38,6 +39,8 @@ enum Command {
     Check,
     /// Ask a running proxy to reload, and print what changed.
     Reload(AdminOptions),
+    /// Ask a running proxy to serve the previous generation again, and print what changed. Files stay as they are.
+    Rollback(AdminOptions),
     /// Show the endpoints and policies of a running proxy.
     Status {
         #[command(flatten)]
@@ -94,7 +97,8 @@ fn execute(arguments: Arguments) -> anyhow::Result<()> {
     match arguments.command {
         None | Some(Command::Run) => serve(conf()),
         Some(Command::Check) => check(conf()),
-        Some(Command::Reload(admin)) => reload(&admin),
+        Some(Command::Reload(admin)) => print(admin.client().reload()?),
+        Some(Command::Rollback(admin)) => print(admin.client().rollback()?),
         Some(Command::Status { admin, json }) => status::show(&admin.client(), json),
         Some(Command::Explain { admin, question, json }) => explain::show(&admin.client(), &question, json),
         Some(Command::Demo(options)) => demo::show(options),
@@ -130,8 +134,7 @@ fn check(conf: PathBuf) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn reload(admin: &AdminOptions) -> anyhow::Result<()> {
-    let report = admin.client().reload()?;
+fn print(report: ReloadReport) -> anyhow::Result<()> {
     println!("{}", serde_json::to_string_pretty(&report)?);
     match report.error {
         Some(error) => anyhow::bail!("{error}"),

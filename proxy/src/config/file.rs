@@ -68,11 +68,12 @@ impl Default for Admin {
 pub(super) struct Plugins {
     pub(super) dir: Spanned<String>,
     pub(super) max_instances: Spanned<i64>,
+    pub(super) watch: bool,
 }
 
 impl Default for Plugins {
     fn default() -> Self {
-        Self { dir: text("plugins"), max_instances: or(2_000) }
+        Self { dir: text("plugins"), watch: false, max_instances: or(2_000) }
     }
 }
 

@@ -112,6 +112,8 @@ pub struct Plugins {
     /// `max_instances`: instances of modules that may live at once: policies times one more than the worker threads and
     /// another, and as many again during a reload; 16 to 10,000. Default 2,000.
     pub max_instances: u32,
+    /// `watch`: whether a change of the files in `dir` is a reason to reload. Default `false`.
+    pub watch: bool,
 }
 
 /// A policy: a plugin, configured, under a name.

@@ -162,6 +162,7 @@ fn worded(expected: &str) -> &str {
     match expected {
         "i64" => WHOLE,
         "f32" | "f64" => "a number",
+        "a boolean" => "true or false",
         "a sequence" => "an array",
         "a map" => "a table",
         // Only a static text of ours or Serde's; were it anything else it could hold a part of the value.

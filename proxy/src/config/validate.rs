@@ -81,7 +81,7 @@ fn plugins(file: &file::Plugins, report: &mut Report<'_>, sources: &Sources<'_>)
         report.add(key.name("dir"), file.dir.span(), "must be the path of a folder");
     }
     let max_instances = report.whole(key.name("max_instances"), &file.max_instances, MAX_INSTANCES);
-    Plugins { dir: sources.folder.join(dir), max_instances }
+    Plugins { dir: sources.folder.join(dir), watch: file.watch, max_instances }
 }
 
 fn address(key: Key<'_>, text: &Spanned<String>, report: &mut Report<'_>) -> SocketAddr {

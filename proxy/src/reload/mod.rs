@@ -1,9 +1,11 @@
-//! The life of a reload, top to bottom: [`prepare`] makes a generation, [`Reloader`] publishes it.
+//! The life of a reload, top to bottom: [`prepare`] makes a generation, [`Reloader`] publishes it. A rollback differs in its
+//! beginning only: it takes what is [`kept`] of the generation before.
 //!
 //! Invariants: a generation is published whole or not at all; whatever fails before the publish leaves the old one serving and
-//! says which stage failed; there is one reload at a time, and a burst of requests becomes one more.
+//! says which stage failed; there is one reload or rollback at a time, and a burst of requests becomes one more.
 
 mod changes;
+mod kept;
 mod policies;
 mod queue;
 
@@ -16,14 +18,16 @@ use std::time::{Duration, Instant};
 use thiserror::Error;
 
 pub use changes::{RestartSettings, compare};
-pub use queue::{ReloadHandle, Requests, queue};
+pub use queue::{Ask, ReloadHandle, Requests, queue};
 
 use crate::config::{self, Config, ConfigError};
 use crate::dns;
+use crate::listing::Listing;
 use crate::policy::{Catalog, PluginError, PolicyRuntime};
 use crate::report::{Changes, ReloadReport};
 use crate::snapshot::{Published, Snapshot};
 use crate::upstream::Resources;
+use kept::Kept;
 
 /// How often a generation that was replaced is looked at, until no request holds it.
 const RETIRE_PERIOD: Duration = Duration::from_millis(50);
@@ -51,6 +55,17 @@ pub enum ReloadError {
         /// What is wrong with it.
         reason: String,
     },
+    /// A rollback without a generation to go back to.
+    #[error("there is no previous generation to roll back to: the one that serves is the first since the start")]
+    NoPrevious,
+    /// A generation that has served doesn't do so again.
+    #[error("generation {generation} can't serve again: {error}")]
+    Kept {
+        /// The generation.
+        generation: u64,
+        /// Why not; its place is one of the conf as it was then.
+        error: Box<ReloadError>,
+    },
 }
 
 /// Everything but the publish: finds and compiles plugins, checks, configures and probes the policies, and puts the generation
@@ -66,18 +81,38 @@ pub fn prepare(
     resources: &Resources,
 ) -> Result<Snapshot, ReloadError> {
     let known = before.map(|b| b.catalog.clone()).unwrap_or_default();
+    // Before the scan: what changes meanwhile is then a change for whoever watches the folder.
+    let listing = listing(&config);
     let catalog = if config.policies.is_empty() {
         Catalog::default()
     } else {
         Catalog::scan(runtime, &config.plugins.dir, &known)?
     };
+    build(conf, Arc::new(config), catalog, listing, before, runtime, resources)
+}
+
+/// What the plugin folder holds now, for a generation that has it watched.
+fn listing(config: &Config) -> Listing {
+    if config.plugins.watch { Listing::read(&config.plugins.dir) } else { Listing::default() }
+}
+
+/// From a conf and the plugins of its folder to a generation.
+fn build(
+    conf: &Path,
+    config: Arc<Config>,
+    catalog: Catalog,
+    listing: Listing,
+    before: Option<&Snapshot>,
+    runtime: &PolicyRuntime,
+    resources: &Resources,
+) -> Result<Snapshot, ReloadError> {
     let empty = BTreeMap::new();
     let loaded = before.map_or(&empty, |b| &b.policies);
     let policies = policies::load(conf, &config, &catalog, loaded, runtime, resources)?;
-    Ok(Snapshot::assemble(config, catalog, policies, before, resources))
+    Ok(Snapshot::assemble(config, catalog, listing, policies, before, resources))
 }
 
-/// Carries out reloads, one at a time.
+/// Carries out reloads and rollbacks, one at a time.
 pub struct Reloader {
     /// The conf file.
     pub conf: PathBuf,
@@ -93,13 +128,14 @@ pub struct Reloader {
 
 impl Reloader {
     /// Serves `requests` until their last sender is gone.
-    pub fn run(self, requests: &Requests) {
+    pub fn run(self, mut requests: Requests) {
         let mut retiring: Vec<Arc<Snapshot>> = Vec::new();
+        let mut kept = None;
         loop {
             let next = if retiring.is_empty() { requests.wait() } else { requests.wait_for(RETIRE_PERIOD) };
             match next {
                 Ok(askers) => {
-                    let (report, replaced) = self.reload();
+                    let (report, replaced) = self.carry_out(askers.ask, &mut kept);
                     retiring.extend(replaced);
                     askers.answer(&report);
                 }
@@ -111,38 +147,75 @@ impl Reloader {
         }
     }
 
-    /// One reload, and the generation that it replaced.
-    fn reload(&self) -> (ReloadReport, Option<Arc<Snapshot>>) {
+    /// One reload or rollback, and the generation that it replaced.
+    fn carry_out(&self, ask: Ask, kept: &mut Option<Kept>) -> (ReloadReport, Option<Arc<Snapshot>>) {
         let began = Instant::now();
         let before = self.published.load();
-        let outcome = self.attempt(&before);
+        let outcome = self.next(ask, &before, kept.as_ref()).map(|next| self.publish(&before, next));
         let ms = (began.elapsed().as_secs_f64() * 1e6).round() / 1e3;
         self.resources.metrics.count_reload(outcome.is_ok());
         match outcome {
             Ok((generation, changes)) => {
-                let message = format!("generation {generation}: {}", changes.summary());
-                tracing::info!(generation, ms, changes = %describe(&changes), "reloaded");
-                (ReloadReport { success: true, message, error: None, generation, changes }, Some(before))
+                let message = match kept.as_ref().filter(|_| ask == Ask::Rollback) {
+                    Some(kept) => kept.message(generation, &changes),
+                    None => format!("generation {generation}: {}", changes.summary()),
+                };
+                tracing::info!(generation, ms, changes = %describe(&changes), "{}", done(ask));
+                *kept = Some(Kept::after(kept.take(), &before, ask, &changes));
+                let report =
+                    ReloadReport { success: true, message, error: None, generation, changes, nothing_kept: false };
+                (report, Some(before))
             }
-            Err(error) => {
-                let generation = before.generation;
-                tracing::error!(generation, ms, "reload refused, the old generation serves on: {error}");
-                let message = format!("refused; generation {generation} serves on");
-                let error = Some(error.to_string());
-                (ReloadReport { success: false, message, error, generation, changes: Changes::default() }, None)
+            Err(error) => (refusal(ask, before.generation, ms, &error), None),
+        }
+    }
+
+    /// The next generation.
+    fn next(&self, ask: Ask, before: &Snapshot, kept: Option<&Kept>) -> Result<Snapshot, ReloadError> {
+        match ask {
+            Ask::Reload => {
+                let config = config::load(&self.conf)?;
+                prepare(&self.conf, config, Some(before), &self.runtime, &self.resources)
+            }
+            Ask::Rollback => {
+                let kept = kept.ok_or(ReloadError::NoPrevious)?;
+                kept.prepare(&self.conf, before, &self.runtime, &self.resources)
             }
         }
     }
 
-    /// Read, check, build, publish.
-    fn attempt(&self, before: &Snapshot) -> Result<(u64, Changes), ReloadError> {
-        let config = config::load(&self.conf)?;
-        let snapshot = prepare(&self.conf, config, Some(before), &self.runtime, &self.resources)?;
-        dns::resolve_new(&snapshot);
-        let changes = compare(before, &snapshot, &self.started);
-        let generation = snapshot.generation;
-        self.published.publish(snapshot);
-        Ok((generation, changes))
+    fn publish(&self, before: &Snapshot, next: Snapshot) -> (u64, Changes) {
+        dns::resolve_new(&next);
+        let changes = compare(before, &next, &self.started);
+        let generation = next.generation;
+        self.published.publish(next);
+        (generation, changes)
+    }
+}
+
+fn refusal(ask: Ask, generation: u64, ms: f64, error: &ReloadError) -> ReloadReport {
+    tracing::error!(generation, ms, "{} refused, the old generation serves on: {error}", noun(ask));
+    ReloadReport {
+        success: false,
+        message: format!("refused; generation {generation} serves on"),
+        error: Some(error.to_string()),
+        generation,
+        changes: Changes::default(),
+        nothing_kept: matches!(error, ReloadError::NoPrevious),
+    }
+}
+
+fn noun(ask: Ask) -> &'static str {
+    match ask {
+        Ask::Reload => "reload",
+        Ask::Rollback => "rollback",
+    }
+}
+
+fn done(ask: Ask) -> &'static str {
+    match ask {
+        Ask::Reload => "reloaded",
+        Ask::Rollback => "rolled back",
     }
 }
 

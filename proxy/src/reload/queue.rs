@@ -1,4 +1,8 @@
-//! The single-slot queue of reloads: whoever asks while one is under way gets the next one, together with all others who ask.
+//! The single-slot queue of reloads and rollbacks: whoever asks while one is under way gets the next one, together with all others
+//! who ask for the same.
+//!
+//! Invariant: a reload and a rollback are carried out in the order in which they were asked for. Two who ask for a rollback
+//! at the same time mean the same one, and don't undo each other's.
 
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::Duration;
@@ -7,36 +11,53 @@ use tokio::sync::oneshot;
 
 use crate::report::ReloadReport;
 
-/// Somebody who asked for a reload; a signal does not wait for the answer.
+/// What can be asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ask {
+    /// Publish what is on disk.
+    Reload,
+    /// Publish the previous generation again.
+    Rollback,
+}
+
+/// Somebody who asked; a signal does not wait for the answer.
 type Asker = Option<oneshot::Sender<ReloadReport>>;
 
-/// Asks for reloads.
+/// Asks for reloads and rollbacks.
 #[derive(Clone)]
-pub struct ReloadHandle(Sender<Asker>);
+pub struct ReloadHandle(Sender<(Ask, Asker)>);
 
 /// What has been asked for.
-pub struct Requests(Receiver<Asker>);
+pub struct Requests {
+    receiver: Receiver<(Ask, Asker)>,
+    /// The first that asked for something else than those before.
+    next: Option<(Ask, Asker)>,
+}
 
-/// All who asked before a reload began.
-pub struct Askers(Vec<Asker>);
+/// All who asked for the same before it began.
+pub struct Askers {
+    /// What they asked for.
+    pub ask: Ask,
+    askers: Vec<Asker>,
+}
 
-/// A queue of reloads.
+/// A queue of reloads and rollbacks.
 pub fn queue() -> (ReloadHandle, Requests) {
     let (sender, receiver) = channel();
-    (ReloadHandle(sender), Requests(receiver))
+    (ReloadHandle(sender), Requests { receiver, next: None })
 }
 
 impl ReloadHandle {
     /// Asks for a reload without waiting.
     pub fn request(&self) {
         // Nobody reloads at the end of the process.
-        let _ = self.0.send(None);
+        let _ = self.0.send((Ask::Reload, None));
     }
 
-    /// Asks for a reload that begins after now, and waits for its report. `None` at the end of the process.
-    pub async fn request_and_wait(&self) -> Option<ReloadReport> {
+    /// Asks for what begins after now, and waits for its report. `None` at the end of the process.
+    pub async fn request_and_wait(&self, ask: Ask) -> Option<ReloadReport> {
         let (sender, receiver) = oneshot::channel();
-        self.0.send(Some(sender)).ok()?;
+        self.0.send((ask, Some(sender))).ok()?;
         receiver.await.ok()
     }
 }
@@ -46,8 +67,11 @@ impl Requests {
     ///
     /// # Errors
     /// When nobody can ask any more.
-    pub fn wait(&self) -> Result<Askers, RecvTimeoutError> {
-        let first = self.0.recv().map_err(|_| RecvTimeoutError::Disconnected)?;
+    pub fn wait(&mut self) -> Result<Askers, RecvTimeoutError> {
+        let first = match self.next.take() {
+            Some(first) => first,
+            None => self.receiver.recv().map_err(|_| RecvTimeoutError::Disconnected)?,
+        };
         Ok(self.with_the_others(first))
     }
 
@@ -55,20 +79,31 @@ impl Requests {
     ///
     /// # Errors
     /// When nobody did, or nobody can ask any more.
-    pub fn wait_for(&self, timeout: Duration) -> Result<Askers, RecvTimeoutError> {
-        let first = self.0.recv_timeout(timeout)?;
+    pub fn wait_for(&mut self, timeout: Duration) -> Result<Askers, RecvTimeoutError> {
+        let first = match self.next.take() {
+            Some(first) => first,
+            None => self.receiver.recv_timeout(timeout)?,
+        };
         Ok(self.with_the_others(first))
     }
 
-    fn with_the_others(&self, first: Asker) -> Askers {
-        Askers(std::iter::once(first).chain(self.0.try_iter()).collect())
+    fn with_the_others(&mut self, (ask, first): (Ask, Asker)) -> Askers {
+        let mut askers = vec![first];
+        while let Ok((other, asker)) = self.receiver.try_recv() {
+            if other != ask {
+                self.next = Some((other, asker));
+                break;
+            }
+            askers.push(asker);
+        }
+        Askers { ask, askers }
     }
 }
 
 impl Askers {
     /// Gives the report to all who wait for one.
     pub fn answer(self, report: &ReloadReport) {
-        for asker in self.0.into_iter().flatten() {
+        for asker in self.askers.into_iter().flatten() {
             // A client that went away doesn't want to know.
             let _ = asker.send(report.clone());
         }
@@ -81,13 +116,26 @@ mod tests {
 
     #[test]
     fn a_burst_becomes_one_reload() {
-        let (handle, requests) = queue();
+        let (handle, mut requests) = queue();
         for _ in 0..10 {
             handle.request();
         }
-        assert_eq!(requests.wait().unwrap().0.len(), 10);
+        assert_eq!(requests.wait().unwrap().askers.len(), 10);
         assert!(matches!(requests.wait_for(Duration::ZERO), Err(RecvTimeoutError::Timeout)));
         drop(handle);
         assert!(matches!(requests.wait(), Err(RecvTimeoutError::Disconnected)));
+    }
+
+    #[test]
+    fn only_those_who_ask_for_the_same_share_it_and_the_order_stays() {
+        let (handle, mut requests) = queue();
+        for ask in [Ask::Reload, Ask::Reload, Ask::Rollback, Ask::Rollback, Ask::Rollback, Ask::Reload] {
+            handle.0.send((ask, None)).unwrap();
+        }
+        let mut next = || requests.wait_for(Duration::ZERO).map(|askers| (askers.ask, askers.askers.len()));
+        assert_eq!(next(), Ok((Ask::Reload, 2)));
+        assert_eq!(next(), Ok((Ask::Rollback, 3)));
+        assert_eq!(next(), Ok((Ask::Reload, 1)));
+        assert_eq!(next(), Err(RecvTimeoutError::Timeout));
     }
 }

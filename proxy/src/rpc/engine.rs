@@ -14,7 +14,6 @@
 use std::borrow::Cow;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode};
@@ -27,7 +26,7 @@ use super::pieces::send;
 use super::pool::{Ask, Extra, Lease, Pool};
 use super::refusal::Refusal;
 use crate::clock;
-use crate::model::{AttemptResult, Outcome, Plan, Preference, RequestFacts};
+use crate::model::{AttemptResult, Outcome, Plan, Preference};
 
 /// What the client gets.
 pub struct Reply<L> {

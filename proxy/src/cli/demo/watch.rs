@@ -218,10 +218,12 @@ fn news(text: &str) -> String {
     let first = text.lines().next().unwrap_or_default();
     let Some((head, message)) = first.split_once(RELOAD) else { return first.to_owned() };
     let time = head.get(11..19).unwrap_or_default();
-    match message.strip_prefix("reloaded ").and_then(reloaded) {
-        Some(summary) => format!("{time} {summary}"),
+    let done = |what: &str| message.strip_prefix(what).and_then(reloaded);
+    match (done("reloaded "), done("rolled back ")) {
+        (Some(summary), _) => format!("{time} {summary}"),
+        (_, Some(summary)) => format!("{time} rolled back: {summary}"),
         // The numbers are for machines, and the table has the generation.
-        None => format!("{time} {}", message.split(" generation=").next().unwrap_or(message)),
+        _ => format!("{time} {}", message.split(" generation=").next().unwrap_or(message)),
     }
 }
 

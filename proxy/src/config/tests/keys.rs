@@ -14,7 +14,7 @@ fn the_least_conf_gets_every_default() {
     assert_eq!(config.server.max_body, 10 << 20);
     assert_eq!(config.server.shutdown_grace, Duration::from_secs(30));
     assert_eq!(config.admin, Admin { listen: "127.0.0.1:8550".parse().unwrap(), token: None });
-    assert_eq!(config.plugins, Plugins { dir: "conf/plugins".into(), max_instances: 2_000 });
+    assert_eq!(config.plugins, Plugins { dir: "conf/plugins".into(), watch: false, max_instances: 2_000 });
     assert!(config.policies.is_empty());
     assert_eq!(config.routes, [Route { path_prefix: "/".into(), upstream: "eth".into() }]);
     let upstream = &config.upstreams["eth"];
@@ -69,6 +69,7 @@ token = "env:TOKEN"
 [plugins]
 dir = "/opt/plugins"
 max_instances = 16
+watch = true
 
 [policies.mine]
 plugin = "peak-ewma"
@@ -157,7 +158,7 @@ fn server_admin_and_plugins_take_what_is_written() {
     assert_eq!(config.server, expected);
     assert_eq!(config.admin.listen, "0.0.0.0:8551".parse().unwrap());
     assert_eq!(config.admin.token.unwrap().expose(), "token-from-env");
-    assert_eq!(config.plugins, Plugins { dir: "/opt/plugins".into(), max_instances: 16 });
+    assert_eq!(config.plugins, Plugins { dir: "/opt/plugins".into(), watch: true, max_instances: 16 });
 }
 
 #[test]

@@ -45,7 +45,7 @@ max_body = «true
 listen = «8550
 [plugins]
 dir = "p"
-«watch = true
+watch = «"yes"
 [upstreams.eth]
 max_attempts = «"three"
 deadline = «10
@@ -68,7 +68,7 @@ weight = «99999999999999999999
             "server.listen[0]: must be a string, not a whole number",
             "server.max_body: must be a size such as \"64KiB\" or \"10MiB\", or a whole number of bytes, not true or false",
             "admin.listen: must be a string, not a whole number",
-            "plugins.watch: isn't a known key; the keys here are dir, max_instances",
+            "plugins.watch: must be true or false, not a string",
             "upstreams.eth.max_attempts: must be a whole number, not a string",
             "upstreams.eth.deadline: must be a duration such as \"250ms\", \"10s\" or \"1m 30s\", not a whole number",
             "upstreams.eth.latency_smoothing_factor: must be a number, not a string",

@@ -51,6 +51,12 @@ fn a_reload_is_told_in_one_line() {
         "11:05:17 generation 2 in 3.1 ms: 1 endpoint added, 1 policy changed; \
          routing 0.1.0@0123456789ab -> 0.2.0@fedcba987654; +new"
     );
+    let back = line.replace("reloaded", "rolled back");
+    assert!(
+        news(&back).starts_with("11:05:17 rolled back: generation 2 in 3.1 ms: 1 endpoint added"),
+        "{}",
+        news(&back)
+    );
 }
 
 #[test]

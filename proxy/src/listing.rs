@@ -1,0 +1,87 @@
+//! What a plugin folder holds, as far as can be told without reading a file: enough to see whether something changed.
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+/// The modules of a folder. Two listings are equal if no module was added, removed, replaced or written between them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Listing {
+    /// `None` if the folder can't be read.
+    files: Option<BTreeMap<OsString, Option<Stamp>>>,
+}
+
+/// Changes whenever the file does. The time is that of the inode: a copy that keeps the time of the file doesn't keep this one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Stamp {
+    inode: u64,
+    size: u64,
+    changed: (i64, i64),
+}
+
+impl Listing {
+    /// The modules that are in `dir` now; of a link, what it leads to.
+    pub fn read(dir: &Path) -> Self {
+        Listing { files: read(dir).ok() }
+    }
+}
+
+fn read(dir: &Path) -> io::Result<BTreeMap<OsString, Option<Stamp>>> {
+    let mut files = BTreeMap::new();
+    for entry in std::fs::read_dir(dir)? {
+        let name = entry?.file_name();
+        if is_module(&name) {
+            // A link that leads nowhere has no stamp yet.
+            let stamp = std::fs::metadata(dir.join(&name)).ok().map(|found| Stamp {
+                inode: found.ino(),
+                size: found.size(),
+                changed: (found.ctime(), found.ctime_nsec()),
+            });
+            files.insert(name, stamp);
+        }
+    }
+    Ok(files)
+}
+
+/// Whether a file of this name is taken for a module: `*.wasm`, not hidden.
+pub fn is_module(name: &OsStr) -> bool {
+    let hidden = name.as_encoded_bytes().first() == Some(&b'.');
+    !hidden && Path::new(name).extension().is_some_and(|extension| extension == "wasm")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn every_change_of_a_module_is_another_listing_and_no_other_change_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        let now = || Listing::read(folder.path());
+        let empty = now();
+        assert_ne!(empty, Listing::default(), "a folder that can't be read is no empty one");
+
+        fs::write(path("a.wasm.tmp"), "1").unwrap();
+        fs::write(path(".hidden.wasm"), "1").unwrap();
+        assert_eq!(now(), empty);
+        fs::rename(path("a.wasm.tmp"), path("a.wasm")).unwrap();
+        let one = now();
+        assert_ne!(one, empty);
+        assert_eq!(now(), one);
+        fs::write(path("a.wasm"), "22").unwrap();
+        let written = now();
+        assert_ne!(written, one);
+        fs::write(path("b"), "33").unwrap();
+        fs::rename(path("b"), path("a.wasm")).unwrap();
+        assert_ne!(now(), written, "another file of the same size");
+        fs::remove_file(path("a.wasm")).unwrap();
+        assert_eq!(now(), empty);
+        std::os::unix::fs::symlink("nothing", path("c.wasm")).unwrap();
+        assert_ne!(now(), empty);
+        assert_eq!(Listing::read(&path("no-such-folder")), Listing::default());
+    }
+}

@@ -1,0 +1,53 @@
+//! Changes that come together: they are waited for until nothing has changed for a moment, but not forever.
+
+use std::time::Duration;
+
+use crate::model::Tick;
+
+/// A burst is over when nothing has changed for this long. Copying a few modules has shorter pauses.
+const QUIET: Duration = Duration::from_millis(300);
+/// A burst is over this long after it began, so that a folder which never rests is looked at all the same.
+const LONGEST: Duration = Duration::from_secs(3);
+
+/// The changes that were not looked at yet.
+#[derive(Default)]
+pub(super) struct Burst {
+    /// The first and the last.
+    times: Option<(Tick, Tick)>,
+}
+
+impl Burst {
+    /// Something changed.
+    pub(super) fn touch(&mut self, now: Tick) {
+        let first = self.times.map_or(now, |(first, _)| first);
+        self.times = Some((first, now));
+    }
+
+    /// When it is time to look; `None` if nothing changed.
+    pub(super) fn over_at(&self) -> Option<Tick> {
+        self.times.map(|(first, last)| last.after(QUIET).min(first.after(LONGEST)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(ms: u64) -> Tick {
+        Tick::START.after(Duration::from_millis(ms))
+    }
+
+    #[test]
+    fn it_is_over_when_it_is_quiet_and_after_three_seconds_at_the_latest() {
+        let mut burst = Burst::default();
+        assert_eq!(burst.over_at(), None);
+        burst.touch(at(1_000));
+        assert_eq!(burst.over_at(), Some(at(1_300)));
+        burst.touch(at(1_200));
+        assert_eq!(burst.over_at(), Some(at(1_500)));
+        for ms in (1_200..=3_900).step_by(100) {
+            burst.touch(at(ms));
+        }
+        assert_eq!(burst.over_at(), Some(at(4_000)));
+    }
+}
