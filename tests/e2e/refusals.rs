@@ -127,7 +127,7 @@ fn a_broken_plugin_is_told_with_its_stage() {
 fn more_instances_than_there_may_be_are_refused() {
     let good = Origin::start("good");
     let one = Conf::of([&good]).scored_by(&Guest::in_order("one", "1.0.0", false));
-    let few = |conf: Conf| conf.extra("[plugins]\nmax_instances = 16");
+    let few = |conf: Conf| conf.plugins("max_instances", "16");
     let proxy = Proxy::start(&few(one.clone()));
     // Each policy has one for each of two worker threads, and two more.
     let many = ["two", "three", "four", "five"].map(|name| Guest::in_order(name, "1.0.0", false));
