@@ -4,6 +4,8 @@
 //! [`EndpointSeries`]: they vanish when the last snapshot or request that holds it is gone, and a request that was in
 //! flight can't bring them back, because it counts into a handle that it already has.
 
+mod shadow;
+
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
@@ -11,6 +13,9 @@ use prometheus::{
     Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
     Opts, Registry, TextEncoder,
 };
+
+use shadow::ShadowMetrics;
+pub use shadow::ShadowSeries;
 
 use crate::model::Outcome;
 
@@ -43,6 +48,7 @@ pub struct Metrics {
     policy_calls: IntCounterVec,
     policy_duration: HistogramVec,
     policy_faults: IntCounterVec,
+    shadows: Arc<ShadowMetrics>,
     reloads: IntCounterVec,
     /// The generation that serves.
     pub generation: IntGauge,
@@ -160,9 +166,10 @@ impl Metrics {
             )?,
             policy_faults: build.counters(
                 "policy_faults_total",
-                "Calls that the native fallback answered.",
+                "Calls that faulted, and so gave no answer.",
                 &["policy", "kind"],
             )?,
+            shadows: ShadowMetrics::new(&build)?,
             reloads: build.counters("reloads_total", "Reloads by result.", &["result"])?,
             generation: build.gauge("generation", "The generation that serves.")?,
             generations_live: build.gauge("generations_live", "Generations still held.")?,
@@ -257,6 +264,11 @@ impl Metrics {
             faults: self.policy_faults.clone(),
             policy: policy.to_owned(),
         }
+    }
+
+    /// The handles of a shadow policy; the same ones as long as anyone holds them.
+    pub fn shadow(&self, upstream: &str, policy: &str) -> Arc<ShadowSeries> {
+        self.shadows.series(upstream, policy)
     }
 
     fn live(&self) -> MutexGuard<'_, HashMap<(String, String), Weak<EndpointSeries>>> {

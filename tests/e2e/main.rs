@@ -19,6 +19,7 @@
 //! - `refusals`: confs and plugins that are refused, and how it is told.
 //! - `admin`: health, status, metrics, secrets.
 //! - `explain`: what the operator is told about the next request.
+//! - `shadow`: policies that are tried without effect.
 //! - `policies`: modules that decide, well or badly.
 //! - `nodes`: two real Ethereum nodes.
 //! - `layers`: what the source may import.
@@ -49,5 +50,6 @@ mod policies;
 mod property;
 mod refusals;
 mod reload;
+mod shadow;
 mod table;
 mod tls;

@@ -12,6 +12,8 @@ mod histogram;
 mod latencies;
 mod method;
 mod outcome;
+mod ranks;
+mod share;
 mod stats;
 mod time;
 
@@ -24,6 +26,8 @@ pub use histogram::LatencyHistogram;
 pub use latencies::MethodLatencies;
 pub use method::{Chain, MethodClass, Methods, SEND_RAW_TRANSACTION, method_label};
 pub use outcome::Outcome;
+pub use ranks::rank_correlation;
+pub use share::Share;
 pub use stats::EndpointStats;
 pub use time::Tick;
 pub(crate) use time::millis_f32;
