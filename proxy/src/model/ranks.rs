@@ -23,7 +23,7 @@ fn ranks(scores: &[f64]) -> Vec<f64> {
     order.sort_unstable_by(|&a, &b| scores[b].total_cmp(&scores[a]));
     let mut ranks = vec![0.0; scores.len()];
     let mut better = 0_usize;
-    #[expect(clippy::float_cmp, reason = "a tie is a tie only if it is exact")]
+    // A tie is a tie only if it is exact.
     for equals in order.chunk_by(|&a, &b| scores[a] == scores[b]) {
         let mean = better as f64 + (equals.len() as f64 + 1.0) / 2.0;
         equals.iter().for_each(|&position| ranks[position] = mean);
