@@ -4,6 +4,8 @@
 //! [`EndpointSeries`]: they vanish when the last snapshot or request that holds it is gone, and a request that was in
 //! flight can't bring them back, because it counts into a handle that it already has.
 
+mod shadow;
+
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
@@ -11,6 +13,9 @@ use prometheus::{
     Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
     Opts, Registry, TextEncoder,
 };
+
+use shadow::ShadowMetrics;
+pub use shadow::ShadowSeries;
 
 use crate::model::Outcome;
 
@@ -45,6 +50,7 @@ pub struct Metrics {
     policy_faults: IntCounterVec,
     policy_quarantined: IntGaugeVec,
     policy_quarantines: IntCounterVec,
+    shadows: Arc<ShadowMetrics>,
     reloads: IntCounterVec,
     /// The generation that serves.
     pub generation: IntGauge,
@@ -165,11 +171,12 @@ impl Metrics {
             )?,
             policy_faults: build.counters(
                 "policy_faults_total",
-                "Calls that the native fallback answered.",
+                "Calls that faulted, and so gave no answer.",
                 &["policy", "kind"],
             )?,
             policy_quarantined: build.gauges("policy_quarantined", "1 while it is in quarantine.", &["policy"])?,
             policy_quarantines: build.counters("policy_quarantines_total", "Quarantines begun.", &["policy"])?,
+            shadows: ShadowMetrics::new(&build)?,
             reloads: build.counters("reloads_total", "Reloads by result.", &["result"])?,
             generation: build.gauge("generation", "The generation that serves.")?,
             generations_live: build.gauge("generations_live", "Generations still held.")?,
@@ -276,6 +283,11 @@ impl Metrics {
         for kind in kinds {
             let _ = self.policy_faults.remove_label_values(&[policy, kind]);
         }
+    }
+
+    /// The handles of a shadow policy; the same ones as long as anyone holds them.
+    pub fn shadow(&self, upstream: &str, policy: &str) -> Arc<ShadowSeries> {
+        self.shadows.series(upstream, policy)
     }
 
     fn live(&self) -> MutexGuard<'_, HashMap<(String, String), Weak<EndpointSeries>>> {

@@ -33,7 +33,7 @@ use crate::reload::{Ask, ReloadHandle, Reloader, RestartSettings, prepare, queue
 use crate::report::ReloadReport;
 use crate::service::{ProxyService, TimedHeads};
 use crate::snapshot::{Published, Snapshot};
-use crate::upstream::Resources;
+use crate::upstream::{Comparer, Resources, shadows};
 use crate::watcher::PluginWatcher;
 
 /// Worker threads may call policies, and so may the thread that prepares a generation.
@@ -51,6 +51,8 @@ pub struct Prepared {
     pub runtime: PolicyRuntime,
     /// What upstreams are built with.
     pub resources: Resources,
+    /// Calls shadow policies.
+    pub comparer: Comparer,
     /// The generation.
     pub snapshot: Snapshot,
 }
@@ -66,9 +68,10 @@ pub fn prepare_first(conf: PathBuf) -> anyhow::Result<Prepared> {
     let metrics = Metrics::new(Registry::new()).context("metrics")?;
     // No pool of Pingora's: endpoints own their idle connections.
     let transport = Arc::new(TransportConnector::new(Some(ConnectorOptions::new(0))));
-    let resources = Resources { metrics, transport };
+    let (shadows, comparer) = shadows();
+    let resources = Resources { metrics, transport, shadows };
     let snapshot = prepare(&conf, config, None, &runtime, &resources)?;
-    Ok(Prepared { conf, runtime, resources, snapshot })
+    Ok(Prepared { conf, runtime, resources, comparer, snapshot })
 }
 
 /// Runs until a signal ends the process.
@@ -76,7 +79,7 @@ pub fn prepare_first(conf: PathBuf) -> anyhow::Result<Prepared> {
 /// # Errors
 /// When an address can't be listened on.
 pub fn run(prepared: Prepared, signals: Signals, log: Arc<Log>) -> anyhow::Result<()> {
-    let Prepared { conf, runtime, resources, snapshot } = prepared;
+    let Prepared { conf, runtime, resources, comparer, snapshot } = prepared;
     let config = Arc::clone(&snapshot.config);
     check_addresses(&config)?;
     dns::resolve_new(&snapshot);
@@ -87,6 +90,7 @@ pub fn run(prepared: Prepared, signals: Signals, log: Arc<Log>) -> anyhow::Resul
     let reloader = Reloader { conf, runtime, resources, started, published: Arc::clone(&published) };
     let (handle, requests) = queue();
     std::thread::Builder::new().name("reload".into()).spawn(move || reloader.run(requests))?;
+    std::thread::Builder::new().name("shadow".into()).spawn(move || comparer.run())?;
     signals.reload_on_hangup(handle.clone())?;
     let watcher = plugin_watcher(Arc::clone(&published), handle.clone());
 

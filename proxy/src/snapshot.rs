@@ -14,7 +14,7 @@ use crate::config::{Config, UpstreamConf};
 use crate::listing::Listing;
 use crate::metrics::Metrics;
 use crate::policy::{Catalog, Fault};
-use crate::upstream::{BoundPolicy, Resources, Upstream};
+use crate::upstream::{BoundPolicy, Policies, Resources, Upstream};
 
 /// One generation.
 pub struct Snapshot {
@@ -46,10 +46,15 @@ impl Snapshot {
         before: Option<&Snapshot>,
         resources: &Resources,
     ) -> Self {
-        let bound = |name: &Option<String>| name.as_ref().and_then(|name| policies.get(name)).cloned();
+        let bound = |name: Option<&String>| name.and_then(|name| policies.get(name)).cloned();
+        let chosen = |conf: &UpstreamConf| Policies {
+            scoring: bound(conf.scoring.as_ref()),
+            retry: bound(conf.retry.as_ref()),
+            shadow: bound(conf.shadow.as_ref().map(|shadow| &shadow.policy)),
+        };
         let build = |conf: &UpstreamConf| {
             let old = before.and_then(|b| b.upstreams.get(&conf.name)).map(Arc::as_ref);
-            Arc::new(Upstream::build(conf, old, bound(&conf.scoring), bound(&conf.retry), resources))
+            Arc::new(Upstream::build(conf, old, chosen(conf), resources))
         };
         let upstreams: BTreeMap<String, Arc<Upstream>> =
             config.upstreams.iter().map(|(name, conf)| (name.clone(), build(conf))).collect();

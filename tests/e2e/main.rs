@@ -21,6 +21,7 @@
 //! - `refusals`: confs and plugins that are refused, and how it is told.
 //! - `admin`: health, status, metrics, secrets.
 //! - `explain`: what the operator is told about the next request.
+//! - `shadow`: policies that are tried without effect.
 //! - `policies`: modules that decide, well or badly.
 //! - `guests`: hostile and broken modules, each file of `tests/guests` and each generated one.
 //! - `nodes`: two real Ethereum nodes.
@@ -54,6 +55,7 @@ mod property;
 mod refusals;
 mod reload;
 mod rollback;
+mod shadow;
 mod table;
 mod tls;
 mod watch;

@@ -129,7 +129,7 @@ fn more_instances_than_there_may_be_are_refused() {
     let one = Conf::of([&good]).scored_by(&Guest::in_order("one", "1.0.0", false));
     let few = |conf: Conf| conf.plugins("max_instances", "16");
     let proxy = Proxy::start(&few(one.clone()));
-    // Each policy has one for each of two worker threads, and two more.
+    // Each policy has one for each of two worker threads, and three more.
     let many = ["two", "three", "four", "five"].map(|name| Guest::in_order(name, "1.0.0", false));
     proxy.rewrite_conf(&few(many.iter().fold(one, |conf, guest| conf.guest(guest))));
     let generation = proxy.status()["generation"].clone();

@@ -167,7 +167,7 @@ impl ExplainedEndpoint {
 }
 
 impl Inputs {
-    fn of(row: &EndpointRow) -> Self {
+    pub(super) fn of(row: &EndpointRow) -> Self {
         let known = |number: f32| Some(number).filter(|number| number.is_finite());
         let has = |flag| row.flags & flag != 0;
         Inputs {

@@ -3,6 +3,7 @@
 //! Everything that is shown comes from the serving snapshot, and endpoints are shown by name: no answer holds a URL.
 
 mod explain;
+mod shadow;
 mod status;
 
 use std::sync::Arc;
@@ -21,6 +22,7 @@ use crate::snapshot::Published;
 use crate::upstream::Endpoint;
 use explain::Question;
 pub use explain::{ExplainedEndpoint, Explanation, ImaginedRequest, Inputs};
+pub use shadow::{Disagreement, ScoredEndpoint, ShadowStatus, Shadows};
 pub use status::{EndpointStatus, PolicyStatus, Status, UpstreamStatus};
 
 /// Asks for a reload or rollback and waits for its report; `None` when the process is about to end.
@@ -43,7 +45,7 @@ pub struct AdminService {
 }
 
 /// What is told on other paths.
-const NOT_FOUND: &str = "there are /health, /status, /metrics, /explain and, with POST, /reload and /rollback";
+const NOT_FOUND: &str = "there are /health, /status, /metrics, /explain, /shadow and, with POST, /reload and /rollback";
 
 type Answer = Response<Vec<u8>>;
 
@@ -63,9 +65,12 @@ impl ServeHttp for AdminService {
             (Method::GET, "/status") => json(StatusCode::OK, &self.status()),
             (Method::GET, "/metrics") => self.metrics(),
             (Method::GET, "/explain") => self.explain(&query),
+            (Method::GET, "/shadow") => self.shadow(&query),
             (Method::POST, "/reload") => reported(self.reload.reload().await),
             (Method::POST, "/rollback") => reported(self.reload.rollback().await),
-            (_, "/health" | "/status" | "/metrics" | "/explain") => error(StatusCode::METHOD_NOT_ALLOWED, "use GET"),
+            (_, "/health" | "/status" | "/metrics" | "/explain" | "/shadow") => {
+                error(StatusCode::METHOD_NOT_ALLOWED, "use GET")
+            }
             (_, "/reload" | "/rollback") => error(StatusCode::METHOD_NOT_ALLOWED, "use POST"),
             _ => error(StatusCode::NOT_FOUND, NOT_FOUND),
         }
@@ -110,6 +115,13 @@ impl AdminService {
         let answer = Question::parse(query).and_then(|q| q.answer(&self.published.load(), clock::now()));
         match answer {
             Ok(explanation) => json(StatusCode::OK, &explanation),
+            Err(why) => error(StatusCode::BAD_REQUEST, &why),
+        }
+    }
+
+    fn shadow(&self, query: &str) -> Answer {
+        match Shadows::answer(query, &self.published.load()) {
+            Ok(shadows) => json(StatusCode::OK, &shadows),
             Err(why) => error(StatusCode::BAD_REQUEST, &why),
         }
     }

@@ -13,6 +13,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor, value::MapAccessDeserializer};
 use toml::Spanned;
 
+use super::shadow::ShadowText;
 use super::units::{ChainIdText, DurationText, SizeText};
 
 /// Tables by name.
@@ -104,6 +105,8 @@ pub(super) struct Upstream {
     pub(super) read_methods: Spanned<Vec<Spanned<String>>>,
     pub(super) scoring: Option<Spanned<String>>,
     pub(super) retry: Option<Spanned<String>>,
+    /// Default: none.
+    pub(super) shadow: Option<Spanned<ShadowText>>,
     pub(super) max_attempts: Spanned<i64>,
     pub(super) deadline: Spanned<DurationText>,
     pub(super) max_batch_size: Spanned<i64>,
@@ -127,6 +130,7 @@ impl Default for Upstream {
             read_methods: or(Vec::new()),
             scoring: None,
             retry: None,
+            shadow: None,
             max_attempts: or(3),
             deadline: duration("10s"),
             max_batch_size: or(100),
@@ -139,6 +143,20 @@ impl Default for Upstream {
             health_check: None,
             endpoints: Vec::new(),
         }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Shadow {
+    /// Required.
+    pub(super) policy: Option<Spanned<String>>,
+    pub(super) share: Spanned<f64>,
+}
+
+impl Default for Shadow {
+    fn default() -> Self {
+        Self { policy: None, share: or(0.1) }
     }
 }
 

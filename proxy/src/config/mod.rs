@@ -19,6 +19,7 @@ mod policy;
 mod report;
 mod routes;
 mod secret;
+mod shadow;
 mod structure;
 mod suggest;
 #[cfg(test)]
@@ -109,8 +110,8 @@ pub struct Admin {
 pub struct Plugins {
     /// `dir`: the folder of the `.wasm` files, relative to the conf's folder. Default `"plugins"`.
     pub dir: PathBuf,
-    /// `max_instances`: instances of modules that may live at once: policies times one more than the worker threads and
-    /// another, and as many again during a reload; 16 to 10,000. Default 2,000.
+    /// `max_instances`: instances of modules that may live at once: policies times three more than the worker
+    /// threads, and as many again during a reload; 16 to 10,000. Default 2,000.
     pub max_instances: u32,
     /// `watch`: whether a change of the files in `dir` is a reason to reload. Default `false`.
     pub watch: bool,
@@ -152,6 +153,8 @@ pub struct UpstreamConf {
     pub scoring: Option<String>,
     /// `retry`: a declared policy, or nothing for the built-in one, which may be written as `"native"`.
     pub retry: Option<String>,
+    /// `shadow`: the name of a declared scoring policy other than `scoring`, or a table. Default: none.
+    pub shadow: Option<ShadowConf>,
     /// `max_attempts`: tries of one request, the first included; 1 to 16. Default 3.
     pub max_attempts: u32,
     /// `deadline`: how long a request may take with all of its attempts; `"1ms"` to a day. Default `"10s"`.
@@ -177,6 +180,15 @@ pub struct UpstreamConf {
     /// `[[upstreams.NAME.endpoints]]`, in the order of the file: at least one, not all of weight 0, with at most 64
     /// different tags, and no URL or name twice.
     pub endpoints: Vec<EndpointConf>,
+}
+
+/// A scoring policy that is tried without effect.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ShadowConf {
+    /// `policy`: a declared policy. Required.
+    pub policy: String,
+    /// `share`: of the requests that it sees; above 0, at most 1. Default 0.1.
+    pub share: f64,
 }
 
 /// Connections to the endpoints of an upstream.

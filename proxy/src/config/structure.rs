@@ -12,6 +12,7 @@ use toml::de::{DeTable, DeValue, Deserializer, Error};
 
 use super::file::File;
 use super::report::{Key, Report, shown};
+use super::shadow::SHADOW_FORM;
 use super::suggest::did_you_mean;
 use super::units::{CHAIN_ID_FORM, DURATION_FORM, SIZE_FORM};
 
@@ -166,7 +167,7 @@ fn worded(expected: &str) -> &str {
         "a sequence" => "an array",
         "a map" => "a table",
         // Only a static text of ours or Serde's; were it anything else it could hold a part of the value.
-        "a string" | "a table" | DURATION_FORM | SIZE_FORM | CHAIN_ID_FORM => expected,
+        "a string" | "a table" | DURATION_FORM | SIZE_FORM | CHAIN_ID_FORM | SHADOW_FORM => expected,
         _ => "of another type",
     }
 }

@@ -13,6 +13,8 @@ mod latencies;
 mod method;
 mod outcome;
 mod quarantine;
+mod ranks;
+mod share;
 mod stats;
 mod time;
 
@@ -26,6 +28,8 @@ pub use latencies::MethodLatencies;
 pub use method::{Chain, MethodClass, Methods, SEND_RAW_TRANSACTION, method_label};
 pub use outcome::Outcome;
 pub use quarantine::{Entry, Quarantine};
+pub use ranks::rank_correlation;
+pub use share::Share;
 pub use stats::EndpointStats;
 pub use time::Tick;
 pub(crate) use time::millis_f32;

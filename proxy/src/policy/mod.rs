@@ -194,6 +194,11 @@ impl Policy {
         self.capacity >= rows
     }
 
+    /// Whether both are the same module with the same config under the same name; what is known of one then holds for the other.
+    pub fn is_alike(&self, other: &Policy) -> bool {
+        self.name == other.name && self.identity() == other.identity() && self.config == other.config
+    }
+
     /// Scores `rows` on this thread's instance; `scores` is cleared and gets one number per row.
     ///
     /// # Errors
@@ -211,6 +216,20 @@ impl Policy {
         self.call(|instance| verdict::decision(&instance.retry(request, attempt)?))
     }
 
+    /// As [`Policy::score`], on an instance that no request uses. It may be called from any thread; two at a time wait for each other.
+    ///
+    /// # Errors
+    /// A [`Fault`]; the instance is then replaced in the background.
+    pub fn score_aside(
+        &self,
+        request: &RequestBlock,
+        rows: &[EndpointRow],
+        scores: &mut Vec<f64>,
+    ) -> Result<(), Fault> {
+        scores.clear();
+        self.replacing(self.pool.with_spare(|instance| instance.score(request, rows, scores)))
+    }
+
     /// Whether the policy makes plans; [`Policy::plan`] may be called only then.
     pub fn plans(&self) -> bool {
         self.plugin.plans
@@ -225,7 +244,11 @@ impl Policy {
     }
 
     fn call<R>(&self, f: impl FnOnce(&mut ReadyInstance) -> Result<R, Fault>) -> Result<R, Fault> {
-        let (answer, faulted) = self.pool.with(f);
+        self.replacing(self.pool.with(f))
+    }
+
+    /// Has the instance replaced that a fault took out.
+    fn replacing<R>(&self, (answer, faulted): (Result<R, Fault>, Option<ReadyInstance>)) -> Result<R, Fault> {
         if let Some(instance) = faulted {
             self.refill.replace(instance, self.me.clone());
         }

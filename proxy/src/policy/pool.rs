@@ -3,6 +3,9 @@
 //! A slot's lock is a thread's own and so never waited for, except by the refill thread (which puts an instance into an
 //! empty slot) and by the rare thread beyond the configured number, which shares one. A lock that is free costs little
 //! beside the call, and spares the runtime any `unsafe`.
+//!
+//! The last slot is for calls aside, which no request waits for: whatever such a call does, and however long, no thread that
+//! serves requests meets its lock or misses the instance that it lost.
 
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -15,14 +18,17 @@ use super::instance::ReadyInstance;
 #[repr(align(128))]
 struct Slot(Mutex<Option<ReadyInstance>>);
 
+/// An answer, and the instance that faulted instead of giving one.
+type Called<R> = (Result<R, Fault>, Option<ReadyInstance>);
+
 pub(super) struct InstancePool {
     slots: Box<[Slot]>,
 }
 
 impl InstancePool {
-    /// Empty slots for `workers` threads and one more, for calls that are no request's.
+    /// Empty slots for `workers` threads, one more for calls that are no request's, and one for calls aside.
     pub(super) fn new(workers: usize) -> Self {
-        InstancePool { slots: (0..=workers).map(|_| Slot(Mutex::new(None))).collect() }
+        InstancePool { slots: (0..workers + 2).map(|_| Slot(Mutex::new(None))).collect() }
     }
 
     /// Puts an instance into each empty slot.
@@ -38,19 +44,25 @@ impl InstancePool {
     }
 
     /// Calls `f` on this thread's instance. An instance that faulted is taken out and handed back.
-    pub(super) fn with<R>(
-        &self,
-        f: impl FnOnce(&mut ReadyInstance) -> Result<R, Fault>,
-    ) -> (Result<R, Fault>, Option<ReadyInstance>) {
-        let mut slot = self.slots[thread_number() % self.slots.len()].lock();
+    pub(super) fn with<R>(&self, f: impl FnOnce(&mut ReadyInstance) -> Result<R, Fault>) -> Called<R> {
+        self.slots[thread_number() % (self.slots.len() - 1)].with(f)
+    }
+
+    /// Calls `f` on the instance that is for calls aside.
+    pub(super) fn with_spare<R>(&self, f: impl FnOnce(&mut ReadyInstance) -> Result<R, Fault>) -> Called<R> {
+        self.slots[self.slots.len() - 1].with(f)
+    }
+}
+
+impl Slot {
+    fn with<R>(&self, f: impl FnOnce(&mut ReadyInstance) -> Result<R, Fault>) -> Called<R> {
+        let mut slot = self.lock();
         let Some(instance) = slot.as_mut() else { return (Err(Fault::NotReady), None) };
         let answer = f(instance);
         let faulted = if answer.is_err() { slot.take() } else { None };
         (answer, faulted)
     }
-}
 
-impl Slot {
     fn lock(&self) -> MutexGuard<'_, Option<ReadyInstance>> {
         // A panic inside a call can't leave a half-made instance: `with` takes or keeps it whole.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)

@@ -59,18 +59,23 @@ fn load_one(
 
 /// The most endpoints that the policy may have to score.
 fn rows(config: &Config, policy: &str) -> usize {
-    let scored = config.upstreams.values().filter(|u| u.scoring.as_deref() == Some(policy));
+    let scored = config.upstreams.values().filter(|u| [u.scoring.as_deref(), shadow(u)].contains(&Some(policy)));
     scored.map(|u| u.endpoints.len()).max().unwrap_or(0)
+}
+
+fn shadow(upstream: &UpstreamConf) -> Option<&str> {
+    upstream.shadow.as_ref().map(|shadow| shadow.policy.as_str())
 }
 
 fn check_kinds(policy: &str, kinds: Kinds, config: &Config) -> Result<(), String> {
     let used = |by: fn(&UpstreamConf) -> Option<&str>| config.upstreams.values().find(|u| by(u) == Some(policy));
-    let complain = |upstream: &UpstreamConf, kind: &str| {
-        Err(format!("upstreams.{}.{kind} names it, but its plugin is no {kind} policy", upstream.name))
+    let complain = |upstream: &UpstreamConf, key: &str, kind: &str| {
+        Err(format!("upstreams.{}.{key} names it, but its plugin is no {kind} policy", upstream.name))
     };
-    match (used(|u| u.scoring.as_deref()), used(|u| u.retry.as_deref())) {
-        (Some(upstream), _) if !kinds.scoring => complain(upstream, "scoring"),
-        (_, Some(upstream)) if !kinds.retry => complain(upstream, "retry"),
+    match (used(|u| u.scoring.as_deref()), used(shadow), used(|u| u.retry.as_deref())) {
+        (Some(upstream), _, _) if !kinds.scoring => complain(upstream, "scoring", "scoring"),
+        (_, Some(upstream), _) if !kinds.scoring => complain(upstream, "shadow", "scoring"),
+        (_, _, Some(upstream)) if !kinds.retry => complain(upstream, "retry", "retry"),
         _ => Ok(()),
     }
 }

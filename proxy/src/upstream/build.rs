@@ -11,7 +11,7 @@ use http::{HeaderName, HeaderValue, header};
 use pingora::connectors::TransportConnector;
 
 use super::candidates::ARCHIVE_TAG;
-use super::{BoundPolicy, Endpoint, Limiter, Upstream};
+use super::{BoundPolicy, Endpoint, Limiter, Shadow, ShadowQueue, Upstream};
 use crate::config::{Client, EndpointConf, EndpointUrl, UpstreamConf};
 use crate::metrics::Metrics;
 use crate::model::{Backoff, BudgetLimits, EndpointHealth, EndpointStats, HealthRules, Methods};
@@ -25,31 +25,46 @@ pub struct Resources {
     pub metrics: Arc<Metrics>,
     /// Makes connections.
     pub transport: Arc<TransportConnector>,
+    /// Where shadow policies are called.
+    pub shadows: ShadowQueue,
+}
+
+/// The policies of an upstream, as far as the conf names any.
+#[derive(Default)]
+pub struct Policies {
+    /// Scores.
+    pub scoring: Option<BoundPolicy>,
+    /// Decides about retries.
+    pub retry: Option<BoundPolicy>,
+    /// Scores without effect.
+    pub shadow: Option<BoundPolicy>,
 }
 
 impl Upstream {
     /// Builds the upstream of a new generation. `before` is the upstream of the same name in the one that serves.
-    pub fn build(
-        conf: &UpstreamConf,
-        before: Option<&Upstream>,
-        scoring: Option<BoundPolicy>,
-        retry: Option<BoundPolicy>,
-        resources: &Resources,
-    ) -> Self {
+    pub fn build(conf: &UpstreamConf, before: Option<&Upstream>, policies: Policies, resources: &Resources) -> Self {
         let known: HashMap<&EndpointUrl, &Endpoint> =
             before.map(|u| u.endpoints.iter().map(|e| (&e.url, e)).collect()).unwrap_or_default();
         let same_chain = before.is_some_and(|u| u.chain_id == conf.chain_id);
         let tags: BTreeSet<&str> = conf.endpoints.iter().flat_map(|e| &e.tags).map(String::as_str).collect();
-        let endpoints = (0..).zip(&conf.endpoints).map(|(index, endpoint)| {
-            let before = known.get(&endpoint.url).copied();
-            let health = health(conf, before, same_chain);
-            build_endpoint(conf, index, endpoint, &tags, before, health, resources)
-        });
+        let endpoints: Vec<Endpoint> = (0..)
+            .zip(&conf.endpoints)
+            .map(|(index, endpoint)| {
+                let before = known.get(&endpoint.url).copied();
+                let health = health(conf, before, same_chain);
+                build_endpoint(conf, index, endpoint, &tags, before, health, resources)
+            })
+            .collect();
+        let Policies { scoring, retry, shadow } = policies;
+        let shadow = conf.shadow.as_ref().zip(shadow);
+        let shadow =
+            shadow.map(|(shadow, bound)| Shadow::build(&conf.name, shadow, bound, &endpoints, before, resources));
         Upstream {
             name: conf.name.as_str().into(),
-            endpoints: endpoints.collect(),
+            endpoints,
             scoring,
             retry,
+            shadow,
             methods: Methods::new(conf.chain, &conf.read_methods),
             backoff: Backoff { base: conf.cooldown.base, max: conf.cooldown.max, jitter: conf.cooldown.jitter },
             budget: BudgetLimits { share: conf.retry_budget.share, floor_per_sec: conf.retry_budget.floor_per_sec },

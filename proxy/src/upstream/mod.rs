@@ -13,17 +13,19 @@ mod explain;
 mod limiter;
 mod select;
 mod settle;
+mod shadow;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 pub use admission::{Admission, Place, Waiting};
 pub use ask::BoundPolicy;
-pub use build::Resources;
+pub use build::{Policies, Resources};
 pub use endpoint::{Endpoint, Exclusion};
 pub use explain::Explained;
 pub use limiter::Limiter;
 pub use settle::Attempt;
+pub use shadow::{Comparer, Disagreement, Shadow, ShadowQueue, Tally, shadows};
 
 use admission::Queue;
 
@@ -37,6 +39,7 @@ pub struct Upstream {
     endpoints: Vec<Endpoint>,
     scoring: Option<BoundPolicy>,
     retry: Option<BoundPolicy>,
+    shadow: Option<Arc<Shadow>>,
     methods: Methods,
     backoff: Backoff,
     budget: BudgetLimits,
@@ -76,6 +79,11 @@ impl Upstream {
     /// The policies in use: scoring, then retry.
     pub fn policies(&self) -> [Option<&BoundPolicy>; 2] {
         [self.scoring.as_ref(), self.retry.as_ref()]
+    }
+
+    /// The policy that it tries without effect.
+    pub fn shadow(&self) -> Option<&Shadow> {
+        self.shadow.as_deref()
     }
 
     /// Which of its methods change something.

@@ -37,7 +37,11 @@ impl Pool for Arc<Upstream> {
             if scratch.rows.is_empty() {
                 return Err(Refusal::NoEndpoint);
             }
-            self.score(&self.request_block(ask), &scratch.rows, &mut scratch.scores);
+            let request = self.request_block(ask);
+            self.score(&request, &scratch.rows, &mut scratch.scores);
+            if let Some(shadow) = &self.shadow {
+                shadow.offer(&request, &scratch.rows, &scratch.scores);
+            }
             let chosen = self.first_admitted(ask, &scratch.rows, &mut scratch.scores)?;
             Ok(Attempt::begin(Arc::clone(self), chosen, ask.now))
         })
@@ -142,7 +146,7 @@ impl Upstream {
 
 /// The position of the highest score; NaN and negative infinity are left out. Among equals the first one from a
 /// place that the seed gives.
-fn best(scores: &[f64], seed: u64) -> Option<usize> {
+pub(super) fn best(scores: &[f64], seed: u64) -> Option<usize> {
     // The remainder is below the length, which is a usize.
     let start = usize::try_from(seed % scores.len().max(1) as u64).unwrap_or(0);
     let (before, after) = scores.split_at(start.min(scores.len()));

@@ -25,6 +25,7 @@ fn the_least_conf_gets_every_default() {
         read_methods: Vec::new(),
         scoring: None,
         retry: None,
+        shadow: None,
         max_attempts: 3,
         deadline: Duration::from_secs(10),
         max_batch_size: 100,
@@ -83,9 +84,13 @@ flag = true
 since = 2024-05-27
 list = [1, "two", { three = 3 }]
 
+[policies.other]
+plugin = "tiers"
+
 [upstreams.arb]
 protocol = "json-rpc"
 scoring = "mine"
+shadow = { policy = "other", share = 1 }
 retry = "native"
 max_attempts = 16
 deadline = "1m 30s"
@@ -187,6 +192,7 @@ fn an_upstream_takes_what_is_written() {
     let config = accepted(FULL);
     let upstream = &config.upstreams["arb"];
     assert_eq!((upstream.scoring.as_deref(), upstream.retry.as_deref()), (Some("mine"), None));
+    assert_eq!(upstream.shadow, Some(ShadowConf { policy: "other".into(), share: 1.0 }));
     assert_eq!(upstream.max_attempts, 16);
     assert_eq!(upstream.deadline, Duration::from_secs(90));
     assert_eq!((upstream.max_batch_size, upstream.max_concurrency), (1, 7));

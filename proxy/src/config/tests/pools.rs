@@ -1,6 +1,7 @@
 //! What is refused in upstreams, endpoints and routes, and where it is placed.
 
-use super::{MINIMAL, assert_added, assert_problems, read, refused};
+use super::super::ShadowConf;
+use super::{MINIMAL, accepted, assert_added, assert_problems, read, refused};
 
 #[test]
 fn upstreams_are_checked() {
@@ -108,6 +109,53 @@ fn unknown_references_come_with_a_suggestion() {
             "routes[0].upstream: isn't in [upstreams]; did you mean \"eth\"?",
         ],
     );
+}
+
+fn shadow(keys: &str) -> String {
+    format!(
+        "[policies.new]\nplugin = 'p'\n[policies.old]\nplugin = 'p'\n\
+         [upstreams.eth]\n{keys}\nendpoints = [{{ url = 'http://h' }}]\n"
+    )
+}
+
+#[test]
+fn a_shadow_is_a_name_or_a_table() {
+    for (keys, share) in [
+        ("shadow = 'new'", 0.1),
+        ("shadow = { policy = 'new' }", 0.1),
+        ("scoring = 'old'\nshadow = { share = 0.25, policy = 'new' }", 0.25),
+        ("scoring = 'native'\nshadow = { policy = 'new', share = 1 }", 1.0),
+    ] {
+        let conf = accepted(&shadow(keys));
+        let expected = ShadowConf { policy: "new".into(), share };
+        assert_eq!(conf.upstreams["eth"].shadow, Some(expected), "{keys}");
+    }
+}
+
+#[test]
+fn a_shadow_is_another_declared_policy_and_its_share_is_one() {
+    for (keys, key, expected) in [
+        ("shadow = «'nwe'", "shadow", "isn't in [policies]; did you mean \"new\"?"),
+        ("shadow = { policy = «'elsewhere' }", "shadow.policy", "isn't in [policies]; declare it"),
+        ("shadow = «'native'", "shadow", "must be a declared policy; the built-in one can't be a shadow"),
+        ("scoring = 'new'\nshadow = «'new'", "shadow", "is the upstream's scoring policy; a shadow must be another"),
+        ("shadow = { policy = «'old' }\nscoring = 'old'", "shadow.policy", "is the upstream's scoring policy"),
+        ("shadow = «{ share = 0.5 }", "shadow.policy", "is missing; add policy = \"NAME\""),
+        (
+            "shadow = «1",
+            "shadow",
+            "must be the name of a policy, or a table such as { policy = \"NAME\", share = 0.1 }",
+        ),
+        ("shadow = «['new']", "shadow", "must be the name of a policy, or a table such as"),
+        ("shadow = { policy = 'new', «shar = 1 }", "shadow.shar", "isn't a known key; did you mean \"share\"?"),
+        ("shadow = { policy = 'new', share = «'all' }", "shadow.share", "must be a number, not a string"),
+        ("shadow = { policy = 'new', share = «0 }", "shadow.share", "must be above 0 and at most 1"),
+        ("shadow = { policy = 'new', share = «-0.1 }", "shadow.share", "must be above 0 and at most 1"),
+        ("shadow = { policy = 'new', share = «1.01 }", "shadow.share", "must be above 0 and at most 1"),
+        ("shadow = { policy = 'new', share = «nan }", "shadow.share", "must be above 0 and at most 1"),
+    ] {
+        assert_problems(&shadow(keys), &[&format!("upstreams.eth.{key}: {expected}")]);
+    }
 }
 
 #[test]

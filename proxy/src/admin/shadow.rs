@@ -1,0 +1,156 @@
+//! The answer of `GET /shadow`: how far the policies that are tried agree with the live ones, and where they don't.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::explain::Inputs;
+use super::status::policy_name;
+use crate::snapshot::Snapshot;
+use crate::upstream::{self, Tally, Upstream};
+
+/// All upstreams that have a shadow.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Shadows {
+    /// The generation that serves.
+    pub generation: u64,
+    /// By name.
+    pub upstreams: BTreeMap<String, ShadowStatus>,
+}
+
+/// A shadow of an upstream, and what was found since it is one. Numbers that aren't known yet are absent.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct ShadowStatus {
+    /// The scoring policy that decides, `native` for the built-in one.
+    pub scoring: String,
+    /// The policy's name in the conf.
+    pub policy: String,
+    /// The plugin's own name.
+    pub plugin: String,
+    /// Its version.
+    pub version: String,
+    /// The module's digest.
+    pub sha256: String,
+    /// The share of requests that it sees, above 0, to 1.
+    pub share: f64,
+    /// Requests that both policies scored.
+    pub compared: u64,
+    /// Those for which both put the same endpoint first.
+    pub agreed: u64,
+    /// The share of those, 0 to 1.
+    pub agreement_rate: Option<f64>,
+    /// The mean of Spearman's rank correlations, -1 to 1.
+    pub mean_correlation: Option<f64>,
+    /// Calls of the shadow that faulted.
+    pub faults: u64,
+    /// Sampled requests that it didn't see.
+    pub dropped: u64,
+    /// The last 16, the latest first.
+    pub disagreements: Vec<Disagreement>,
+}
+
+/// A request for which the two put different endpoints first.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Disagreement {
+    /// Milliseconds since 1970.
+    pub unix_ms: u64,
+    /// Its method, the first one of a batch.
+    pub method: String,
+    /// Members of its batch.
+    pub batch: u32,
+    /// The number of the attempt, from 1.
+    pub attempt: u32,
+    /// The live policy's first choice; absent when it left out all.
+    pub live: Option<String>,
+    /// The shadow's.
+    pub shadow: Option<String>,
+    /// The candidates.
+    pub endpoints: Vec<ScoredEndpoint>,
+}
+
+/// An endpoint that both policies scored. The score of one that is left out is absent.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct ScoredEndpoint {
+    /// How it is shown.
+    pub name: String,
+    /// From the live policy.
+    pub live_score: Option<f64>,
+    /// From the shadow.
+    pub shadow_score: Option<f64>,
+    /// What both saw.
+    pub inputs: Inputs,
+}
+
+impl Shadows {
+    /// The answer to a query: all upstreams, or the one that it names.
+    pub(super) fn answer(query: &str, snapshot: &Snapshot) -> Result<Self, String> {
+        let mut wanted = None;
+        for (key, value) in url::form_urlencoded::parse(query.as_bytes()) {
+            match &*key {
+                "upstream" => wanted = Some(value.into_owned()),
+                _ => return Err("the key is upstream".to_owned()),
+            }
+        }
+        let is_wanted = |upstream: &&Upstream| wanted.as_ref().is_none_or(|wanted| **upstream.name() == **wanted);
+        let upstreams: Vec<&Upstream> = snapshot.upstreams().map(|u| &**u).filter(is_wanted).collect();
+        if upstreams.is_empty() {
+            let names: Vec<&str> = snapshot.upstreams().map(|upstream| &**upstream.name()).collect();
+            return Err(format!("there is no such upstream; there are: {}", names.join(", ")));
+        }
+        let shadows = upstreams.into_iter().filter_map(ShadowStatus::of).collect();
+        Ok(Shadows { generation: snapshot.generation, upstreams: shadows })
+    }
+}
+
+impl ShadowStatus {
+    /// That of an upstream by its name, if it has one.
+    fn of(upstream: &Upstream) -> Option<(String, Self)> {
+        let shadow = upstream.shadow()?;
+        let (policy, tally) = (&shadow.policy().policy, shadow.tally());
+        let identity = policy.identity();
+        let status = ShadowStatus {
+            scoring: policy_name(upstream.policies()[0]),
+            policy: policy.name().to_owned(),
+            plugin: identity.plugin.clone(),
+            version: identity.version.to_string(),
+            sha256: identity.digest.to_string(),
+            share: shadow.share(),
+            compared: tally.compared,
+            agreed: tally.agreed,
+            agreement_rate: tally.agreement_rate(),
+            mean_correlation: tally.mean_correlation(),
+            faults: tally.faults,
+            dropped: tally.dropped,
+            disagreements: disagreements(&tally),
+        };
+        Some((upstream.name().to_string(), status))
+    }
+}
+
+fn disagreements(tally: &Tally) -> Vec<Disagreement> {
+    tally.disagreements.iter().rev().map(|disagreement| Disagreement::of(disagreement)).collect()
+}
+
+impl Disagreement {
+    fn of(disagreement: &upstream::Disagreement) -> Self {
+        let pair = &disagreement.pair;
+        let name = |position| pair.endpoint(position).to_owned();
+        let finite = |score: &f64| Some(*score).filter(|score| score.is_finite());
+        let scored = pair.rows.iter().zip(pair.live.iter().zip(&pair.shadow)).enumerate();
+        let endpoints = scored.map(|(position, (row, (live, shadow)))| ScoredEndpoint {
+            name: name(position),
+            live_score: finite(live),
+            shadow_score: finite(shadow),
+            inputs: Inputs::of(row),
+        });
+        Disagreement {
+            unix_ms: pair.request.unix_ms,
+            method: pair.method(),
+            batch: pair.request.batch_size,
+            attempt: pair.request.attempt,
+            live: disagreement.live_choice.map(name),
+            shadow: disagreement.shadow_choice.map(name),
+            endpoints: endpoints.collect(),
+        }
+    }
+}

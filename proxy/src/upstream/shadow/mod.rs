@@ -1,0 +1,169 @@
+//! Shadow policies: a candidate scores what the live policy scored, for a share of the requests and without effect.
+//!
+//! [`Shadow::offer`] is all that a request does: it copies the inputs and the live scores into a queue, or drops them when there is
+//! no room. [`Comparer`], one thread for the process, calls the candidate and compares. Invariants: no request waits for a shadow,
+//! and none changes its endpoint because of one. The candidate's calls use an instance that no request does
+//! ([`Policy::score_aside`](crate::policy::Policy::score_aside)), since a candidate may be another upstream's live policy.
+
+mod record;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::time::Instant;
+
+use super::{BoundPolicy, Endpoint, Resources, Upstream};
+use crate::config::ShadowConf;
+use crate::model::Share;
+use crate::policy::Fault;
+use crate::policy::abi::{EndpointRow, RequestBlock};
+pub use record::{Disagreement, Tally};
+use record::{Pair, Record};
+
+/// Comparisons that may wait. A call takes microseconds: what doesn't fit is more than the thread can do.
+const QUEUE: usize = 256;
+/// Rows that may wait in all of them, 4 MiB: an upstream may have many thousand endpoints. One comparison may always wait.
+const QUEUED_ROWS: usize = 1 << 16;
+
+/// A policy that an upstream of one generation tries.
+pub struct Shadow {
+    bound: BoundPolicy,
+    share: f64,
+    sample: Share,
+    /// By index.
+    endpoints: Arc<[Arc<str>]>,
+    record: Arc<Record>,
+    queue: ShadowQueue,
+}
+
+/// Where comparisons are asked for.
+#[derive(Clone)]
+pub struct ShadowQueue {
+    jobs: SyncSender<Job>,
+    rows: Arc<AtomicUsize>,
+}
+
+/// The thread that compares.
+pub struct Comparer {
+    jobs: Receiver<Job>,
+    rows: Arc<AtomicUsize>,
+}
+
+struct Job {
+    shadow: Arc<Shadow>,
+    request: RequestBlock,
+    rows: Vec<EndpointRow>,
+    live: Vec<f64>,
+}
+
+/// A queue of comparisons, and who makes them.
+pub fn shadows() -> (ShadowQueue, Comparer) {
+    let (sender, receiver) = sync_channel(QUEUE);
+    let rows = Arc::default();
+    (ShadowQueue { jobs: sender, rows: Arc::clone(&rows) }, Comparer { jobs: receiver, rows })
+}
+
+impl Shadow {
+    /// The shadow of an upstream with these endpoints. What was found of the same policy by `before` stays.
+    pub(super) fn build(
+        upstream: &str,
+        conf: &ShadowConf,
+        bound: BoundPolicy,
+        endpoints: &[Endpoint],
+        before: Option<&Upstream>,
+        resources: &Resources,
+    ) -> Arc<Self> {
+        let same = before.and_then(|u| u.shadow.as_ref()).filter(|old| old.bound.policy.is_alike(&bound.policy));
+        let record = match same {
+            Some(old) => Arc::clone(&old.record),
+            None => Arc::new(Record::new(resources.metrics.shadow(upstream, bound.policy.name()))),
+        };
+        Arc::new(Shadow {
+            bound,
+            share: conf.share,
+            sample: Share::new(conf.share),
+            endpoints: endpoints.iter().map(|endpoint| Arc::clone(&endpoint.name)).collect(),
+            record,
+            queue: resources.shadows.clone(),
+        })
+    }
+
+    /// The policy.
+    pub fn policy(&self) -> &BoundPolicy {
+        &self.bound
+    }
+
+    /// The share of requests that it sees, above 0, to 1.
+    pub fn share(&self) -> f64 {
+        self.share
+    }
+
+    /// What was found so far.
+    pub fn tally(&self) -> Tally {
+        self.record.tally()
+    }
+
+    /// Asks for a comparison if the request belongs to the sample. `live` are the scores that decide. Never waits.
+    pub(super) fn offer(self: &Arc<Self>, request: &RequestBlock, rows: &[EndpointRow], live: &[f64]) {
+        if self.sample.holds(request.seed) && !self.queue.offer(self, request, rows, live) {
+            self.record.drop_one();
+        }
+    }
+}
+
+impl ShadowQueue {
+    /// False when there is no room.
+    fn offer(&self, shadow: &Arc<Shadow>, request: &RequestBlock, rows: &[EndpointRow], live: &[f64]) -> bool {
+        let waiting = self.rows.fetch_add(rows.len(), Relaxed);
+        let fits = waiting == 0 || waiting.saturating_add(rows.len()) <= QUEUED_ROWS;
+        let queued = fits && {
+            let (shadow, rows, live) = (Arc::clone(shadow), rows.to_vec(), live.to_vec());
+            self.jobs.try_send(Job { shadow, request: *request, rows, live }).is_ok()
+        };
+        if !queued {
+            self.rows.fetch_sub(rows.len(), Relaxed);
+        }
+        queued
+    }
+}
+
+impl Comparer {
+    /// Compares until nobody can ask any more.
+    pub fn run(self) {
+        while let Ok(job) = self.jobs.recv() {
+            self.rows.fetch_sub(job.rows.len(), Relaxed);
+            job.run();
+        }
+    }
+}
+
+impl Job {
+    fn run(self) {
+        let Job { shadow, request, rows, live } = self;
+        let Shadow { bound, record, .. } = &*shadow;
+        let mut scores = Vec::with_capacity(rows.len());
+        let began = Instant::now();
+        let answer = bound.policy.score_aside(&request, &rows, &mut scores);
+        let took = began.elapsed();
+        if let Err(Fault::NotReady) = answer {
+            // Its instance is being replaced; it saw nothing of this request.
+            return record.drop_one();
+        }
+        bound.series.calls.inc();
+        record.called(took);
+        match answer {
+            Ok(()) => {
+                let endpoints = Arc::clone(&shadow.endpoints);
+                record.compare(Pair { request, rows, live, shadow: scores, endpoints });
+            }
+            Err(fault) => {
+                bound.series.fault(fault.kind());
+                tracing::debug!(policy = bound.policy.name(), kind = fault.kind(), %fault, "a shadow faulted");
+                record.fault();
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
