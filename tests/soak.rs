@@ -9,10 +9,9 @@
 #[path = "support/mod.rs"]
 mod support;
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
-use support::{Conf, Guest, Origin, Proxy, json, wait_until};
+use support::{Conf, Guest, Origin, Proxy, under_load, wait_until};
 
 const DEFAULT_SECONDS: u64 = 60;
 const RELOAD_PERIOD: Duration = Duration::from_millis(50);
@@ -82,40 +81,34 @@ fn generations_come_and_go_and_nothing_is_lost() {
     let origins = ["a", "b", "c", "d", "e"].map(Origin::start);
     origins.iter().for_each(Origin::forget);
     let proxy = Proxy::start(&(0..VERSIONS).fold(conf(&origins, 0), |conf, number| conf.guest_file(&version(number))));
-    let (stop, answered) = (AtomicBool::new(false), AtomicUsize::new(0));
     let mut samples = Vec::new();
-    std::thread::scope(|scope| {
-        let load = || {
-            let mut client = proxy.client();
-            while !stop.load(SeqCst) {
-                let response = client.post(json::READ);
-                assert_eq!(response.status, 200, "{}", response.text());
-                answered.fetch_add(1, SeqCst);
-                std::thread::sleep(PAUSE);
+    let answered = under_load(
+        &proxy,
+        CLIENTS,
+        PAUSE,
+        |_| {},
+        |load| {
+            let end = Instant::now() + seconds();
+            for step in 1.. {
+                let next = Instant::now() + RELOAD_PERIOD;
+                proxy.rewrite_conf(&conf(&origins, step));
+                proxy.post_reload();
+                samples.push((proxy.memory().expect("a running proxy"), proxy.open_files().expect("a running proxy")));
+                if Instant::now() >= end || load.has_failed() {
+                    break;
+                }
+                std::thread::sleep(next.saturating_duration_since(Instant::now()));
             }
-        };
-        let clients: Vec<_> = (0..CLIENTS).map(|_| scope.spawn(load)).collect();
-        let end = Instant::now() + seconds();
-        for step in 1.. {
-            let next = Instant::now() + RELOAD_PERIOD;
-            proxy.rewrite_conf(&conf(&origins, step));
-            proxy.post_reload();
-            samples.push((proxy.memory().expect("a running proxy"), proxy.open_files().expect("a running proxy")));
-            if Instant::now() >= end || clients.iter().any(std::thread::ScopedJoinHandle::is_finished) {
-                break;
-            }
-            std::thread::sleep(next.saturating_duration_since(Instant::now()));
-        }
-        stop.store(true, SeqCst);
-    });
+        },
+    );
 
     let generation = proxy.status()["generation"].as_u64().expect("a number");
     wait_until("one generation lives", || proxy.metrics().sum("generations_live", &[]) == 1.0);
     let quarter = samples.len() / 4;
     let (warm, last) = (Usage::of(&samples[quarter..2 * quarter]), Usage::of(&samples[3 * quarter..]));
-    println!("{generation} generations, {answered:?} requests; warm {warm:?}, at the end {last:?}");
+    println!("{generation} generations, {answered} requests; warm {warm:?}, at the end {last:?}");
     assert!(generation > seconds().as_secs() * 5, "only {generation} generations");
-    assert!(answered.load(SeqCst) > 1_000, "the load was no load: {answered:?}");
+    assert!(answered > 1_000, "the load was no load: {answered}");
     assert!(proxy.metrics().sum("policy_faults_total", &[]) > 0.0, "the hostile versions were none");
     assert!(last.memory <= warm.memory * GROWTH, "memory grew from {warm:?} to {last:?}");
     assert!(last.files <= warm.files * GROWTH, "open files grew from {warm:?} to {last:?}");

@@ -1,11 +1,12 @@
 //! What a reload changes and what it keeps.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 
 use serde_json::json;
 
-use crate::support::{Answer, Client, Conf, Endpoint, Gate, Guest, Origin, Proxy, Signal, json, wait_until};
+use crate::support::{
+    Answer, Conf, Endpoint, Gate, Guest, Origin, Proxy, Response, Signal, json, under_load, wait_until,
+};
 
 /// Reloads of the test under load.
 const RELOADS: usize = 200;
@@ -172,29 +173,20 @@ fn no_request_fails_or_goes_astray_while_generations_come_and_go() {
     let b = pick(plugins_only(both, Conf::of([&b1, &b2])), "2.0.0");
     let proxy = Proxy::start(&a);
 
-    let (stop, answered) = (AtomicBool::new(false), AtomicUsize::new(0));
-    std::thread::scope(|scope| {
-        let load = || {
-            let mut client = Client::connect(proxy.address());
-            while !stop.load(SeqCst) {
-                let response = client.post(json::READ);
-                assert_eq!(response.status, 200, "{}", response.text());
-                let result = response.result();
-                assert!(result == "a1" || result == "b2", "misrouted to {result}");
-                answered.fetch_add(1, SeqCst);
-            }
-        };
-        let clients: Vec<_> = (0..CONNECTIONS).map(|_| scope.spawn(load)).collect();
+    let check = |response: &Response| {
+        let result = response.result();
+        assert!(result == "a1" || result == "b2", "misrouted to {result}");
+    };
+    let answered = under_load(&proxy, CONNECTIONS, Duration::ZERO, check, |load| {
         for reload in 0..RELOADS {
             proxy.rewrite_conf(if reload % 2 == 0 { &b } else { &a });
             assert!(proxy.reload_by_signal(), "reload {reload} failed");
-            if clients.iter().any(std::thread::ScopedJoinHandle::is_finished) {
+            if load.has_failed() {
                 break;
             }
         }
-        stop.store(true, SeqCst);
     });
-    assert!(answered.load(SeqCst) > RELOADS, "the load was no load: {answered:?}");
+    assert!(answered > RELOADS, "the load was no load: {answered:?}");
     assert!(a1.hits() > 0 && b2.hits() > 0);
     assert_eq!((a2.hits(), b1.hits()), (0, 0));
     assert!(proxy.status()["generation"].as_u64().unwrap() > RELOADS as u64);

@@ -1,10 +1,10 @@
 //! What comes back of the previous generation, and what stays.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::support::{Answer, Client, Conf, Guest, Origin, Proxy, json, wait_until};
+use crate::support::{Answer, Conf, Guest, Origin, Proxy, Response, json, under_load, wait_until};
 
 /// Rollbacks of the test under load, each of which undoes the one before.
 const ROLLBACKS: usize = 100;
@@ -204,29 +204,21 @@ fn no_request_fails_or_goes_astray_under_rollbacks() {
     let proxy = Proxy::start(&Conf::of([&a1, &a2]).scored_by(&first).set("max_attempts", "1"));
     reload(&proxy, &Conf::of([&b1, &b2]).scored_by(&last).set("max_attempts", "1"));
 
-    let (stop, answered) = (AtomicBool::new(false), AtomicUsize::new(0));
-    std::thread::scope(|scope| {
-        let load = || {
-            let mut client = Client::connect(proxy.address());
-            while !stop.load(SeqCst) {
-                let response = client.post(json::READ);
-                assert_eq!(response.status, 200, "{}", response.text());
-                let result = response.result();
-                assert!(result == "a1" || result == "b2", "misrouted to {result}");
-                answered.fetch_add(1, SeqCst);
-            }
-        };
-        let clients: Vec<_> = (0..CONNECTIONS).map(|_| scope.spawn(load)).collect();
+    let check = |response: &Response| {
+        let result = response.result();
+        assert!(result == "a1" || result == "b2", "misrouted to {result}");
+    };
+    under_load(&proxy, CONNECTIONS, Duration::ZERO, check, |load| {
         for _ in 0..ROLLBACKS {
-            let asked_before = answered.load(SeqCst);
+            let asked_before = load.answered();
             let response = proxy.post_rollback();
-            if response.status != 200 || clients.iter().any(std::thread::ScopedJoinHandle::is_finished) {
-                stop.store(true, SeqCst);
-                panic!("a client failed, or the rollback did: {}", response.text());
-            }
-            wait_until("requests go on", || answered.load(SeqCst) > asked_before || clients[0].is_finished());
+            assert!(
+                response.status == 200 && !load.has_failed(),
+                "a client failed, or the rollback did: {}",
+                response.text()
+            );
+            wait_until("requests go on", || load.answered() > asked_before || load.has_failed());
         }
-        stop.store(true, SeqCst);
     });
     assert!(a1.hits() > 0 && b2.hits() > 0);
     assert_eq!((a2.hits(), b1.hits()), (0, 0));

@@ -49,6 +49,13 @@ pub enum Slot {
     Notified,
 }
 
+impl Slot {
+    /// Whether the endpoint said anything that can be passed on.
+    pub(super) fn is_said(&self) -> bool {
+        matches!(self, Slot::Answered(_) | Slot::Failed(..))
+    }
+}
+
 /// The answers to a batch.
 #[derive(Debug)]
 pub(super) struct Answers {

@@ -147,18 +147,15 @@ fn parse_batch(body: &Bytes, requests: &[MemberRequest]) -> Classified {
         let is_error = single.outcome == Outcome::RpcError;
         return if is_error { single } else { Classified::new(Outcome::BadResponse, NO_ANSWER) };
     };
-    let any = |is_such: fn(&Slot) -> bool| answers.slots.iter().any(is_such);
-    let first_error = || {
-        answers.slots.iter().find_map(|slot| if let Slot::Failed(_, error) = slot { Some(error.clone()) } else { None })
-    };
-    let said = any(|slot| matches!(slot, Slot::Answered(_) | Slot::Failed(..)));
-    let open = any(|slot| matches!(slot, Slot::Open));
-    match (open, answers.about_all) {
-        (true, Some(error)) if !said => return rpc_error(error),
-        (true, _) if !said => return Classified::new(Outcome::BadResponse, NO_ANSWER),
+    let said = answers.slots.iter().any(Slot::is_said);
+    let open = answers.slots.contains(&Slot::Open);
+    match answers.about_all {
+        Some(error) if open && !said => return rpc_error(error),
+        None if open && !said => return Classified::new(Outcome::BadResponse, NO_ANSWER),
         _ => {}
     }
-    let first_error = first_error();
+    let error_of = |slot: &Slot| if let Slot::Failed(_, error) = slot { Some(error.clone()) } else { None };
+    let first_error = answers.slots.iter().find_map(error_of);
     let (outcome, detail) = match (open, &first_error) {
         (true, _) => (Outcome::BadResponse, INCOMPLETE),
         (false, Some(_)) => (Outcome::RpcError, RPC_ERROR),

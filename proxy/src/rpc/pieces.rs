@@ -48,7 +48,7 @@ fn put_together(pieces: &[&[MemberRequest]], ended: Vec<Exchanged>) -> Exchanged
         });
     }
     let result = whole.unwrap_or_else(|| AttemptResult::failed(Outcome::BadResponse, false, "a batch without members"));
-    let said = slots.iter().any(|slot| matches!(slot, Slot::Answered(_) | Slot::Failed(..)));
+    let said = slots.iter().any(Slot::is_said);
     let answer =
         said.then_some(Answer { status: StatusCode::OK, content_type: None, body: AnswerBody::Members(slots) });
     (result, answer)

@@ -9,7 +9,7 @@
 //! support the method. There is no panic for a hedge, and none for a write that may have reached an endpoint.
 
 use super::{Endpoint, Upstream};
-use crate::model::{Preference, Tick};
+use crate::model::{Preference, RequestFacts, Tick};
 use crate::policy::abi::EndpointRow;
 use crate::rpc::Ask;
 
@@ -79,7 +79,7 @@ fn may_panic(ask: &Ask<'_>) -> bool {
 
 impl Endpoint {
     /// Whether it said that it doesn't support a method of the request.
-    pub(super) fn is_banned(&self, request: &crate::model::RequestFacts, now: Tick) -> bool {
+    pub(super) fn is_banned(&self, request: &RequestFacts, now: Tick) -> bool {
         request.has_method(|method| self.bans.is_banned(method, now))
     }
 }

@@ -1,6 +1,6 @@
 //! Where an attempt ends: statistics, cooldown, metrics, and what the retry policy makes of it.
 //!
-//! Invariant: an attempt settles exactly once. [`Attempt::settle`] consumes it; one that is dropped, because its
+//! Invariant: an attempt settles exactly once. [`Lease`]'s ends of it consume it; one that is dropped, because its
 //! client went away, settles as canceled, which says nothing about the endpoint.
 
 use std::sync::Arc;
