@@ -4,20 +4,24 @@
 //! [`EndpointSeries`]: they vanish when the last snapshot or request that holds it is gone, and a request that was in
 //! flight can't bring them back, because it counts into a handle that it already has.
 
+mod canary;
+mod endpoint;
+mod live;
 mod shadow;
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::Arc;
 
 use prometheus::{
-    Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
-    Opts, Registry, TextEncoder,
+    Encoder, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry, TextEncoder,
 };
 
+use canary::CanaryMetrics;
+pub use canary::{ArmLabels, ArmSeries, CanarySeries};
+use endpoint::EndpointMetrics;
+pub use endpoint::EndpointSeries;
 use shadow::ShadowMetrics;
 pub use shadow::ShadowSeries;
-
-use crate::model::Outcome;
 
 /// Seconds. From an answer out of a cache next door to a slow trace.
 const LATENCY_BUCKETS: &[f64] =
@@ -30,15 +34,7 @@ pub struct Metrics {
     registry: Registry,
     requests: IntCounterVec,
     request_duration: HistogramVec,
-    attempts: IntCounterVec,
-    attempt_duration: HistogramVec,
-    cooldowns: IntCounterVec,
-    deferred: IntCounterVec,
-    available: IntGaugeVec,
-    cooldown_seconds: GaugeVec,
-    health_failures: IntCounterVec,
-    head_lag: GaugeVec,
-    wrong_chain: IntGaugeVec,
+    endpoint: Arc<EndpointMetrics>,
     endpoints: IntGaugeVec,
     retries: IntCounterVec,
     hedges: IntCounterVec,
@@ -51,36 +47,14 @@ pub struct Metrics {
     policy_quarantined: IntGaugeVec,
     policy_quarantines: IntCounterVec,
     shadows: Arc<ShadowMetrics>,
+    canaries: Arc<CanaryMetrics>,
     reloads: IntCounterVec,
     /// The generation that serves.
     pub generation: IntGauge,
     /// Generations that a request still holds, the serving one included.
     pub generations_live: IntGauge,
-    live: Mutex<HashMap<(String, String), Weak<EndpointSeries>>>,
-}
-
-/// One endpoint's handles.
-pub struct EndpointSeries {
-    metrics: Weak<Metrics>,
-    upstream: String,
-    endpoint: String,
-    attempts: [IntCounter; Outcome::ALL.len()],
-    /// Time of an attempt in seconds.
-    pub duration: Histogram,
-    /// Cooldowns begun.
-    pub cooldowns: IntCounter,
-    /// Selections that the rate limiter refused.
-    pub deferred: IntCounter,
-    /// 1 when the endpoint may take a request. Set at scrape time.
-    pub available: IntGauge,
-    /// What is left of its cooldown. Set at scrape time.
-    pub cooldown_seconds: Gauge,
-    /// Probes that failed.
-    pub health_check_failures: IntCounter,
-    /// Blocks behind the best endpoint; NaN while not known. Set at scrape time.
-    pub head_lag_blocks: Gauge,
-    /// 1 when it is of another chain than the conf says. Set at scrape time.
-    pub wrong_chain: IntGauge,
+    /// Reloads that were rolled back because their policies were quarantined.
+    pub automatic_rollbacks: IntCounter,
 }
 
 /// One upstream's handles. Who still holds them after the upstream is gone can't bring its series back.
@@ -117,7 +91,6 @@ impl Metrics {
     /// When a name is taken in `registry`.
     pub fn new(registry: Registry) -> prometheus::Result<Arc<Self>> {
         let build = Builder(&registry);
-        let by_endpoint = &["upstream", "endpoint"];
         let metrics = Metrics {
             requests: build.counters("requests_total", "Requests answered.", &["upstream", "method", "status"])?,
             request_duration: build.histograms(
@@ -126,32 +99,7 @@ impl Metrics {
                 &["upstream"],
                 LATENCY_BUCKETS,
             )?,
-            attempts: build.counters("attempts_total", "Attempts settled.", &["upstream", "endpoint", "outcome"])?,
-            attempt_duration: build.histograms(
-                "attempt_duration_seconds",
-                "Time of an attempt.",
-                by_endpoint,
-                LATENCY_BUCKETS,
-            )?,
-            cooldowns: build.counters("endpoint_cooldowns_total", "Cooldowns begun.", by_endpoint)?,
-            deferred: build.counters(
-                "endpoint_rate_limit_deferred_total",
-                "Selections refused by the rate limiter.",
-                by_endpoint,
-            )?,
-            available: build.gauges("endpoint_available", "1 when the endpoint may take a request.", by_endpoint)?,
-            cooldown_seconds: build.float_gauges(
-                "endpoint_cooldown_seconds",
-                "What is left of the cooldown.",
-                by_endpoint,
-            )?,
-            health_failures: build.counters("health_check_failures_total", "Probes that failed.", by_endpoint)?,
-            head_lag: build.float_gauges(
-                "endpoint_head_lag_blocks",
-                "Blocks behind the best endpoint; NaN while not known.",
-                by_endpoint,
-            )?,
-            wrong_chain: build.gauges("endpoint_wrong_chain", "1 when it is of another chain.", by_endpoint)?,
+            endpoint: EndpointMetrics::new(&build)?,
             healthy: build.gauges("endpoints_healthy", "Endpoints that are healthy and in rotation.", &["upstream"])?,
             endpoints: build.gauges("endpoints_total", "Endpoints of the upstream.", &["upstream"])?,
             retries: build.counters("retries_total", "Attempts after one that failed.", &["upstream"])?,
@@ -177,10 +125,14 @@ impl Metrics {
             policy_quarantined: build.gauges("policy_quarantined", "1 while it is in quarantine.", &["policy"])?,
             policy_quarantines: build.counters("policy_quarantines_total", "Quarantines begun.", &["policy"])?,
             shadows: ShadowMetrics::new(&build)?,
+            canaries: CanaryMetrics::new(&build)?,
             reloads: build.counters("reloads_total", "Reloads by result.", &["result"])?,
             generation: build.gauge("generation", "The generation that serves.")?,
             generations_live: build.gauge("generations_live", "Generations still held.")?,
-            live: Mutex::new(HashMap::new()),
+            automatic_rollbacks: build.counter(
+                "automatic_rollbacks_total",
+                "Reloads that were rolled back because their policies were quarantined.",
+            )?,
             registry,
         };
         for result in ["success", "failure"] {
@@ -238,29 +190,8 @@ impl Metrics {
     }
 
     /// The handles of an endpoint; the same ones as long as anyone holds them.
-    pub fn endpoint(self: &Arc<Self>, upstream: &str, endpoint: &str) -> Arc<EndpointSeries> {
-        let mut live = self.live();
-        let key = (upstream.to_owned(), endpoint.to_owned());
-        if let Some(series) = live.get(&key).and_then(Weak::upgrade) {
-            return series;
-        }
-        let labels = [upstream, endpoint];
-        let series = Arc::new(EndpointSeries {
-            metrics: Arc::downgrade(self),
-            attempts: Outcome::ALL.map(|o| self.attempts.with_label_values(&[upstream, endpoint, o.label()])),
-            duration: self.attempt_duration.with_label_values(&labels),
-            cooldowns: self.cooldowns.with_label_values(&labels),
-            deferred: self.deferred.with_label_values(&labels),
-            available: self.available.with_label_values(&labels),
-            cooldown_seconds: self.cooldown_seconds.with_label_values(&labels),
-            health_check_failures: self.health_failures.with_label_values(&labels),
-            head_lag_blocks: self.head_lag.with_label_values(&labels),
-            wrong_chain: self.wrong_chain.with_label_values(&labels),
-            upstream: upstream.to_owned(),
-            endpoint: endpoint.to_owned(),
-        });
-        live.insert(key, Arc::downgrade(&series));
-        series
+    pub fn endpoint(&self, upstream: &str, endpoint: &str) -> Arc<EndpointSeries> {
+        self.endpoint.series(upstream, endpoint)
     }
 
     /// The handles of a policy, for these kinds of faults.
@@ -290,45 +221,19 @@ impl Metrics {
         self.shadows.series(upstream, policy)
     }
 
-    fn live(&self) -> MutexGuard<'_, HashMap<(String, String), Weak<EndpointSeries>>> {
-        self.live.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The handles of one of the two policies that decide while there is a canary; the same ones as long as anyone holds them.
+    pub fn canary_arm(&self, labels: ArmLabels) -> Arc<ArmSeries> {
+        self.canaries.arm(labels)
     }
 
-    fn remove(&self, series: &EndpointSeries) {
-        let mut live = self.live();
-        let key = (series.upstream.clone(), series.endpoint.clone());
-        // Somebody may have asked for the same endpoint since the last handle was let go.
-        if live.get(&key).is_some_and(|weak| weak.strong_count() > 0) {
-            return;
-        }
-        live.remove(&key);
-        let labels = [series.upstream.as_str(), series.endpoint.as_str()];
-        for outcome in Outcome::ALL {
-            let _ = self.attempts.remove_label_values(&[labels[0], labels[1], outcome.label()]);
-        }
-        let _ = self.attempt_duration.remove_label_values(&labels);
-        let _ = self.cooldowns.remove_label_values(&labels);
-        let _ = self.deferred.remove_label_values(&labels);
-        let _ = self.available.remove_label_values(&labels);
-        let _ = self.cooldown_seconds.remove_label_values(&labels);
-        let _ = self.health_failures.remove_label_values(&labels);
-        let _ = self.head_lag.remove_label_values(&labels);
-        let _ = self.wrong_chain.remove_label_values(&labels);
+    /// The handle of a canary; the same one as long as anyone holds it.
+    pub fn canary(&self, upstream: &str, policy: &str) -> Arc<CanarySeries> {
+        self.canaries.canary(upstream, policy)
     }
-}
 
-impl EndpointSeries {
-    /// The counter of attempts with this outcome.
-    pub fn attempts(&self, outcome: Outcome) -> &IntCounter {
-        &self.attempts[outcome.code() as usize]
-    }
-}
-
-impl Drop for EndpointSeries {
-    fn drop(&mut self) {
-        if let Some(metrics) = self.metrics.upgrade() {
-            metrics.remove(self);
-        }
+    /// Counts what became of a canary.
+    pub fn canary_verdict(&self, upstream: &str, policy: &str, verdict: &str) {
+        self.canaries.verdict(upstream, policy, verdict);
     }
 }
 
@@ -369,6 +274,10 @@ impl Builder<'_> {
         self.register(IntGauge::with_opts(opts(name, help))?)
     }
 
+    fn counter(&self, name: &str, help: &str) -> prometheus::Result<IntCounter> {
+        self.register(IntCounter::with_opts(opts(name, help))?)
+    }
+
     fn histograms(&self, name: &str, help: &str, labels: &[&str], buckets: &[f64]) -> prometheus::Result<HistogramVec> {
         let opts = HistogramOpts { common_opts: opts(name, help), buckets: buckets.to_vec() };
         self.register(HistogramVec::new(opts, labels)?)
@@ -387,6 +296,7 @@ fn opts(name: &str, help: &str) -> Opts {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Outcome;
 
     fn text(metrics: &Metrics) -> String {
         String::from_utf8(metrics.render()).unwrap()

@@ -4,6 +4,7 @@
 //! outside of it; [`Published::publish`] is the only place where the serving generation changes.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -14,12 +15,14 @@ use crate::config::{Config, UpstreamConf};
 use crate::listing::Listing;
 use crate::metrics::Metrics;
 use crate::policy::{Catalog, Fault};
-use crate::upstream::{BoundPolicy, Policies, Resources, Upstream};
+use crate::upstream::{BoundPolicy, Candidate, Policies, Resources, Standing, Upstream};
 
 /// One generation.
 pub struct Snapshot {
     /// Counts up from 1 with every publish.
     pub generation: u64,
+    /// Why it was published.
+    pub cause: Cause,
     /// The conf that it was made from.
     pub config: Arc<Config>,
     /// The plugins that were there.
@@ -33,24 +36,79 @@ pub struct Snapshot {
     _live: LiveGeneration,
 }
 
+/// What a generation is put together from, besides its policies.
+pub struct Parts {
+    /// The conf.
+    pub config: Arc<Config>,
+    /// The plugins that are there.
+    pub catalog: Catalog,
+    /// The plugin folder's files.
+    pub listing: Listing,
+    /// Why it is to be published.
+    pub cause: Cause,
+    /// What becomes of canaries, by upstream. One that isn't in it goes on as it did.
+    pub verdicts: BTreeMap<String, Standing>,
+}
+
+/// Why a generation was published.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Cause {
+    /// The process began.
+    Start,
+    /// Somebody asked for what is on disk.
+    Reload,
+    /// Somebody asked for the generation before.
+    Rollback {
+        /// Its number.
+        to: u64,
+    },
+    /// Canaries were taken out or promoted: what became of each.
+    Canaries(Vec<String>),
+    /// A reload was rolled back by itself.
+    Quarantine {
+        /// The policy that was quarantined.
+        policy: String,
+        /// The number of the generation before.
+        to: u64,
+    },
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Cause::Start => f.write_str("start"),
+            Cause::Reload => f.write_str("reload"),
+            Cause::Rollback { to } => write!(f, "rollback to generation {to}"),
+            Cause::Canaries(verdicts) => f.write_str(&verdicts.join("; ")),
+            Cause::Quarantine { policy, to } => {
+                write!(f, "policy {policy} was quarantined soon after the reload: rolled back to generation {to}")
+            }
+        }
+    }
+}
+
 /// Counts this generation as live until the last request lets it go.
 struct LiveGeneration(IntGauge);
 
 impl Snapshot {
     /// Puts a generation together, with the live state of every endpoint that `before` has, too.
     pub fn assemble(
-        config: Arc<Config>,
-        catalog: Catalog,
-        listing: Listing,
+        parts: Parts,
         policies: BTreeMap<String, BoundPolicy>,
         before: Option<&Snapshot>,
         resources: &Resources,
     ) -> Self {
+        let Parts { config, catalog, listing, cause, verdicts } = parts;
         let bound = |name: Option<&String>| name.and_then(|name| policies.get(name)).cloned();
+        let canary = |conf: &UpstreamConf| {
+            let policy = bound(conf.canary.as_ref().map(|canary| &canary.policy))?;
+            Some(Candidate { policy, verdict: verdicts.get(&conf.name).cloned() })
+        };
         let chosen = |conf: &UpstreamConf| Policies {
             scoring: bound(conf.scoring.as_ref()),
             retry: bound(conf.retry.as_ref()),
             shadow: bound(conf.shadow.as_ref().map(|shadow| &shadow.policy)),
+            canary: canary(conf),
         };
         let build = |conf: &UpstreamConf| {
             let old = before.and_then(|b| b.upstreams.get(&conf.name)).map(Arc::as_ref);
@@ -63,6 +121,7 @@ impl Snapshot {
         });
         Snapshot {
             generation: before.map_or(1, |b| b.generation + 1),
+            cause,
             routes: routes.collect(),
             config,
             catalog,

@@ -22,6 +22,7 @@
 //! - `admin`: health, status, metrics, secrets.
 //! - `explain`: what the operator is told about the next request.
 //! - `shadow`: policies that are tried without effect.
+//! - `canary`: policies that decide a share of the requests.
 //! - `policies`: modules that decide, well or badly.
 //! - `guests`: hostile and broken modules, each file of `tests/guests` and each generated one.
 //! - `nodes`: two real Ethereum nodes.
@@ -39,6 +40,7 @@ mod admin;
 mod answers;
 mod bad_input;
 mod batches;
+mod canary;
 mod connections;
 mod explain;
 mod failover;

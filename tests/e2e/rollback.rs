@@ -228,3 +228,57 @@ fn no_request_fails_or_goes_astray_under_rollbacks() {
     assert_eq!((proxy.reloads("success"), proxy.reloads("failure")), (ROLLBACKS as f64 + 1.0, 0.0));
     assert_eq!(proxy.metrics().sum("policy_faults_total", &[]), 0.0, "every decision was the policy's own");
 }
+
+/// It faults with every request whose method begins with `eth_g`; the probe's doesn't.
+fn faulty() -> Guest {
+    let body = "(if (i32.eq (i32.load8_u offset=68 (local.get $request)) (i32.const 103)) (then unreachable))
+                (f64.store (local.get $scores) (f64.const 9))";
+    Guest::new("orderly", "1.1.0").score(body)
+}
+
+/// A proxy whose conf has this grace, with a policy in place of which a faulty one was loaded.
+fn with_faulty_policy(origins: [&Origin; 2], grace: Option<&str>) -> Proxy {
+    let conf = Conf::of(origins);
+    let conf = grace.map_or(conf.clone(), |grace| conf.plugins("rollback_grace", grace));
+    let proxy = Proxy::start(&conf.clone().scored_by(&Guest::in_order("orderly", "1.0.0", true)));
+    assert_eq!(proxy.post(json::READ).result(), "b");
+    reload(&proxy, &conf.scored_by(&faulty()));
+    proxy
+}
+
+#[test]
+fn a_reload_whose_policy_is_quarantined_is_rolled_back_by_itself() {
+    let [a, b] = ["a", "b"].map(Origin::start);
+    let proxy = with_faulty_policy([&a, &b], Some("'1m'"));
+    wait_until("it is rolled back", || {
+        let answer = proxy.post(json::request("1", "eth_getLogs"));
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        proxy.status()["generation"] == 3
+    });
+    let status = proxy.status();
+    let cause = "policy orderly was quarantined soon after the reload: rolled back to generation 1";
+    assert_eq!((&status["cause"], &status["policies"]["orderly"]["version"]), (&json!(cause), &json!("1.0.0")));
+    assert_eq!(proxy.post(json::READ).result(), "b");
+    assert_eq!(proxy.metrics().sum("automatic_rollbacks_total", &[]), 1.0);
+    wait_until("the log tells it", || proxy.log().contains(cause));
+    // What is on disk is what was turned away from, until somebody asks for it.
+    assert_eq!(proxy.post_reload().json()["generation"], 4);
+    assert_eq!(proxy.status()["policies"]["orderly"]["version"], "1.1.0");
+}
+
+#[test]
+fn without_a_grace_or_after_it_nothing_is_rolled_back_by_itself() {
+    let [a, b] = ["a", "b"].map(Origin::start);
+    for grace in [None, Some("'1ms'")] {
+        let proxy = with_faulty_policy([&a, &b], grace);
+        // Longer than the grace, and until it has been looked at.
+        std::thread::sleep(Duration::from_millis(300));
+        wait_until("it is quarantined", || {
+            proxy.post(json::request("1", "eth_getLogs"));
+            proxy.status()["policies"]["orderly"]["quarantined"] == true
+        });
+        std::thread::sleep(Duration::from_millis(300));
+        assert_eq!(proxy.status()["generation"], 2, "{grace:?}");
+        assert_eq!(proxy.metrics().sum("automatic_rollbacks_total", &[]), 0.0);
+    }
+}

@@ -19,11 +19,11 @@ use crate::metrics::Metrics;
 use crate::model::{HealthState, Tick};
 use crate::report::ReloadReport;
 use crate::snapshot::Published;
-use crate::upstream::Endpoint;
+use crate::upstream::{Endpoint, Standing};
 use explain::Question;
 pub use explain::{ExplainedEndpoint, Explanation, ImaginedRequest, Inputs};
 pub use shadow::{Disagreement, ScoredEndpoint, ShadowStatus, Shadows};
-pub use status::{EndpointStatus, PolicyStatus, Status, UpstreamStatus};
+pub use status::{ArmStatus, CanaryStatus, EndpointStatus, PolicyStatus, Status, UpstreamStatus};
 
 /// Asks for a reload or rollback and waits for its report; `None` when the process is about to end.
 #[async_trait]
@@ -132,6 +132,9 @@ impl AdminService {
             let healthy = upstream.endpoints().iter().filter(|e| e.weight() > 0 && e.health_state().is_good()).count();
             upstream.series().healthy.set(i64::try_from(healthy).unwrap_or(i64::MAX));
             upstream.endpoints().iter().for_each(|endpoint| set_gauges(endpoint, now));
+            if let Some(canary) = upstream.canary() {
+                canary.series().running.set(i64::from(*canary.standing() == Standing::Running));
+            }
         }
         for bound in snapshot.policies.values() {
             bound.series.quarantined.set(i64::from(bound.quarantine().is_active()));

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{HealthState, ProbeFailure, Tick};
+use crate::model::{HealthState, ProbeFailure, Tally, Tick};
 use crate::snapshot::Snapshot;
-use crate::upstream::{BoundPolicy, Endpoint, Exclusion, Upstream};
+use crate::upstream::{BoundPolicy, Canary, Endpoint, Exclusion, Standing, Upstream};
 
 /// The serving generation and its live state.
 #[derive(Debug, Serialize, Deserialize)]
@@ -15,6 +15,9 @@ pub struct Status {
     pub version: String,
     /// The generation that serves.
     pub generation: u64,
+    /// Why it was published.
+    #[serde(default)]
+    pub cause: String,
     /// Seconds since the process began.
     pub uptime_seconds: u64,
     /// By name.
@@ -30,10 +33,52 @@ pub struct UpstreamStatus {
     pub scoring: String,
     /// The retry policy, `native` for the built-in one.
     pub retry: String,
+    /// The policy that decides a share of the requests, or did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub canary: Option<CanaryStatus>,
     /// Requests under way.
     pub in_flight: usize,
     /// In the order of the conf.
     pub endpoints: Vec<EndpointStatus>,
+}
+
+/// A canary of an upstream.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct CanaryStatus {
+    /// The policy's name in the conf.
+    pub policy: String,
+    /// Its plugin's version.
+    pub version: String,
+    /// `running`, `taken_out` or `promoted`.
+    pub state: String,
+    /// Why it was taken out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// The share of the requests that it decides while it is running, above 0, to 50.
+    pub percent: f64,
+    /// Since it began.
+    pub age_seconds: f64,
+    /// Requests that it decided since.
+    pub requests: u64,
+    /// Its calls that gave no answer, and choices of no endpoint, since.
+    pub faults: u64,
+    /// What is compared: the live policy's requests of the last while.
+    pub live: ArmStatus,
+    /// The canary's of the same while.
+    pub canary: ArmStatus,
+}
+
+/// How a policy does. Numbers that aren't known yet are absent.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct ArmStatus {
+    /// Requests that it decided.
+    pub requests: u64,
+    /// Those without a good answer, as a share, 0 to 1.
+    pub error_rate: Option<f64>,
+    /// Attempts per request.
+    pub mean_attempts: Option<f64>,
+    /// The 99th percentile, from a request's turn to its answer.
+    pub latency_p99_ms: Option<f32>,
 }
 
 /// An endpoint.
@@ -121,6 +166,7 @@ impl Status {
         Status {
             version: env!("CARGO_PKG_VERSION").into(),
             generation: snapshot.generation,
+            cause: snapshot.cause.to_string(),
             uptime_seconds: now.since(Tick::START).as_secs(),
             upstreams: upstreams.collect(),
             policies: policies.collect(),
@@ -134,8 +180,42 @@ impl UpstreamStatus {
         UpstreamStatus {
             scoring: policy_name(scoring),
             retry: policy_name(retry),
+            canary: upstream.canary().map(|canary| CanaryStatus::of(canary, now)),
             in_flight: upstream.in_flight(),
             endpoints: upstream.endpoints().iter().map(|endpoint| EndpointStatus::of(endpoint, now)).collect(),
+        }
+    }
+}
+
+impl CanaryStatus {
+    fn of(canary: &Canary, now: Tick) -> Self {
+        let (policy, counts) = (&canary.policy().policy, canary.counts(now));
+        CanaryStatus {
+            policy: policy.name().to_owned(),
+            version: policy.identity().version.to_string(),
+            state: canary.standing().label().to_owned(),
+            reason: match canary.standing() {
+                Standing::TakenOut(why) => Some(why.to_string()),
+                Standing::Running | Standing::Promoted => None,
+            },
+            percent: canary.conf().percent,
+            age_seconds: counts.age.as_secs_f64(),
+            requests: counts.requests,
+            faults: counts.faults,
+            live: ArmStatus::of(&counts.live),
+            canary: ArmStatus::of(&counts.canary),
+        }
+    }
+}
+
+impl ArmStatus {
+    fn of(tally: &Tally) -> Self {
+        let known = |number: f64| Some(number).filter(|number| !number.is_nan());
+        ArmStatus {
+            requests: tally.requests,
+            error_rate: known(tally.error_rate()),
+            mean_attempts: known(tally.mean_attempts()),
+            latency_p99_ms: Some(tally.p99_ms()).filter(|p99| !p99.is_nan()),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! `pointsman status`: a table for people.
 
 use super::client::AdminClient;
-use crate::admin::{EndpointStatus, PolicyStatus, Status};
+use crate::admin::{ArmStatus, CanaryStatus, EndpointStatus, PolicyStatus, Status};
 
 pub(super) fn show(client: &AdminClient, json: bool) -> anyhow::Result<()> {
     let status = client.status()?;
@@ -15,8 +15,9 @@ pub(super) fn show(client: &AdminClient, json: bool) -> anyhow::Result<()> {
 
 fn table(status: &Status) -> String {
     let mut lines = vec![format!(
-        "generation {}, up {}",
+        "generation {} ({}), up {}",
         status.generation,
+        status.cause,
         humantime::format_duration(std::time::Duration::from_secs(status.uptime_seconds))
     )];
     for (name, upstream) in &status.upstreams {
@@ -24,6 +25,7 @@ fn table(status: &Status) -> String {
             "\nupstream {name}: scoring {}, retry {}, {} requests under way",
             upstream.scoring, upstream.retry, upstream.in_flight
         ));
+        lines.extend(upstream.canary.as_ref().map(canary));
         lines.push(format!(
             "  {:<28} {:>6} {:>9} {:>9} {:>9} {:>8} {:>9}  {}",
             "endpoint", "weight", "ewma ms", "p99 ms", "penalty", "success", "attempts", "state"
@@ -45,6 +47,26 @@ fn table(status: &Status) -> String {
         ));
     }
     lines.join("\n") + "\n"
+}
+
+fn canary(canary: &CanaryStatus) -> String {
+    let CanaryStatus { policy, version, state, reason, percent, requests, .. } = canary;
+    let state = match (state.as_str(), reason) {
+        ("running", _) => format!("decides {percent} % of the requests, {requests} so far"),
+        ("promoted", _) => "promoted, decides all requests".to_owned(),
+        (_, reason) => format!("taken out: {}", reason.as_deref().unwrap_or("no reason is known")),
+    };
+    format!("  canary {policy} {version}: {state}; {}; {}", arm("live", &canary.live), arm("canary", &canary.canary))
+}
+
+fn arm(name: &str, arm: &ArmStatus) -> String {
+    let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
+    format!(
+        "{name} {} failed, {} attempts, p99 {} ms",
+        or_dash(arm.error_rate.map(|rate| format!("{:.2} %", rate * 100.0))),
+        or_dash(arm.mean_attempts.map(|mean| format!("{mean:.2}"))),
+        or_dash(arm.latency_p99_ms.map(|p99| format!("{p99:.1}")))
+    )
 }
 
 fn quarantine(policy: &PolicyStatus) -> String {

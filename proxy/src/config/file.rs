@@ -70,11 +70,13 @@ pub(super) struct Plugins {
     pub(super) dir: Spanned<String>,
     pub(super) max_instances: Spanned<i64>,
     pub(super) watch: bool,
+    /// Default: never.
+    pub(super) rollback_grace: Option<Spanned<DurationText>>,
 }
 
 impl Default for Plugins {
     fn default() -> Self {
-        Self { dir: text("plugins"), watch: false, max_instances: or(2_000) }
+        Self { dir: text("plugins"), watch: false, max_instances: or(2_000), rollback_grace: None }
     }
 }
 
@@ -107,6 +109,8 @@ pub(super) struct Upstream {
     pub(super) retry: Option<Spanned<String>>,
     /// Default: none.
     pub(super) shadow: Option<Spanned<ShadowText>>,
+    /// Default: none.
+    pub(super) canary: Option<Table<Canary>>,
     pub(super) max_attempts: Spanned<i64>,
     pub(super) deadline: Spanned<DurationText>,
     pub(super) max_batch_size: Spanned<i64>,
@@ -131,6 +135,7 @@ impl Default for Upstream {
             scoring: None,
             retry: None,
             shadow: None,
+            canary: None,
             max_attempts: or(3),
             deadline: duration("10s"),
             max_batch_size: or(100),
@@ -157,6 +162,36 @@ pub(super) struct Shadow {
 impl Default for Shadow {
     fn default() -> Self {
         Self { policy: None, share: or(0.1) }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Canary {
+    /// Required.
+    pub(super) policy: Option<Spanned<String>>,
+    pub(super) percent: Spanned<f64>,
+    pub(super) min_requests: Spanned<i64>,
+    pub(super) max_faults: Spanned<i64>,
+    pub(super) max_error_rate_increase: Spanned<f64>,
+    pub(super) max_attempts_increase: Spanned<f64>,
+    pub(super) max_p99_ratio: Spanned<f64>,
+    /// Default: never.
+    pub(super) promote_after: Option<Spanned<DurationText>>,
+}
+
+impl Default for Canary {
+    fn default() -> Self {
+        Self {
+            policy: None,
+            percent: or(5.0),
+            min_requests: or(200),
+            max_faults: or(5),
+            max_error_rate_increase: or(0.01),
+            max_attempts_increase: or(0.1),
+            max_p99_ratio: or(1.5),
+            promote_after: None,
+        }
     }
 }
 

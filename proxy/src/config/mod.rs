@@ -10,6 +10,7 @@
 //! Durations are text with a unit (`"250ms"`, `"10s"`, `"1m 30s"`), at most a day. A value that is said to be a
 //! secret may be `env:NAME` or `file:PATH` (relative to the conf), which is read when the conf is loaded.
 
+mod canary;
 mod check;
 mod endpoint;
 mod error;
@@ -41,7 +42,7 @@ pub use self::error::{ConfigError, Place, Problem};
 pub use self::policy::NATIVE;
 pub use self::secret::Secret;
 pub use self::url::{EndpointUrl, UrlError};
-use crate::model::Chain;
+use crate::model::{Chain, Rails};
 
 /// Reads, checks and resolves the conf at `path`.
 pub fn load(path: &Path) -> Result<Config, ConfigError> {
@@ -115,6 +116,9 @@ pub struct Plugins {
     pub max_instances: u32,
     /// `watch`: whether a change of the files in `dir` is a reason to reload. Default `false`.
     pub watch: bool,
+    /// `rollback_grace`: a reload that changed policies is rolled back by itself if one of them is quarantined within this time;
+    /// `"1ms"` to a day. Default: never.
+    pub rollback_grace: Option<Duration>,
 }
 
 /// A policy: a plugin, configured, under a name.
@@ -155,6 +159,8 @@ pub struct UpstreamConf {
     pub retry: Option<String>,
     /// `shadow`: the name of a declared scoring policy other than `scoring`, or a table. Default: none.
     pub shadow: Option<ShadowConf>,
+    /// `canary`. Default: none.
+    pub canary: Option<CanaryConf>,
     /// `max_attempts`: tries of one request, the first included; 1 to 16. Default 3.
     pub max_attempts: u32,
     /// `deadline`: how long a request may take with all of its attempts; `"1ms"` to a day. Default `"10s"`.
@@ -189,6 +195,21 @@ pub struct ShadowConf {
     pub policy: String,
     /// `share`: of the requests that it sees; above 0, at most 1. Default 0.1.
     pub share: f64,
+}
+
+/// A policy that decides a share of the requests, in place of the scoring policy, the retry policy, or both, as its plugin is.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CanaryConf {
+    /// `policy`: a declared policy, neither `scoring` nor `retry`. Required.
+    pub policy: String,
+    /// `percent`: of the requests that it decides; above 0, at most 50. Default 5.
+    pub percent: f64,
+    /// What takes it out: `min_requests`, of each policy before they are compared, 20 to 1,000,000, default 200;
+    /// `max_faults`, its calls that gave no answer, 0 to 1,000,000, default 5; `max_error_rate_increase`, 0 to 1, default 0.01;
+    /// `max_attempts_increase`, 0 to 16, default 0.1; `max_p99_ratio`, 1 to 1,000, default 1.5.
+    pub rails: Rails,
+    /// `promote_after`: after so long without harm it takes the live policy's place; `"1ms"` to a day. Default: never.
+    pub promote_after: Option<Duration>,
 }
 
 /// Connections to the endpoints of an upstream.

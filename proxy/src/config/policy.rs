@@ -36,6 +36,32 @@ pub(super) fn policies(file: &Named<file::Policy>, report: &mut Report<'_>) -> B
     resolved
 }
 
+/// A declared policy that is tried beside those that the upstream has: `live`, each by its key. `what` is what it is to be.
+pub(super) fn candidate(
+    key: Key<'_>,
+    name: &Spanned<String>,
+    what: &str,
+    live: &[(&str, Option<&Spanned<String>>)],
+    policies: &Named<file::Policy>,
+    report: &mut Report<'_>,
+) -> Option<String> {
+    if name.get_ref() == NATIVE {
+        report.add(key, name.span(), format!("must be a declared policy; the built-in one can't be a {what}"));
+        return None;
+    }
+    let known = policies.keys().map(|name| name.get_ref().as_str());
+    if !report.reference(key, name, "policies", known) {
+        return None;
+    }
+    for (kind, live) in live {
+        if live.is_some_and(|live| live.get_ref() == name.get_ref()) {
+            report.add(key, name.span(), format!("is the upstream's {kind} policy; a {what} must be another one"));
+            return None;
+        }
+    }
+    Some(name.get_ref().clone())
+}
+
 fn policy(
     key: Key<'_>,
     name: &Spanned<String>,

@@ -10,7 +10,7 @@ use toml::Spanned;
 use super::ShadowConf;
 use super::check::required;
 use super::file::{self, Named};
-use super::policy::NATIVE;
+use super::policy::candidate;
 use super::report::{Key, Report};
 
 /// What `shadow` may be, in words.
@@ -49,41 +49,19 @@ pub(super) fn shadow(
     report: &mut Report<'_>,
 ) -> Option<ShadowConf> {
     let shadow = upstream.shadow.as_ref()?;
+    let live = [("scoring", upstream.scoring.as_ref())];
     let (policy, share) = match shadow.get_ref() {
         ShadowText::Name(name) => {
             let name = Spanned::new(shadow.span(), name.clone());
-            (check_policy(key, &name, upstream, policies, report)?, *file::Shadow::default().share.get_ref())
+            (candidate(key, &name, "shadow", &live, policies, report)?, *file::Shadow::default().share.get_ref())
         }
         ShadowText::Table(table) => {
             let share = share(key.name("share"), &table.share, report);
             let name = required(key, "policy", "NAME", table.policy.as_ref(), shadow.span(), report)?;
-            (check_policy(key.name("policy"), name, upstream, policies, report)?, share)
+            (candidate(key.name("policy"), name, "shadow", &live, policies, report)?, share)
         }
     };
     Some(ShadowConf { policy, share })
-}
-
-/// A declared policy that isn't the live one.
-fn check_policy(
-    key: Key<'_>,
-    name: &Spanned<String>,
-    upstream: &file::Upstream,
-    policies: &Named<file::Policy>,
-    report: &mut Report<'_>,
-) -> Option<String> {
-    if name.get_ref() == NATIVE {
-        report.add(key, name.span(), "must be a declared policy; the built-in one can't be a shadow");
-        return None;
-    }
-    let known = policies.keys().map(|name| name.get_ref().as_str());
-    if !report.reference(key, name, "policies", known) {
-        return None;
-    }
-    if upstream.scoring.as_ref().is_some_and(|scoring| scoring.get_ref() == name.get_ref()) {
-        report.add(key, name.span(), "is the upstream's scoring policy; a shadow must be another one");
-        return None;
-    }
-    Some(name.get_ref().clone())
 }
 
 fn share(key: Key<'_>, share: &Spanned<f64>, report: &mut Report<'_>) -> f64 {

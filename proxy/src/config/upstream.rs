@@ -10,7 +10,7 @@ use super::file::{self, Named, Table};
 use super::policy::NATIVE;
 use super::report::{Key, Report};
 use super::secret::Sources;
-use super::{Client, Cooldown, RetryBudget, UpstreamConf, endpoint, health, shadow};
+use super::{Client, Cooldown, RetryBudget, UpstreamConf, canary, endpoint, health, shadow};
 use crate::model::Chain;
 
 /// Attempts of one request. More only hammers a pool that is down.
@@ -48,6 +48,7 @@ pub(super) fn upstream(
         read_methods: read_methods(key.name("read_methods"), &file.read_methods, report),
         scoring: policy(key.name("scoring"), file.scoring.as_ref(), policies, report),
         shadow: shadow::shadow(key.name("shadow"), file, policies, report),
+        canary: canary::canary(key.name("canary"), file, policies, report),
         retry: policy(key.name("retry"), file.retry.as_ref(), policies, report),
         max_attempts: report.whole(key.name("max_attempts"), &file.max_attempts, MAX_ATTEMPTS),
         deadline: report.duration(key.name("deadline"), &file.deadline, SHORTEST..=LONGEST),

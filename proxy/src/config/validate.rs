@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use toml::Spanned;
 
-use super::check::{LONGEST, check_name};
+use super::check::{LONGEST, SHORTEST, check_name};
 use super::file::{self, File};
 use super::report::{Key, Report};
 use super::secret::{Secret, Sources};
@@ -81,7 +81,9 @@ fn plugins(file: &file::Plugins, report: &mut Report<'_>, sources: &Sources<'_>)
         report.add(key.name("dir"), file.dir.span(), "must be the path of a folder");
     }
     let max_instances = report.whole(key.name("max_instances"), &file.max_instances, MAX_INSTANCES);
-    Plugins { dir: sources.folder.join(dir), watch: file.watch, max_instances }
+    let grace = key.name("rollback_grace");
+    let rollback_grace = file.rollback_grace.as_ref().map(|text| report.duration(grace, text, SHORTEST..=LONGEST));
+    Plugins { dir: sources.folder.join(dir), watch: file.watch, max_instances, rollback_grace }
 }
 
 fn address(key: Key<'_>, text: &Spanned<String>, report: &mut Report<'_>) -> SocketAddr {

@@ -1,10 +1,10 @@
 //! What is counted of shadow policies. The series of one vanish with the last generation that has it.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 
 use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec};
 
+use super::live::Live;
 use super::{Builder, CALL_BUCKETS};
 
 /// From the opposite order to the same one. Good candidates crowd near 1.
@@ -18,11 +18,9 @@ pub(super) struct ShadowMetrics {
     dropped: IntCounterVec,
     correlation: HistogramVec,
     duration: HistogramVec,
-    live: Mutex<Live>,
+    /// By upstream and policy.
+    live: Live<(String, String), ShadowSeries>,
 }
-
-/// By upstream and policy.
-type Live = HashMap<(String, String), Weak<ShadowSeries>>;
 
 /// The handles of one shadow.
 pub struct ShadowSeries {
@@ -58,19 +56,14 @@ impl ShadowMetrics {
                 CORRELATION_BUCKETS,
             )?,
             duration: build.histograms("shadow_call_duration_seconds", "Time of a shadow's call.", by, CALL_BUCKETS)?,
-            live: Mutex::default(),
+            live: Live::default(),
         }))
     }
 
     /// The handles of a shadow; the same ones as long as anyone holds them.
     pub(super) fn series(self: &Arc<Self>, upstream: &str, policy: &str) -> Arc<ShadowSeries> {
-        let mut live = self.live();
-        let key = (upstream.to_owned(), policy.to_owned());
-        if let Some(series) = live.get(&key).and_then(Weak::upgrade) {
-            return series;
-        }
         let labels = [upstream, policy];
-        let series = Arc::new(ShadowSeries {
+        self.live.get_or_make((upstream.to_owned(), policy.to_owned()), || ShadowSeries {
             metrics: Arc::downgrade(self),
             upstream: upstream.to_owned(),
             policy: policy.to_owned(),
@@ -80,20 +73,11 @@ impl ShadowMetrics {
             dropped: self.dropped.with_label_values(&labels),
             correlation: self.correlation.with_label_values(&labels),
             duration: self.duration.with_label_values(&labels),
-        });
-        live.insert(key, Arc::downgrade(&series));
-        series
+        })
     }
 
-    fn remove(&self, series: &ShadowSeries) {
-        let mut live = self.live();
-        let key = (series.upstream.clone(), series.policy.clone());
-        // Somebody may have asked for the same shadow since the last handle was let go.
-        if live.get(&key).is_some_and(|weak| weak.strong_count() > 0) {
-            return;
-        }
-        live.remove(&key);
-        let labels = [key.0.as_str(), key.1.as_str()];
+    fn remove(&self, upstream: &str, policy: &str) {
+        let labels = [upstream, policy];
         for counters in [&self.compared, &self.agreed, &self.faults, &self.dropped] {
             let _ = counters.remove_label_values(&labels);
         }
@@ -101,16 +85,13 @@ impl ShadowMetrics {
             let _ = histograms.remove_label_values(&labels);
         }
     }
-
-    fn live(&self) -> MutexGuard<'_, Live> {
-        self.live.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 impl Drop for ShadowSeries {
     fn drop(&mut self) {
         if let Some(metrics) = self.metrics.upgrade() {
-            metrics.remove(self);
+            let key = (std::mem::take(&mut self.upstream), std::mem::take(&mut self.policy));
+            metrics.live.let_go(&key, || metrics.remove(&key.0, &key.1));
         }
     }
 }

@@ -19,17 +19,80 @@ const REFRESH: u32 = 8;
 /// Latencies of one endpoint.
 #[derive(Debug)]
 pub struct LatencyHistogram {
-    counts: [AtomicU32; BUCKETS],
+    buckets: LatencyBuckets,
     total: AtomicU32,
     p75: AtomicU32,
     p95: AtomicU32,
     p99: AtomicU32,
 }
 
+/// Latencies by bucket, without decay.
+#[derive(Debug)]
+pub struct LatencyBuckets([AtomicU32; BUCKETS]);
+
+/// What [`LatencyBuckets`] held at one time.
+#[derive(Clone, Debug)]
+pub struct LatencyCounts([u32; BUCKETS]);
+
+impl Default for LatencyBuckets {
+    fn default() -> Self {
+        LatencyBuckets(std::array::from_fn(|_| AtomicU32::new(0)))
+    }
+}
+
+impl LatencyBuckets {
+    /// Takes one sample.
+    pub fn record(&self, latency: Duration) {
+        self.0[bucket(super::time::millis_f32(latency))].fetch_add(1, Relaxed);
+    }
+
+    /// What they hold.
+    pub fn counts(&self) -> LatencyCounts {
+        LatencyCounts(std::array::from_fn(|i| self.0[i].load(Relaxed)))
+    }
+
+    fn halve(&self) {
+        for count in &self.0 {
+            count.store(count.load(Relaxed) / 2, Relaxed);
+        }
+    }
+}
+
+impl LatencyCounts {
+    /// Each of `quantiles` (0 to 1, ascending), in milliseconds: the samples of a bucket are taken to be spread evenly. NaN
+    /// without samples.
+    pub fn quantiles_ms<const N: usize>(&self, quantiles: [f32; N]) -> [f32; N] {
+        let total: u32 = self.0.iter().sum();
+        let (mut bucket, mut below) = (0, 0);
+        quantiles.map(|q| {
+            if total == 0 {
+                return f32::NAN;
+            }
+            let wanted = total as f32 * q;
+            while bucket < BUCKETS - 1 && ((below + self.0[bucket]) as f32) < wanted {
+                below += self.0[bucket];
+                bucket += 1;
+            }
+            let (lower, upper) = (edge_ms(bucket), edge_ms(bucket + 1));
+            let share = (wanted - below as f32) / self.0[bucket].max(1) as f32;
+            lower + (upper - lower) * share.clamp(0.0, 1.0)
+        })
+    }
+
+    /// How many samples are above `ms`, as far as can be told.
+    pub fn above(&self, ms: f32) -> f64 {
+        let at = bucket(ms);
+        let (lower, upper) = (edge_ms(at), edge_ms(at + 1));
+        let share = f64::from(((upper - ms) / (upper - lower)).clamp(0.0, 1.0));
+        let whole: u64 = self.0[at + 1..].iter().map(|count| u64::from(*count)).sum();
+        whole as f64 + f64::from(self.0[at]) * share
+    }
+}
+
 impl Default for LatencyHistogram {
     fn default() -> Self {
         LatencyHistogram {
-            counts: std::array::from_fn(|_| AtomicU32::new(0)),
+            buckets: LatencyBuckets::default(),
             total: AtomicU32::new(0),
             p75: AtomicU32::new(f32::NAN.to_bits()),
             p95: AtomicU32::new(f32::NAN.to_bits()),
@@ -41,13 +104,13 @@ impl Default for LatencyHistogram {
 impl LatencyHistogram {
     /// Takes one sample.
     pub fn record(&self, latency: Duration) {
-        self.counts[bucket(super::time::millis_f32(latency))].fetch_add(1, Relaxed);
+        self.buckets.record(latency);
         let total = self.total.fetch_add(1, Relaxed) + 1;
         if total >= WINDOW {
             self.halve();
         }
         if total < REFRESH || total.is_multiple_of(REFRESH) {
-            let quantiles = self.quantiles_ms([0.75, 0.95, 0.99]);
+            let quantiles = self.buckets.counts().quantiles_ms([0.75, 0.95, 0.99]);
             for (cell, quantile) in [&self.p75, &self.p95, &self.p99].into_iter().zip(quantiles) {
                 cell.store(quantile.to_bits(), Relaxed);
             }
@@ -74,30 +137,8 @@ impl LatencyHistogram {
         self.total.load(Relaxed)
     }
 
-    /// Each of `quantiles` (0 to 1, ascending), in milliseconds: the samples of a bucket are taken to be spread evenly.
-    fn quantiles_ms<const N: usize>(&self, quantiles: [f32; N]) -> [f32; N] {
-        let counts: [u32; BUCKETS] = std::array::from_fn(|i| self.counts[i].load(Relaxed));
-        let total: u32 = counts.iter().sum();
-        let (mut bucket, mut below) = (0, 0);
-        quantiles.map(|q| {
-            if total == 0 {
-                return f32::NAN;
-            }
-            let wanted = total as f32 * q;
-            while bucket < BUCKETS - 1 && ((below + counts[bucket]) as f32) < wanted {
-                below += counts[bucket];
-                bucket += 1;
-            }
-            let (lower, upper) = (edge_ms(bucket), edge_ms(bucket + 1));
-            let share = (wanted - below as f32) / counts[bucket].max(1) as f32;
-            lower + (upper - lower) * share.clamp(0.0, 1.0)
-        })
-    }
-
     fn halve(&self) {
-        for count in &self.counts {
-            count.store(count.load(Relaxed) / 2, Relaxed);
-        }
+        self.buckets.halve();
         self.total.store(WINDOW / 2, Relaxed);
     }
 }
@@ -124,7 +165,7 @@ mod tests {
         for ms in 1..=500 {
             histogram.record(Duration::from_millis(ms));
         }
-        let [median] = histogram.quantiles_ms([0.5]);
+        let [median] = histogram.buckets.counts().quantiles_ms([0.5]);
         assert!((245.0..255.0).contains(&median), "{median}");
         let p99 = histogram.p99_ms();
         assert!((470.0..495.0 * 1.2).contains(&p99), "{p99}");
@@ -140,11 +181,25 @@ mod tests {
         for _ in 0..2_000 {
             histogram.record(Duration::from_secs(1));
         }
-        assert!(histogram.quantiles_ms([0.5])[0] > 900.0);
+        assert!(histogram.buckets.counts().quantiles_ms([0.5])[0] > 900.0);
         for _ in 0..4_000 {
             histogram.record(Duration::from_millis(2));
         }
-        assert!(histogram.quantiles_ms([0.5])[0] < 3.0);
+        assert!(histogram.buckets.counts().quantiles_ms([0.5])[0] < 3.0);
+    }
+
+    #[test]
+    fn what_is_above_a_latency_is_counted_by_its_share_of_a_bucket() {
+        let buckets = LatencyBuckets::default();
+        for ms in 1..=1_000 {
+            buckets.record(Duration::from_millis(ms));
+        }
+        let counts = buckets.counts();
+        for ms in [100.0, 500.0, 900.0] {
+            let above = counts.above(ms);
+            assert!((above - (1_000.0 - f64::from(ms))).abs() < 20.0, "{ms}: {above}");
+        }
+        assert_eq!((counts.above(0.0), counts.above(f32::INFINITY)), (1_000.0, 0.0));
     }
 
     #[test]

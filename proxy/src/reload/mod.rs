@@ -1,10 +1,11 @@
 //! The life of a reload, top to bottom: [`prepare`] makes a generation, [`Reloader`] publishes it. A rollback differs in its
-//! beginning only: it takes what is [`kept`] of the generation before.
+//! beginning only: it takes what is [`kept`] of the generation before. Some generations nobody asks for: see [`guard`].
 //!
 //! Invariants: a generation is published whole or not at all; whatever fails before the publish leaves the old one serving and
 //! says which stage failed; there is one reload or rollback at a time, and a burst of requests becomes one more.
 
 mod changes;
+mod guard;
 mod kept;
 mod policies;
 mod queue;
@@ -20,14 +21,16 @@ use thiserror::Error;
 pub use changes::{RestartSettings, compare};
 pub use queue::{Ask, ReloadHandle, Requests, queue};
 
+use crate::clock;
 use crate::config::{self, Config, ConfigError};
 use crate::dns;
 use crate::listing::Listing;
 use crate::policy::{Catalog, PluginError, PolicyRuntime};
 use crate::report::{Changes, ReloadReport};
-use crate::snapshot::{Published, Snapshot};
+use crate::snapshot::{Cause, Parts, Published, Snapshot};
 use crate::upstream::Resources;
-use kept::Kept;
+use guard::{Probation, Verdict};
+use kept::{Kept, ReplacedBy};
 
 /// How often a generation that was replaced is looked at, until no request holds it.
 const RETIRE_PERIOD: Duration = Duration::from_millis(50);
@@ -88,7 +91,9 @@ pub fn prepare(
     } else {
         Catalog::scan(runtime, &config.plugins.dir, &known)?
     };
-    build(conf, Arc::new(config), catalog, listing, before, runtime, resources)
+    let cause = if before.is_some() { Cause::Reload } else { Cause::Start };
+    let parts = Parts { config: Arc::new(config), catalog, listing, cause, verdicts: BTreeMap::new() };
+    build(conf, parts, before, runtime, resources)
 }
 
 /// What the plugin folder holds now, for a generation that has it watched.
@@ -99,20 +104,18 @@ fn listing(config: &Config) -> Listing {
 /// From a conf and the plugins of its folder to a generation.
 fn build(
     conf: &Path,
-    config: Arc<Config>,
-    catalog: Catalog,
-    listing: Listing,
+    parts: Parts,
     before: Option<&Snapshot>,
     runtime: &PolicyRuntime,
     resources: &Resources,
 ) -> Result<Snapshot, ReloadError> {
     let empty = BTreeMap::new();
     let loaded = before.map_or(&empty, |b| &b.policies);
-    let policies = policies::load(conf, &config, &catalog, loaded, runtime, resources)?;
-    Ok(Snapshot::assemble(config, catalog, listing, policies, before, resources))
+    let policies = policies::load(conf, &parts.config, &parts.catalog, loaded, runtime, resources)?;
+    Ok(Snapshot::assemble(parts, policies, before, resources))
 }
 
-/// Carries out reloads and rollbacks, one at a time.
+/// Carries out reloads and rollbacks, one at a time, and what canaries and new policies call for.
 pub struct Reloader {
     /// The conf file.
     pub conf: PathBuf,
@@ -126,75 +129,205 @@ pub struct Reloader {
     pub published: Arc<Published>,
 }
 
+/// What a new generation is made for.
+enum Step {
+    Asked(Ask),
+    Canaries(Vec<Verdict>),
+    /// This policy was quarantined soon after it came.
+    Quarantine(String),
+}
+
+/// What the reload thread remembers of earlier generations.
+#[derive(Default)]
+struct Memory {
+    kept: Option<Kept>,
+    probation: Option<Probation>,
+    /// Generations that a request may still hold.
+    retiring: Vec<Arc<Snapshot>>,
+}
+
 impl Reloader {
     /// Serves `requests` until their last sender is gone.
     pub fn run(self, mut requests: Requests) {
-        let mut retiring: Vec<Arc<Snapshot>> = Vec::new();
-        let mut kept = None;
+        let mut memory = Memory::default();
         loop {
-            let next = if retiring.is_empty() { requests.wait() } else { requests.wait_for(RETIRE_PERIOD) };
+            let next = match self.period(&memory) {
+                Some(period) => requests.wait_for(period),
+                None => requests.wait(),
+            };
             match next {
                 Ok(askers) => {
-                    let (report, replaced) = self.carry_out(askers.ask, &mut kept);
-                    retiring.extend(replaced);
+                    let report = self.carry_out(&Step::Asked(askers.ask), &mut memory);
                     askers.answer(&report);
                 }
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
             }
+            if let Some(step) = self.due(&mut memory) {
+                self.carry_out(&step, &mut memory);
+            }
             // Dropped here and not by its last request: closing connections and unmapping instances takes a while.
-            retiring.retain(|snapshot| Arc::strong_count(snapshot) > 1);
+            memory.retiring.retain(|snapshot| Arc::strong_count(snapshot) > 1);
         }
     }
 
-    /// One reload or rollback, and the generation that it replaced.
-    fn carry_out(&self, ask: Ask, kept: &mut Option<Kept>) -> (ReloadReport, Option<Arc<Snapshot>>) {
+    /// How long nobody needs to look at anything, if nobody asks.
+    fn period(&self, memory: &Memory) -> Option<Duration> {
+        let retiring = (!memory.retiring.is_empty()).then_some(RETIRE_PERIOD);
+        let guarded = memory.probation.is_some() || guard::has_canary(&self.published.load());
+        retiring.or(guarded.then_some(guard::PERIOD))
+    }
+
+    /// What the serving generation calls for by itself.
+    fn due(&self, memory: &mut Memory) -> Option<Step> {
+        let (serving, now) = (self.published.load(), clock::now());
+        let verdicts = guard::verdicts(&serving, now);
+        if !verdicts.is_empty() {
+            return Some(Step::Canaries(verdicts));
+        }
+        // One that was quarantined in time counts, also when it is seen a little later.
+        let quarantined = memory.probation.as_ref()?.quarantined().map(str::to_owned);
+        memory.probation.take_if(|probation| quarantined.is_some() || probation.is_over(now));
+        quarantined.map(Step::Quarantine)
+    }
+
+    /// Makes a generation and publishes it, or says why there is none.
+    fn carry_out(&self, step: &Step, memory: &mut Memory) -> ReloadReport {
         let began = Instant::now();
         let before = self.published.load();
-        let outcome = self.next(ask, &before, kept.as_ref()).map(|next| self.publish(&before, next));
+        let outcome = self.next(step, &before, memory.kept.as_ref());
+        let outcome = outcome.map(|next| {
+            let changes = self.publish(&before, next);
+            (self.published.load(), changes)
+        });
         let ms = (began.elapsed().as_secs_f64() * 1e6).round() / 1e3;
-        self.resources.metrics.count_reload(outcome.is_ok());
+        if let Step::Asked(_) = step {
+            self.resources.metrics.count_reload(outcome.is_ok());
+        }
         match outcome {
-            Ok((generation, changes)) => {
-                let message = match kept.as_ref().filter(|_| ask == Ask::Rollback) {
-                    Some(kept) => kept.message(generation, &changes),
-                    None => format!("generation {generation}: {}", changes.summary()),
-                };
-                tracing::info!(generation, ms, changes = %describe(&changes), "{}", done(ask));
-                *kept = Some(Kept::after(kept.take(), &before, ask, &changes));
-                let report =
-                    ReloadReport { success: true, message, error: None, generation, changes, nothing_kept: false };
-                (report, Some(before))
+            Ok((after, changes)) => {
+                let message = message(step, &after, &changes, memory.kept.as_ref());
+                tracing::info!(generation = after.generation, ms, changes = %describe(&changes), "{}", step.done());
+                self.announce(step, &after);
+                memory.learn(step, before, &after, &changes);
+                ReloadReport {
+                    success: true,
+                    message,
+                    error: None,
+                    generation: after.generation,
+                    changes,
+                    nothing_kept: false,
+                }
             }
-            Err(error) => (refusal(ask, before.generation, ms, &error), None),
+            Err(error) => refusal(step, before.generation, ms, &error),
         }
     }
 
     /// The next generation.
-    fn next(&self, ask: Ask, before: &Snapshot, kept: Option<&Kept>) -> Result<Snapshot, ReloadError> {
-        match ask {
-            Ask::Reload => {
-                let config = config::load(&self.conf)?;
-                prepare(&self.conf, config, Some(before), &self.runtime, &self.resources)
-            }
-            Ask::Rollback => {
+    fn next(&self, step: &Step, before: &Snapshot, kept: Option<&Kept>) -> Result<Snapshot, ReloadError> {
+        let Reloader { conf, runtime, resources, .. } = self;
+        match step {
+            Step::Asked(Ask::Reload) => prepare(conf, config::load(conf)?, Some(before), runtime, resources),
+            Step::Asked(Ask::Rollback) => {
                 let kept = kept.ok_or(ReloadError::NoPrevious)?;
-                kept.prepare(&self.conf, before, &self.runtime, &self.resources)
+                kept.prepare(conf, kept.asked_for(), before, runtime, resources)
+            }
+            Step::Quarantine(policy) => {
+                let kept = kept.ok_or(ReloadError::NoPrevious)?;
+                kept.prepare(conf, kept.because_of(policy), before, runtime, resources)
+            }
+            Step::Canaries(verdicts) => {
+                let parts = Parts {
+                    config: Arc::clone(&before.config),
+                    catalog: before.catalog.clone(),
+                    listing: before.listing.clone(),
+                    cause: Cause::Canaries(verdicts.iter().map(Verdict::text).collect()),
+                    verdicts: verdicts.iter().map(Verdict::standing).collect(),
+                };
+                build(conf, parts, Some(before), runtime, resources)
             }
         }
     }
 
-    fn publish(&self, before: &Snapshot, next: Snapshot) -> (u64, Changes) {
+    fn publish(&self, before: &Snapshot, next: Snapshot) -> Changes {
         dns::resolve_new(&next);
         let changes = compare(before, &next, &self.started);
-        let generation = next.generation;
         self.published.publish(next);
-        (generation, changes)
+        changes
+    }
+
+    /// Tells of what nobody asked for.
+    fn announce(&self, step: &Step, after: &Snapshot) {
+        match step {
+            Step::Asked(_) => {}
+            Step::Canaries(verdicts) => {
+                verdicts.iter().for_each(|verdict| verdict.announce(after.generation, &self.resources.metrics));
+            }
+            Step::Quarantine(_) => {
+                self.resources.metrics.automatic_rollbacks.inc();
+                tracing::warn!(generation = after.generation, "{}", after.cause);
+            }
+        }
     }
 }
 
-fn refusal(ask: Ask, generation: u64, ms: f64, error: &ReloadError) -> ReloadReport {
-    tracing::error!(generation, ms, "{} refused, the old generation serves on: {error}", noun(ask));
+impl Memory {
+    fn learn(&mut self, step: &Step, before: Arc<Snapshot>, after: &Snapshot, changes: &Changes) {
+        match step {
+            // A reload that changed nothing doesn't take the place of what is kept: who rolls back wants what was different.
+            Step::Asked(Ask::Reload) if !changes.is_any() && self.kept.is_some() => {}
+            // Nor does one without a canary that did harm.
+            Step::Canaries(verdicts) if !verdicts.iter().any(Verdict::is_promotion) => {}
+            _ => self.kept = Some(Kept::of(&before, step.replaced_by())),
+        }
+        match step {
+            Step::Asked(Ask::Reload) if changes.is_any() => {
+                self.probation = Probation::begin(&before, after, clock::now());
+            }
+            Step::Asked(Ask::Rollback) | Step::Quarantine(_) => self.probation = None,
+            Step::Asked(Ask::Reload) | Step::Canaries(_) => {}
+        }
+        self.retiring.push(before);
+    }
+}
+
+impl Step {
+    fn noun(&self) -> &'static str {
+        match self {
+            Step::Asked(Ask::Reload) => "reload",
+            Step::Asked(Ask::Rollback) | Step::Quarantine(_) => "rollback",
+            Step::Canaries(_) => "change of a canary",
+        }
+    }
+
+    fn done(&self) -> &'static str {
+        match self {
+            Step::Asked(Ask::Reload) => "reloaded",
+            Step::Asked(Ask::Rollback) | Step::Quarantine(_) => "rolled back",
+            Step::Canaries(_) => "canaries changed",
+        }
+    }
+
+    fn replaced_by(&self) -> ReplacedBy {
+        match self {
+            Step::Asked(Ask::Reload) => ReplacedBy::Reload,
+            Step::Asked(Ask::Rollback) | Step::Quarantine(_) => ReplacedBy::Rollback,
+            Step::Canaries(_) => ReplacedBy::Promotion,
+        }
+    }
+}
+
+/// One line for people about a generation that was published.
+fn message(step: &Step, after: &Snapshot, changes: &Changes, kept: Option<&Kept>) -> String {
+    match (step, kept) {
+        (Step::Asked(Ask::Rollback), Some(kept)) => kept.message(after.generation, changes),
+        (Step::Asked(_), _) => format!("generation {}: {}", after.generation, changes.summary()),
+        (Step::Canaries(_) | Step::Quarantine(_), _) => format!("generation {}: {}", after.generation, after.cause),
+    }
+}
+
+fn refusal(step: &Step, generation: u64, ms: f64, error: &ReloadError) -> ReloadReport {
+    tracing::error!(generation, ms, "{} refused, the old generation serves on: {error}", step.noun());
     ReloadReport {
         success: false,
         message: format!("refused; generation {generation} serves on"),
@@ -202,20 +335,6 @@ fn refusal(ask: Ask, generation: u64, ms: f64, error: &ReloadError) -> ReloadRep
         generation,
         changes: Changes::default(),
         nothing_kept: matches!(error, ReloadError::NoPrevious),
-    }
-}
-
-fn noun(ask: Ask) -> &'static str {
-    match ask {
-        Ask::Reload => "reload",
-        Ask::Rollback => "rollback",
-    }
-}
-
-fn done(ask: Ask) -> &'static str {
-    match ask {
-        Ask::Reload => "reloaded",
-        Ask::Rollback => "rolled back",
     }
 }
 

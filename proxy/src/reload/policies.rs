@@ -59,12 +59,18 @@ fn load_one(
 
 /// The most endpoints that the policy may have to score.
 fn rows(config: &Config, policy: &str) -> usize {
-    let scored = config.upstreams.values().filter(|u| [u.scoring.as_deref(), shadow(u)].contains(&Some(policy)));
+    let scored =
+        config.upstreams.values().filter(|u| [u.scoring.as_deref(), shadow(u), canary(u)].contains(&Some(policy)));
     scored.map(|u| u.endpoints.len()).max().unwrap_or(0)
 }
 
 fn shadow(upstream: &UpstreamConf) -> Option<&str> {
     upstream.shadow.as_ref().map(|shadow| shadow.policy.as_str())
+}
+
+/// It may be of either kind.
+fn canary(upstream: &UpstreamConf) -> Option<&str> {
+    upstream.canary.as_ref().map(|canary| canary.policy.as_str())
 }
 
 fn check_kinds(policy: &str, kinds: Kinds, config: &Config) -> Result<(), String> {

@@ -62,6 +62,8 @@ pub struct Trace {
     pub endpoint: Option<Arc<str>>,
     /// How it ended; `None` while it is under way.
     pub outcome: Option<Outcome>,
+    /// No attempt had a good answer, and no other is made.
+    pub given_up: bool,
 }
 
 /// Runs attempts for one request.

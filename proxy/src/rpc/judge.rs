@@ -185,6 +185,7 @@ impl<P: Pool> Run<'_, P> {
     /// The end without a success: an endpoint's own JSON-RPC error is passed on, and so is what a batch has of answers;
     /// anything else becomes a refusal.
     pub(super) fn conclude(self, call: &Call, otherwise: Refusal) -> Result<Reply<P::Lease>, Refusal> {
+        self.trace.given_up = true;
         let refusal = match &self.last {
             Some((result, _)) => refusal_after(result, &call.facts),
             None => otherwise,

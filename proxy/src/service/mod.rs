@@ -121,5 +121,10 @@ async fn serve(
     if let Some(place) = place {
         *admission = Some(place.turn().await?);
     }
-    engine::run(upstream, call, trace).await
+    let watched = upstream.watch(call.facts.seed);
+    let answer = engine::run(upstream, call, trace).await;
+    if let Some(watched) = watched {
+        watched.end(!trace.given_up, trace.attempts);
+    }
+    answer
 }

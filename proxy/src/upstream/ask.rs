@@ -50,6 +50,11 @@ impl BoundPolicy {
         BoundPolicy { policy, ..self.clone() }
     }
 
+    /// Whether what is known of the other one is known of this one, too: one was made of the other.
+    pub fn continues(&self, other: &BoundPolicy) -> bool {
+        Arc::ptr_eq(&self.standing, &other.standing)
+    }
+
     /// Whether it may be called.
     pub fn quarantine(&self) -> &Quarantine {
         &self.standing.quarantine

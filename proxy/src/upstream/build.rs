@@ -11,7 +11,7 @@ use http::{HeaderName, HeaderValue, header};
 use pingora::connectors::TransportConnector;
 
 use super::candidates::ARCHIVE_TAG;
-use super::{BoundPolicy, Endpoint, Limiter, Shadow, ShadowQueue, Upstream};
+use super::{BoundPolicy, Canary, Endpoint, Limiter, Shadow, ShadowQueue, Standing, Upstream};
 use crate::config::{Client, EndpointConf, EndpointUrl, UpstreamConf};
 use crate::metrics::Metrics;
 use crate::model::{Backoff, BudgetLimits, EndpointHealth, EndpointStats, HealthRules, Methods};
@@ -38,6 +38,16 @@ pub struct Policies {
     pub retry: Option<BoundPolicy>,
     /// Scores without effect.
     pub shadow: Option<BoundPolicy>,
+    /// Decides a share of the requests.
+    pub canary: Option<Candidate>,
+}
+
+/// A policy that is to be a canary.
+pub struct Candidate {
+    /// The policy.
+    pub policy: BoundPolicy,
+    /// What becomes of it now; `None` when it goes on as it did.
+    pub verdict: Option<Standing>,
 }
 
 impl Upstream {
@@ -55,7 +65,15 @@ impl Upstream {
                 build_endpoint(conf, index, endpoint, &tags, before, health, resources)
             })
             .collect();
-        let Policies { scoring, retry, shadow } = policies;
+        let Policies { scoring, retry, shadow, canary } = policies;
+        let live = [scoring, retry];
+        let canary = conf.canary.as_ref().zip(canary).map(|(canary, Candidate { policy, verdict })| {
+            Canary::build(&conf.name, canary, policy, live.clone(), before, verdict, resources)
+        });
+        let [scoring, retry] = match &canary {
+            Some(canary) => canary.or_promoted(live),
+            None => live,
+        };
         let shadow = conf.shadow.as_ref().zip(shadow);
         let shadow =
             shadow.map(|(shadow, bound)| Shadow::build(&conf.name, shadow, bound, &endpoints, before, resources));
@@ -65,6 +83,7 @@ impl Upstream {
             scoring,
             retry,
             shadow,
+            canary,
             methods: Methods::new(conf.chain, &conf.read_methods),
             backoff: Backoff { base: conf.cooldown.base, max: conf.cooldown.max, jitter: conf.cooldown.jitter },
             budget: BudgetLimits { share: conf.retry_budget.share, floor_per_sec: conf.retry_budget.floor_per_sec },

@@ -7,6 +7,7 @@
 mod admission;
 mod ask;
 mod build;
+mod canary;
 mod candidates;
 mod endpoint;
 mod explain;
@@ -20,7 +21,8 @@ use std::time::Duration;
 
 pub use admission::{Admission, Place, Waiting};
 pub use ask::BoundPolicy;
-pub use build::{Policies, Resources};
+pub use build::{Candidate, Policies, Resources};
+pub use canary::{Canary, Standing, TrialCounts, Watched, Why};
 pub use endpoint::{Endpoint, Exclusion};
 pub use explain::Explained;
 pub use limiter::Limiter;
@@ -40,6 +42,7 @@ pub struct Upstream {
     scoring: Option<BoundPolicy>,
     retry: Option<BoundPolicy>,
     shadow: Option<Arc<Shadow>>,
+    canary: Option<Canary>,
     methods: Methods,
     backoff: Backoff,
     budget: BudgetLimits,
@@ -84,6 +87,16 @@ impl Upstream {
     /// The policy that it tries without effect.
     pub fn shadow(&self) -> Option<&Shadow> {
         self.shadow.as_deref()
+    }
+
+    /// The policy that decides a share of its requests, or did.
+    pub fn canary(&self) -> Option<&Canary> {
+        self.canary.as_ref()
+    }
+
+    /// Watches a request whose turn has come, while a canary decides some of them. `seed` is the request's.
+    pub fn watch(&self, seed: u64) -> Option<Watched<'_>> {
+        self.canary.as_ref()?.watch(seed)
     }
 
     /// Which of its methods change something.

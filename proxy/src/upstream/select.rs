@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::settle::Attempt;
-use super::{Endpoint, Upstream};
+use super::{Canary, Endpoint, Upstream};
 use crate::clock;
 use crate::model::{Plan, RequestFacts, Tick, millis_f32};
 use crate::policy::abi::{EndpointRow, PlanBlock, RequestBlock, chain_code, flag, request_flags};
@@ -37,26 +37,30 @@ impl Pool for Arc<Upstream> {
             if scratch.rows.is_empty() {
                 return Err(Refusal::NoEndpoint);
             }
-            let request = self.request_block(ask);
-            self.score(&request, &scratch.rows, &mut scratch.scores);
-            if let Some(shadow) = &self.shadow {
-                shadow.offer(&request, &scratch.rows, &scratch.scores);
-            }
-            let chosen = self.first_admitted(ask, &scratch.rows, &mut scratch.scores)?;
+            let chosen = match self.choice_of_canary(ask, scratch) {
+                Some(chosen) => chosen,
+                None => self.choice(ask, scratch)?,
+            };
             Ok(Attempt::begin(Arc::clone(self), chosen, ask.now))
         })
     }
 
     fn plan(&self, ask: &Ask<'_>, first: &Attempt) -> Plan {
         let own = Plan { max_attempts: self.max_attempts, timeout: self.timeout, hedge_after: None };
-        let Some(bound) = self.retry.as_ref().filter(|bound| bound.policy.plans()) else { return own };
+        let canary = self.retrying_canary(ask.request.seed);
+        let bound = canary.map(Canary::policy).or(self.retry.as_ref());
+        let Some(bound) = bound.filter(|bound| bound.policy.plans()) else { return own };
         let endpoint = first.endpoint();
         let row = endpoint.row(endpoint.row_flags(ask.request, ask.now), ask.now);
         let known = |request: &RequestFacts| self.live.latencies.p75_ms(&request.method);
         let method_p75_ms = if ask.request.batch { f32::NAN } else { known(ask.request) };
         let p95_ms = endpoint.stats.latency_p95_ms();
         let block = PlanBlock::new(own.max_attempts, millis_f32(own.timeout), p95_ms, method_p75_ms);
-        bound.ask(ask.request.seed, |policy| policy.plan(&self.request_block(ask), &row, &block)).unwrap_or(own)
+        let plan = bound.ask(ask.request.seed, |policy| policy.plan(&self.request_block(ask), &row, &block));
+        if let (None, Some(canary)) = (plan, canary) {
+            canary.in_vain();
+        }
+        plan.unwrap_or(own)
     }
 
     fn has_budget(&self, now: Tick) -> bool {
@@ -105,6 +109,34 @@ impl Upstream {
         };
         block.set_method(&request.method);
         block
+    }
+
+    /// The endpoint that the upstream's policy chooses. A shadow may look on.
+    fn choice(&self, ask: &Ask<'_>, scratch: &mut Scratch) -> Result<u32, Refusal> {
+        let request = self.request_block(ask);
+        self.score(&request, &scratch.rows, &mut scratch.scores);
+        if let Some(shadow) = &self.shadow {
+            shadow.offer(&request, &scratch.rows, &scratch.scores);
+        }
+        self.first_admitted(ask, &scratch.rows, &mut scratch.scores)
+    }
+
+    /// The endpoint that the canary chooses, if the request is its and it makes a choice.
+    fn choice_of_canary(&self, ask: &Ask<'_>, scratch: &mut Scratch) -> Option<u32> {
+        let seed = ask.request.seed;
+        let canary = self.canary.as_ref().filter(|canary| canary.scores(seed))?;
+        let request = self.request_block(ask);
+        canary.ask(seed, |policy| policy.score(&request, &scratch.rows, &mut scratch.scores))?;
+        let chosen = self.first_admitted(ask, &scratch.rows, &mut scratch.scores);
+        if let Err(Refusal::NoEndpoint) = chosen {
+            canary.in_vain();
+        }
+        chosen.ok()
+    }
+
+    /// The canary, if it decides about retries of the request with this seed.
+    pub(super) fn retrying_canary(&self, seed: u64) -> Option<&Canary> {
+        self.canary.as_ref().filter(|canary| canary.decides(seed))
     }
 
     /// Scores by the policy, or natively when there is none or it faults.

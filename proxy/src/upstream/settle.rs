@@ -9,7 +9,7 @@ use super::{Endpoint, Upstream};
 use crate::clock;
 use crate::model::{AttemptResult, CooldownWish, Decision, Outcome, RequestFacts, Tick, millis_f32};
 use crate::policy::abi::{AttemptBlock, NO_RETRY_AFTER, attempt_flags, flag};
-use crate::policy::native;
+use crate::policy::{Policy, native};
 use crate::rpc::{Ask, Case, Lease, Target};
 
 /// An attempt at an endpoint that is under way.
@@ -103,15 +103,8 @@ impl Drop for Attempt {
 impl Upstream {
     /// Asks the retry policy, or the native one when there is none or it faults.
     fn decide(&self, endpoint: &Endpoint, ask: &Ask<'_>, case: &Case<'_>) -> Decision {
-        if let Some(bound) = &self.retry {
-            let ask = Ask { request: case.request, ..*ask };
-            let request_block = self.request_block(&ask);
-            let mut block = attempt_block(endpoint, case);
-            block.candidates_left = self.candidates_left(&ask);
-            block.timeout_ms = millis_f32(self.timeout);
-            if let Some(decision) = bound.ask(case.request.seed, |policy| policy.retry(&request_block, &block)) {
-                return decision;
-            }
+        if let Some(decision) = self.ask_retry(endpoint, ask, case) {
+            return decision;
         }
         let decision = native::retry(case.request, case.result);
         match decision.cooldown {
@@ -121,6 +114,22 @@ impl Upstream {
             }
             CooldownWish::None | CooldownWish::Backoff => decision,
         }
+    }
+
+    /// What the canary makes of it, if the request is its, else what the upstream's policy makes of it.
+    fn ask_retry(&self, endpoint: &Endpoint, ask: &Ask<'_>, case: &Case<'_>) -> Option<Decision> {
+        let seed = case.request.seed;
+        let canary = self.retrying_canary(seed);
+        if canary.is_none() && self.retry.is_none() {
+            return None;
+        }
+        let ask = Ask { request: case.request, ..*ask };
+        let request_block = self.request_block(&ask);
+        let mut block = attempt_block(endpoint, case);
+        block.candidates_left = self.candidates_left(&ask);
+        block.timeout_ms = millis_f32(self.timeout);
+        let decide = |policy: &Policy| policy.retry(&request_block, &block);
+        canary.and_then(|canary| canary.ask(seed, decide)).or_else(|| self.retry.as_ref()?.ask(seed, decide))
     }
 
     /// Remembers that the endpoint doesn't support a method.

@@ -14,7 +14,10 @@ fn the_least_conf_gets_every_default() {
     assert_eq!(config.server.max_body, 10 << 20);
     assert_eq!(config.server.shutdown_grace, Duration::from_secs(30));
     assert_eq!(config.admin, Admin { listen: "127.0.0.1:8550".parse().unwrap(), token: None });
-    assert_eq!(config.plugins, Plugins { dir: "conf/plugins".into(), watch: false, max_instances: 2_000 });
+    assert_eq!(
+        config.plugins,
+        Plugins { dir: "conf/plugins".into(), watch: false, max_instances: 2_000, rollback_grace: None }
+    );
     assert!(config.policies.is_empty());
     assert_eq!(config.routes, [Route { path_prefix: "/".into(), upstream: "eth".into() }]);
     let upstream = &config.upstreams["eth"];
@@ -26,6 +29,7 @@ fn the_least_conf_gets_every_default() {
         scoring: None,
         retry: None,
         shadow: None,
+        canary: None,
         max_attempts: 3,
         deadline: Duration::from_secs(10),
         max_batch_size: 100,
@@ -71,6 +75,7 @@ token = "env:TOKEN"
 dir = "/opt/plugins"
 max_instances = 16
 watch = true
+rollback_grace = "90s"
 
 [policies.mine]
 plugin = "peak-ewma"
@@ -104,6 +109,16 @@ chain_id = 42161
 read_methods = ["custom_*", "foo_bar"]
 retry_budget = { share = 1, floor_per_sec = 0 }
 queue_timeout = "0s"
+
+[upstreams.arb.canary]
+policy = "other"
+percent = 0.5
+min_requests = 20
+max_faults = 0
+max_error_rate_increase = 0
+max_attempts_increase = 16
+max_p99_ratio = 1
+promote_after = "1h"
 
 [upstreams.arb.health_check]
 interval = "100ms"
@@ -163,7 +178,15 @@ fn server_admin_and_plugins_take_what_is_written() {
     assert_eq!(config.server, expected);
     assert_eq!(config.admin.listen, "0.0.0.0:8551".parse().unwrap());
     assert_eq!(config.admin.token.unwrap().expose(), "token-from-env");
-    assert_eq!(config.plugins, Plugins { dir: "/opt/plugins".into(), watch: true, max_instances: 16 });
+    assert_eq!(
+        config.plugins,
+        Plugins {
+            dir: "/opt/plugins".into(),
+            watch: true,
+            max_instances: 16,
+            rollback_grace: Some(Duration::from_secs(90))
+        }
+    );
 }
 
 #[test]
@@ -179,7 +202,7 @@ fn a_policy_takes_what_is_written() {
         "number": 1, "fraction": 0.5, "flag": true, "since": "2024-05-27", "list": [1, "two", { "three": 3 }],
     });
     assert_eq!(policy.config, expected);
-    assert_eq!(policy.place, Place { line: 17, column: 11 });
+    assert_eq!(policy.place, Place { line: 18, column: 11 });
     let least = accepted(&format!("{MINIMAL}[policies.p]\nplugin = 'p'"));
     assert_eq!(least.policies["p"].version, semver::VersionReq::STAR);
     assert_eq!(least.policies["p"].sha256, None);
@@ -193,6 +216,15 @@ fn an_upstream_takes_what_is_written() {
     let upstream = &config.upstreams["arb"];
     assert_eq!((upstream.scoring.as_deref(), upstream.retry.as_deref()), (Some("mine"), None));
     assert_eq!(upstream.shadow, Some(ShadowConf { policy: "other".into(), share: 1.0 }));
+    let rails = Rails {
+        min_requests: 20,
+        max_faults: 0,
+        max_error_rate_increase: 0.0,
+        max_attempts_increase: 16.0,
+        max_p99_ratio: 1.0,
+    };
+    let promote_after = Some(Duration::from_secs(3_600));
+    assert_eq!(upstream.canary, Some(CanaryConf { policy: "other".into(), percent: 0.5, rails, promote_after }));
     assert_eq!(upstream.max_attempts, 16);
     assert_eq!(upstream.deadline, Duration::from_secs(90));
     assert_eq!((upstream.max_batch_size, upstream.max_concurrency), (1, 7));

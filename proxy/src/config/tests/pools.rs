@@ -1,7 +1,8 @@
 //! What is refused in upstreams, endpoints and routes, and where it is placed.
 
-use super::super::ShadowConf;
+use super::super::{CanaryConf, ShadowConf};
 use super::{MINIMAL, accepted, assert_added, assert_problems, read, refused};
+use crate::model::Rails;
 
 #[test]
 fn upstreams_are_checked() {
@@ -111,7 +112,8 @@ fn unknown_references_come_with_a_suggestion() {
     );
 }
 
-fn shadow(keys: &str) -> String {
+/// An upstream with these keys beside two policies.
+fn beside_policies(keys: &str) -> String {
     format!(
         "[policies.new]\nplugin = 'p'\n[policies.old]\nplugin = 'p'\n\
          [upstreams.eth]\n{keys}\nendpoints = [{{ url = 'http://h' }}]\n"
@@ -126,7 +128,7 @@ fn a_shadow_is_a_name_or_a_table() {
         ("scoring = 'old'\nshadow = { share = 0.25, policy = 'new' }", 0.25),
         ("scoring = 'native'\nshadow = { policy = 'new', share = 1 }", 1.0),
     ] {
-        let conf = accepted(&shadow(keys));
+        let conf = accepted(&beside_policies(keys));
         let expected = ShadowConf { policy: "new".into(), share };
         assert_eq!(conf.upstreams["eth"].shadow, Some(expected), "{keys}");
     }
@@ -154,7 +156,65 @@ fn a_shadow_is_another_declared_policy_and_its_share_is_one() {
         ("shadow = { policy = 'new', share = «1.01 }", "shadow.share", "must be above 0 and at most 1"),
         ("shadow = { policy = 'new', share = «nan }", "shadow.share", "must be above 0 and at most 1"),
     ] {
-        assert_problems(&shadow(keys), &[&format!("upstreams.eth.{key}: {expected}")]);
+        assert_problems(&beside_policies(keys), &[&format!("upstreams.eth.{key}: {expected}")]);
+    }
+}
+
+#[test]
+fn a_canary_has_defaults_for_all_but_its_policy() {
+    let conf = accepted(&beside_policies("scoring = 'old'\ncanary = { policy = 'new' }"));
+    let rails = Rails {
+        min_requests: 200,
+        max_faults: 5,
+        max_error_rate_increase: 0.01,
+        max_attempts_increase: 0.1,
+        max_p99_ratio: 1.5,
+    };
+    let expected = CanaryConf { policy: "new".into(), percent: 5.0, rails, promote_after: None };
+    assert_eq!(conf.upstreams["eth"].canary, Some(expected));
+}
+
+#[test]
+fn a_canary_is_another_declared_policy_and_its_rails_are_in_range() {
+    for (keys, key, expected) in [
+        ("canary = { policy = «'nwe' }", "canary.policy", "isn't in [policies]; did you mean \"new\"?"),
+        ("canary = { policy = «'native' }", "canary.policy", "must be a declared policy; the built-in one can't be a"),
+        (
+            "scoring = 'new'\ncanary = { policy = «'new' }",
+            "canary.policy",
+            "is the upstream's scoring policy; a canary",
+        ),
+        ("retry = 'new'\ncanary = { policy = «'new' }", "canary.policy", "is the upstream's retry policy; a canary"),
+        ("canary = «{ percent = 5 }", "canary.policy", "is missing; add policy = \"NAME\""),
+        ("canary = «'new'", "canary", "must be a table, not a string"),
+        ("canary = { policy = 'new', percent = «0 }", "canary.percent", "must be above 0 and at most 50"),
+        ("canary = { policy = 'new', percent = «51 }", "canary.percent", "must be above 0 and at most 50"),
+        ("canary = { policy = 'new', percent = «nan }", "canary.percent", "must be above 0 and at most 50"),
+        ("canary = { policy = 'new', min_requests = «19 }", "canary.min_requests", "must be at least 20"),
+        ("canary = { policy = 'new', max_faults = «-1 }", "canary.max_faults", "must be at least 0"),
+        (
+            "canary = { policy = 'new', max_error_rate_increase = «1.1 }",
+            "canary.max_error_rate_increase",
+            "must be a number from 0 to 1",
+        ),
+        (
+            "canary = { policy = 'new', max_attempts_increase = «nan }",
+            "canary.max_attempts_increase",
+            "must be a number from 0 to 16",
+        ),
+        (
+            "canary = { policy = 'new', max_p99_ratio = «0.9 }",
+            "canary.max_p99_ratio",
+            "must be a number from 1 to 1000",
+        ),
+        ("canary = { policy = 'new', promote_after = «'0s' }", "canary.promote_after", "must be at least 1ms"),
+        (
+            "canary = { policy = 'new', «percents = 5 }",
+            "canary.percents",
+            "isn't a known key; did you mean \"percent\"?",
+        ),
+    ] {
+        assert_problems(&beside_policies(keys), &[&format!("upstreams.eth.{key}: {expected}")]);
     }
 }
 

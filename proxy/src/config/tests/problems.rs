@@ -50,7 +50,7 @@ watch = «"yes"
 max_attempts = «"three"
 deadline = «10
 latency_smoothing_factor = «"slow"
-«canary = { share = 0.1 }
+«mirror = { share = 0.1 }
 chain_id = «["1"]
 client = «["1s"]
 [[upstreams.eth.endpoints]]
@@ -72,7 +72,7 @@ weight = «99999999999999999999
             "upstreams.eth.max_attempts: must be a whole number, not a string",
             "upstreams.eth.deadline: must be a duration such as \"250ms\", \"10s\" or \"1m 30s\", not a whole number",
             "upstreams.eth.latency_smoothing_factor: must be a number, not a string",
-            "upstreams.eth.canary: isn't a known key; the keys here are protocol, chain, chain_id",
+            "upstreams.eth.mirror: isn't a known key; the keys here are protocol, chain, chain_id",
             "upstreams.eth.chain_id: must be a whole number, or a genesis hash with chain = \"solana\", not an array",
             "upstreams.eth.client: must be a table, not an array",
             "upstreams.eth.endpoints[0].url: must be a string, not a whole number",
@@ -106,6 +106,7 @@ fn server_and_admin_are_checked() {
         ("[server]\nlisten = ['0.0.0.0:1', «'1.1.1.1:1']", &["server.listen[1]: overlaps server.listen[0]"]),
         ("[server]\nlisten = «['127.0.0.1:8550']", &["admin.listen: overlaps server.listen"]),
         ("[admin]\nlisten = «'127.0.0.1:8549'", &["admin.listen: overlaps server.listen"]),
+        ("[plugins]\nrollback_grace = «'0s'", &["plugins.rollback_grace: must be at least 1ms"]),
         ("[server]\nthreads = «0", &["server.threads: must be at least 1"]),
         ("[server]\nthreads = «1025", &["server.threads: must be at most 1024"]),
         ("[server]\nthreads = «-9", &["server.threads: must be at least 1"]),

@@ -1,0 +1,167 @@
+//! What is counted of canaries: how each of the two policies does, while both decide. The series of one vanish with the last
+//! generation that has it; verdicts stay.
+
+use std::sync::{Arc, Weak};
+
+use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
+
+use super::live::Live;
+use super::{Builder, LATENCY_BUCKETS};
+
+/// The metrics of all canaries.
+pub(super) struct CanaryMetrics {
+    requests: IntCounterVec,
+    attempts: IntCounterVec,
+    duration: HistogramVec,
+    running: IntGaugeVec,
+    verdicts: IntCounterVec,
+    arms: Live<ArmLabels, ArmSeries>,
+    canaries: Live<(String, String), CanarySeries>,
+}
+
+/// Whose requests they are.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ArmLabels {
+    /// The upstream.
+    pub upstream: String,
+    /// `live` or `canary`.
+    pub arm: &'static str,
+    /// The policy that decides, by its name in the conf.
+    pub policy: String,
+    /// Its version; empty for the built-in one.
+    pub version: String,
+}
+
+/// The handles of one of the two policies.
+pub struct ArmSeries {
+    metrics: Weak<CanaryMetrics>,
+    labels: ArmLabels,
+    /// Requests with a good answer.
+    pub good: IntCounter,
+    /// Requests without one.
+    pub failed: IntCounter,
+    /// Attempts of all of them.
+    pub attempts: IntCounter,
+    /// Time of a request in seconds, from its turn to its answer.
+    pub duration: Histogram,
+}
+
+/// Whether a canary decides.
+pub struct CanarySeries {
+    metrics: Weak<CanaryMetrics>,
+    key: (String, String),
+    /// 1 while it does. Set at scrape time.
+    pub running: IntGauge,
+}
+
+impl ArmLabels {
+    fn values(&self) -> [&str; 4] {
+        [&self.upstream, self.arm, &self.policy, &self.version]
+    }
+
+    fn with_result<'a>(&'a self, result: &'a str) -> [&'a str; 5] {
+        let [upstream, arm, policy, version] = self.values();
+        [upstream, arm, policy, version, result]
+    }
+}
+
+impl CanaryMetrics {
+    pub(super) fn new(build: &Builder<'_>) -> prometheus::Result<Arc<Self>> {
+        let by = &["upstream", "arm", "policy", "version"];
+        let by_result = &["upstream", "arm", "policy", "version", "result"];
+        let by_policy = &["upstream", "policy"];
+        Ok(Arc::new(CanaryMetrics {
+            requests: build.counters("canary_requests_total", "Requests while there is a canary.", by_result)?,
+            attempts: build.counters("canary_attempts_total", "Attempts of those.", by)?,
+            duration: build.histograms(
+                "canary_request_duration_seconds",
+                "From a request's turn to its answer.",
+                by,
+                LATENCY_BUCKETS,
+            )?,
+            running: build.gauges("canary_running", "1 while the canary decides.", by_policy)?,
+            verdicts: build.counters(
+                "canary_verdicts_total",
+                "Canaries that were taken out or promoted.",
+                &["upstream", "policy", "verdict"],
+            )?,
+            arms: Live::default(),
+            canaries: Live::default(),
+        }))
+    }
+
+    /// The handles of one of the two; the same ones as long as anyone holds them.
+    pub(super) fn arm(self: &Arc<Self>, labels: ArmLabels) -> Arc<ArmSeries> {
+        self.arms.get_or_make(labels.clone(), || ArmSeries {
+            metrics: Arc::downgrade(self),
+            good: self.requests.with_label_values(&labels.with_result("success")),
+            failed: self.requests.with_label_values(&labels.with_result("failure")),
+            attempts: self.attempts.with_label_values(&labels.values()),
+            duration: self.duration.with_label_values(&labels.values()),
+            labels,
+        })
+    }
+
+    /// The handle of a canary; the same one as long as anyone holds it.
+    pub(super) fn canary(self: &Arc<Self>, upstream: &str, policy: &str) -> Arc<CanarySeries> {
+        let key = (upstream.to_owned(), policy.to_owned());
+        self.canaries.get_or_make(key.clone(), || CanarySeries {
+            metrics: Arc::downgrade(self),
+            key,
+            running: self.running.with_label_values(&[upstream, policy]),
+        })
+    }
+
+    pub(super) fn verdict(&self, upstream: &str, policy: &str, verdict: &str) {
+        self.verdicts.with_label_values(&[upstream, policy, verdict]).inc();
+    }
+
+    fn remove(&self, labels: &ArmLabels) {
+        for result in ["success", "failure"] {
+            let _ = self.requests.remove_label_values(&labels.with_result(result));
+        }
+        let _ = self.attempts.remove_label_values(&labels.values());
+        let _ = self.duration.remove_label_values(&labels.values());
+    }
+}
+
+impl Drop for ArmSeries {
+    fn drop(&mut self) {
+        if let Some(metrics) = self.metrics.upgrade() {
+            metrics.arms.let_go(&self.labels, || metrics.remove(&self.labels));
+        }
+    }
+}
+
+impl Drop for CanarySeries {
+    fn drop(&mut self) {
+        if let Some(metrics) = self.metrics.upgrade() {
+            let (upstream, policy) = &self.key;
+            metrics.canaries.let_go(&self.key, || {
+                let _ = metrics.running.remove_label_values(&[upstream, policy]);
+            });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Metrics;
+    use super::*;
+
+    #[test]
+    fn the_series_of_both_policies_vanish_and_the_verdict_stays() {
+        let metrics = Metrics::new(prometheus::Registry::new()).unwrap();
+        let text = || String::from_utf8(metrics.render()).unwrap();
+        let labels = ArmLabels { upstream: "u".into(), arm: "canary", policy: "next".into(), version: "1.2.0".into() };
+        let (arm, running) = (metrics.canary_arm(labels), metrics.canary("u", "next"));
+        arm.failed.inc();
+        running.running.set(1);
+        metrics.canary_verdict("u", "next", "taken_out");
+        assert!(text().contains(r#"arm="canary",policy="next",result="failure",upstream="u",version="1.2.0"} 1"#));
+        assert!(text().contains(r#"pointsman_canary_running{policy="next",upstream="u"} 1"#));
+        drop((arm, running));
+        let left: Vec<String> = text().lines().filter(|line| line.contains("next")).map(str::to_owned).collect();
+        assert_eq!(left, [r#"pointsman_canary_verdicts_total{policy="next",upstream="u",verdict="taken_out"} 1"#]);
+    }
+}

@@ -1,0 +1,124 @@
+//! What makes a generation without being asked for one: canaries that did harm or have proved themselves, and policies that are
+//! quarantined soon after the reload that brought them.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::metrics::Metrics;
+use crate::model::Tick;
+use crate::snapshot::Snapshot;
+use crate::upstream::{BoundPolicy, Canary, Standing};
+
+/// How often canaries and new policies are looked at. Until then a bad one goes on.
+pub(super) const PERIOD: Duration = Duration::from_millis(100);
+
+/// What is to become of a canary.
+pub(super) struct Verdict {
+    upstream: String,
+    policy: String,
+    standing: Standing,
+    /// The keys that name the policy in whose place it is now.
+    keys: &'static str,
+}
+
+/// Those that are due.
+pub(super) fn verdicts(serving: &Snapshot, now: Tick) -> Vec<Verdict> {
+    let verdict = |upstream: &str, canary: &Canary| {
+        let kinds = canary.policy().policy.kinds();
+        Some(Verdict {
+            upstream: upstream.to_owned(),
+            policy: canary.conf().policy.clone(),
+            standing: canary.verdict(now)?,
+            keys: match (kinds.scoring, kinds.retry) {
+                (true, true) => "scoring and retry",
+                (true, false) => "scoring",
+                (false, _) => "retry",
+            },
+        })
+    };
+    serving.upstreams().filter_map(|upstream| verdict(upstream.name(), upstream.canary()?)).collect()
+}
+
+/// Whether any canary may have to be judged.
+pub(super) fn has_canary(serving: &Snapshot) -> bool {
+    serving.upstreams().filter_map(|upstream| upstream.canary()).any(|canary| *canary.standing() == Standing::Running)
+}
+
+/// What became of each canary, by upstream.
+pub(super) fn standings(snapshot: &Snapshot) -> BTreeMap<String, Standing> {
+    let standing = |canary: &Canary| canary.standing().clone();
+    let all = snapshot.upstreams().map(|upstream| (upstream.name(), upstream.canary()));
+    all.filter_map(|(name, canary)| Some((name.to_string(), canary.map(standing)?))).collect()
+}
+
+impl Verdict {
+    /// For the next generation.
+    pub(super) fn standing(&self) -> (String, Standing) {
+        (self.upstream.clone(), self.standing.clone())
+    }
+
+    pub(super) fn is_promotion(&self) -> bool {
+        self.standing == Standing::Promoted
+    }
+
+    /// Tells the log and the metrics, once it is carried out.
+    pub(super) fn announce(&self, generation: u64, metrics: &Metrics) {
+        let Verdict { upstream, policy, standing, keys } = self;
+        metrics.canary_verdict(upstream, policy, standing.label());
+        match standing {
+            Standing::TakenOut(why) => tracing::warn!(
+                upstream,
+                policy,
+                generation,
+                "canary is taken out: {why}; it stays out until the policy or the canary's settings change"
+            ),
+            Standing::Promoted | Standing::Running => tracing::warn!(
+                upstream,
+                policy,
+                generation,
+                "canary is promoted: it decides all requests now; name it as {keys} in the conf and remove the canary to make that last"
+            ),
+        }
+    }
+
+    /// For people.
+    pub(super) fn text(&self) -> String {
+        let Verdict { upstream, policy, standing, .. } = self;
+        match standing {
+            Standing::TakenOut(why) => format!("canary {policy} of upstream {upstream} is taken out: {why}"),
+            Standing::Promoted | Standing::Running => format!("canary {policy} of upstream {upstream} is promoted"),
+        }
+    }
+}
+
+/// The policies that the last reload brought, and how long they are watched.
+pub(super) struct Probation {
+    until: Tick,
+    policies: Vec<BoundPolicy>,
+}
+
+impl Probation {
+    /// That of `after`, which a reload has made of `before`; `None` if its conf doesn't want it or no policy is new.
+    pub(super) fn begin(before: &Snapshot, after: &Snapshot, now: Tick) -> Option<Self> {
+        let until = now.after(after.config.plugins.rollback_grace?);
+        let is_old =
+            |name: &str, bound: &BoundPolicy| before.policies.get(name).is_some_and(|old| bound.continues(old));
+        // A canary has guard rails of its own, and a shadow harms nobody.
+        let decides = |name: &str| {
+            let mut live = after.config.upstreams.values().flat_map(|u| [u.scoring.as_deref(), u.retry.as_deref()]);
+            live.any(|live| live == Some(name))
+        };
+        let new = after.policies.iter().filter(|(name, bound)| !is_old(name, bound) && decides(name));
+        let policies: Vec<BoundPolicy> = new.map(|(_, bound)| bound.clone()).collect();
+        (!policies.is_empty()).then_some(Probation { until, policies })
+    }
+
+    pub(super) fn is_over(&self, now: Tick) -> bool {
+        now > self.until
+    }
+
+    /// A policy that is in quarantine.
+    pub(super) fn quarantined(&self) -> Option<&str> {
+        self.policies.iter().find(|bound| bound.quarantine().is_active()).map(|bound| bound.policy.name())
+    }
+}
