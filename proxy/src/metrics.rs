@@ -7,6 +7,7 @@
 mod canary;
 mod endpoint;
 mod live;
+mod requests;
 mod shadow;
 
 use std::sync::Arc;
@@ -20,12 +21,16 @@ use canary::CanaryMetrics;
 pub use canary::{ArmLabels, ArmSeries, CanarySeries};
 use endpoint::EndpointMetrics;
 pub use endpoint::EndpointSeries;
+use requests::RequestCounters;
+use requests::status_text;
 use shadow::ShadowMetrics;
 pub use shadow::ShadowSeries;
 
 /// Seconds. From an answer out of a cache next door to a slow trace.
 const LATENCY_BUCKETS: &[f64] =
     &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
+/// The upstream of requests that none was found for.
+pub const NO_UPSTREAM: &str = "none";
 /// Seconds. From a small call up to what fuel and epochs allow.
 const CALL_BUCKETS: &[f64] = &[1e-7, 2.5e-7, 5e-7, 1e-6, 2.5e-6, 5e-6, 1e-5, 1e-4, 1e-3, 1e-2, 0.1];
 
@@ -59,6 +64,8 @@ pub struct Metrics {
 
 /// One upstream's handles. Who still holds them after the upstream is gone can't bring its series back.
 pub struct UpstreamSeries {
+    requests: RequestCounters,
+    request_duration: Histogram,
     /// Attempts after one that failed.
     pub retries: IntCounter,
     /// Attempts beside one that took long.
@@ -150,11 +157,10 @@ impl Metrics {
         text
     }
 
-    /// Counts an answered request. `method` comes from a fixed list.
-    pub fn count_request(&self, upstream: &str, method: &'static str, status: u16, seconds: f64) {
-        let mut digits = [0; 3];
-        self.requests.with_label_values(&[upstream, method, status_text(status, &mut digits)]).inc();
-        self.request_duration.with_label_values(&[upstream]).observe(seconds);
+    /// Counts an answered request that no upstream was found for. `method` comes from a fixed list.
+    pub fn count_stray(&self, method: &'static str, status: u16, seconds: f64) {
+        self.requests.with_label_values(&[NO_UPSTREAM, method, status_text(status, &mut [0; 3])]).inc();
+        self.request_duration.with_label_values(&[NO_UPSTREAM]).observe(seconds);
     }
 
     /// Counts a reload.
@@ -181,6 +187,8 @@ impl Metrics {
     pub fn upstream(&self, upstream: &str) -> UpstreamSeries {
         let of = |counters: &IntCounterVec| counters.with_label_values(&[upstream]);
         UpstreamSeries {
+            requests: RequestCounters::new(self.requests.clone(), upstream),
+            request_duration: self.request_duration.with_label_values(&[upstream]),
             retries: of(&self.retries),
             hedges: of(&self.hedges),
             hedges_won: of(&self.hedges_won),
@@ -237,6 +245,14 @@ impl Metrics {
     }
 }
 
+impl UpstreamSeries {
+    /// Counts an answered request. `method` comes from a fixed list.
+    pub fn count_request(&self, method: &'static str, status: u16, seconds: f64) {
+        self.requests.count(method, status);
+        self.request_duration.observe(seconds);
+    }
+}
+
 impl PolicySeries {
     /// Counts a fault.
     pub fn fault(&self, kind: &str) {
@@ -247,11 +263,6 @@ impl PolicySeries {
     pub fn faults(&self) -> impl Iterator<Item = (&'static str, u64)> {
         self.faults.iter().map(|(kind, faults)| (*kind, faults.get()))
     }
-}
-
-fn status_text(status: u16, digits: &mut [u8; 3]) -> &str {
-    *digits = [(status / 100 % 10) as u8, (status / 10 % 10) as u8, (status % 10) as u8].map(|d| d + b'0');
-    std::str::from_utf8(digits).unwrap_or("000")
 }
 
 /// Makes metrics with the common prefix and registers them.
@@ -324,10 +335,5 @@ mod tests {
         assert!(text(&metrics).contains(r#"pointsman_endpoint_cooldowns_total{endpoint="a",upstream="u"} 1"#));
         drop(new);
         assert!(!text(&metrics).contains(r#"endpoint="a""#));
-    }
-
-    #[test]
-    fn a_status_is_three_digits() {
-        assert_eq!(status_text(429, &mut [0; 3]), "429");
     }
 }

@@ -97,7 +97,8 @@ pub fn run(prepared: Prepared, signals: Signals, log: Arc<Log>) -> anyhow::Resul
     let in_flight = Arc::new(AtomicUsize::new(0));
     let mut server = Server::new_with_opt_and_conf(None, pingora_conf(&config));
     server.bootstrap();
-    let proxy = ProxyService { published: Arc::clone(&published), metrics: Arc::clone(&metrics), in_flight };
+    let access = Arc::clone(log.access());
+    let proxy = ProxyService { published: Arc::clone(&published), metrics: Arc::clone(&metrics), access, in_flight };
     let shutdown = Shutdown { in_flight: Arc::clone(&proxy.in_flight), published: Arc::clone(&published), log };
     let proxy = TimedHeads(Arc::new(http_proxy(&server.configuration, proxy)));
     let mut proxy = Service::new("proxy".into(), proxy);

@@ -85,6 +85,7 @@ fn a_canary_that_chooses_badly_is_taken_out_and_clients_get_good_answers() {
     assert_eq!(bad.hits(), hits);
     assert_eq!(proxy.post_reload().json()["message"], "generation 3: nothing changed");
     assert_eq!(canary(&proxy)["state"], "taken_out", "a reload doesn't bring it back");
+    assert_eq!(proxy.status()["generation"], 3, "not even for a moment");
     proxy.rewrite_conf(&with_canary(conf, &next(), "percent = 20"));
     assert_eq!(proxy.post_reload().status, 200);
     let again = canary(&proxy);
@@ -193,6 +194,7 @@ fn a_canary_that_does_better_is_promoted_and_stays() {
     all_fast();
     assert_eq!(slow.hits(), hits);
     assert_eq!(canary(&proxy)["state"], "promoted");
+    assert_eq!(proxy.status()["generation"], 4, "it wasn't promoted again");
 }
 
 #[test]

@@ -34,7 +34,8 @@ fn a_read_that_takes_long_is_sent_to_a_second_endpoint() {
     }
     assert!(proxy.endpoint("slow")["latency_ms"].as_f64() >= Some(50.0), "its time counts");
     assert_eq!((total(&proxy, "hedges_total"), total(&proxy, "hedges_won_total")), (1.0, 1.0));
-    assert!(proxy.log().contains(r#"endpoint="fast" attempts=2 outcome="success""#), "the access log names the winner");
+    let winner = r#"endpoint="fast" attempts=2 outcome="success""#;
+    wait_until("the access log names the winner", || proxy.log().contains(winner));
 }
 
 #[test]

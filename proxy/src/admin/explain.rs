@@ -154,6 +154,7 @@ impl ExplainedEndpoint {
         let excluded = match &explained.excluded {
             Some(why) => Some(exclusion_text(*why)),
             None if explained.banned => Some("method not supported".to_owned()),
+            None if explained.score.is_none() => Some("not drawn".to_owned()),
             None if left_out => Some("left out by the policy".to_owned()),
             None => None,
         };

@@ -111,6 +111,7 @@ pub(super) struct Upstream {
     pub(super) shadow: Option<Spanned<ShadowText>>,
     /// Default: none.
     pub(super) canary: Option<Table<Canary>>,
+    pub(super) candidates: Spanned<i64>,
     pub(super) max_attempts: Spanned<i64>,
     pub(super) deadline: Spanned<DurationText>,
     pub(super) max_batch_size: Spanned<i64>,
@@ -136,6 +137,7 @@ impl Default for Upstream {
             retry: None,
             shadow: None,
             canary: None,
+            candidates: or(64),
             max_attempts: or(3),
             deadline: duration("10s"),
             max_batch_size: or(100),

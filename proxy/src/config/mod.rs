@@ -161,6 +161,9 @@ pub struct UpstreamConf {
     pub shadow: Option<ShadowConf>,
     /// `canary`. Default: none.
     pub canary: Option<CanaryConf>,
+    /// `candidates`: endpoints that a decision looks at; of a larger pool so many are drawn by weight, for each attempt anew. 2 to 10,000.
+    /// Default 64.
+    pub candidates: usize,
     /// `max_attempts`: tries of one request, the first included; 1 to 16. Default 3.
     pub max_attempts: u32,
     /// `deadline`: how long a request may take with all of its attempts; `"1ms"` to a day. Default `"10s"`.

@@ -13,6 +13,8 @@ use super::secret::Sources;
 use super::{Client, Cooldown, RetryBudget, UpstreamConf, canary, endpoint, health, shadow};
 use crate::model::Chain;
 
+/// Endpoints that a policy is shown. It can't choose from one; the most is more than a decision should cost.
+const CANDIDATES: RangeInclusive<usize> = 2..=10_000;
 /// Attempts of one request. More only hammers a pool that is down.
 const MAX_ATTEMPTS: RangeInclusive<u32> = 1..=16;
 /// Members of a JSON-RPC batch.
@@ -50,6 +52,7 @@ pub(super) fn upstream(
         shadow: shadow::shadow(key.name("shadow"), file, policies, report),
         canary: canary::canary(key.name("canary"), file, policies, report),
         retry: policy(key.name("retry"), file.retry.as_ref(), policies, report),
+        candidates: report.whole(key.name("candidates"), &file.candidates, CANDIDATES),
         max_attempts: report.whole(key.name("max_attempts"), &file.max_attempts, MAX_ATTEMPTS),
         deadline: report.duration(key.name("deadline"), &file.deadline, SHORTEST..=LONGEST),
         max_batch_size: report.whole(key.name("max_batch_size"), &file.max_batch_size, MAX_BATCH_SIZE),

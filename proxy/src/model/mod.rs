@@ -14,6 +14,7 @@ mod method;
 mod outcome;
 mod quarantine;
 mod ranks;
+mod sampler;
 mod share;
 mod stats;
 mod time;
@@ -30,6 +31,7 @@ pub use method::{Chain, MethodClass, Methods, SEND_RAW_TRANSACTION, method_label
 pub use outcome::Outcome;
 pub use quarantine::{Entry, Quarantine};
 pub use ranks::rank_correlation;
+pub use sampler::{Draws, Sampler};
 pub use share::Share;
 pub use stats::EndpointStats;
 pub use time::Tick;

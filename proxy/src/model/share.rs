@@ -20,7 +20,7 @@ impl Share {
 
 /// Spreads the seed over all bits (the last step of `SplitMix64`): policies draw from the same seed, and a sample by its
 /// highest or lowest bits would see only some of their draws.
-fn mix(seed: u64) -> u64 {
+pub(super) fn mix(seed: u64) -> u64 {
     let seed = (seed ^ (seed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let seed = (seed ^ (seed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     seed ^ (seed >> 31)

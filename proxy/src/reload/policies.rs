@@ -61,7 +61,7 @@ fn load_one(
 fn rows(config: &Config, policy: &str) -> usize {
     let scored =
         config.upstreams.values().filter(|u| [u.scoring.as_deref(), shadow(u), canary(u)].contains(&Some(policy)));
-    scored.map(|u| u.endpoints.len()).max().unwrap_or(0)
+    scored.map(|u| u.endpoints.len().min(u.candidates)).max().unwrap_or(0)
 }
 
 fn shadow(upstream: &UpstreamConf) -> Option<&str> {

@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderName, HeaderValue, StatusCode, header};
-use pingora::http::RequestHeader;
 use pingora::protocols::Stream;
 use pingora::protocols::http::v1::client::HttpSession;
 
@@ -127,16 +126,16 @@ async fn attempt(
 
 /// `fresh`: the connection was made for this request.
 async fn converse(
-    stream: Stream,
+    mut stream: Stream,
     fresh: bool,
     target: &Arc<Target>,
     outgoing: &Outgoing,
     sent: &mut bool,
 ) -> Result<(AttemptResult, Answer), Failure> {
-    let head = request_head(target, outgoing)?;
-    let mut session = HttpSession::new(stream);
     *sent = true;
-    let sent_whole = send(&mut session, head, &outgoing.body).await.is_ok();
+    let sent_whole = target.head.send(&mut stream, &outgoing.headers, Some(&outgoing.body)).await.is_ok();
+    // For the answer alone: its own way to send takes two writes.
+    let mut session = HttpSession::new(stream);
     // An endpoint that refuses a request need not read it to its end: the refusal counts, not the broken connection. But what
     // there is to read on a used connection may be of its past.
     if !sent_whole && !fresh {
@@ -205,29 +204,6 @@ impl Arriving {
     pub async fn finish(self) {
         release(self.session, &self.target).await;
     }
-}
-
-fn request_head(target: &Target, outgoing: &Outgoing) -> Result<Box<RequestHeader>, Failure> {
-    let destination = &target.destination;
-    let build = || -> pingora::Result<RequestHeader> {
-        let size = Some(4 + destination.headers.len() + outgoing.headers.len());
-        let mut head = RequestHeader::build("POST", destination.path.as_bytes(), size)?;
-        head.insert_header(header::HOST, &destination.authority)?;
-        head.insert_header(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))?;
-        head.insert_header(header::CONTENT_LENGTH, outgoing.body.len())?;
-        // The endpoint's own headers come last: they win over a client's.
-        for (name, value) in outgoing.headers.iter().chain(&destination.headers) {
-            head.insert_header(name, value)?;
-        }
-        Ok(head)
-    };
-    build().map(Box::new).map_err(|_| Failure::new(Outcome::ConnectFailed, "the request could not be built"))
-}
-
-pub(super) async fn send(session: &mut HttpSession, head: Box<RequestHeader>, body: &[u8]) -> pingora::Result<()> {
-    session.write_request_header(head).await?;
-    session.write_body(body).await?;
-    session.finish_body().await.map(drop)
 }
 
 pub(super) async fn read_head(session: &mut HttpSession) -> Result<StatusCode, Failure> {

@@ -20,6 +20,7 @@ mod pool;
 pub mod probe;
 mod raw;
 pub mod refusal;
+mod request;
 pub mod target;
 
 pub use batch::{Expected, MemberRequest};

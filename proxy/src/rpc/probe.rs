@@ -7,8 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, StatusCode, header};
-use pingora::http::RequestHeader;
+use http::StatusCode;
 use pingora::protocols::Stream;
 use pingora::protocols::http::v1::client::HttpSession;
 use serde::Deserialize;
@@ -16,7 +15,8 @@ use serde_json::Value;
 
 use super::batch::Expected;
 use super::classify::classify;
-use super::exchange::{Failure, is_encoded, read_head, read_up_to, release, send};
+use super::exchange::{Failure, is_encoded, read_head, read_up_to, release};
+use super::request::Head;
 use super::target::Target;
 use crate::clock;
 use crate::model::{Chain, Outcome, ProbeFailure};
@@ -31,8 +31,7 @@ const HTTP_STATUS: &str = "HTTP status";
 /// Why there is none.
 pub async fn call(target: &Arc<Target>, method: &str, budget: Duration) -> Result<Value, ProbeFailure> {
     let body = serde_json::json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": [] }).to_string();
-    let question = Question { method: Method::POST, path: &target.destination.path, body: Bytes::from(body) };
-    let answer = within(budget, ask(target, &question)).await?;
+    let answer = within(budget, ask(target, &Question::Post(Bytes::from(body)))).await?;
     let Some(body) = answer.body else {
         let too_large = Err(ProbeFailure::new("answer is too large"));
         return if answer.status.is_success() { too_large } else { Err(wrong_status(answer.status)) };
@@ -51,8 +50,7 @@ pub async fn call(target: &Arc<Target>, method: &str, budget: Duration) -> Resul
 /// # Errors
 /// Why the answer isn't that.
 pub async fn get(target: &Arc<Target>, path: &str, status: u16, budget: Duration) -> Result<(), ProbeFailure> {
-    let question = Question { method: Method::GET, path, body: Bytes::new() };
-    let answer = within(budget, ask(target, &question)).await?;
+    let answer = within(budget, ask(target, &Question::Get(path))).await?;
     if answer.status.as_u16() == status { Ok(()) } else { Err(wrong_status(answer.status)) }
 }
 
@@ -80,10 +78,11 @@ pub fn quantity(result: &Value) -> Option<u64> {
     u64::from_str_radix(digits, 16).ok().filter(|_| plain)
 }
 
-struct Question<'a> {
-    method: Method,
-    path: &'a str,
-    body: Bytes,
+enum Question<'a> {
+    /// A JSON-RPC request with this body.
+    Post(Bytes),
+    /// For this path.
+    Get(&'a str),
 }
 
 struct Answer {
@@ -118,31 +117,22 @@ async fn ask(target: &Arc<Target>, question: &Question<'_>) -> Result<Answer, &'
     converse(stream, target, question).await.map(|(answer, _)| answer).map_err(|failure| failure.detail)
 }
 
-async fn converse(stream: Stream, target: &Target, question: &Question<'_>) -> Result<(Answer, HttpSession), Failure> {
-    let head = request_head(target, question)
-        .map_err(|_| Failure::new(Outcome::ConnectFailed, "the request could not be built"))?;
-    let mut session = HttpSession::new(stream);
-    let sent = send(&mut session, Box::new(head), &question.body).await;
+async fn converse(
+    mut stream: Stream,
+    target: &Target,
+    question: &Question<'_>,
+) -> Result<(Answer, HttpSession), Failure> {
+    let sent = match question {
+        Question::Post(body) => target.head.send(&mut stream, &[], Some(body)).await,
+        Question::Get(path) => Head::of_get(path, &target.destination).send(&mut stream, &[], None).await,
+    };
     sent.map_err(|_| Failure::silent("broke while the request was sent"))?;
+    let mut session = HttpSession::new(stream);
     let status = read_head(&mut session).await?;
     let body = read_up_to(&mut session, MAX_ANSWER).await?;
     let is_whole = session.is_body_done() && body.len() <= MAX_ANSWER;
     let answer = Answer { status, encoded: is_encoded(&session), body: is_whole.then_some(body) };
     Ok((answer, session))
-}
-
-fn request_head(target: &Target, question: &Question<'_>) -> pingora::Result<RequestHeader> {
-    let destination = &target.destination;
-    let mut head = RequestHeader::build(question.method.clone(), question.path.as_bytes(), None)?;
-    head.insert_header(header::HOST, &destination.authority)?;
-    if question.method == Method::POST {
-        head.insert_header(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))?;
-        head.insert_header(header::CONTENT_LENGTH, question.body.len())?;
-    }
-    for (name, value) in &destination.headers {
-        head.insert_header(name, value)?;
-    }
-    Ok(head)
 }
 
 fn wrong_status(status: StatusCode) -> ProbeFailure {

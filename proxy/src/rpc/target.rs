@@ -12,6 +12,7 @@ use pingora::protocols::{ALPN, Stream};
 use pingora::upstreams::peer::HttpPeer;
 
 use super::idle::IdlePool;
+use super::request::Head;
 use crate::model::Tick;
 
 /// How an upstream's connections are made and kept.
@@ -50,6 +51,8 @@ pub struct Target {
     pub destination: Destination,
     /// How connections are made.
     pub settings: ClientSettings,
+    /// Of every request.
+    pub(super) head: Head,
     transport: Arc<TransportConnector>,
     needs_dns: bool,
     addresses: ArcSwap<Vec<SocketAddr>>,
@@ -66,6 +69,7 @@ impl Target {
             needs_dns: fixed.is_none(),
             addresses: ArcSwap::from_pointee(fixed.into_iter().collect()),
             preferred: AtomicUsize::new(0),
+            head: Head::of_posts(&destination),
             destination,
             settings,
             transport,

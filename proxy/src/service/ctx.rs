@@ -2,11 +2,14 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::time::Duration;
 
 use http::StatusCode;
 use pingora_proxy::Session;
 
 use crate::clock;
+use crate::logging::AccessLine;
+use crate::metrics::NO_UPSTREAM;
 use crate::model::Tick;
 use crate::rpc::{Call, Trace};
 use crate::snapshot::Snapshot;
@@ -57,21 +60,20 @@ impl RequestCtx {
     }
 
     /// The one line per request.
-    pub(super) fn log_access(&self, session: &Session, upstream: &str, status: u16, seconds: f64) {
+    pub(super) fn access_line<'a>(&'a self, session: &'a Session, status: u16, latency: Duration) -> AccessLine<'a> {
         let outcome = self.refusal.or(self.trace.outcome.map(|outcome| outcome.label()));
-        tracing::info!(
-            target: "pointsman::access",
-            client = session.client_addr().map(tracing::field::display),
-            upstream,
-            method = self.method,
-            batch = self.batch_size,
-            endpoint = self.trace.endpoint.as_deref(),
-            attempts = self.trace.attempts,
-            outcome = outcome.unwrap_or("canceled"),
+        AccessLine {
+            client: session.client_addr().and_then(|address| address.as_inet()),
+            upstream: self.upstream.as_ref().map_or(NO_UPSTREAM, |upstream| upstream.name()),
+            method: &self.method,
+            batch: self.batch_size,
+            endpoint: self.trace.endpoint.as_deref(),
+            attempts: self.trace.attempts,
+            outcome: outcome.unwrap_or("canceled"),
             status,
-            ms = (seconds * 1e6).round() / 1e3,
-            generation = self.snapshot.generation,
-        );
+            latency,
+            generation: self.snapshot.generation,
+        }
     }
 }
 

@@ -17,6 +17,7 @@ use pingora::{Error, ErrorType, Result};
 use pingora_proxy::{FailToProxy, ProxyHttp, Session};
 
 use crate::clock;
+use crate::logging::AccessLog;
 use crate::metrics::Metrics;
 use crate::model::method_label;
 use crate::rpc::{Call, Refusal, Reply, Trace, engine};
@@ -32,6 +33,8 @@ pub struct ProxyService {
     pub published: Arc<Published>,
     /// The metrics.
     pub metrics: Arc<Metrics>,
+    /// Where requests are logged.
+    pub access: Arc<AccessLog>,
     /// Requests between `new_ctx` and the end of their answer: what a shutdown waits for.
     pub in_flight: Arc<AtomicUsize>,
 }
@@ -102,11 +105,16 @@ impl ProxyHttp for ProxyService {
 
     /// One line in the access log, and the metrics.
     async fn logging(&self, session: &mut Session, _error: Option<&Error>, ctx: &mut RequestCtx) {
-        let seconds = clock::now().since(ctx.began).as_secs_f64();
+        let latency = clock::now().since(ctx.began);
         let status = ctx.status.map_or(ctx::STATUS_CLIENT_GONE, |status| status.as_u16());
-        let upstream = ctx.upstream.as_ref().map_or("none", |upstream| upstream.name());
-        self.metrics.count_request(upstream, method_label(&ctx.method), status, seconds);
-        ctx.log_access(session, upstream, status, seconds);
+        let (method, seconds) = (method_label(&ctx.method), latency.as_secs_f64());
+        match &ctx.upstream {
+            Some(upstream) => upstream.series().count_request(method, status, seconds),
+            None => self.metrics.count_stray(method, status, seconds),
+        }
+        if AccessLog::is_wanted() {
+            self.access.append(&ctx.access_line(session, status, latency));
+        }
     }
 }
 

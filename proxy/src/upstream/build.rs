@@ -10,7 +10,7 @@ use base64::prelude::{BASE64_STANDARD, Engine as _};
 use http::{HeaderName, HeaderValue, header};
 use pingora::connectors::TransportConnector;
 
-use super::candidates::ARCHIVE_TAG;
+use super::candidates::{ARCHIVE_TAG, Draw};
 use super::{BoundPolicy, Canary, Endpoint, Limiter, Shadow, ShadowQueue, Standing, Upstream};
 use crate::config::{Client, EndpointConf, EndpointUrl, UpstreamConf};
 use crate::metrics::Metrics;
@@ -65,6 +65,7 @@ impl Upstream {
                 build_endpoint(conf, index, endpoint, &tags, before, health, resources)
             })
             .collect();
+        let weights: Vec<u16> = endpoints.iter().map(Endpoint::weight).collect();
         let Policies { scoring, retry, shadow, canary } = policies;
         let live = [scoring, retry];
         let canary = conf.canary.as_ref().zip(canary).map(|(canary, Candidate { policy, verdict })| {
@@ -79,6 +80,7 @@ impl Upstream {
             shadow.map(|(shadow, bound)| Shadow::build(&conf.name, shadow, bound, &endpoints, before, resources));
         Upstream {
             name: conf.name.as_str().into(),
+            draw: Draw::new(&weights, conf.candidates),
             endpoints,
             scoring,
             retry,

@@ -7,50 +7,105 @@
 //!
 //! If the second rule leaves none, it gives way (a *panic*): a pool that looks dead still serves. First those are asked that may
 //! support the method. There is no panic for a hedge, and none for a write that may have reached an endpoint.
+//!
+//! From a pool of more than `candidates` endpoints so many are drawn by weight, with the request's seed: what a decision costs doesn't grow with
+//! the pool. All are looked at when no drawn one is free, and when an attempt needs what only some endpoints have.
 
 use super::{Endpoint, Upstream};
-use crate::model::{Preference, RequestFacts, Tick};
+use crate::model::{Draws, Preference, RequestFacts, Sampler, Tick};
 use crate::policy::abi::EndpointRow;
 use crate::rpc::Ask;
 
 /// The tag of endpoints that keep all of the chain's history.
 pub(super) const ARCHIVE_TAG: &str = "archive";
 
+/// So many draws for each candidate: then it is better to look at all than to go on drawing what isn't free, or was drawn already.
+const DRAWS_PER_CANDIDATE: usize = 4;
+
+/// How candidates of a large pool are drawn.
+pub(super) struct Draw {
+    sampler: Sampler,
+    candidates: usize,
+}
+
+impl Draw {
+    /// That of a pool with these weights; `None` if all are candidates.
+    pub(super) fn new(weights: &[u16], candidates: usize) -> Option<Self> {
+        let sampler = (weights.len() > candidates).then(|| Sampler::new(weights)).flatten()?;
+        Some(Draw { sampler, candidates })
+    }
+}
+
 impl Upstream {
     /// The rows of those who may take the attempt.
     pub(super) fn candidates(&self, ask: &Ask<'_>, rows: &mut Vec<EndpointRow>) {
         rows.clear();
+        if let (Some(draw), Preference::None) = (&self.draw, ask.prefer) {
+            self.drawn(draw, ask, rows);
+            if !rows.is_empty() {
+                return;
+            }
+        }
         let free = || self.untried(ask).filter(|endpoint| self.is_free(endpoint, ask));
+        let most = self.most_candidates();
         if ask.prefer == Preference::History {
             let knowing = free().filter(|endpoint| self.knows_more(endpoint, ask));
-            rows.extend(knowing.map(|endpoint| endpoint.row(0, ask.now)));
+            rows.extend(knowing.map(|endpoint| endpoint.row(0, ask.now)).take(most));
         }
         if rows.is_empty() {
-            rows.extend(free().map(|endpoint| endpoint.row(0, ask.now)));
+            rows.extend(free().map(|endpoint| endpoint.row(0, ask.now)).take(most));
         }
         if rows.is_empty() && may_panic(ask) {
             self.least_bad(ask, rows);
         }
     }
 
-    /// Everybody who isn't forbidden; those that may support the method, if there are any.
-    fn least_bad(&self, ask: &Ask<'_>, rows: &mut Vec<EndpointRow>) {
-        let row = |endpoint: &Endpoint| endpoint.row(endpoint.row_flags(ask.request, ask.now), ask.now);
-        rows.extend(self.untried(ask).filter(|endpoint| !endpoint.is_banned(ask.request, ask.now)).map(row));
-        if rows.is_empty() {
-            rows.extend(self.untried(ask).map(row));
+    fn drawn(&self, draw: &Draw, ask: &Ask<'_>, rows: &mut Vec<EndpointRow>) {
+        // Each attempt draws anew.
+        let mut draws = Draws::of(ask.request.seed.wrapping_add(u64::from(ask.attempt)));
+        for _ in 0..DRAWS_PER_CANDIDATE * draw.candidates {
+            let endpoint = &self.endpoints[draw.sampler.draw(&mut draws)];
+            let known = rows.iter().any(|row| row.index == endpoint.index);
+            if !known && self.may(endpoint, ask) && self.is_free(endpoint, ask) {
+                rows.push(endpoint.row(0, ask.now));
+                if rows.len() == draw.candidates {
+                    return;
+                }
+            }
         }
     }
 
-    /// How many could take an attempt after this one.
+    /// Everybody who isn't forbidden; those that may support the method, if there are any.
+    fn least_bad(&self, ask: &Ask<'_>, rows: &mut Vec<EndpointRow>) {
+        let row = |endpoint: &Endpoint| endpoint.row(endpoint.row_flags(ask.request, ask.now), ask.now);
+        let most = self.most_candidates();
+        rows.extend(self.untried(ask).filter(|endpoint| !endpoint.is_banned(ask.request, ask.now)).map(row).take(most));
+        if rows.is_empty() {
+            rows.extend(self.untried(ask).map(row).take(most));
+        }
+    }
+
+    /// No policy is shown more.
+    fn most_candidates(&self) -> usize {
+        self.draw.as_ref().map_or(usize::MAX, |draw| draw.candidates)
+    }
+
+    /// How many could take an attempt after this one, as far as the next one would look.
     pub(super) fn candidates_left(&self, ask: &Ask<'_>) -> u32 {
-        let left = self.untried(ask).filter(|endpoint| self.is_free(endpoint, ask)).count();
+        let free = self.untried(ask).filter(|endpoint| self.is_free(endpoint, ask));
+        let left = free.take(self.most_candidates()).count();
         u32::try_from(left).unwrap_or(u32::MAX)
     }
 
+    /// In the order of the conf; in a large pool, of which only the first are shown, from a place that the seed gives.
     fn untried<'a>(&'a self, ask: &'a Ask<'_>) -> impl Iterator<Item = &'a Endpoint> {
-        let may = |e: &&Endpoint| !e.is_forbidden() && !ask.tried.contains(&e.index) && self.allows_range(e, ask);
-        self.endpoints.iter().filter(may)
+        let start = self.draw.as_ref().map_or(0, |draw| Draws::of(ask.request.seed).below(draw.sampler.len()));
+        let (before, after) = self.endpoints.split_at(start);
+        after.iter().chain(before).filter(|endpoint| self.may(endpoint, ask))
+    }
+
+    fn may(&self, endpoint: &Endpoint, ask: &Ask<'_>) -> bool {
+        !endpoint.is_forbidden() && !ask.tried.contains(&endpoint.index) && self.allows_range(endpoint, ask)
     }
 
     fn is_free(&self, endpoint: &Endpoint, ask: &Ask<'_>) -> bool {

@@ -30,6 +30,7 @@ pub use settle::Attempt;
 pub use shadow::{Comparer, Disagreement, Shadow, ShadowQueue, Tally, shadows};
 
 use admission::Queue;
+use candidates::Draw;
 
 use crate::config::ChainId;
 use crate::metrics::UpstreamSeries;
@@ -39,6 +40,7 @@ use crate::model::{Backoff, BudgetLimits, MethodLatencies, Methods, RetryBudget}
 pub struct Upstream {
     name: Arc<str>,
     endpoints: Vec<Endpoint>,
+    draw: Option<Draw>,
     scoring: Option<BoundPolicy>,
     retry: Option<BoundPolicy>,
     shadow: Option<Arc<Shadow>>,

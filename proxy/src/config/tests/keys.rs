@@ -30,6 +30,7 @@ fn the_least_conf_gets_every_default() {
         retry: None,
         shadow: None,
         canary: None,
+        candidates: 64,
         max_attempts: 3,
         deadline: Duration::from_secs(10),
         max_batch_size: 100,
@@ -97,6 +98,7 @@ protocol = "json-rpc"
 scoring = "mine"
 shadow = { policy = "other", share = 1 }
 retry = "native"
+candidates = 2
 max_attempts = 16
 deadline = "1m 30s"
 max_batch_size = 1
@@ -225,7 +227,7 @@ fn an_upstream_takes_what_is_written() {
     };
     let promote_after = Some(Duration::from_secs(3_600));
     assert_eq!(upstream.canary, Some(CanaryConf { policy: "other".into(), percent: 0.5, rails, promote_after }));
-    assert_eq!(upstream.max_attempts, 16);
+    assert_eq!((upstream.candidates, upstream.max_attempts), (2, 16));
     assert_eq!(upstream.deadline, Duration::from_secs(90));
     assert_eq!((upstream.max_batch_size, upstream.max_concurrency), (1, 7));
     assert_eq!(upstream.latency_smoothing_factor, 1.0);

@@ -10,6 +10,8 @@ fn upstreams_are_checked() {
     for (keys, expected) in [
         ("protocol = «'http'", "protocol: \"http\" is not supported yet"),
         ("protocol = «'grpc'", "protocol: must be \"json-rpc\""),
+        ("candidates = «1", "candidates: must be at least 2"),
+        ("candidates = «10001", "candidates: must be at most 10000"),
         ("max_attempts = «0", "max_attempts: must be at least 1"),
         ("max_attempts = «17", "max_attempts: must be at most 16"),
         ("deadline = «'0s'", "deadline: must be at least 1ms"),

@@ -1,10 +1,14 @@
-//! The log: one line per event on standard error, written by a thread of its own.
+//! The log: one line per event on standard error, written by a thread of its own. Requests have a shorter way to it: [`access`].
+
+mod access;
 
 use std::io::Write;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::EnvFilter;
+
+pub use access::{AccessLine, AccessLog};
 
 /// What is logged where `RUST_LOG` says nothing: Pingora tells of its ordinary life at level info.
 const DEFAULT_FILTER: &str = "info,pingora_core=warn,pingora_proxy=warn";
@@ -12,7 +16,10 @@ const DEFAULT_FILTER: &str = "info,pingora_core=warn,pingora_proxy=warn";
 const BUFFERED_LINES: usize = 64_000;
 
 /// Lines that wait to be written. Dropping it writes them.
-pub struct Log(Mutex<Option<WorkerGuard>>);
+pub struct Log {
+    access: Arc<AccessLog>,
+    guard: Mutex<Option<WorkerGuard>>,
+}
 
 impl Log {
     /// Starts logging. `RUST_LOG` chooses what is logged, as the `tracing-subscriber` crate documents.
@@ -24,12 +31,25 @@ impl Log {
     pub fn start_in(writer: impl Write + Send + 'static, default_filter: &str) -> Self {
         let (writer, guard) = NonBlockingBuilder::default().buffered_lines_limit(BUFFERED_LINES).finish(writer);
         let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default_filter));
+        let access = AccessLog::start(writer.clone());
         tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer).with_ansi(false).init();
-        Log(Mutex::new(Some(guard)))
+        Log { access, guard: Mutex::new(Some(guard)) }
+    }
+
+    /// Where requests are logged.
+    pub fn access(&self) -> &Arc<AccessLog> {
+        &self.access
     }
 
     /// Writes what waits; for an exit that drops nothing.
     pub fn flush(&self) {
-        drop(self.0.lock().unwrap_or_else(PoisonError::into_inner).take());
+        self.access.flush();
+        drop(self.guard.lock().unwrap_or_else(PoisonError::into_inner).take());
+    }
+}
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        self.flush();
     }
 }
