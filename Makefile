@@ -8,7 +8,7 @@ TARGET  := $(or $(CARGO_TARGET_DIR),target)
 CARGO_DIR := $(or $(CARGO_HOME),$(HOME)/.cargo)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build plugins run test soak bench bench-faults lint clean
+.PHONY: help setup build plugins run test soak bench bench-plots bench-micro bench-faults lint clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -40,7 +40,14 @@ test: plugins ## Run every test, those with real Ethereum nodes included
 	@./scripts/install-nodes
 	cargo test --workspace
 
-bench: plugins ## Measure a scoring decision and a reload
+bench: plugins ## Measure a whole request, beside other proxies (ten minutes; ARGS="--quick")
+	cargo build --release -p pointsman --example bare
+	cargo bench -p pointsman --bench request -- $(ARGS)
+
+bench-plots: ## Draw what the last `make bench` measured into docs/
+	cargo bench -p pointsman --bench request -- --plot $(ARGS)
+
+bench-micro: plugins ## Measure a policy call and a reload by themselves
 	cargo bench -p pointsman --bench decision --bench reload
 
 bench-faults: plugins ## Measure what clients see when endpoints fail, beside other proxies (six minutes; ARGS="--quick")

@@ -1,5 +1,5 @@
 //! What a reload costs from the moment it begins to the publish: the conf is read, the plugin folder scanned, the
-//! policies matched, the snapshot built and swapped in. Run with `make bench`.
+//! policies matched, the snapshot built and swapped in. Run with `make bench-micro`.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a benchmark that can't be set up has nothing to measure")]
 
 use std::fmt::Write as _;

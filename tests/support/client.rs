@@ -53,11 +53,16 @@ impl Response {
 impl Client {
     /// Connects.
     pub fn connect(address: SocketAddr) -> Client {
-        let stream = TcpStream::connect(address).unwrap_or_else(|error| panic!("{address}: {error}"));
-        stream.set_nodelay(true).expect("an open connection");
-        stream.set_read_timeout(Some(PATIENCE)).expect("an open connection");
-        stream.set_write_timeout(Some(PATIENCE)).expect("an open connection");
-        Client { stream, buffer: Vec::new() }
+        Client::try_connect(address).unwrap_or_else(|error| panic!("{address}: {error}"))
+    }
+
+    /// Connects, if somebody listens.
+    pub fn try_connect(address: SocketAddr) -> io::Result<Client> {
+        let stream = TcpStream::connect(address)?;
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_write_timeout(Some(PATIENCE))?;
+        Ok(Client { stream, buffer: Vec::new() })
     }
 
     /// Posts `body` to `/` and reads the answer.

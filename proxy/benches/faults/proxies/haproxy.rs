@@ -1,19 +1,17 @@
 //! HAProxy: retries on another server, servers marked down by what requests meet, checked until they answer again.
 
-use super::Setting;
-
-pub const ARGUMENTS: &[&str] = &["-db", "-q", "-f"];
+use super::{Setting, THREADS};
 
 /// Its id is no number, so the ledger leaves it out.
 const CHECK: &str = r#"{"jsonrpc":"2.0","id":"check","method":"eth_blockNumber","params":[]}"#;
 
-pub fn conf(setting: &Setting) -> String {
-    let Setting { listen, .. } = setting;
+pub fn conf(setting: &Setting<'_>) -> String {
+    let listen = setting.site.listen();
     let servers = setting.origins.iter().map(|origin| format!("  server o{} {origin}\n", origin.port()));
     // It doesn't repeat on 429: that is no status that `retry-on` of HAProxy 2.6 takes.
     format!(
         "global
-  nbthread 2
+  nbthread {THREADS}
   maxconn 4096
 defaults
   mode http

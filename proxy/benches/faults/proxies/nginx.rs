@@ -1,29 +1,17 @@
 //! nginx. JSON-RPC is all POST, which it repeats only with `non_idempotent`, and then writes too.
 
-use super::Setting;
+use super::{Setting, THREADS, peers};
 
-pub const ARGUMENTS: &[&str] = &["-p", ".", "-e", "error.log", "-c"];
+const CONNECTIONS: usize = 4096;
 
-pub fn conf(setting: &Setting) -> String {
-    let Setting { listen, .. } = setting;
-    let servers = setting.origins.iter().map(|origin| format!("server {origin} max_fails=3 fail_timeout=2s;\n"));
-    let folders = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"];
-    let folders = folders.map(|name| format!("{name}_temp_path {};\n", setting.path(name).display()));
-    format!(
-        "daemon off;
-worker_processes 2;
-pid nginx.pid;
-error_log error.log crit;
-events {{ worker_connections 4096; }}
-http {{
-  access_log off;
-  {folders}
-  upstream origins {{
+pub fn conf(setting: &Setting<'_>) -> String {
+    let servers = setting.origins.iter().map(|origin| format!("    server {origin} max_fails=3 fail_timeout=2s;\n"));
+    let http = format!(
+        "  upstream origins {{
     # Shared, so that both workers know of a failure.
     zone origins 256k;
     least_conn;
-    {servers}
-    keepalive 64;
+{servers}    keepalive 64;
     keepalive_requests 1000000;
   }}
   server {{
@@ -41,9 +29,9 @@ http {{
       proxy_next_upstream_timeout 10s;
     }}
   }}
-}}
 ",
-        folders = folders.concat(),
         servers = servers.collect::<String>(),
-    )
+        listen = setting.site.listen(),
+    );
+    peers::nginx::conf(setting.site, THREADS, CONNECTIONS, &http)
 }

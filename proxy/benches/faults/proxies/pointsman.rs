@@ -1,25 +1,16 @@
 //! Pointsman: a shipped scoring policy and `json-rpc-retry`.
 
-use std::path::PathBuf;
+use super::{Setting, THREADS, peers};
 
-use super::Setting;
-
-pub const ARGUMENTS: &[&str] = &["--config"];
-
-/// What was built with this benchmark, unless `POINTSMAN_BIN` names another.
-pub fn binary() -> PathBuf {
-    std::env::var_os("POINTSMAN_BIN").map_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_pointsman")), PathBuf::from)
-}
-
-pub fn conf(setting: &Setting) -> String {
-    let Setting { listen, admin, scoring, .. } = setting;
-    let plugins = concat!(env!("CARGO_MANIFEST_DIR"), "/../plugins/dist");
-    let (policy, chosen) = match scoring.as_str() {
+pub fn conf(setting: &Setting<'_>) -> String {
+    let plugins = peers::pointsman::PLUGINS;
+    let [listen, admin] = [setting.site.addresses[0], setting.site.addresses[1]];
+    let (policy, chosen) = match setting.options.scoring.as_str() {
         "none" => (String::new(), String::new()),
         plugin => (format!("[policies.scoring]\nplugin = '{plugin}'\n"), "scoring = 'scoring'\n".to_owned()),
     };
     let keys = [("max_attempts", "4"), ("deadline", "'10s'")];
-    let mut upstream = setting.upstream.clone();
+    let mut upstream = setting.options.upstream.clone();
     for (key, value) in keys {
         // What the command line sets comes instead.
         if !upstream.iter().any(|line| line.split('=').next().is_some_and(|known| known.trim() == key)) {
@@ -31,7 +22,7 @@ pub fn conf(setting: &Setting) -> String {
         format!("[[upstreams.main.endpoints]]\nurl = 'http://{origin}'\nname = '{}'\nweight = 100\n", origin.port())
     });
     format!(
-        "[server]\nlisten = ['{listen}']\nthreads = 2\nshutdown_grace = '1s'\n\
+        "[server]\nlisten = ['{listen}']\nthreads = {THREADS}\nshutdown_grace = '1s'\n\
          [admin]\nlisten = '{admin}'\n\
          [plugins]\ndir = '{plugins}'\n\
          {policy}[policies.retry]\nplugin = 'json-rpc-retry'\n\

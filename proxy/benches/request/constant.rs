@@ -1,0 +1,113 @@
+//! A load at a fixed rate, whatever becomes of the answers.
+//!
+//! Each connection has a thread and a timetable of its own. A request's latency counts from the moment when it was due:
+//! one that waits for the answer before it on its connection, or for its thread, has waited too.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use super::client::Client;
+
+/// From the last preparation to the first request.
+const LEAD: Duration = Duration::from_millis(20);
+
+/// How much, and for how long.
+pub struct Plan {
+    /// Requests per second.
+    pub per_second: f64,
+    /// Among which they take turns.
+    pub connections: usize,
+    /// Before anything is measured.
+    pub warm_up: Duration,
+    /// What is measured.
+    pub length: Duration,
+}
+
+/// What became of the requests that were due after the warm-up.
+#[derive(Default)]
+pub struct Answers {
+    /// Of those with status 200, the shortest first.
+    latencies: Vec<Duration>,
+    /// The others.
+    pub failed: u64,
+}
+
+impl Plan {
+    /// Sends this request again and again, and calls `begin` at the end of the warm-up.
+    ///
+    /// # Errors
+    /// Those of `begin`.
+    pub fn run<T>(
+        &self,
+        address: SocketAddr,
+        request: &[u8],
+        begin: impl FnOnce() -> anyhow::Result<T>,
+    ) -> anyhow::Result<(Answers, T)> {
+        let first = Instant::now() + LEAD;
+        std::thread::scope(|scope| {
+            let threads =
+                (0..self.connections).map(|number| scope.spawn(move || self.converse(number, first, address, request)));
+            let threads: Vec<_> = threads.collect();
+            std::thread::sleep((first + self.warm_up).saturating_duration_since(Instant::now()));
+            let begun = begin();
+            let mut all = Answers::default();
+            for thread in threads {
+                let answers = thread.join().expect("a conversation doesn't panic");
+                all.latencies.extend(answers.latencies);
+                all.failed += answers.failed;
+            }
+            all.latencies.sort_unstable();
+            Ok((all, begun?))
+        })
+    }
+
+    /// The requests of one connection, which is opened anew when it breaks.
+    fn converse(&self, number: usize, first: Instant, address: SocketAddr, request: &[u8]) -> Answers {
+        let (begin, end) = (first + self.warm_up, first + self.warm_up + self.length);
+        let mut answers = Answers::default();
+        let mut client = None;
+        let due =
+            |turn: usize| first + Duration::from_secs_f64((turn * self.connections + number) as f64 / self.per_second);
+        for due in (0..).map(due).take_while(|due| *due < end) {
+            std::thread::sleep(due.saturating_duration_since(Instant::now()));
+            let is_good = exchange(&mut client, address, request);
+            match due >= begin {
+                true if is_good => answers.latencies.push(due.elapsed()),
+                true => answers.failed += 1,
+                false => {}
+            }
+        }
+        answers
+    }
+}
+
+impl Answers {
+    /// Answers with status 200.
+    pub fn good(&self) -> u64 {
+        self.latencies.len() as u64
+    }
+
+    /// Median, p99, p99.9 and the longest, in milliseconds.
+    pub fn latencies_ms(&self) -> [f64; 4] {
+        [0.5, 0.99, 0.999, 1.0].map(|share| self.percentile(share).as_secs_f64() * 1e3)
+    }
+
+    /// The smallest latency that this share of requests doesn't exceed.
+    fn percentile(&self, share: f64) -> Duration {
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a rank among the answers")]
+        let rank = (self.latencies.len() as f64 * share).ceil() as usize;
+        self.latencies.get(rank.saturating_sub(1)).copied().unwrap_or_default()
+    }
+}
+
+/// Whether the answer has status 200.
+fn exchange(client: &mut Option<Client>, address: SocketAddr, request: &[u8]) -> bool {
+    let mut open = match client.take().map_or_else(|| Client::try_connect(address), Ok) {
+        Ok(open) => open,
+        Err(_) => return false,
+    };
+    let answer = open.try_send(request).and_then(|()| open.try_read());
+    let is_good = answer.as_ref().is_ok_and(|response| response.status == 200);
+    *client = answer.is_ok().then_some(open);
+    is_good
+}

@@ -1,0 +1,77 @@
+//! Pointsman: with everything that it does for a request, without the access log, and with as little as it can do.
+
+use std::fmt::Write as _;
+use std::process::Command;
+
+use super::Setting;
+use crate::peers::pointsman::{ARGUMENTS, PLUGINS};
+
+pub const FEATURES: &str = "requests and answers inspected, scoring and retries by WebAssembly policies (json-rpc-retry \
+                            with hedges), rate limits that don't bind, retry budget, metrics, an access log to a file";
+pub const QUIET_FEATURES: &str = "the same without the access log, which none of the others writes";
+pub const PLAIN_FEATURES: &str = "requests and answers inspected, built-in policies, metrics; no WebAssembly, hedges, \
+                                  rate limits or access log";
+/// More than is ever asked for.
+const LIMIT: u32 = 1_000_000;
+
+pub fn set_up(command: &mut Command, setting: &Setting<'_>) -> anyhow::Result<()> {
+    let file = setting.site.write("pointsman.toml", conf(setting, 0))?;
+    command.args(ARGUMENTS).arg(file);
+    trust(command, setting);
+    Ok(())
+}
+
+pub fn set_up_quiet(command: &mut Command, setting: &Setting<'_>) -> anyhow::Result<()> {
+    set_up(command, setting)?;
+    command.env("RUST_LOG", "error");
+    Ok(())
+}
+
+pub fn set_up_plain(command: &mut Command, setting: &Setting<'_>) -> anyhow::Result<()> {
+    let endpoints = endpoints(setting, "", 0);
+    let file = setting.site.write("pointsman.toml", around(setting, "", "", &endpoints))?;
+    command.args(ARGUMENTS).arg(file).env("RUST_LOG", "error");
+    trust(command, setting);
+    Ok(())
+}
+
+/// The conf with everything on. The last endpoint's URL depends on `turn`.
+pub fn conf(setting: &Setting<'_>, turn: usize) -> String {
+    let limits = format!("rate_limit_per_sec = {LIMIT}\nburst_size = {LIMIT}\n");
+    let policies = format!(
+        "[policies.scoring]\nplugin = '{}'\n[policies.retry]\nplugin = 'json-rpc-retry'\n",
+        setting.settings.scoring
+    );
+    around(setting, &policies, "scoring = 'scoring'\nretry = 'retry'\n", &endpoints(setting, &limits, turn))
+}
+
+fn around(setting: &Setting<'_>, policies: &str, chosen: &str, endpoints: &str) -> String {
+    let [listen, admin] = [setting.site.addresses[0], setting.site.addresses[1]];
+    format!(
+        "[server]\nlisten = ['{listen}']\nthreads = {}\nshutdown_grace = '0s'\n\
+         [admin]\nlisten = '{admin}'\n\
+         [plugins]\ndir = '{PLUGINS}'\n\
+         {policies}[upstreams.main]\n{chosen}max_concurrency = 100000\n\
+         [upstreams.main.client]\npool_max_idle_per_host = 10000\n{endpoints}",
+        setting.settings.threads
+    )
+}
+
+/// Each is an endpoint of its own by its path, whatever address it shares.
+fn endpoints(setting: &Setting<'_>, more: &str, turn: usize) -> String {
+    let scheme = if setting.authority.is_some() { "https" } else { "http" };
+    let last = setting.origins.len().saturating_sub(1);
+    setting.origins.iter().enumerate().fold(String::new(), |mut text, (number, origin)| {
+        let turn = if number == last { turn } else { 0 };
+        let url = format!("{scheme}://{origin}/{number}/{turn}");
+        let _ = write!(text, "[[upstreams.main.endpoints]]\nurl = '{url}'\nname = '{number}-{turn}'\nweight = 100\n");
+        text.push_str(more);
+        text
+    })
+}
+
+fn trust(command: &mut Command, setting: &Setting<'_>) {
+    if let Some(file) = &setting.authority {
+        command.env("SSL_CERT_FILE", file).env("SSL_CERT_DIR", setting.site.path("none"));
+    }
+}

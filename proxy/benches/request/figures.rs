@@ -1,0 +1,101 @@
+//! Figures of one proxy in one case.
+
+use serde::{Deserialize, Serialize};
+
+/// One measurement.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Round {
+    /// That were answered.
+    pub requests: u64,
+    /// How long it took.
+    pub seconds: f64,
+    /// Processor time of the proxy per request, in microseconds.
+    pub cpu_us: f64,
+    /// Requests per second.
+    pub per_second: f64,
+    /// Median latency in milliseconds.
+    pub p50_ms: f64,
+    /// 99 % are no longer.
+    pub p99_ms: f64,
+    /// 99.9 % are no longer.
+    pub p999_ms: f64,
+    /// The longest.
+    pub max_ms: f64,
+    /// The most memory of the proxy, in MiB.
+    pub resident_mib: f64,
+    /// Of Pointsman: requests to endpoints for each of the client's, hedges included.
+    pub attempts: Option<f64>,
+}
+
+/// All measurements of one proxy in one case. What went wrong stands in place of a round.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Row {
+    /// The part's name.
+    pub part: String,
+    /// What sets the case apart from the others of the part.
+    pub case: String,
+    /// The case as a number, for the axis of a plot.
+    pub x: f64,
+    /// Which proxy.
+    pub proxy: String,
+    /// In the order of time; the n-th rounds of a case's rows belong together.
+    pub rounds: Vec<Result<Round, String>>,
+}
+
+/// Times of one proxy in one case, one for each repetition.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Times {
+    /// The part's name.
+    pub part: String,
+    /// What sets the case apart from the others of the part.
+    pub case: String,
+    /// The case as a number, for the axis of a plot.
+    pub x: f64,
+    /// Which proxy.
+    pub proxy: String,
+    /// In milliseconds.
+    pub ms: Vec<f64>,
+}
+
+impl Row {
+    /// The median over the rounds.
+    pub fn median(&self, of: impl Fn(&Round) -> f64) -> Option<f64> {
+        median(self.rounds.iter().flatten().map(of).collect())
+    }
+
+    /// The median over the rounds of how many times as much as the other's it is.
+    pub fn ratio_to(&self, other: &Row, of: impl Fn(&Round) -> f64) -> Option<f64> {
+        let pairs = self
+            .rounds
+            .iter()
+            .zip(&other.rounds)
+            .filter_map(|(own, others)| Some((own.as_ref().ok()?, others.as_ref().ok()?)));
+        median(pairs.map(|(own, others)| of(own) / of(others)).collect())
+    }
+
+    /// How far the rounds lie apart, as a share of their median. One round has no spread.
+    pub fn spread(&self, of: impl Fn(&Round) -> f64) -> Option<f64> {
+        let values: Vec<f64> = self.rounds.iter().flatten().map(of).collect();
+        if values.len() < 2 {
+            return None;
+        }
+        let [least, most] = [values.iter().copied().reduce(f64::min)?, values.iter().copied().reduce(f64::max)?];
+        Some((most - least) / median(values)?)
+    }
+
+    /// What went wrong.
+    pub fn failures(&self) -> Vec<&str> {
+        self.rounds.iter().filter_map(|round| round.as_ref().err().map(String::as_str)).collect()
+    }
+}
+
+/// The middle one, or the mean of the two in the middle.
+pub fn median(mut values: Vec<f64>) -> Option<f64> {
+    values.sort_unstable_by(f64::total_cmp);
+    let middle = values.len() / 2;
+    match values.len() {
+        0 => None,
+        count if count % 2 == 1 => Some(values[middle]),
+        _ => Some(f64::midpoint(values[middle - 1], values[middle])),
+    }
+}

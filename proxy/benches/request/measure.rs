@@ -1,0 +1,114 @@
+//! One measurement: a fresh process, a right answer, a warm-up, a load.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail, ensure};
+use serde_json::Value;
+
+use super::client::{Client, post};
+use super::contenders::{Contender, Installed};
+use super::figures::Round;
+use super::metrics::Samples;
+use super::options::Settings;
+use super::origin::Origin;
+use super::parts::Case;
+use super::peers::Process;
+use super::usage::{Meter, Used};
+use super::wrk;
+
+/// Threads that warm a proxy up, at most.
+const WARMERS: usize = 32;
+
+/// Measures a proxy in this case by wrk.
+///
+/// # Errors
+/// What went wrong, in words. A measurement with errors is none.
+pub fn by_wrk(installed: &Installed, case: &Case, origin: &Origin, settings: &Settings) -> anyhow::Result<Round> {
+    let process = ready(installed, case, origin, settings)?;
+    let mut meter = Meter::start(process.id())?;
+    let counted = wrk::run(process.address(), case, settings, || meter.look())?;
+    let used = meter.stop()?;
+    check(process.address(), case).context("after the load")?;
+    let errors: Vec<String> = counted.errors().iter().map(|(kind, count)| format!("{kind}: {count}")).collect();
+    ensure!(errors.is_empty(), "{} (of {} requests)", errors.join(", "), counted.requests);
+    let attempts = attempts(installed.contender, &process);
+    Ok(round(counted.requests, counted.seconds(), counted.latencies_ms(), &used, attempts))
+}
+
+/// Puts the figures together.
+pub fn round(
+    requests: u64,
+    seconds: f64,
+    [p50_ms, p99_ms, p999_ms, max_ms]: [f64; 4],
+    used: &Used,
+    attempts: Option<f64>,
+) -> Round {
+    Round {
+        requests,
+        seconds,
+        cpu_us: used.processor.as_secs_f64() * 1e6 / requests as f64,
+        per_second: requests as f64 / seconds,
+        p50_ms,
+        p99_ms,
+        p999_ms,
+        max_ms,
+        resident_mib: used.resident as f64 / f64::from(1 << 20),
+        attempts,
+    }
+}
+
+/// A fresh process of this proxy that answers right and is warm.
+///
+/// # Errors
+/// When it doesn't start, or one of its answers is wrong.
+pub fn ready(installed: &Installed, case: &Case, origin: &Origin, settings: &Settings) -> anyhow::Result<Process> {
+    let process = installed.start(case, origin, settings)?;
+    check(process.address(), case)?;
+    warm_up(process.address(), case, settings.warm_up)?;
+    Ok(process)
+}
+
+/// Asks once.
+///
+/// # Errors
+/// When the answer isn't the origin's.
+pub fn check(address: SocketAddr, case: &Case) -> anyhow::Result<()> {
+    let response = Client::try_connect(address)?.try_post(&case.request)?;
+    let expected: Value = serde_json::from_str(&case.answer)?;
+    match serde_json::from_slice::<Value>(&response.body) {
+        Ok(answer) if response.status == 200 && answer == expected => Ok(()),
+        _ => bail!("a wrong answer, with status {}: {:.200}", response.status, response.text()),
+    }
+}
+
+/// Of Pointsman, since it was started: attempts for each request.
+pub fn attempts(contender: Contender, process: &Process) -> Option<f64> {
+    if !contender.is_pointsman() {
+        return None;
+    }
+    let metrics = Client::try_connect(process.site.addresses[1]).ok()?.get("/metrics").text();
+    let samples = Samples::parse(&metrics);
+    Some(samples.sum("attempts_total", &[]) / samples.sum("requests_total", &[]))
+}
+
+fn warm_up(address: SocketAddr, case: &Case, length: Duration) -> anyhow::Result<()> {
+    let end = Instant::now() + length;
+    let request = post("/", &[], &case.request);
+    std::thread::scope(|scope| {
+        let warmers = (0..case.connections.min(WARMERS)).map(|_| scope.spawn(|| keep_asking(address, &request, end)));
+        let warmers: Vec<_> = warmers.collect();
+        warmers.into_iter().try_for_each(|warmer| warmer.join().expect("a warm-up doesn't panic"))
+    })
+    .context("in the warm-up")
+}
+
+fn keep_asking(address: SocketAddr, request: &[u8], end: Instant) -> anyhow::Result<()> {
+    let mut client = Client::try_connect(address)?;
+    while Instant::now() < end {
+        client.try_send(request)?;
+        let status = client.try_read()?.status;
+        ensure!(status == 200, "status {status}");
+    }
+    Ok(())
+}

@@ -1,0 +1,195 @@
+//! The parts of the benchmark, each of which can be run alone.
+
+mod cases;
+mod rate;
+mod reload;
+mod start;
+
+use clap::ValueEnum;
+
+use super::contenders::{Contender, Installed};
+use super::data::Data;
+use super::figures::{Round, Row};
+use super::measure;
+use super::options::Settings;
+use super::origin::Origin;
+use super::table;
+
+/// A part of the benchmark.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Part {
+    /// Small requests over the usual number of connections
+    Base,
+    /// The same over 1 to 5,000 connections
+    Connections,
+    /// Answers and requests of 1 KiB to 1 MiB
+    Bodies,
+    /// Batches of 1 to 100 members
+    Batches,
+    /// Endpoints behind TLS
+    Https,
+    /// 4 to 10,000 endpoints
+    Endpoints,
+    /// Latencies at a constant rate, half of what is possible
+    Rate,
+    /// From the start of the process to the first answer
+    Start,
+    /// Reloads of 10 to 10,000 endpoints
+    Reload,
+}
+
+/// What is asked, how, and of what.
+#[derive(Clone, Debug)]
+pub struct Case {
+    /// What sets it apart from the others of its part.
+    pub name: String,
+    /// The same as a number.
+    pub x: f64,
+    /// wrk's connections.
+    pub connections: usize,
+    /// Of the proxy.
+    pub endpoints: usize,
+    /// The client's body.
+    pub request: String,
+    /// The origin's.
+    pub answer: String,
+    /// Whether the origin speaks TLS.
+    pub https: bool,
+    /// That are measured.
+    pub seconds: u64,
+}
+
+impl Part {
+    /// All, in the order in which they are run.
+    pub const ALL: [Part; 9] = [
+        Part::Base,
+        Part::Connections,
+        Part::Bodies,
+        Part::Batches,
+        Part::Https,
+        Part::Endpoints,
+        Part::Rate,
+        Part::Start,
+        Part::Reload,
+    ];
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Part::Base => "base",
+            Part::Connections => "connections",
+            Part::Bodies => "bodies",
+            Part::Batches => "batches",
+            Part::Https => "https",
+            Part::Endpoints => "endpoints",
+            Part::Rate => "rate",
+            Part::Start => "start",
+            Part::Reload => "reload",
+        }
+    }
+
+    /// Measures it, prints it and adds it to the data. `open_files` is how many a process may have.
+    ///
+    /// # Errors
+    /// When the origin doesn't start. What goes wrong with a proxy is part of what is printed.
+    pub fn run(self, contenders: &[Installed], open_files: u64, data: &mut Data) -> anyhow::Result<()> {
+        let taking_part: Vec<&Installed> = contenders.iter().filter(|known| self.is_for(known.contender)).collect();
+        println!("\n{}", self.about());
+        match self {
+            Part::Rate => rate::run(&taking_part, data),
+            Part::Start => start::run(&taking_part, data),
+            Part::Reload => reload::run(&taking_part, data),
+            _ => self.run_cases(&taking_part, open_files, data),
+        }
+    }
+
+    /// What is shown above its figures.
+    fn about(self) -> &'static str {
+        match self {
+            Part::Base => "base: a small request, a 46-byte answer, four endpoints",
+            Part::Connections => "connections: the same over other numbers of connections",
+            Part::Bodies => "bodies: longer answers, longer requests",
+            Part::Batches => "batches: members of a batch, all answered by one endpoint",
+            Part::Https => "https: TLS 1.3 between proxy and endpoints, which is verified",
+            Part::Endpoints => "endpoints: the small request among more endpoints",
+            Part::Rate => "rate: a constant rate over 32 connections, latencies from the moment a request is due",
+            Part::Start => "start: from the start of the process to its first answer",
+            Part::Reload => "reload: from POST /reload to its answer; one endpoint of so many is another one each time",
+        }
+    }
+
+    /// What a proxy has no part in isn't measured with it.
+    fn is_for(self, contender: Contender) -> bool {
+        match self {
+            Part::Base => true,
+            // Envoy takes an address only once, and Pingora alone doesn't look at its origins.
+            Part::Endpoints => matches!(contender, Contender::Pointsman | Contender::Nginx | Contender::Haproxy),
+            Part::Rate => matches!(contender, Contender::Pointsman | Contender::Bare | Contender::Nginx),
+            Part::Reload => contender == Contender::Pointsman,
+            _ => !matches!(contender, Contender::PointsmanQuiet | Contender::PointsmanPlain),
+        }
+    }
+
+    fn cases(self, settings: &Settings) -> Vec<Case> {
+        let mut cases = match self {
+            Part::Connections => cases::connections(settings),
+            Part::Bodies => cases::bodies(settings),
+            Part::Batches => cases::batches(settings),
+            Part::Https => cases::https(settings),
+            Part::Endpoints => cases::endpoints(settings),
+            _ => vec![Case { seconds: settings.seconds, ..cases::small(settings) }],
+        };
+        if settings.quick && cases.len() > 2 {
+            cases.drain(1..cases.len() - 1);
+        }
+        cases
+    }
+
+    fn run_cases(self, contenders: &[&Installed], open_files: u64, data: &mut Data) -> anyhow::Result<()> {
+        for case in self.cases(&data.settings) {
+            if case.open_files() > open_files {
+                println!("{}: left out, a process may open {open_files} files only", case.name);
+                continue;
+            }
+            let origin = Origin::start(&case, &data.settings)?;
+            let settings = data.settings.clone();
+            let rows = take_turns(self, &case, contenders, &settings, |installed| {
+                measure::by_wrk(installed, &case, &origin, &settings)
+            });
+            table::rows(&case.name, &rows);
+            data.rows.extend(rows);
+        }
+        Ok(())
+    }
+}
+
+impl Case {
+    /// That a proxy may want to have open at once: connections on both sides, and some of its own.
+    fn open_files(&self) -> u64 {
+        3 * self.connections as u64 + 500
+    }
+}
+
+/// Measures each proxy in turn, as often as there are rounds.
+fn take_turns(
+    part: Part,
+    case: &Case,
+    contenders: &[&Installed],
+    settings: &Settings,
+    measure: impl Fn(&Installed) -> anyhow::Result<Round>,
+) -> Vec<Row> {
+    let row = |installed: &&Installed| Row {
+        part: part.name().to_owned(),
+        case: case.name.clone(),
+        x: case.x,
+        proxy: installed.contender.name().to_owned(),
+        rounds: Vec::new(),
+    };
+    let mut rows: Vec<Row> = contenders.iter().map(row).collect();
+    for _ in 0..settings.rounds {
+        for (row, installed) in rows.iter_mut().zip(contenders) {
+            row.rounds.push(measure(installed).map_err(|error| format!("{error:#}")));
+        }
+    }
+    rows
+}

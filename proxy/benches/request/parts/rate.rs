@@ -1,0 +1,91 @@
+//! Latencies where nobody is at the limit: at half of each proxy's own top rate, and of all at the same rate, which is
+//! half of the slowest one's top.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use anyhow::ensure;
+
+use super::{Case, Part, cases, take_turns};
+use crate::client::post;
+use crate::constant::Plan;
+use crate::contenders::{Contender, Installed};
+use crate::data::Data;
+use crate::figures::{Round, Row};
+use crate::measure::{self, attempts, ready};
+use crate::options::Settings;
+use crate::origin::Origin;
+use crate::table;
+use crate::usage::Meter;
+
+/// As many threads send.
+const CONNECTIONS: usize = 32;
+/// Of the top rate.
+const SHARE: f64 = 0.5;
+/// p99.9 needs some.
+const MIN_REQUESTS: u64 = 1_000;
+/// How many times as long as the other parts: p99.9 is made of one request in a thousand.
+const LONGER: u64 = 2;
+
+/// Measures and prints it.
+///
+/// # Errors
+/// When the origin doesn't start.
+pub fn run(contenders: &[&Installed], data: &mut Data) -> anyhow::Result<()> {
+    let settings = data.settings.clone();
+    let small = cases::small(&settings);
+    let top = Case { name: "top rate, by wrk".to_owned(), x: 0.0, connections: CONNECTIONS, ..small };
+    let origin = Origin::start(&top, &settings)?;
+    let tops = take_turns(Part::Rate, &top, contenders, &settings, |installed| {
+        measure::by_wrk(installed, &top, &origin, &settings)
+    });
+    let halves = halves(contenders, &tops);
+    add(data, &top, tops);
+
+    // Who has no top rate is asked no further.
+    let able: Vec<&Installed> = contenders.iter().copied().filter(|one| halves.contains_key(&one.contender)).collect();
+    let Some(same) = halves.values().copied().reduce(f64::min) else { return Ok(()) };
+    let own = Case { name: "half of its own top rate".to_owned(), ..top.clone() };
+    let each = Case { name: format!("{same:.0}/s each"), x: same, ..top };
+    let rows = take_turns(Part::Rate, &own, &able, &settings, |installed| {
+        at_rate(halves[&installed.contender], installed, &own, &origin, &settings)
+    });
+    add(data, &own, rows);
+    let rows = take_turns(Part::Rate, &each, &able, &settings, |installed| {
+        at_rate(same, installed, &each, &origin, &settings)
+    });
+    add(data, &each, rows);
+    Ok(())
+}
+
+/// Half of the top rate of each one that has one.
+fn halves(contenders: &[&Installed], tops: &[Row]) -> BTreeMap<Contender, f64> {
+    let half = |(installed, row): (&&Installed, &Row)| {
+        Some((installed.contender, row.median(|round| round.per_second)? * SHARE))
+    };
+    contenders.iter().zip(tops).filter_map(half).collect()
+}
+
+fn add(data: &mut Data, case: &Case, rows: Vec<Row>) {
+    table::rows(&case.name, &rows);
+    data.rows.extend(rows);
+}
+
+fn at_rate(
+    per_second: f64,
+    installed: &Installed,
+    case: &Case,
+    origin: &Origin,
+    settings: &Settings,
+) -> anyhow::Result<Round> {
+    let process = ready(installed, case, origin, settings)?;
+    let length = Duration::from_secs(case.seconds * LONGER);
+    let plan = Plan { per_second, connections: CONNECTIONS, warm_up: settings.warm_up, length };
+    let request = post("/", &[], &case.request);
+    let (answers, meter) = plan.run(process.address(), &request, || Meter::start(process.id()))?;
+    let used = meter.stop()?;
+    ensure!(answers.failed == 0, "{} of {} requests failed", answers.failed, answers.failed + answers.good());
+    ensure!(answers.good() >= MIN_REQUESTS, "only {} requests", answers.good());
+    let attempts = attempts(installed.contender, &process);
+    Ok(measure::round(answers.good(), length.as_secs_f64(), answers.latencies_ms(), &used, attempts))
+}

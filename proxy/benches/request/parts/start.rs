@@ -1,0 +1,65 @@
+//! Cold starts: a new process, whose files the system may have in memory.
+
+use std::time::{Duration, Instant};
+
+use anyhow::ensure;
+
+use super::{Case, Part, cases};
+use crate::client::Client;
+use crate::contenders::Installed;
+use crate::data::Data;
+use crate::figures::Times;
+use crate::options::Settings;
+use crate::origin::Origin;
+use crate::peers::Process;
+use crate::table;
+
+/// Starts for each round of the other parts.
+const STARTS: usize = 3;
+/// How long a start may take.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Between two tries to connect.
+const PAUSE: Duration = Duration::from_micros(200);
+
+/// Measures and prints it.
+pub fn run(contenders: &[&Installed], data: &mut Data) -> anyhow::Result<()> {
+    let settings = &data.settings;
+    let case = cases::small(settings);
+    let origin = Origin::start(&case, settings)?;
+    let mut times: Vec<Times> = contenders.iter().map(|known| empty(known, &case)).collect();
+    for _ in 0..settings.rounds * STARTS {
+        for (times, installed) in times.iter_mut().zip(contenders) {
+            match start(installed, &case, &origin, settings) {
+                Ok(time) => times.ms.push(time.as_secs_f64() * 1e3),
+                Err(error) => println!("{}: {error:#}", installed.contender),
+            }
+        }
+    }
+    table::times("", &times);
+    data.times.extend(times);
+    Ok(())
+}
+
+fn empty(installed: &Installed, case: &Case) -> Times {
+    Times {
+        part: Part::Start.name().to_owned(),
+        case: case.name.clone(),
+        x: case.x,
+        proxy: installed.contender.name().to_owned(),
+        ms: Vec::new(),
+    }
+}
+
+fn start(installed: &Installed, case: &Case, origin: &Origin, settings: &Settings) -> anyhow::Result<Duration> {
+    let (site, command) = installed.prepare(case, origin, settings)?;
+    let begin = Instant::now();
+    let mut process = Process::spawn(site, command)?;
+    loop {
+        let answer = Client::try_connect(process.address()).and_then(|mut client| client.try_post(&case.request));
+        if answer.is_ok_and(|response| response.status == 200) {
+            return Ok(begin.elapsed());
+        }
+        ensure!(process.is_running() && begin.elapsed() < PATIENCE, "no answer:\n{}", process.log());
+        std::thread::sleep(PAUSE);
+    }
+}

@@ -1,0 +1,80 @@
+//! Pingora and nothing else: round robin over fixed origins, with Pingora's own pool of idle connections. `make bench`
+//! measures it beside Pointsman, so that what Pointsman adds can be told from what Pingora costs.
+//!
+//! There are no policies, retries, metrics, limits or logs, and no look into a body.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+use async_trait::async_trait;
+use clap::Parser;
+use pingora::Result;
+use pingora::server::Server;
+use pingora::server::configuration::ServerConf;
+use pingora::upstreams::peer::HttpPeer;
+use pingora_proxy::{ProxyHttp, Session, http_proxy_service};
+
+/// Idle connections that are kept, of all origins together: more than a benchmark opens.
+const POOL_SIZE: usize = 16_384;
+
+/// A reverse proxy that takes its origins in turn.
+#[derive(Parser)]
+struct Options {
+    /// Where it serves
+    #[arg(long)]
+    listen: SocketAddr,
+    /// Worker threads
+    #[arg(long, default_value_t = 2)]
+    threads: usize,
+    /// Speak TLS to the origins, and trust this authority alone (a PEM file)
+    #[arg(long, value_name = "FILE")]
+    ca: Option<PathBuf>,
+    /// The name that the origins' certificates are for
+    #[arg(long, default_value = "localhost")]
+    name: String,
+    /// The origins
+    #[arg(required = true)]
+    origins: Vec<SocketAddr>,
+}
+
+struct Bare {
+    origins: Vec<SocketAddr>,
+    tls: bool,
+    name: String,
+    turn: AtomicUsize,
+}
+
+#[async_trait]
+impl ProxyHttp for Bare {
+    type CTX = ();
+
+    fn new_ctx(&self) {}
+
+    async fn upstream_peer(&self, _session: &mut Session, _ctx: &mut ()) -> Result<Box<HttpPeer>> {
+        let turn = self.turn.fetch_add(1, Relaxed);
+        let origin = self.origins[turn % self.origins.len()];
+        Ok(Box::new(HttpPeer::new(origin, self.tls, self.name.clone())))
+    }
+}
+
+fn main() {
+    let Options { listen, threads, ca, name, origins } = Options::parse();
+    let tls = ca.is_some();
+    let conf = ServerConf {
+        threads,
+        ca_file: ca.map(|file| file.to_string_lossy().into_owned()),
+        upstream_keepalive_pool_size: POOL_SIZE,
+        // It ends at once: nobody waits for its answers.
+        grace_period_seconds: Some(0),
+        graceful_shutdown_timeout_seconds: Some(0),
+        ..ServerConf::default()
+    };
+    let mut server = Server::new_with_opt_and_conf(None, conf);
+    server.bootstrap();
+    let bare = Bare { origins, tls, name, turn: AtomicUsize::new(0) };
+    let mut service = http_proxy_service(&server.configuration, bare);
+    service.add_tcp(&listen.to_string());
+    server.add_service(service);
+    server.run_forever();
+}
