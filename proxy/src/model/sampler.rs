@@ -62,9 +62,8 @@ impl Sampler {
 }
 
 /// The upper half of a random number, as one below `end`.
-#[expect(clippy::cast_possible_truncation, reason = "it is below a usize")]
 fn scaled(random: u64, end: usize) -> usize {
-    ((random >> 32) * end as u64 >> 32) as usize
+    (((random >> 32) * end as u64) >> 32) as usize
 }
 
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it saturates")]
