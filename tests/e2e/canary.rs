@@ -151,6 +151,7 @@ fn all_attempts_of_a_request_are_decided_by_the_same_policy() {
     assert!((60.0..140.0).contains(&canary), "{canary}");
     assert_eq!((live_attempts, canary_attempts), (live, 3.0 * canary));
     assert_eq!((a.hits() + b.hits() + c.hits()) as f64, live_attempts + canary_attempts);
+    assert_eq!(metrics.sum("canary_requests_total", &[("result", "failure")]), 200.0, "an error is no good answer");
 }
 
 /// A live policy that chooses slow endpoints, and a canary that chooses the fast one.

@@ -26,8 +26,8 @@ pub struct Plan {
 /// What became of the requests that were due after the warm-up.
 #[derive(Default)]
 pub struct Answers {
-    /// Of those with status 200, the shortest first.
-    latencies: Vec<Duration>,
+    /// Of those with status 200: when each was due, and its latency; the shortest first.
+    answered: Vec<(Instant, Duration)>,
     /// The others.
     pub failed: u64,
 }
@@ -53,10 +53,10 @@ impl Plan {
             let mut all = Answers::default();
             for thread in threads {
                 let answers = thread.join().expect("a conversation doesn't panic");
-                all.latencies.extend(answers.latencies);
+                all.answered.extend(answers.answered);
                 all.failed += answers.failed;
             }
-            all.latencies.sort_unstable();
+            all.answered.sort_unstable_by_key(|(_, latency)| *latency);
             Ok((all, begun?))
         })
     }
@@ -72,7 +72,7 @@ impl Plan {
             std::thread::sleep(due.saturating_duration_since(Instant::now()));
             let is_good = exchange(&mut client, address, request);
             match due >= begin {
-                true if is_good => answers.latencies.push(due.elapsed()),
+                true if is_good => answers.answered.push((due, due.elapsed())),
                 true => answers.failed += 1,
                 false => {}
             }
@@ -84,7 +84,14 @@ impl Plan {
 impl Answers {
     /// Answers with status 200.
     pub fn good(&self) -> u64 {
-        self.latencies.len() as u64
+        self.answered.len() as u64
+    }
+
+    /// Those that were due when `at` says so, and the others. Failures are of neither.
+    pub fn split(self, at: impl Fn(Instant) -> bool) -> (Answers, Answers) {
+        let (those, others) = self.answered.into_iter().partition(|(due, _)| at(*due));
+        let of = |answered| Answers { answered, failed: 0 };
+        (of(those), of(others))
     }
 
     /// Median, p99, p99.9 and the longest, in milliseconds.
@@ -95,8 +102,8 @@ impl Answers {
     /// The smallest latency that this share of requests doesn't exceed.
     fn percentile(&self, share: f64) -> Duration {
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a rank among the answers")]
-        let rank = (self.latencies.len() as f64 * share).ceil() as usize;
-        self.latencies.get(rank.saturating_sub(1)).copied().unwrap_or_default()
+        let rank = (self.answered.len() as f64 * share).ceil() as usize;
+        self.answered.get(rank.saturating_sub(1)).map_or(Duration::ZERO, |(_, latency)| *latency)
     }
 }
 

@@ -4,6 +4,7 @@ mod cases;
 mod rate;
 mod reload;
 mod start;
+mod swap;
 
 use clap::ValueEnum;
 
@@ -36,6 +37,8 @@ pub enum Part {
     Start,
     /// Reloads of 10 to 10,000 endpoints
     Reload,
+    /// Latencies after a publish, beside all others
+    Swap,
 }
 
 /// What is asked, how, and of what.
@@ -61,7 +64,7 @@ pub struct Case {
 
 impl Part {
     /// All, in the order in which they are run.
-    pub const ALL: [Part; 9] = [
+    pub const ALL: [Part; 10] = [
         Part::Base,
         Part::Connections,
         Part::Bodies,
@@ -71,6 +74,7 @@ impl Part {
         Part::Rate,
         Part::Start,
         Part::Reload,
+        Part::Swap,
     ];
 
     /// Its name.
@@ -85,6 +89,7 @@ impl Part {
             Part::Rate => "rate",
             Part::Start => "start",
             Part::Reload => "reload",
+            Part::Swap => "swap",
         }
     }
 
@@ -99,6 +104,7 @@ impl Part {
             Part::Rate => rate::run(&taking_part, data),
             Part::Start => start::run(&taking_part, data),
             Part::Reload => reload::run(&taking_part, data),
+            Part::Swap => swap::run(&taking_part, data),
             _ => self.run_cases(&taking_part, open_files, data),
         }
     }
@@ -115,6 +121,7 @@ impl Part {
             Part::Rate => "rate: a constant rate over 32 connections, latencies from the moment a request is due",
             Part::Start => "start: from the start of the process to its first answer",
             Part::Reload => "reload: from POST /reload to its answer; one endpoint of so many is another one each time",
+            Part::Swap => "swap: a constant rate over 16 connections, while two generations a second are published",
         }
     }
 
@@ -125,7 +132,7 @@ impl Part {
             // Envoy takes an address only once, and Pingora alone doesn't look at its origins.
             Part::Endpoints => matches!(contender, Contender::Pointsman | Contender::Nginx | Contender::Haproxy),
             Part::Rate => matches!(contender, Contender::Pointsman | Contender::Bare | Contender::Nginx),
-            Part::Reload => contender == Contender::Pointsman,
+            Part::Reload | Part::Swap => contender == Contender::Pointsman,
             _ => !matches!(contender, Contender::PointsmanQuiet | Contender::PointsmanPlain),
         }
     }

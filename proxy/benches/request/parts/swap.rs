@@ -1,0 +1,114 @@
+//! Latencies across a publish: those of requests that were due in the 100 ms after one, beside all others of the same run.
+//!
+//! Each generation has another endpoint than the one before, and its policies are new instances with another config. Between two
+//! publishes there is time enough for what a reload does before and after.
+
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+use anyhow::ensure;
+
+use super::{Case, Part, cases};
+use crate::client::{Client, post};
+use crate::constant::{Answers, Plan};
+use crate::contenders::{Installed, pointsman_conf};
+use crate::data::Data;
+use crate::figures::{Round, Row};
+use crate::measure::{self, ready};
+use crate::options::Settings;
+use crate::origin::Origin;
+use crate::peers::Process;
+use crate::table;
+use crate::usage::Meter;
+
+/// As many threads send.
+const CONNECTIONS: usize = 16;
+/// Requests per second: far below what is possible, so that no queue hides or makes a delay.
+const PER_SECOND: f64 = 1_000.0;
+/// From one reload to the next.
+const PERIOD: Duration = Duration::from_millis(400);
+/// What belongs to a publish.
+const AFTER: Duration = Duration::from_millis(100);
+/// How many times as long as the other parts: p99.9 is made of one request in a thousand, and a quarter of them is after a publish.
+const LONGER: u64 = 10;
+
+/// Measures and prints it.
+///
+/// # Errors
+/// When the origin doesn't start.
+pub fn run(contenders: &[&Installed], data: &mut Data) -> anyhow::Result<()> {
+    let settings = data.settings.clone();
+    let case = Case { endpoints: 16, ..cases::small(&settings) };
+    let origin = Origin::start(&case, &settings)?;
+    for installed in contenders {
+        let measured: Vec<_> =
+            (0..settings.rounds).map(|_| measure_both(installed, &case, &origin, &settings)).collect();
+        for (name, which) in [("in the 100 ms after a publish", 0), ("at other times", 1)] {
+            let round = |both: &anyhow::Result<[Round; 2]>| match both {
+                Ok(both) => Ok(both[which].clone()),
+                Err(error) => Err(format!("{error:#}")),
+            };
+            let row = Row {
+                part: Part::Swap.name().to_owned(),
+                case: name.to_owned(),
+                x: 0.0,
+                proxy: installed.contender.name().to_owned(),
+                rounds: measured.iter().map(round).collect(),
+            };
+            table::rows(name, std::slice::from_ref(&row));
+            data.rows.push(row);
+        }
+    }
+    Ok(())
+}
+
+/// After a publish, and at other times.
+fn measure_both(
+    installed: &Installed,
+    case: &Case,
+    origin: &Origin,
+    settings: &Settings,
+) -> anyhow::Result<[Round; 2]> {
+    let process = ready(installed, case, origin, settings)?;
+    let length = Duration::from_secs(case.seconds * LONGER);
+    let plan = Plan { per_second: PER_SECOND, connections: CONNECTIONS, warm_up: settings.warm_up, length };
+    let request = post("/", &[], &case.request);
+    let ended = AtomicBool::new(false);
+    let (answers, meter, published) = std::thread::scope(|scope| {
+        let reloads = scope.spawn(|| reload_until(&ended, &process, case, origin, settings));
+        let measured = plan.run(process.address(), &request, || Meter::start(process.id()));
+        ended.store(true, Relaxed);
+        let published = reloads.join().expect("a reload doesn't panic")?;
+        measured.map(|(answers, meter)| (answers, meter, published))
+    })?;
+    let used = meter.stop()?;
+    ensure!(answers.failed == 0, "{} of {} requests failed", answers.failed, answers.failed + answers.good());
+    let is_after = |due: Instant| published.iter().any(|at| due >= *at && due < *at + AFTER);
+    let (after, others) = answers.split(is_after);
+    let round =
+        |answers: &Answers| measure::round(answers.good(), length.as_secs_f64(), answers.latencies_ms(), &used, None);
+    Ok([round(&after), round(&others)])
+}
+
+/// When each generation was published, or a moment later: when its report came.
+fn reload_until(
+    ended: &AtomicBool,
+    process: &Process,
+    case: &Case,
+    origin: &Origin,
+    settings: &Settings,
+) -> anyhow::Result<Vec<Instant>> {
+    let mut admin = Client::try_connect(process.site.addresses[1])?;
+    let mut published = Vec::new();
+    while !ended.load(Relaxed) {
+        let turn = published.len() + 1;
+        let config = format!("\n[policies.scoring.config]\ntier1_min_weight = {}\n", 100 + turn % 50);
+        let conf = pointsman_conf(&process.site, case, origin, settings, turn) + &config;
+        process.site.write("pointsman.toml", conf)?;
+        let response = admin.post_with("/reload", &[], "");
+        ensure!(response.status == 200, "a reload failed: {}", response.text());
+        published.push(Instant::now());
+        std::thread::sleep(PERIOD);
+    }
+    Ok(published)
+}
