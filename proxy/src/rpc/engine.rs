@@ -160,10 +160,11 @@ impl<P: Pool> Run<'_, P> {
         let Some(second) = self.hedge(call, plan) else {
             return self.judge(call, first, ours.await);
         };
-        let mut theirs = pin!(send(call, &second.lease, plan.timeout));
+        // Boxed, since few requests are hedged and all would carry room for it.
+        let mut theirs = Box::pin(send(call, &second.lease, plan.timeout));
         tokio::select! {
             biased;
-            ended = &mut ours => self.first_of_two(call, (first, ended), second, theirs, false).await,
+            ended = &mut ours => self.first_of_two(call, (first, ended), second, theirs.as_mut(), false).await,
             ended = &mut theirs => self.first_of_two(call, (second, ended), first, ours, true).await,
         }
     }

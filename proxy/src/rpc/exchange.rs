@@ -68,7 +68,7 @@ pub struct Arriving {
     pub beginning: Bytes,
     /// The announced length of the whole body.
     pub length: Option<usize>,
-    session: HttpSession,
+    session: Box<HttpSession>,
     target: Arc<Target>,
     left: usize,
 }
@@ -113,15 +113,23 @@ async fn attempt(
     outgoing: &Outgoing,
     sent: &mut bool,
 ) -> Result<(AttemptResult, Answer), Failure> {
-    if let Some(stream) = target.reuse(clock::now()) {
-        match converse(stream, false, target, outgoing, sent).await {
+    let mut used = target.reuse(clock::now());
+    loop {
+        let (stream, fresh) = match used.take() {
+            Some(stream) => (stream, false),
+            // Boxed, since it is large and rare: a request's future would carry room for it, and for a hedge's, too.
+            None => (Box::pin(target.connect()).await.map_err(connect_failed)?, true),
+        };
+        match converse(stream, fresh, target, outgoing, sent).await {
             // The endpoint closed the connection just as it was taken up: that says nothing about the endpoint.
-            Err(failure) if failure.silent && outgoing.resendable => {}
+            Err(failure) if !fresh && failure.silent && outgoing.resendable => {}
             done => return done,
         }
     }
-    let stream = target.connect().await.map_err(|detail| Failure::new(Outcome::ConnectFailed, detail))?;
-    converse(stream, true, target, outgoing, sent).await
+}
+
+fn connect_failed(detail: &'static str) -> Failure {
+    Failure::new(Outcome::ConnectFailed, detail)
 }
 
 /// `fresh`: the connection was made for this request.
@@ -134,8 +142,8 @@ async fn converse(
 ) -> Result<(AttemptResult, Answer), Failure> {
     *sent = true;
     let sent_whole = target.head.send(&mut stream, &outgoing.headers, Some(&outgoing.body)).await.is_ok();
-    // For the answer alone: its own way to send takes two writes.
-    let mut session = HttpSession::new(stream);
+    // For the answer alone: its own way to send takes two writes. Boxed, since it is moved often.
+    let mut session = Box::new(HttpSession::new(stream));
     // An endpoint that refuses a request need not read it to its end: the refusal counts, not the broken connection. But what
     // there is to read on a used connection may be of its past.
     if !sent_whole && !fresh {
@@ -237,7 +245,7 @@ pub(super) async fn read_up_to(session: &mut HttpSession, limit: usize) -> Resul
     Ok(body.freeze())
 }
 
-pub(super) async fn release(mut session: HttpSession, target: &Target) {
+pub(super) async fn release(mut session: Box<HttpSession>, target: &Target) {
     session.respect_keepalive();
     if let Some(stream) = session.reuse().await {
         target.release(stream, clock::now());

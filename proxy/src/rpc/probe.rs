@@ -121,13 +121,13 @@ async fn converse(
     mut stream: Stream,
     target: &Target,
     question: &Question<'_>,
-) -> Result<(Answer, HttpSession), Failure> {
+) -> Result<(Answer, Box<HttpSession>), Failure> {
     let sent = match question {
         Question::Post(body) => target.head.send(&mut stream, &[], Some(body)).await,
         Question::Get(path) => Head::of_get(path, &target.destination).send(&mut stream, &[], None).await,
     };
     sent.map_err(|_| Failure::silent("broke while the request was sent"))?;
-    let mut session = HttpSession::new(stream);
+    let mut session = Box::new(HttpSession::new(stream));
     let status = read_head(&mut session).await?;
     let body = read_up_to(&mut session, MAX_ANSWER).await?;
     let is_whole = session.is_body_done() && body.len() <= MAX_ANSWER;
