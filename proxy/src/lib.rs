@@ -21,6 +21,7 @@ pub mod report;
 pub mod rpc;
 pub mod server;
 pub mod service;
+pub mod signature;
 pub mod snapshot;
 pub mod upstream;
 pub mod watcher;

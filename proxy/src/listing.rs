@@ -6,7 +6,7 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-/// The modules of a folder. Two listings are equal if no module was added, removed, replaced or written between them.
+/// The modules of a folder and their signatures. Two listings are equal if none was added, removed, replaced or written between them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Listing {
     /// `None` if the folder can't be read.
@@ -22,7 +22,7 @@ struct Stamp {
 }
 
 impl Listing {
-    /// The modules that are in `dir` now; of a link, what it leads to.
+    /// What is in `dir` now; of a link, what it leads to.
     pub fn read(dir: &Path) -> Self {
         Listing { files: read(dir).ok() }
     }
@@ -32,7 +32,7 @@ fn read(dir: &Path) -> io::Result<BTreeMap<OsString, Option<Stamp>>> {
     let mut files = BTreeMap::new();
     for entry in std::fs::read_dir(dir)? {
         let name = entry?.file_name();
-        if is_module(&name) {
+        if is_listed(&name) {
             // A link that leads nowhere has no stamp yet.
             let stamp = std::fs::metadata(dir.join(&name)).ok().map(|found| Stamp {
                 inode: found.ino(),
@@ -45,10 +45,16 @@ fn read(dir: &Path) -> io::Result<BTreeMap<OsString, Option<Stamp>>> {
     Ok(files)
 }
 
+/// Whether a file of this name is a module or the signature of one: `*.wasm` or `*.wasm.sig`, not hidden.
+pub fn is_listed(name: &OsStr) -> bool {
+    let path = Path::new(name);
+    is_module(name) || path.extension() == Some(OsStr::new("sig")) && path.file_stem().is_some_and(is_module)
+}
+
 /// Whether a file of this name is taken for a module: `*.wasm`, not hidden.
 pub fn is_module(name: &OsStr) -> bool {
     let hidden = name.as_encoded_bytes().first() == Some(&b'.');
-    !hidden && Path::new(name).extension().is_some_and(|extension| extension == "wasm")
+    !hidden && Path::new(name).extension() == Some(OsStr::new("wasm"))
 }
 
 #[cfg(test)]
@@ -56,6 +62,18 @@ mod tests {
     use std::fs;
 
     use super::*;
+
+    #[test]
+    fn names_are_those_of_modules_and_their_signatures() {
+        for listed in ["a.wasm", "a.wasm.sig", "a.b.wasm"] {
+            assert!(is_listed(OsStr::new(listed)), "{listed}");
+        }
+        for other in
+            [".a.wasm", ".a.wasm.sig", "a.sig", "a.wasm.sig.tmp", "a.wasm.minisig", "wasm", "wasm.sig", ".wasm.sig"]
+        {
+            assert!(!is_listed(OsStr::new(other)), "{other}");
+        }
+    }
 
     #[test]
     fn every_change_of_a_module_is_another_listing_and_no_other_change_is() {
@@ -77,7 +95,12 @@ mod tests {
         assert_ne!(written, one);
         fs::write(path("b"), "33").unwrap();
         fs::rename(path("b"), path("a.wasm")).unwrap();
-        assert_ne!(now(), written, "another file of the same size");
+        let replaced = now();
+        assert_ne!(replaced, written, "another file of the same size");
+        fs::write(path("a.wasm.sig"), "4").unwrap();
+        assert_ne!(now(), replaced);
+        fs::remove_file(path("a.wasm.sig")).unwrap();
+        assert_eq!(now(), replaced);
         fs::remove_file(path("a.wasm")).unwrap();
         assert_eq!(now(), empty);
         std::os::unix::fs::symlink("nothing", path("c.wasm")).unwrap();

@@ -54,6 +54,7 @@ pub struct Metrics {
     shadows: Arc<ShadowMetrics>,
     canaries: Arc<CanaryMetrics>,
     reloads: IntCounterVec,
+    plugin_cache: IntCounterVec,
     /// The generation that serves.
     pub generation: IntGauge,
     /// Generations that a request still holds, the serving one included.
@@ -134,6 +135,11 @@ impl Metrics {
             shadows: ShadowMetrics::new(&build)?,
             canaries: CanaryMetrics::new(&build)?,
             reloads: build.counters("reloads_total", "Reloads by result.", &["result"])?,
+            plugin_cache: build.counters(
+                "plugin_cache_total",
+                "Looks into plugins.cache_dir by result.",
+                &["result"],
+            )?,
             generation: build.gauge("generation", "The generation that serves.")?,
             generations_live: build.gauge("generations_live", "Generations still held.")?,
             automatic_rollbacks: build.counter(
@@ -166,6 +172,11 @@ impl Metrics {
     /// Counts a reload.
     pub fn count_reload(&self, success: bool) {
         self.reloads.with_label_values(&[if success { "success" } else { "failure" }]).inc();
+    }
+
+    /// Counts looks into the folder for compiled code.
+    pub fn count_plugin_cache(&self, result: &'static str, count: u64) {
+        self.plugin_cache.with_label_values(&[result]).inc_by(count);
     }
 
     /// Tells how many endpoints an upstream has.

@@ -14,7 +14,7 @@ const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 /// The top modules from the lowest layer to the highest. A module may use those of lower layers, and none beside it.
 const LAYERS: [&[&str]; 10] = [
     &["model", "report"],
-    &["clock", "listing"],
+    &["clock", "listing", "signature"],
     &["metrics", "policy", "config", "rpc"],
     &["upstream"],
     &["snapshot"],

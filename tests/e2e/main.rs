@@ -18,6 +18,8 @@
 //! - `reload`: what a reload changes and keeps, also under load.
 //! - `rollback`: what comes back of the previous generation.
 //! - `watch`: changes of the plugin folder that nobody tells.
+//! - `cache`: compiled code on disk.
+//! - `signed`: signatures of plugins.
 //! - `refusals`: confs and plugins that are refused, and how it is told.
 //! - `admin`: health, status, metrics, secrets.
 //! - `explain`: what the operator is told about the next request.
@@ -40,6 +42,7 @@ mod admin;
 mod answers;
 mod bad_input;
 mod batches;
+mod cache;
 mod canary;
 mod connections;
 mod explain;
@@ -58,6 +61,7 @@ mod refusals;
 mod reload;
 mod rollback;
 mod shadow;
+mod signed;
 mod table;
 mod tls;
 mod watch;

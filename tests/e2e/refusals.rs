@@ -5,7 +5,7 @@ use crate::support::{Conf, Guest, Origin, Proxy, Site, json, wait_until};
 
 /// Reloads what is on disk, and expects the same refusal from a reload and from `check`.
 #[track_caller]
-fn expect_refusal(proxy: &Proxy, parts: &[&str]) {
+pub(super) fn expect_refusal(proxy: &Proxy, parts: &[&str]) {
     let generation = proxy.status()["generation"].clone();
     let response = proxy.post_reload();
     let report = response.json();

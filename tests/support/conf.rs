@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 
 use super::guests::Guest;
 use super::origin::Origin;
+use super::signer::Signer;
 
 /// A conf, and what lies beside it when a proxy starts with it.
 #[derive(Clone)]
@@ -22,6 +23,7 @@ pub struct Conf {
     pub(super) environment: Vec<(String, String)>,
     pub(super) shipped: Vec<String>,
     pub(super) guests: Vec<Guest>,
+    pub(super) signer: Option<Signer>,
 }
 
 /// An endpoint of a conf.
@@ -52,6 +54,7 @@ impl Conf {
             environment: Vec::new(),
             shipped: Vec::new(),
             guests: Vec::new(),
+            signer: None,
         }
     }
 
@@ -154,6 +157,12 @@ impl Conf {
     pub fn guest_file(mut self, guest: &Guest) -> Conf {
         self.guests.push(guest.clone());
         self
+    }
+
+    /// This key is the one that is trusted, and the guests are signed with it.
+    pub fn signed_by(self, signer: &Signer) -> Conf {
+        let conf = self.plugins("trusted_keys", &format!("['{}']", signer.key()));
+        Conf { signer: Some(signer.clone()), ..conf }
     }
 
     /// The guest scores.

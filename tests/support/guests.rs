@@ -119,6 +119,11 @@ impl Guest {
         &self.version
     }
 
+    /// The file in which it lies in a plugin folder, without `.wasm`.
+    pub fn file(&self) -> String {
+        format!("{}-{}", self.name, self.version)
+    }
+
     /// The module's text.
     pub fn wat(&self) -> String {
         let describe = self.describe.clone().unwrap_or_else(|| self.description());

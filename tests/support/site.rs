@@ -50,7 +50,12 @@ impl Site {
     /// Writes another conf, and lays its plugins beside it. A reader sees the old one or the new one.
     pub fn write(&self, conf: &Conf) {
         conf.shipped.iter().for_each(|name| self.add_shipped(name));
-        conf.guests.iter().for_each(|guest| self.add_guest(guest));
+        for guest in &conf.guests {
+            if let Some(signer) = &conf.signer {
+                self.add_signature(&guest.file(), &signer.sign(&guest.wasm()));
+            }
+            self.add_guest(guest);
+        }
         self.write_text(&conf.render(self.listen, self.admin));
     }
 
@@ -89,7 +94,12 @@ impl Site {
 
     /// Lays a guest into the plugin folder.
     pub fn add_guest(&self, guest: &Guest) {
-        self.add_plugin(&format!("{}-{}", guest.name(), guest.version()), &guest.wasm());
+        self.add_plugin(&guest.file(), &guest.wasm());
+    }
+
+    /// Lays the signature of the plugin file `name` beside it, whole at once.
+    pub fn add_signature(&self, name: &str, signature: &str) {
+        put(&self.plugins().join(name).with_added_extension("wasm.sig"), signature.as_bytes());
     }
 
     /// Lays a file into the plugin folder, whole at once.

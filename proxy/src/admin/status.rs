@@ -142,6 +142,9 @@ pub struct PolicyStatus {
     pub version: String,
     /// The module's digest.
     pub sha256: String,
+    /// The minisign key that signed it; absent if no signatures are asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signed_by: Option<String>,
     /// `scoring`, `retry` or both.
     pub kinds: Vec<String>,
     /// Calls so far.
@@ -162,7 +165,8 @@ pub struct PolicyStatus {
 impl Status {
     pub(super) fn of(snapshot: &Snapshot, now: Tick) -> Self {
         let upstreams = snapshot.upstreams().map(|u| (u.name().to_string(), UpstreamStatus::of(u, now)));
-        let policies = snapshot.policies.iter().map(|(name, bound)| (name.clone(), PolicyStatus::of(bound, now)));
+        let policies =
+            snapshot.policies.iter().map(|(name, bound)| (name.clone(), PolicyStatus::of(snapshot, bound, now)));
         Status {
             version: env!("CARGO_PKG_VERSION").into(),
             generation: snapshot.generation,
@@ -279,13 +283,14 @@ fn health_detail(endpoint: &Endpoint) -> Option<String> {
 }
 
 impl PolicyStatus {
-    fn of(bound: &BoundPolicy, now: Tick) -> Self {
+    fn of(snapshot: &Snapshot, bound: &BoundPolicy, now: Tick) -> Self {
         let (identity, kinds) = (bound.policy.identity(), bound.policy.kinds());
         let quarantine = bound.quarantine();
         PolicyStatus {
             plugin: identity.plugin.clone(),
             version: identity.version.to_string(),
             sha256: identity.digest.to_string(),
+            signed_by: snapshot.catalog.signer(identity.digest).map(|key| key.to_string()),
             kinds: [("scoring", kinds.scoring), ("retry", kinds.retry)]
                 .into_iter()
                 .filter(|(_, is)| *is)

@@ -68,6 +68,10 @@ impl Default for Admin {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Plugins {
     pub(super) dir: Spanned<String>,
+    /// Default: compiled code is kept in memory only.
+    pub(super) cache_dir: Option<Spanned<String>>,
+    /// Default: no signatures are asked for.
+    pub(super) trusted_keys: Option<Spanned<Vec<Spanned<String>>>>,
     pub(super) max_instances: Spanned<i64>,
     pub(super) watch: bool,
     /// Default: never.
@@ -76,7 +80,14 @@ pub(super) struct Plugins {
 
 impl Default for Plugins {
     fn default() -> Self {
-        Self { dir: text("plugins"), watch: false, max_instances: or(2_000), rollback_grace: None }
+        Self {
+            dir: text("plugins"),
+            cache_dir: None,
+            trusted_keys: None,
+            watch: false,
+            max_instances: or(2_000),
+            rollback_grace: None,
+        }
     }
 }
 

@@ -16,6 +16,7 @@ mod endpoint;
 mod error;
 mod file;
 mod health;
+mod plugins;
 mod policy;
 mod report;
 mod routes;
@@ -43,6 +44,7 @@ pub use self::policy::NATIVE;
 pub use self::secret::Secret;
 pub use self::url::{EndpointUrl, UrlError};
 use crate::model::{Chain, Rails};
+use crate::signature::TrustedKey;
 
 /// Reads, checks and resolves the conf at `path`.
 pub fn load(path: &Path) -> Result<Config, ConfigError> {
@@ -111,6 +113,12 @@ pub struct Admin {
 pub struct Plugins {
     /// `dir`: the folder of the `.wasm` files, relative to the conf's folder. Default `"plugins"`.
     pub dir: PathBuf,
+    /// `cache_dir`: the folder for compiled code, relative to the conf's folder. It must be the process's own: nobody else may
+    /// read or write it. Default: compiled code is kept in memory only.
+    pub cache_dir: Option<PathBuf>,
+    /// `trusted_keys`: minisign public keys, at least one; each `.wasm` file must have a signature by one of them beside it.
+    /// Default: no signatures are asked for.
+    pub trusted_keys: Option<Vec<TrustedKey>>,
     /// `max_instances`: instances of modules that may live at once: policies times three more than the worker
     /// threads, and as many again during a reload; 16 to 10,000. Default 2,000.
     pub max_instances: u32,

@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use toml::Spanned;
 
-use super::check::{LONGEST, SHORTEST, check_name};
+use super::check::{LONGEST, check_name};
 use super::file::{self, File};
 use super::report::{Key, Report};
 use super::secret::{Secret, Sources};
-use super::{Admin, Config, Plugins, Server, UpstreamConf, policy, routes, upstream};
+use super::{Admin, Config, Server, UpstreamConf, plugins, policy, routes, upstream};
 
 /// Worker threads. The largest machines have fewer cores.
 const THREADS: RangeInclusive<usize> = 1..=1_024;
@@ -19,8 +19,6 @@ const THREADS: RangeInclusive<usize> = 1..=1_024;
 const MAX_BODY: RangeInclusive<usize> = 1..=1 << 30;
 /// Endpoints of all upstreams together. Snapshots, metrics and the status page grow with them.
 const MAX_ENDPOINTS: usize = 100_000;
-/// Instances of modules. Each reserves some 4 GiB of address space, of which a process has 128 TiB.
-const MAX_INSTANCES: RangeInclusive<u32> = 16..=10_000;
 /// Stands in for an address that can't be read.
 const NO_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
@@ -32,7 +30,7 @@ pub(super) fn config(file: &File, report: &mut Report<'_>, sources: &Sources<'_>
     let policies = policy::policies(&file.policies, report);
     let upstreams = upstreams(file, report, sources);
     let routes = routes::routes(file, report);
-    Config { server, admin, plugins: plugins(&file.plugins, report, sources), policies, upstreams, routes }
+    Config { server, admin, plugins: plugins::plugins(&file.plugins, report, sources), policies, upstreams, routes }
 }
 
 fn server(file: &file::Server, report: &mut Report<'_>) -> Server {
@@ -72,18 +70,6 @@ fn token(key: Key<'_>, text: &Spanned<String>, report: &mut Report<'_>, sources:
         Err(error) => report.add(key, text.span(), error.to_string()),
     }
     None
-}
-
-fn plugins(file: &file::Plugins, report: &mut Report<'_>, sources: &Sources<'_>) -> Plugins {
-    let key = Key::Root.name("plugins");
-    let dir = file.dir.get_ref();
-    if dir.is_empty() || dir.contains('\0') {
-        report.add(key.name("dir"), file.dir.span(), "must be the path of a folder");
-    }
-    let max_instances = report.whole(key.name("max_instances"), &file.max_instances, MAX_INSTANCES);
-    let grace = key.name("rollback_grace");
-    let rollback_grace = file.rollback_grace.as_ref().map(|text| report.duration(grace, text, SHORTEST..=LONGEST));
-    Plugins { dir: sources.folder.join(dir), watch: file.watch, max_instances, rollback_grace }
 }
 
 fn address(key: Key<'_>, text: &Spanned<String>, report: &mut Report<'_>) -> SocketAddr {

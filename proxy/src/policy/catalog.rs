@@ -5,14 +5,15 @@
 //! which write a temporary file and rename it do no harm.
 
 use std::collections::BTreeMap;
-use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use semver::VersionReq;
 
+use super::cache::CodeCache;
 use super::error::{PluginError, Stage};
-use super::{Digest, Plugin, PolicyRuntime};
+use super::{Digest, Plugin, PolicyRuntime, files};
+use crate::signature::{KeyId, TrustedKey};
 
 /// The compiled plugins of a folder.
 #[derive(Clone, Default)]
@@ -24,25 +25,36 @@ pub struct Catalog {
 struct Entry {
     file: String,
     plugin: Arc<Plugin>,
+    signer: Option<KeyId>,
+}
+
+/// Where plugins come from.
+#[derive(Clone, Copy)]
+pub struct Source<'a> {
+    /// The plugin folder.
+    pub dir: &'a Path,
+    /// One of these must have signed each file. `None` asks for no signatures.
+    pub trusted_keys: Option<&'a [TrustedKey]>,
+    /// Where compiled code is kept from process to process.
+    pub cache: Option<&'a CodeCache>,
 }
 
 impl Catalog {
-    /// Reads every module in `dir`. What `previous` has compiled already is taken over.
+    /// Reads every module in the folder. What `previous` has compiled already is taken over; signatures are verified every
+    /// time, of the very bytes that are compiled or were.
     ///
     /// # Errors
     /// When the folder or one of its modules can't be used.
-    pub fn scan(runtime: &PolicyRuntime, dir: &Path, previous: &Catalog) -> Result<Self, PluginError> {
+    pub fn scan(runtime: &PolicyRuntime, source: &Source<'_>, previous: &Catalog) -> Result<Self, PluginError> {
         let mut catalog = Catalog::default();
-        for path in module_files(dir)? {
-            let file = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            let subject = format!("plugin file {}", path.display());
-            let wasm = read(&path, runtime.limits.module_bytes).map_err(|e| e.of(&subject))?;
-            let digest = Digest::of(&wasm);
-            let plugin = match previous.plugins.get(&digest) {
-                Some(known) => Arc::clone(&known.plugin),
-                None => Arc::new(runtime.compile(&wasm).map_err(|e| e.of(&subject))?),
-            };
-            catalog.add(file, plugin).map_err(|e| e.of(&subject))?;
+        for path in files::modules(source.dir)? {
+            let entry = Entry::read(runtime, source, &path, previous)
+                .and_then(|entry| catalog.add(entry))
+                .map_err(|e| e.of(format!("plugin file {}", path.display())));
+            entry?;
+        }
+        if let Some(cache) = source.cache {
+            cache.tidy(catalog.plugins.keys());
         }
         Ok(catalog)
     }
@@ -64,8 +76,13 @@ impl Catalog {
         }
     }
 
-    fn add(&mut self, file: String, plugin: Arc<Plugin>) -> Result<(), PluginError> {
-        let identity = plugin.identity();
+    /// Who signed the file of the module with this digest; `None` if no signatures were asked for.
+    pub fn signer(&self, digest: Digest) -> Option<KeyId> {
+        self.plugins.get(&digest)?.signer
+    }
+
+    fn add(&mut self, entry: Entry) -> Result<(), PluginError> {
+        let identity = entry.plugin.identity();
         let twin = self.plugins.values().find(|e| {
             let other = e.plugin.identity();
             other.plugin == identity.plugin && other.version == identity.version && other.digest != identity.digest
@@ -77,7 +94,7 @@ impl Catalog {
             );
             return Err(PluginError::new(Stage::Match, reason));
         }
-        self.plugins.entry(identity.digest).or_insert(Entry { file, plugin });
+        self.plugins.entry(identity.digest).or_insert(entry);
         Ok(())
     }
 
@@ -94,48 +111,21 @@ impl Catalog {
     }
 }
 
-/// The module files of `dir` in the order of their names.
-fn module_files(dir: &Path) -> Result<Vec<PathBuf>, PluginError> {
-    let refuse = |e: std::io::Error| {
-        PluginError::new(Stage::Read, format!("can't be read: {e}")).of(format!("plugin folder {}", dir.display()))
-    };
-    let root = dir.canonicalize().map_err(refuse)?;
-    let mut files = Vec::new();
-    for entry in std::fs::read_dir(&root).map_err(refuse)? {
-        let path = entry.map_err(refuse)?.path();
-        let hidden = path.file_name().is_none_or(|name| name.to_string_lossy().starts_with('.'));
-        if hidden || path.extension().is_none_or(|extension| extension != "wasm") {
-            continue;
-        }
-        check_place(&root, &path).map_err(|e| e.of(format!("plugin file {}", path.display())))?;
-        files.push(path);
+impl Entry {
+    fn read(
+        runtime: &PolicyRuntime,
+        source: &Source<'_>,
+        path: &Path,
+        previous: &Catalog,
+    ) -> Result<Self, PluginError> {
+        let wasm = files::read_module(path, runtime.limits.module_bytes)?;
+        let signer = source.trusted_keys.map(|keys| files::verify(path, &wasm, keys)).transpose()?;
+        let digest = Digest::of(&wasm);
+        let plugin = match previous.plugins.get(&digest) {
+            Some(known) => Arc::clone(&known.plugin),
+            None => Arc::new(runtime.compile_cached(&wasm, digest, source.cache)?),
+        };
+        let file = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        Ok(Entry { file, plugin, signer })
     }
-    files.sort();
-    Ok(files)
-}
-
-/// A module is a plain file inside of the folder, also when a link leads to it.
-fn check_place(root: &Path, path: &Path) -> Result<(), PluginError> {
-    let refuse = |reason: String| PluginError::new(Stage::Read, reason);
-    let target = path.canonicalize().map_err(|e| refuse(format!("can't be read: {e}")))?;
-    if !target.starts_with(root) {
-        return Err(refuse("is a link that leads out of the plugin folder".into()));
-    }
-    if !target.is_file() {
-        return Err(refuse("is not a file".into()));
-    }
-    Ok(())
-}
-
-fn read(path: &Path, limit: usize) -> Result<Vec<u8>, PluginError> {
-    let refuse = |e: std::io::Error| PluginError::new(Stage::Read, format!("can't be read: {e}"));
-    let file = std::fs::File::open(path).map_err(refuse)?;
-    let size = file.metadata().map_err(refuse)?.len();
-    if size > limit as u64 {
-        return Err(PluginError::new(Stage::Read, format!("has {size} bytes; a module may have {limit}")));
-    }
-    let mut wasm = Vec::new();
-    // It may grow while it is read; one byte too many is refused later.
-    file.take(limit as u64 + 1).read_to_end(&mut wasm).map_err(refuse)?;
-    Ok(wasm)
 }

@@ -13,8 +13,12 @@ const REASON_BYTES: usize = 5 << 10;
 /// A step of loading a plugin, in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
+    /// The folder for compiled code.
+    Cache,
     /// Reading the plugin folder and its files.
     Read,
+    /// The signature that a file must have.
+    Signature,
     /// Decoding, validating and compiling the module.
     Compile,
     /// Resolving imports, running the start function, finding the exports.
@@ -34,7 +38,9 @@ pub enum Stage {
 impl fmt::Display for Stage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Stage::Cache => "cache",
             Stage::Read => "read",
+            Stage::Signature => "signature",
             Stage::Compile => "compile",
             Stage::Instantiate => "instantiate",
             Stage::Abi => "abi",

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// What a policy module and its calls may use. `sdk/ABI.md`, section 5, publishes these numbers.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Hash)]
 pub struct Limits {
     /// Fuel of a hot call, plus [`Limits::fuel_per_row`] for each row. One unit is about one instruction.
     pub fuel: u64,

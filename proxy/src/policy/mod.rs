@@ -12,10 +12,12 @@
 
 pub mod abi;
 mod area;
+mod cache;
 mod catalog;
 mod engine;
 mod error;
 mod fault;
+mod files;
 mod host;
 mod instance;
 mod limits;
@@ -32,7 +34,8 @@ use std::fmt;
 use std::sync::{Arc, Weak};
 
 use abi::{AttemptBlock, EndpointRow, PlanBlock, RequestBlock};
-pub use catalog::Catalog;
+pub use cache::CodeCache;
+pub use catalog::{Catalog, Source};
 use engine::Engine;
 pub use error::{PluginError, RuntimeError, Stage};
 pub use fault::{Fault, Frames};
@@ -122,7 +125,12 @@ impl PolicyRuntime {
     /// # Errors
     /// When it isn't a module of a known ABI version.
     pub fn compile(&self, wasm: &[u8]) -> Result<Plugin, PluginError> {
-        Plugin::compile(self.engine.inner(), wasm, &self.limits)
+        self.compile_cached(wasm, Digest::of(wasm), None)
+    }
+
+    /// As [`PolicyRuntime::compile`], unless `cache` has the code. `digest` is that of `wasm`.
+    fn compile_cached(&self, wasm: &[u8], digest: Digest, cache: Option<&CodeCache>) -> Result<Plugin, PluginError> {
+        Plugin::compile(self.engine.inner(), wasm, digest, &self.limits, cache)
     }
 
     /// Makes a policy named `name` of a plugin: instantiates, configures and probes it.

@@ -4,6 +4,7 @@ use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
 use super::abi::ABI_MAJOR;
+use super::cache::CodeCache;
 use super::error::{PluginError, Stage};
 use super::instance::{Instance, PLAN};
 use super::limits::Limits;
@@ -42,12 +43,34 @@ enum Kind {
 }
 
 impl Plugin {
-    /// Compiles `wasm`, reads its version and description, and checks that it has what it says.
-    pub(super) fn compile(engine: &wasmtime::Engine, wasm: &[u8], limits: &Limits) -> Result<Self, PluginError> {
-        let digest = Digest::of(wasm);
+    /// Compiles `wasm`, or takes its code from `cache`, and checks it. Code of a module that is good is kept in `cache`.
+    pub(super) fn compile(
+        engine: &wasmtime::Engine,
+        wasm: &[u8],
+        digest: Digest,
+        limits: &Limits,
+        cache: Option<&CodeCache>,
+    ) -> Result<Self, PluginError> {
+        if let Some(module) = cache.and_then(|cache| cache.load(digest)) {
+            return Plugin::of(engine, module, digest, limits);
+        }
         shape::check(wasm, limits)?;
         let module = wasmtime::Module::from_binary(engine, wasm)
             .map_err(|e| PluginError::new(Stage::Compile, format!("does not compile: {e:#}")))?;
+        let plugin = Plugin::of(engine, module, digest, limits)?;
+        if let Some(cache) = cache {
+            cache.store(&plugin.module, digest);
+        }
+        Ok(plugin)
+    }
+
+    /// Reads version and description of a module, and checks that it has what it says.
+    fn of(
+        engine: &wasmtime::Engine,
+        module: wasmtime::Module,
+        digest: Digest,
+        limits: &Limits,
+    ) -> Result<Self, PluginError> {
         let mut instance = Instance::bare(engine, &module, limits)?;
         check_abi(instance.abi_version()?)?;
         let describe = parse_describe(&instance.describe()?)?;

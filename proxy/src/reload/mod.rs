@@ -22,10 +22,10 @@ pub use changes::{RestartSettings, compare};
 pub use queue::{Ask, ReloadHandle, Requests, queue};
 
 use crate::clock;
-use crate::config::{self, Config, ConfigError};
+use crate::config::{self, Config, ConfigError, Plugins};
 use crate::dns;
 use crate::listing::Listing;
-use crate::policy::{Catalog, PluginError, PolicyRuntime};
+use crate::policy::{Catalog, CodeCache, PluginError, PolicyRuntime, Source};
 use crate::report::{Changes, ReloadReport};
 use crate::snapshot::{Cause, Parts, Published, Snapshot};
 use crate::upstream::Resources;
@@ -89,11 +89,27 @@ pub fn prepare(
     let catalog = if config.policies.is_empty() {
         Catalog::default()
     } else {
-        Catalog::scan(runtime, &config.plugins.dir, &known)?
+        scan(&config.plugins, &known, runtime, resources)?
     };
     let cause = if before.is_some() { Cause::Reload } else { Cause::Start };
     let parts = Parts { config: Arc::new(config), catalog, listing, cause, verdicts: BTreeMap::new() };
     build(conf, parts, before, runtime, resources)
+}
+
+/// Reads and compiles what the plugin folder holds, as far as neither `known` nor the cache on disk has it.
+fn scan(
+    plugins: &Plugins,
+    known: &Catalog,
+    runtime: &PolicyRuntime,
+    resources: &Resources,
+) -> Result<Catalog, PluginError> {
+    let cache = plugins.cache_dir.as_deref().map(|dir| CodeCache::open(dir, runtime)).transpose()?;
+    let source = Source { dir: &plugins.dir, trusted_keys: plugins.trusted_keys.as_deref(), cache: cache.as_ref() };
+    let catalog = Catalog::scan(runtime, &source, known);
+    for (result, count) in cache.iter().flat_map(CodeCache::counts) {
+        resources.metrics.count_plugin_cache(result, count);
+    }
+    catalog
 }
 
 /// What the plugin folder holds now, for a generation that has it watched.

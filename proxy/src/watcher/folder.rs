@@ -9,7 +9,7 @@ use notify::event::{AccessKind, AccessMode, ModifyKind};
 use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::Notify;
 
-use crate::listing::is_module;
+use crate::listing::is_listed;
 
 /// A folder under watch, until it is dropped.
 pub(super) struct WatchedFolder {
@@ -46,14 +46,12 @@ fn identity(path: &Path) -> io::Result<Identity> {
     std::fs::metadata(path).map(|found| (found.dev(), found.ino()))
 }
 
-/// Whether modules may be different after `event`. That a file was opened or read is no change: a reload does so itself. A new or
-/// renamed file of any name may be what a module links to.
+/// Whether modules or signatures may be different after `event`. That a file was opened or read is no change: a reload does so
+/// itself. A new or renamed file of any name may be what one of them links to.
 fn may_matter(event: &Event) -> bool {
-    let names_module = || event.paths.iter().filter_map(|path| path.file_name()).any(is_module);
+    let names_one = || event.paths.iter().filter_map(|path| path.file_name()).any(is_listed);
     match event.kind {
-        EventKind::Access(AccessKind::Close(AccessMode::Write)) | EventKind::Modify(ModifyKind::Data(_)) => {
-            names_module()
-        }
+        EventKind::Access(AccessKind::Close(AccessMode::Write)) | EventKind::Modify(ModifyKind::Data(_)) => names_one(),
         EventKind::Access(_) => false,
         _ => true,
     }

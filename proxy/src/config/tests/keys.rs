@@ -16,7 +16,14 @@ fn the_least_conf_gets_every_default() {
     assert_eq!(config.admin, Admin { listen: "127.0.0.1:8550".parse().unwrap(), token: None });
     assert_eq!(
         config.plugins,
-        Plugins { dir: "conf/plugins".into(), watch: false, max_instances: 2_000, rollback_grace: None }
+        Plugins {
+            dir: "conf/plugins".into(),
+            cache_dir: None,
+            trusted_keys: None,
+            watch: false,
+            max_instances: 2_000,
+            rollback_grace: None
+        }
     );
     assert!(config.policies.is_empty());
     assert_eq!(config.routes, [Route { path_prefix: "/".into(), upstream: "eth".into() }]);
@@ -74,6 +81,8 @@ token = "env:TOKEN"
 
 [plugins]
 dir = "/opt/plugins"
+cache_dir = "../cache"
+trusted_keys = ["RWQAAQIDBAUGBwABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f"]
 max_instances = 16
 watch = true
 rollback_grace = "90s"
@@ -180,15 +189,15 @@ fn server_admin_and_plugins_take_what_is_written() {
     assert_eq!(config.server, expected);
     assert_eq!(config.admin.listen, "0.0.0.0:8551".parse().unwrap());
     assert_eq!(config.admin.token.unwrap().expose(), "token-from-env");
-    assert_eq!(
-        config.plugins,
-        Plugins {
-            dir: "/opt/plugins".into(),
-            watch: true,
-            max_instances: 16,
-            rollback_grace: Some(Duration::from_secs(90))
-        }
-    );
+    let plugins = Plugins {
+        dir: "/opt/plugins".into(),
+        cache_dir: Some("conf/../cache".into()),
+        trusted_keys: Some(vec!["RWQAAQIDBAUGBwABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f".parse().unwrap()]),
+        watch: true,
+        max_instances: 16,
+        rollback_grace: Some(Duration::from_secs(90)),
+    };
+    assert_eq!(config.plugins, plugins);
 }
 
 #[test]
@@ -204,7 +213,7 @@ fn a_policy_takes_what_is_written() {
         "number": 1, "fraction": 0.5, "flag": true, "since": "2024-05-27", "list": [1, "two", { "three": 3 }],
     });
     assert_eq!(policy.config, expected);
-    assert_eq!(policy.place, Place { line: 18, column: 11 });
+    assert_eq!(policy.place, Place { line: 20, column: 11 });
     let least = accepted(&format!("{MINIMAL}[policies.p]\nplugin = 'p'"));
     assert_eq!(least.policies["p"].version, semver::VersionReq::STAR);
     assert_eq!(least.policies["p"].sha256, None);

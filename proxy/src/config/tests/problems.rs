@@ -121,10 +121,30 @@ fn server_and_admin_are_checked() {
         ("[admin]\ntoken = «''", &["admin.token: must not be empty"]),
         ("[admin]\ntoken = «'a b'", &["admin.token: must be ASCII without spaces"]),
         ("[plugins]\ndir = «''", &["plugins.dir: must be the path of a folder"]),
+        ("[plugins]\ncache_dir = «''", &["plugins.cache_dir: must be the path of a folder"]),
         ("[plugins]\nmax_instances = «15", &["plugins.max_instances: must be at least 16"]),
     ]);
     assert!(read(&format!("{MINIMAL}[server]\nlisten = ['127.0.0.1:0', '127.0.0.1:0']")).is_ok());
     assert!(read(&format!("{MINIMAL}[admin]\nlisten = '[::ffff:127.0.0.1]:1'")).is_ok());
+}
+
+#[test]
+fn trusted_keys_are_checked_and_an_empty_list_is_no_way_to_trust_everybody() {
+    let key = "RWQAAQIDBAUGBwABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f";
+    let broken = format!("[plugins]\ntrusted_keys = ['{key}', «'{}', «'minisign.pub']", &key[..55]);
+    assert_added(&[
+        ("[plugins]\ntrusted_keys = «[]", &["plugins.trusted_keys: must hold at least one key"]),
+        ("[plugins]\ntrusted_keys = «'RW'", &["plugins.trusted_keys: must be an array, not a string"]),
+        ("[plugins]\ntrusted_keys = [«1]", &["plugins.trusted_keys[0]: must be a string, not a whole number"]),
+        (
+            &broken,
+            &[
+                "plugins.trusted_keys[1]: must be a minisign public key",
+                "plugins.trusted_keys[2]: must be a minisign public key",
+            ],
+        ),
+    ]);
+    assert!(read(&format!("{MINIMAL}[plugins]\ntrusted_keys = ['{key}']")).is_ok());
 }
 
 #[test]
