@@ -156,3 +156,50 @@ fn faults_under_load_are_nobodys_trouble() {
     let calls = proxy.status()["policies"]["moody"]["calls"].as_f64().unwrap();
     assert!(proxy.metrics().sum("policy_faults_total", &[]) < calls, "the policy also decided");
 }
+
+/// Ten endpoints, of which a decision looks at two.
+fn ten_endpoints(origins: &[Origin]) -> Conf {
+    Conf::of(origins).set("candidates", "2").set("max_attempts", "10")
+}
+
+#[test]
+fn of_a_large_pool_a_policy_is_shown_some_drawn_by_weight() {
+    let origins: Vec<Origin> = (0..10).map(|n| Origin::start(&format!("n{n}"))).collect();
+    // It traps when it is shown another number, and else takes the first.
+    let first_of_two = Guest::new("two", "1.0.0").score(
+        "(if (i32.and (i32.ne (local.get $count) (i32.const 2))
+                      (i32.eq (i32.load8_u offset=68 (local.get $request)) (i32.const 103)))
+           (then unreachable))
+         (f64.store (local.get $scores) (f64.const 1))",
+    );
+    let proxy = Proxy::start(&ten_endpoints(&origins).scored_by(&first_of_two));
+    let mut client = proxy.client();
+    for _ in 0..500 {
+        assert_eq!(client.post(json::request("1", "eth_getLogs")).status, 200);
+    }
+    assert_eq!(proxy.metrics().sum("policy_faults_total", &[]), 0.0);
+    // The weights are 100, 90 and so on down to 10.
+    let hits: Vec<usize> = origins.iter().map(Origin::hits).collect();
+    assert!(hits.iter().all(|hits| *hits > 0), "{hits:?}");
+    assert!(hits[..3].iter().sum::<usize>() > 2 * hits[7..].iter().sum::<usize>(), "{hits:?}");
+    let explained = proxy.admin("GET", "/explain?method=eth_getLogs").json();
+    let endpoints = explained["endpoints"].as_array().unwrap();
+    assert_eq!(endpoints.iter().filter(|e| e["excluded"] == "not drawn").count(), 8, "{explained:#}");
+}
+
+#[test]
+fn who_is_seldom_drawn_is_found_when_nobody_else_is_fit() {
+    let mut origins: Vec<Origin> = (0..9).map(|n| Origin::always(&format!("n{n}"), Answer::status(503))).collect();
+    origins.push(Origin::start("good"));
+    let proxy = Proxy::start(&ten_endpoints(&origins).set("retry_budget", "{ share = 10, floor_per_sec = 1000 }"));
+    let mut client = proxy.client();
+    wait_until("all others cool", || {
+        client.post(json::READ);
+        origins[..9].iter().all(|origin| proxy.cooldown(origin.name()) > 0.0)
+    });
+    let before: usize = origins[..9].iter().map(Origin::hits).sum();
+    for _ in 0..100 {
+        assert_eq!(client.post(json::READ).result(), "good");
+    }
+    assert_eq!(origins[..9].iter().map(Origin::hits).sum::<usize>(), before);
+}
