@@ -1,4 +1,5 @@
-//! Latencies across a publish: those of requests that were due in the 100 ms after one, beside all others of the same run.
+//! Latencies across a publish: those of requests that were due while a reload was under way or in the 100 ms after its publish, beside
+//! all others of the same run.
 //!
 //! Each generation has another endpoint than the one before, and its policies are new instances with another config. Between two
 //! publishes there is time enough for what a reload does before and after.
@@ -45,7 +46,7 @@ pub fn run(contenders: &[&Installed], data: &mut Data) -> anyhow::Result<()> {
             (0..settings.rounds).map(|_| measure_both(installed, &case, &origin, &settings)).collect();
         let ratios: Vec<f64> =
             measured.iter().flatten().map(|[after, others]| after.p999_ms / others.p999_ms).collect();
-        for (name, which) in [("in the 100 ms after a publish", 0), ("at other times", 1)] {
+        for (name, which) in [("during a reload and for 100 ms after it", 0), ("at other times", 1)] {
             let round = |both: &anyhow::Result<[Round; 2]>| match both {
                 Ok(both) => Ok(both[which].clone()),
                 Err(error) => Err(format!("{error:#}")),
@@ -60,7 +61,7 @@ pub fn run(contenders: &[&Installed], data: &mut Data) -> anyhow::Result<()> {
             table::rows(name, std::slice::from_ref(&row));
             data.rows.push(row);
         }
-        println!("p99.9 after a publish, as a multiple of the other, round by round: {ratios:.2?}");
+        println!("p99.9 across a reload, as a multiple of the other, round by round: {ratios:.2?}");
     }
     Ok(())
 }
@@ -77,17 +78,17 @@ fn measure_both(
     let plan = Plan { per_second: PER_SECOND, connections: CONNECTIONS, warm_up: settings.warm_up, length };
     let request = post("/", &[], &case.request);
     let ended = AtomicBool::new(false);
-    let (answers, meter, published) = std::thread::scope(|scope| {
-        let reloads = scope.spawn(|| reload_until(&ended, &process, case, origin, settings));
+    let (answers, meter, reloads) = std::thread::scope(|scope| {
+        let reloading = scope.spawn(|| reload_until(&ended, &process, case, origin, settings));
         let measured = plan.run(process.address(), &request, || Meter::start(process.id()));
         ended.store(true, Relaxed);
-        let published = reloads.join().expect("a reload doesn't panic")?;
-        measured.map(|(answers, meter)| (answers, meter, published))
+        let reloads = reloading.join().expect("a reload doesn't panic")?;
+        measured.map(|(answers, meter)| (answers, meter, reloads))
     })?;
     let used = meter.stop()?;
     ensure!(answers.failed == 0, "{} of {} requests failed", answers.failed, answers.failed + answers.good());
     let all = answers.good();
-    let is_after = |due: Instant| published.iter().any(|at| due >= *at && due < *at + AFTER);
+    let is_after = |due: Instant| reloads.iter().any(|(begun, published)| due >= *begun && due < *published + AFTER);
     let (after, others) = answers.split(is_after);
     // Processor time and rate are those of the whole run.
     let round = |answers: &Answers| Round {
@@ -97,25 +98,26 @@ fn measure_both(
     Ok([round(&after), round(&others)])
 }
 
-/// When each generation was published, or a moment later: when its report came.
+/// When each reload was asked for, and when its report came, which is a moment after its publish.
 fn reload_until(
     ended: &AtomicBool,
     process: &Process,
     case: &Case,
     origin: &Origin,
     settings: &Settings,
-) -> anyhow::Result<Vec<Instant>> {
+) -> anyhow::Result<Vec<(Instant, Instant)>> {
     let mut admin = Client::try_connect(process.site.addresses[1])?;
-    let mut published = Vec::new();
+    let mut reloads = Vec::new();
     while !ended.load(Relaxed) {
-        let turn = published.len() + 1;
+        let turn = reloads.len() + 1;
         let config = format!("\n[policies.scoring.config]\ntier1_min_weight = {}\n", 100 + turn % 50);
         let conf = pointsman_conf(&process.site, case, origin, settings, turn) + &config;
         process.site.write("pointsman.toml", conf)?;
+        let begun = Instant::now();
         let response = admin.post_with("/reload", &[], "");
         ensure!(response.status == 200, "a reload failed: {}", response.text());
-        published.push(Instant::now());
+        reloads.push((begun, Instant::now()));
         std::thread::sleep(PERIOD);
     }
-    Ok(published)
+    Ok(reloads)
 }
