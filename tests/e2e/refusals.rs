@@ -17,6 +17,7 @@ pub(super) fn expect_refusal(proxy: &Proxy, parts: &[&str]) {
 
     let checked = check(proxy.site());
     assert_eq!(checked.0, Some(1), "{}", checked.1);
+    assert_eq!(checked.1.matches(error).count(), 1, "told once, and with the same words: {}", checked.1);
     for part in parts {
         assert!(error.contains(part), "no {part:?} in {error:?}");
         assert!(checked.1.contains(part), "no {part:?} in {:?}", checked.1);

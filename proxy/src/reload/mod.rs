@@ -39,10 +39,10 @@ const RETIRE_PERIOD: Duration = Duration::from_millis(50);
 #[derive(Debug, Error)]
 pub enum ReloadError {
     /// The conf.
-    #[error("{0}")]
+    #[error(transparent)]
     Config(#[from] ConfigError),
     /// The plugin folder or a file in it.
-    #[error("{0}")]
+    #[error(transparent)]
     Plugin(#[from] PluginError),
     /// A policy that the conf asks for.
     #[error("{}:{line}:{column}: policies.{policy}: {reason}", conf.display())]

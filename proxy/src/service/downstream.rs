@@ -22,6 +22,8 @@ pub(super) const KEEPALIVE_SECS: u64 = 75;
 pub(super) const READ_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a client may take no byte of its answer (nginx's default).
 const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
+/// Memory that is taken for a body on the word of its client alone.
+const MOST_AT_ONCE: usize = 1 << 20;
 /// How long the rest of a refused body is read, so that the client sees the refusal and not a reset.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
 /// Characters of a method that the log shows.
@@ -99,12 +101,17 @@ async fn read_body(session: &mut Session, max: usize) -> Result<Bytes, Refusal> 
     if expects_continue(session) {
         session.downstream_session.write_continue_response().await.map_err(|_| Refusal::Stalled)?;
     }
-    // What a client announces is believed up to a point: memory is taken as the bytes come.
+    // What a client announces is believed up to a point: beyond it memory is taken as the bytes come.
     let mut body = BytesMut::new();
     loop {
         match session.downstream_session.read_request_body().await {
             Ok(Some(piece)) if body.is_empty() && Some(piece.len()) == announced => return Ok(piece),
-            Ok(Some(piece)) => body.extend_from_slice(&piece),
+            Ok(Some(piece)) => {
+                if body.is_empty() {
+                    body.reserve(announced.unwrap_or_default().min(MOST_AT_ONCE).max(piece.len()));
+                }
+                body.extend_from_slice(&piece);
+            }
             Ok(None) => return Ok(body.freeze()),
             Err(error) => return Err(unreadable(&error)),
         }
