@@ -2,7 +2,7 @@
 //!
 //! A slot's lock is a thread's own and so never waited for, except by the refill thread (which puts an instance into an
 //! empty slot) and by the rare thread beyond the configured number, which shares one. A lock that is free costs little
-//! beside the call, and spares the runtime any `unsafe`.
+//! beside the call, and spares calls any `unsafe`.
 //!
 //! The last slot is for calls aside, which no request waits for: whatever such a call does, and however long, no thread that
 //! serves requests meets its lock or misses the instance that it lost.
