@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::config::NATIVE;
 use crate::model::{HealthState, ProbeFailure, Tally, Tick};
 use crate::snapshot::Snapshot;
 use crate::upstream::{BoundPolicy, Canary, Endpoint, Exclusion, Standing, Upstream};
@@ -256,7 +257,7 @@ impl EndpointStatus {
 
 /// A policy's name in the conf, `native` for the built-in one.
 pub(super) fn policy_name(bound: Option<&BoundPolicy>) -> String {
-    bound.map_or("native", |bound| bound.policy.name()).to_owned()
+    bound.map_or(NATIVE, |bound| bound.policy.name()).to_owned()
 }
 
 /// Why an endpoint is no candidate, in a few words.

@@ -297,3 +297,14 @@ impl Policy {
         Ok(())
     }
 }
+
+/// The least policy, for tests: it scores every endpoint with 0.
+#[cfg(test)]
+pub(crate) const IDLE: &str = r#"(module
+  (memory (export "memory") 2)
+  (data (i32.const 0) "{\22name\22:\22idle\22,\22version\22:\221.0.0\22,\22kinds\22:[\22scoring\22]}")
+  (func (export "pointsman_abi_version") (result i32) (i32.const 65536))
+  (func (export "pointsman_describe") (result i64) (i64.const 53))
+  (func (export "pointsman_alloc") (param i32 i32) (result i32) (i32.const 1024))
+  (func (export "pointsman_configure") (param i32 i32) (result i64) (i64.const 0))
+  (func (export "pointsman_score") (param i32 i32 i32 i32)))"#;

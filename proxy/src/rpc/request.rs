@@ -11,7 +11,7 @@ use tokio::io::AsyncWriteExt;
 
 use super::target::Destination;
 
-/// A body up to this size is copied behind its head. A copy of so much costs less than a system call.
+/// A body up to this size is copied behind its head, to leave with it.
 const SMALL: usize = 16 << 10;
 /// Room for the length and the client's headers.
 const REST_OF_HEAD: usize = 256;

@@ -15,7 +15,7 @@ use arc_swap::ArcSwap;
 
 use super::{BoundPolicy, Resources, Upstream};
 use crate::clock;
-use crate::config::CanaryConf;
+use crate::config::{CanaryConf, NATIVE};
 use crate::metrics::{ArmLabels, ArmSeries, CanarySeries};
 use crate::model::{Arm, Breach, Share, Tally, Tick};
 use crate::policy::{Fault, Policy};
@@ -263,7 +263,7 @@ impl Trial {
             resources.metrics.canary_arm(ArmLabels {
                 upstream: upstream.to_owned(),
                 arm,
-                policy: policy.map_or("native", |bound| bound.policy.name()).to_owned(),
+                policy: policy.map_or(NATIVE, |bound| bound.policy.name()).to_owned(),
                 version: policy.map_or(String::new(), |bound| bound.policy.identity().version.to_string()),
             })
         };

@@ -12,7 +12,7 @@ use super::{Canary, Endpoint, Upstream};
 use crate::clock;
 use crate::model::{Plan, RequestFacts, Tick, millis_f32};
 use crate::policy::abi::{EndpointRow, PlanBlock, RequestBlock, chain_code, flag, request_flags};
-use crate::policy::native;
+use crate::policy::{Policy, native};
 use crate::rpc::{Ask, Extra, Pool, Refusal};
 
 /// Buffers of a thread, so that a decision allocates nothing.
@@ -56,10 +56,9 @@ impl Pool for Arc<Upstream> {
         let method_p75_ms = if ask.request.batch { f32::NAN } else { known(ask.request) };
         let p95_ms = endpoint.stats.latency_p95_ms();
         let block = PlanBlock::new(own.max_attempts, millis_f32(own.timeout), p95_ms, method_p75_ms);
-        let plan = bound.ask(ask.request.seed, |policy| policy.plan(&self.request_block(ask), &row, &block));
-        if let (None, Some(canary)) = (plan, canary) {
-            canary.in_vain();
-        }
+        let plan = |policy: &Policy| policy.plan(&self.request_block(ask), &row, &block);
+        let seed = ask.request.seed;
+        let plan = canary.map_or_else(|| bound.ask(seed, plan), |canary| canary.ask(seed, plan));
         plan.unwrap_or(own)
     }
 

@@ -5,17 +5,8 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 
 use tempfile::TempDir;
 
-use super::super::Plugin;
+use super::super::{IDLE, Plugin};
 use super::*;
-
-const MODULE: &str = r#"(module
-  (memory (export "memory") 2)
-  (data (i32.const 0) "{\22name\22:\22idle\22,\22version\22:\221.0.0\22,\22kinds\22:[\22scoring\22]}")
-  (func (export "pointsman_abi_version") (result i32) (i32.const 65536))
-  (func (export "pointsman_describe") (result i64) (i64.const 53))
-  (func (export "pointsman_alloc") (param i32 i32) (result i32) (i32.const 1024))
-  (func (export "pointsman_configure") (param i32 i32) (result i64) (i64.const 0))
-  (func (export "pointsman_score") (param i32 i32 i32 i32)))"#;
 
 /// A folder that may hold a cache, and what to open it with.
 struct Bench {
@@ -49,8 +40,8 @@ impl Bench {
     }
 
     fn compile_with(&self, cache: &CodeCache) -> [u64; 4] {
-        let plugin = self.plugin(MODULE, cache).unwrap();
-        assert_eq!((plugin.identity().plugin.as_str(), plugin.identity().digest), ("idle", digest(MODULE)));
+        let plugin = self.plugin(IDLE, cache).unwrap();
+        assert_eq!((plugin.identity().plugin.as_str(), plugin.identity().digest), ("idle", digest(IDLE)));
         counts(cache)
     }
 
@@ -100,7 +91,7 @@ fn a_hit_spares_the_compiler() {
     let bench = Bench::new();
     bench.compile();
     let load = |digest| bench.runtime.compile_cached(b"no module", digest, Some(&bench.cache()));
-    assert_eq!(load(digest(MODULE)).unwrap().identity().plugin, "idle", "the bytes were not looked at");
+    assert_eq!(load(digest(IDLE)).unwrap().identity().plugin, "idle", "the bytes were not looked at");
     assert!(load(Digest::of(b"no module")).is_err());
 }
 
@@ -174,10 +165,10 @@ fn what_is_not_whole_or_not_ours_is_replaced_and_counted() {
 fn code_of_another_module_or_key_is_not_used() {
     let bench = Bench::new();
     bench.compile();
-    let other = MODULE.replace("1.0.0", "1.0.1");
+    let other = IDLE.replace("1.0.0", "1.0.1");
     let cache = bench.cache();
     let name = |text: &str| bench.dir().join(cache.name(digest(text)));
-    fs::copy(name(MODULE), name(&other)).unwrap();
+    fs::copy(name(IDLE), name(&other)).unwrap();
     assert_eq!(bench.plugin(&other, &cache).unwrap().identity().version.to_string(), "1.0.1");
     assert_eq!(counts(&cache), [0, 0, 1, 0]);
 
@@ -196,7 +187,7 @@ fn code_for_other_settings_lies_beside_and_is_not_used() {
     assert_eq!(bench.files().len(), 3);
     assert_eq!(bench.compile(), [1, 0, 0, 0], "that of before is still there");
     // Under the right name it is found out by its header.
-    let [ours, theirs] = [bench.cache(), cache].map(|cache| bench.dir().join(cache.name(digest(MODULE))));
+    let [ours, theirs] = [bench.cache(), cache].map(|cache| bench.dir().join(cache.name(digest(IDLE))));
     fs::rename(theirs, ours).unwrap();
     assert_eq!(bench.compile(), [0, 0, 1, 0]);
 }
@@ -233,7 +224,7 @@ fn a_bad_key_is_replaced() {
 fn trouble_is_counted_and_modules_are_compiled() {
     let bench = Bench::new();
     // There is something in the place of the code that is no file and can't be removed.
-    let name = bench.cache().name(digest(MODULE));
+    let name = bench.cache().name(digest(IDLE));
     fs::create_dir_all(bench.dir().join(&name).join("x")).unwrap();
     assert_eq!(bench.compile(), [0, 0, 1, 2], "neither removed nor written");
     fs::remove_dir_all(bench.dir().join(&name)).unwrap();
@@ -252,11 +243,11 @@ fn trouble_is_counted_and_modules_are_compiled() {
 fn code_is_kept_of_good_modules_only_and_checked_again_when_it_is_loaded() {
     let bench = Bench::new();
     let cache = bench.cache();
-    assert!(bench.plugin(&MODULE.replace("65536", "0"), &cache).is_err());
-    assert!(bench.plugin(&MODULE.replace("pointsman_score", "pointsman_scare"), &cache).is_err());
+    assert!(bench.plugin(&IDLE.replace("65536", "0"), &cache).is_err());
+    assert!(bench.plugin(&IDLE.replace("pointsman_score", "pointsman_scare"), &cache).is_err());
     assert_eq!(bench.files(), [KEY_FILE]);
 
-    let bad = MODULE.replace("65536", "0");
+    let bad = IDLE.replace("65536", "0");
     let module = Module::from_binary(&cache.engine, &wat::parse_str(&bad).unwrap()).unwrap();
     cache.store(&module, digest(&bad));
     let error = bench.plugin(&bad, &cache).err().expect("a refusal");

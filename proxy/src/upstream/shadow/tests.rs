@@ -6,18 +6,8 @@ use prometheus::Registry;
 use super::*;
 use crate::config;
 use crate::metrics::Metrics;
-use crate::policy::{Limits, PolicyRuntime, Setup};
+use crate::policy::{IDLE, Limits, PolicyRuntime, Setup};
 use crate::upstream::Policies;
-
-/// Scores every endpoint with 0.
-const IDLE: &str = r#"(module
-  (memory (export "memory") 2)
-  (data (i32.const 0) "{\22name\22:\22idle\22,\22version\22:\221.0.0\22,\22kinds\22:[\22scoring\22]}")
-  (func (export "pointsman_abi_version") (result i32) (i32.const 65536))
-  (func (export "pointsman_describe") (result i64) (i64.const 53))
-  (func (export "pointsman_alloc") (param i32 i32) (result i32) (i32.const 1024))
-  (func (export "pointsman_configure") (param i32 i32) (result i64) (i64.const 0))
-  (func (export "pointsman_score") (param i32 i32 i32 i32)))"#;
 
 const CONF: &str = "[policies.idle]\nplugin = 'idle'\n\
     [upstreams.u]\nshadow = { policy = 'idle', share = 1 }\nendpoints = [{ url = 'http://h', name = 'h' }]";
