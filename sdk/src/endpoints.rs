@@ -8,6 +8,8 @@ use std::ops::Index;
 
 use crate::{Endpoint, export};
 
+/// Rows that [`Endpoints::score_each`] scores in one turn of its loop.
+const AT_ONCE: usize = 4;
 /// Words of a row as this version knows it.
 const ROW_WORDS: usize = size_of::<Endpoint>() / size_of::<u64>();
 
@@ -50,6 +52,26 @@ impl<'a> Endpoints<'a> {
             return None;
         }
         export::view(&self.words[row * self.stride..])
+    }
+
+    /// Scores each endpoint by itself, in the rows' order. The same as a loop over both, but it costs less: several endpoints share
+    /// a turn, and with it the check of fuel and deadline that each turn of a loop has in the proxy.
+    ///
+    /// # Panics
+    /// When there are fewer scores than endpoints.
+    #[inline]
+    pub fn score_each(&self, scores: &mut [f64], mut score: impl FnMut(&Endpoint) -> f64) {
+        let scores = &mut scores[..self.len];
+        if self.stride == ROW_WORDS {
+            let (rows, last_rows) = export::views::<Endpoint>(self.words).as_chunks::<AT_ONCE>();
+            let (scores, last_scores) = scores.as_chunks_mut::<AT_ONCE>();
+            for (rows, scores) in rows.iter().zip(scores) {
+                *scores = rows.each_ref().map(&mut score);
+            }
+            last_rows.iter().zip(last_scores).for_each(|(row, place)| *place = score(row));
+        } else {
+            self.iter().zip(scores).for_each(|(row, place)| *place = score(row));
+        }
     }
 
     /// The endpoints in the rows' order.
@@ -121,6 +143,10 @@ mod tests {
         [10, 11, 12].map(|index| Endpoint { index, ..Endpoint::default() })
     }
 
+    fn words_of(row: &Endpoint) -> &[u64] {
+        export::words(std::slice::from_ref(row))
+    }
+
     fn indices(endpoints: Endpoints<'_>) -> Vec<u32> {
         endpoints.iter().map(|endpoint| endpoint.index).collect()
     }
@@ -138,10 +164,25 @@ mod tests {
     #[test]
     fn rows_of_a_later_version_are_stepped_over_by_their_stride() {
         let rows = rows();
-        let wide: Vec<u64> = rows.chunks(1).flat_map(|row| [export::words(row), &[u64::MAX; 2]].concat()).collect();
+        let wide: Vec<u64> = rows.iter().flat_map(|row| [words_of(row), &[u64::MAX; 2]].concat()).collect();
         let endpoints = Endpoints::with_stride(&wide, 80, 3).unwrap();
         assert_eq!(indices(endpoints), [10, 11, 12]);
         assert_eq!([0, 1, 2].map(|row| endpoints[row].index), [10, 11, 12]);
+    }
+
+    #[test]
+    fn each_is_scored_once_and_in_its_place() {
+        let rows: Vec<Endpoint> = (0..11).map(|index| Endpoint { index, ..Endpoint::default() }).collect();
+        for len in 0..rows.len() {
+            let wide: Vec<u64> = rows.iter().flat_map(|row| [words_of(row), &[u64::MAX; 2]].concat()).collect();
+            for endpoints in [Endpoints::from(&rows[..len]), Endpoints::with_stride(&wide, 80, len).unwrap()] {
+                let mut scores = vec![-1.0; len + 1];
+                endpoints.score_each(&mut scores, |endpoint| f64::from(endpoint.index) + 0.5);
+                let expected: Vec<f64> =
+                    rows[..len].iter().map(|row| f64::from(row.index) + 0.5).chain([-1.0]).collect();
+                assert_eq!(scores, expected, "{len}");
+            }
+        }
     }
 
     #[test]

@@ -58,6 +58,14 @@ pub fn view<T: Block>(words: &[u64]) -> Option<&T> {
     Some(unsafe { &*words.as_ptr().cast::<T>() })
 }
 
+/// As many blocks as `words` hold.
+#[inline]
+pub fn views<T: Block>(words: &[u64]) -> &[T] {
+    let count = words.len() / (size_of::<T>() / size_of::<u64>());
+    // SAFETY: the words are at least as long as `count` blocks, aligned to 8 as a `T` is, and every bit pattern is a `T` (`Block`).
+    unsafe { std::slice::from_raw_parts(words.as_ptr().cast(), count) }
+}
+
 /// The words of some blocks.
 pub fn words<T: Block>(blocks: &[T]) -> &[u64] {
     // SAFETY: a `Block` has no padding, so all its bytes are initialised; its alignment is that of a word and its size

@@ -86,10 +86,10 @@ impl Scoring for PeakEwma {
         let mut random = Random::new(request.seed, request.attempt);
         // An odd factor maps distinct indices to distinct numbers; with the offset, none is always the first.
         let (factor, offset) = (random.next() | 1, random.next());
-        for (endpoint, score) in endpoints.iter().zip(scores.iter_mut()) {
+        endpoints.score_each(scores, |endpoint| {
             let place = endpoint.index.wrapping_mul(factor).wrapping_add(offset);
-            *score = after_others(endpoint, UNDRAWN - f64::from(place));
-        }
+            after_others(endpoint, UNDRAWN - f64::from(place))
+        });
         let mut drawn = [0; MAX_CHOICES];
         for row in draw(&mut random, endpoints.len(), self.config.choices, &mut drawn) {
             if let (Some(endpoint), Some(score)) = (endpoints.get(*row), scores.get_mut(*row)) {

@@ -17,13 +17,14 @@
 use pointsman_sdk::{Endpoint, Endpoints, Policy, Request, Scoring};
 use serde::Deserialize;
 
-/// The most important field: 0 to 2, higher is better.
+/// The most important field if the cost ranks first: 0 to 2, higher is better. A higher weight is never of a lower tier, so when the
+/// weight ranks first it says all.
 const TIER_BITS: u32 = 2;
 /// Weights are at most 65,535.
 const WEIGHT_BITS: u32 = 16;
 /// The upper bits of a float, without its sign: 8 of exponent and 16 of mantissa, so costs are told apart to 0.0015 %.
 const COST_BITS: u32 = 24;
-/// In 16 steps per doubling: it tells 1 ms from 2 ms as well as an hour from two.
+/// In 32 steps per doubling: it tells 1 ms from 2 ms as well as an hour from two.
 const RECENCY_BITS: u32 = 11;
 /// Integers up to 2 to the power of 53 are exact in an `f64`.
 const _: () = assert!(TIER_BITS + WEIGHT_BITS + COST_BITS + RECENCY_BITS == f64::MANTISSA_DIGITS);
@@ -73,9 +74,7 @@ pub struct Tiers {
     tier2_min_weight: u32,
     /// `cost_floor_ms` in the steps of [`cost_steps`].
     floor: u32,
-    /// How far the weight's and the cost's fields are moved up: by each other's width and the recency's.
-    weight_shift: u32,
-    cost_shift: u32,
+    first: Rank,
 }
 
 pointsman_sdk::export_policy!(Tiers: scoring);
@@ -93,42 +92,60 @@ impl Policy for Tiers {
         if !(cost_floor_ms >= 0.0 && cost_floor_ms.is_finite()) {
             return Err(format!("cost_floor_ms is {cost_floor_ms}, but must not be negative"));
         }
-        let (weight_shift, cost_shift) = match rank_within_tier {
-            Rank::Weight => (RECENCY_BITS + COST_BITS, RECENCY_BITS),
-            Rank::Cost => (RECENCY_BITS, RECENCY_BITS + WEIGHT_BITS),
-        };
-        Ok(Tiers { tier1_min_weight, tier2_min_weight, floor: cost_steps(cost_floor_ms), weight_shift, cost_shift })
+        Ok(Tiers { tier1_min_weight, tier2_min_weight, floor: cost_steps(cost_floor_ms), first: rank_within_tier })
     }
 }
 
 impl Scoring for Tiers {
     fn score(&self, _request: &Request, endpoints: Endpoints<'_>, scores: &mut [f64]) {
-        for (endpoint, score) in endpoints.iter().zip(scores) {
-            *score = self.rank(endpoint);
+        match self.first {
+            Rank::Weight => endpoints.score_each(scores, |endpoint| self.by_weight(endpoint)),
+            Rank::Cost => endpoints.score_each(scores, |endpoint| self.by_cost(endpoint)),
         }
     }
 }
 
 impl Tiers {
-    /// The endpoint's place in the order: an integer from 0 up to 2 to the power of 53, and as far below 0 for an
-    /// endpoint that is a candidate only because of a panic.
     #[inline]
-    pub fn rank(&self, endpoint: &Endpoint) -> f64 {
+    fn by_weight(&self, endpoint: &Endpoint) -> f64 {
+        let order = weight(endpoint) << COST_BITS | self.cost(endpoint);
+        score(endpoint, order << RECENCY_BITS | recency(endpoint))
+    }
+
+    #[inline]
+    fn by_cost(&self, endpoint: &Endpoint) -> f64 {
         let tier =
             i64::from(endpoint.weight >= self.tier1_min_weight) + i64::from(endpoint.weight >= self.tier2_min_weight);
-        let weight = i64::from(endpoint.weight.min(max_of(WEIGHT_BITS)));
-        let cost = cost_steps(endpoint.latency_ms + endpoint.penalty_ms).max(self.floor);
-        let cost = i64::from(max_of(COST_BITS) - cost);
-        let recency = i64::from(max_of(RECENCY_BITS) - idle_steps(endpoint.idle_ms));
-        let rank = tier << (WEIGHT_BITS + COST_BITS + RECENCY_BITS)
-            | weight << self.weight_shift
-            | cost << self.cost_shift
-            | recency;
-        let excluded = i64::from(endpoint.is_excluded()) << f64::MANTISSA_DIGITS;
-        #[expect(clippy::cast_precision_loss, reason = "no more than 53 bits")]
-        let score = (rank - excluded) as f64;
-        score
+        let order = (tier << COST_BITS | self.cost(endpoint)) << WEIGHT_BITS | weight(endpoint);
+        score(endpoint, order << RECENCY_BITS | recency(endpoint))
     }
+
+    /// More is better, as in all fields.
+    #[inline]
+    fn cost(&self, endpoint: &Endpoint) -> i64 {
+        let steps = cost_steps(endpoint.latency_ms + endpoint.penalty_ms).max(self.floor);
+        i64::from(max_of(COST_BITS) - steps)
+    }
+}
+
+/// The endpoint's place in the order: an integer from 0 up to 2 to the power of 53, and as far below 0 for an endpoint that is a
+/// candidate only because of a panic.
+#[inline]
+fn score(endpoint: &Endpoint, order: i64) -> f64 {
+    let excluded = i64::from(endpoint.is_excluded()) << f64::MANTISSA_DIGITS;
+    #[expect(clippy::cast_precision_loss, reason = "no more than 53 bits")]
+    let score = (order - excluded) as f64;
+    score
+}
+
+#[inline]
+fn weight(endpoint: &Endpoint) -> i64 {
+    i64::from(endpoint.weight.min(max_of(WEIGHT_BITS)))
+}
+
+#[inline]
+fn recency(endpoint: &Endpoint) -> i64 {
+    i64::from(max_of(RECENCY_BITS) - idle_steps(endpoint.idle_ms))
 }
 
 /// Milliseconds as the upper bits of their float. The bits of floats that are not negative are in the floats' order, and
@@ -139,13 +156,13 @@ fn cost_steps(cost_ms: f32) -> u32 {
     (cost_ms.to_bits() & MAGNITUDE) >> SHIFT
 }
 
-/// Time since the last use, in the same manner. From 1 on a float's exponent needs 7 bits, so 4 are left for the mantissa.
+/// Time since the last use, in the same manner, from a microsecond on. An exponent then needs 6 bits up to 2 to the power of 54
+/// milliseconds, so 5 are left for the mantissa.
 #[inline]
 fn idle_steps(idle_ms: f32) -> u32 {
-    const ONE: u32 = 1.0_f32.to_bits();
-    const SHIFT: u32 = ONE.ilog2() + 1 - RECENCY_BITS;
-    let from_one = (idle_ms.abs() + 1.0).to_bits() & MAGNITUDE;
-    (from_one.wrapping_sub(ONE) >> SHIFT).min(max_of(RECENCY_BITS))
+    const LEAST: u32 = (1.0_f32 / 1_024.0).to_bits();
+    const SHIFT: u32 = f32::MANTISSA_DIGITS - 1 - 5;
+    (((idle_ms.to_bits() & MAGNITUDE).max(LEAST) - LEAST) >> SHIFT).min(max_of(RECENCY_BITS))
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use bytemuck::{bytes_of, cast_slice, pod_read_unaligned};
+use bytemuck::{bytes_of, cast_slice, cast_slice_mut, pod_read_unaligned};
 use wasmtime::{Memory, Module, Store, TypedFunc, WasmParams, WasmResults};
 
 use super::abi::{AttemptBlock, DecisionBlock, EndpointRow, PlanBlock, RequestBlock, size};
@@ -193,7 +193,7 @@ impl ReadyInstance {
         Ok(ReadyInstance { inner, area, hot })
     }
 
-    /// Scores `rows`; the scores are appended to `scores`, one per row.
+    /// Scores `rows`; `scores` becomes one per row.
     pub(super) fn score(
         &mut self,
         request: &RequestBlock,
@@ -217,8 +217,9 @@ impl ReadyInstance {
         inner.hot_call(function, fuel, (area.request, area.rows, count, area.scores))?;
 
         let data = inner.memory.data_mut(&mut inner.store);
-        let answer = slot(data, area.scores, size_of::<f64>() * rows.len())?;
-        scores.extend(answer.chunks_exact(size_of::<f64>()).map(pod_read_unaligned::<f64>));
+        scores.resize(rows.len(), 0.0);
+        let answer = slot(data, area.scores, size_of_val(scores.as_slice()))?;
+        cast_slice_mut(scores.as_mut_slice()).copy_from_slice(answer);
         Ok(())
     }
 

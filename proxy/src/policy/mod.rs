@@ -207,12 +207,11 @@ impl Policy {
         self.name == other.name && self.identity() == other.identity() && self.config == other.config
     }
 
-    /// Scores `rows` on this thread's instance; `scores` is cleared and gets one number per row.
+    /// Scores `rows` on this thread's instance; `scores` becomes one number per row.
     ///
     /// # Errors
-    /// A [`Fault`]; the instance is then replaced in the background.
+    /// A [`Fault`]; the instance is then replaced in the background, and `scores` mean nothing.
     pub fn score(&self, request: &RequestBlock, rows: &[EndpointRow], scores: &mut Vec<f64>) -> Result<(), Fault> {
-        scores.clear();
         self.call(|instance| instance.score(request, rows, scores))
     }
 
@@ -234,7 +233,6 @@ impl Policy {
         rows: &[EndpointRow],
         scores: &mut Vec<f64>,
     ) -> Result<(), Fault> {
-        scores.clear();
         self.replacing(self.pool.with_spare(|instance| instance.score(request, rows, scores)))
     }
 
