@@ -22,6 +22,7 @@ use super::batch::Assembly;
 use super::exchange::{Answer, Arriving, Exchanged};
 use super::judge::{Next, Try};
 use super::part::Call;
+use super::patience::Patience;
 use super::pieces::send;
 use super::pool::{Ask, Extra, Lease, Pool};
 use super::refusal::Refusal;
@@ -148,20 +149,17 @@ impl<P: Pool> Run<'_, P> {
 
     /// One attempt, and a second one beside it when the first takes long.
     async fn attempt(&mut self, call: &Call, first: Try<P::Lease>, plan: Plan) -> Next<P::Lease> {
-        let mut ours = pin!(send(call, &first.lease, plan.timeout));
-        let Some(after) = plan.hedge_after.filter(|_| !call.facts.write) else {
-            return self.judge(call, first, ours.await);
-        };
-        tokio::select! {
-            biased;
-            ended = &mut ours => return self.judge(call, first, ended),
-            () = tokio::time::sleep(after) => {}
+        let patience = Patience::new(plan.hedge_after.filter(|_| !call.facts.write));
+        let mut ours = pin!(send(call, &first.lease, plan.timeout, &patience));
+        if let Some(ended) = patience.wait_for(&mut ours).await {
+            return self.judge(call, first, ended);
         }
         let Some(second) = self.hedge(call, plan) else {
             return self.judge(call, first, ours.await);
         };
         // Boxed, since few requests are hedged and all would carry room for it.
-        let mut theirs = Box::pin(send(call, &second.lease, plan.timeout));
+        let endless = Patience::default();
+        let mut theirs = Box::pin(send(call, &second.lease, plan.timeout, &endless));
         tokio::select! {
             biased;
             ended = &mut ours => self.first_of_two(call, (first, ended), second, theirs.as_mut(), false).await,

@@ -6,13 +6,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
-use http::{HeaderName, HeaderValue, StatusCode, header};
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, StatusCode};
 use pingora::protocols::Stream;
-use pingora::protocols::http::v1::client::HttpSession;
 
 use super::batch::{Expected, Slot};
 use super::classify::{classify, classify_long};
+use super::patience::Patience;
+use super::response::{BROKEN_OFF, Failure, Response, ResponseHead};
 use super::target::Target;
 use crate::clock;
 use crate::model::{AttemptResult, Outcome};
@@ -21,9 +22,6 @@ use crate::model::{AttemptResult, Outcome};
 const INSPECT_LIMIT: usize = 1 << 20;
 const TOO_LARGE: &str = "answer is larger than max_body";
 const BROKE_SENDING: &str = "broke while the request was sent";
-const BROKEN_OFF: &str = "broke while the answer was read";
-/// Seconds are the only form of `Retry-After` that endpoints use; a date is passed over.
-const MAX_RETRY_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// What is sent to whichever endpoint is chosen.
 #[derive(Clone, Debug)]
@@ -68,7 +66,7 @@ pub struct Arriving {
     pub beginning: Bytes,
     /// The announced length of the whole body.
     pub length: Option<usize>,
-    session: Box<HttpSession>,
+    response: Response,
     target: Arc<Target>,
     left: usize,
 }
@@ -76,36 +74,23 @@ pub struct Arriving {
 /// How an attempt ended, and the answer if there was one.
 pub(super) type Exchanged = (AttemptResult, Option<Answer>);
 
-/// Sends `outgoing` to `target` and reads the answer, within `budget`.
-pub(super) async fn exchange(target: &Arc<Target>, outgoing: &Outgoing, budget: Duration) -> Exchanged {
+/// Sends `outgoing` to `target` and reads the answer, within `budget`. Tells `patience` when it takes long.
+pub(super) async fn exchange(
+    target: &Arc<Target>,
+    outgoing: &Outgoing,
+    budget: Duration,
+    patience: &Patience,
+) -> Exchanged {
     let began = clock::now();
     let mut sent = false;
-    let answer = tokio::time::timeout(budget, attempt(target, outgoing, &mut sent)).await;
+    let answer = patience.within(budget, attempt(target, outgoing, &mut sent)).await;
     let (mut result, answer) = match answer {
-        Ok(Ok((result, answer))) => (result, Some(answer)),
-        Ok(Err(failure)) => (AttemptResult::failed(failure.outcome, sent, failure.detail), None),
-        Err(_) => (AttemptResult::failed(Outcome::Timeout, sent, "timed out"), None),
+        Some(Ok((result, answer))) => (result, Some(answer)),
+        Some(Err(failure)) => (AttemptResult::failed(failure.outcome, sent, failure.detail), None),
+        None => (AttemptResult::failed(Outcome::Timeout, sent, "timed out"), None),
     };
     result.latency = clock::now().since(began);
     (result, answer)
-}
-
-/// Why there is no answer.
-pub(super) struct Failure {
-    outcome: Outcome,
-    pub(super) detail: &'static str,
-    /// Not a byte of an answer was read.
-    pub(super) silent: bool,
-}
-
-impl Failure {
-    pub(super) const fn new(outcome: Outcome, detail: &'static str) -> Self {
-        Failure { outcome, detail, silent: false }
-    }
-
-    pub(super) const fn silent(detail: &'static str) -> Self {
-        Failure { outcome: Outcome::Reset, detail, silent: true }
-    }
 }
 
 async fn attempt(
@@ -142,31 +127,30 @@ async fn converse(
 ) -> Result<(AttemptResult, Answer), Failure> {
     *sent = true;
     let sent_whole = target.head.send(&mut stream, &outgoing.headers, Some(&outgoing.body)).await.is_ok();
-    // For the answer alone: its own way to send takes two writes. Boxed, since it is moved often.
-    let mut session = Box::new(HttpSession::new(stream));
     // An endpoint that refuses a request need not read it to its end: the refusal counts, not the broken connection. But what
     // there is to read on a used connection may be of its past.
     if !sent_whole && !fresh {
         return Err(Failure::silent(BROKE_SENDING));
     }
-    let status = match read_head(&mut session).await {
+    let mut response = match Response::read(stream).await {
         Err(failure) if failure.silent && !sent_whole => return Err(Failure::silent(BROKE_SENDING)),
         read => read?,
     };
-    let length = content_length(&session);
+    let length = response.head.length;
     if length.is_some_and(|length| length > outgoing.max_answer) {
         return Err(Failure::new(Outcome::BadResponse, TOO_LARGE));
     }
     let limit = if outgoing.whole { outgoing.max_answer } else { INSPECT_LIMIT.min(outgoing.max_answer) };
-    let body = read_up_to(&mut session, limit).await?;
+    let body = response.read_body(limit).await?;
     if body.len() > outgoing.max_answer {
         return Err(Failure::new(Outcome::BadResponse, TOO_LARGE));
     }
-    let complete = session.is_body_done();
+    let complete = response.is_complete();
+    let ResponseHead { status, encoded, retry_after, .. } = response.head;
     let classified = if complete {
-        classify(status, is_encoded(&session), &body, &outgoing.expected)
+        classify(status, encoded, &body, &outgoing.expected)
     } else {
-        classify_long(status, is_encoded(&session), &body, &outgoing.expected)
+        classify_long(status, encoded, &body, &outgoing.expected)
     };
     let result = AttemptResult {
         outcome: classified.outcome,
@@ -174,19 +158,19 @@ async fn converse(
         http_status: Some(status.as_u16()),
         rpc_error: classified.rpc_error,
         text: classified.text,
-        retry_after: retry_after(&session),
+        retry_after,
         latency: Duration::ZERO,
         detail: classified.detail,
     };
-    let content_type = session.get_header(header::CONTENT_TYPE).cloned();
+    let content_type = response.head.content_type.take();
     let body = if complete {
         if sent_whole {
-            release(session, target).await;
+            response.release(target).await;
         }
         classified.members.map_or(AnswerBody::Whole(body), AnswerBody::Members)
     } else {
         let left = outgoing.max_answer.saturating_sub(body.len());
-        AnswerBody::Partial(Box::new(Arriving { beginning: body, length, session, target: Arc::clone(target), left }))
+        AnswerBody::Partial(Box::new(Arriving { beginning: body, length, response, target: Arc::clone(target), left }))
     };
     Ok((result, Answer { status, content_type, body }))
 }
@@ -198,10 +182,10 @@ impl Arriving {
     /// The attempt's result, when the endpoint breaks off, is silent for the client timeout, or sends more than is allowed.
     pub async fn next(&mut self) -> Result<Option<Bytes>, Box<AttemptResult>> {
         let failed = |outcome, detail| Box::new(AttemptResult::failed(outcome, true, detail));
-        let read = tokio::time::timeout(self.target.settings.timeout, self.session.read_body_bytes()).await;
+        let read = tokio::time::timeout(self.target.settings.timeout, self.response.next()).await;
         let piece = read
             .map_err(|_| failed(Outcome::Timeout, "timed out in the middle of the answer"))?
-            .map_err(|_| failed(Outcome::Reset, BROKEN_OFF))?;
+            .map_err(|()| failed(Outcome::Reset, BROKEN_OFF))?;
         let size = piece.as_ref().map_or(0, Bytes::len);
         let too_long = || failed(Outcome::BadResponse, TOO_LARGE);
         self.left = self.left.checked_sub(size).ok_or_else(too_long)?;
@@ -210,60 +194,6 @@ impl Arriving {
 
     /// Keeps the connection for a next request. To be called at the end of the body.
     pub async fn finish(self) {
-        release(self.session, &self.target).await;
+        self.response.release(&self.target).await;
     }
-}
-
-pub(super) async fn read_head(session: &mut HttpSession) -> Result<StatusCode, Failure> {
-    loop {
-        session.read_response().await.map_err(|error| match error.etype() {
-            pingora::ErrorType::InvalidHTTPHeader => Failure::new(Outcome::BadResponse, "answer is not HTTP"),
-            _ => Failure::silent("closed without an answer"),
-        })?;
-        match session.get_status() {
-            Some(status) if status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS => {}
-            Some(status) => return Ok(status),
-            None => return Err(Failure::new(Outcome::BadResponse, "answer has no status")),
-        }
-    }
-}
-
-/// Reads the body to its end or until it has more than `limit` bytes.
-pub(super) async fn read_up_to(session: &mut HttpSession, limit: usize) -> Result<Bytes, Failure> {
-    let mut read = async || session.read_body_bytes().await.map_err(|_| Failure::new(Outcome::Reset, BROKEN_OFF));
-    let Some(first) = read().await? else { return Ok(Bytes::new()) };
-    let Some(second) = read().await? else { return Ok(first) };
-    let mut body = BytesMut::with_capacity(first.len() + second.len());
-    body.extend_from_slice(&first);
-    body.extend_from_slice(&second);
-    while body.len() <= limit {
-        match read().await? {
-            Some(piece) => body.extend_from_slice(&piece),
-            None => break,
-        }
-    }
-    Ok(body.freeze())
-}
-
-pub(super) async fn release(mut session: Box<HttpSession>, target: &Target) {
-    session.respect_keepalive();
-    if let Some(stream) = session.reuse().await {
-        target.release(stream, clock::now());
-    }
-}
-
-fn content_length(session: &HttpSession) -> Option<usize> {
-    session.get_header(header::CONTENT_LENGTH)?.to_str().ok()?.trim().parse().ok()
-}
-
-/// Chunks are undone by whoever reads the body; nothing else is.
-pub(super) fn is_encoded(session: &HttpSession) -> bool {
-    let has_other =
-        |name, plain: &[u8]| session.get_header(name).is_some_and(|c| !c.as_bytes().eq_ignore_ascii_case(plain));
-    has_other(header::CONTENT_ENCODING, b"identity") || has_other(header::TRANSFER_ENCODING, b"chunked")
-}
-
-fn retry_after(session: &HttpSession) -> Option<Duration> {
-    let seconds = session.get_header(header::RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
-    Some(Duration::from_secs(seconds).min(MAX_RETRY_AFTER))
 }

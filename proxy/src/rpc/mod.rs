@@ -15,12 +15,15 @@ pub mod inspect;
 mod judge;
 mod landed;
 mod part;
+mod patience;
 mod pieces;
 mod pool;
 pub mod probe;
 mod raw;
 pub mod refusal;
+mod replayed;
 mod request;
+mod response;
 pub mod target;
 
 pub use batch::{Expected, MemberRequest};

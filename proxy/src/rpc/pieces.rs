@@ -13,26 +13,29 @@ use serde_json::json;
 use super::batch::{MemberRequest, Slot, find_answers};
 use super::exchange::{Answer, AnswerBody, Exchanged, exchange};
 use super::part::Call;
+use super::patience::Patience;
 use super::pool::Lease;
 use crate::clock;
 use crate::model::{AttemptResult, Outcome, RpcError};
 
-/// Sends `call` to the endpoint of `lease`, and reads the answer within `timeout` and the deadline.
+/// Sends `call` to the endpoint of `lease`, and reads the answer within `timeout` and the deadline. Tells `patience` when it takes long.
 pub(super) fn send<'c, L: Lease>(
     call: &'c Call,
     lease: &L,
     timeout: Duration,
+    patience: &'c Patience,
 ) -> impl Future<Output = Exchanged> + Send + use<'c, L> {
     let target = lease.target().clone();
     let most = lease.max_batch_size().unwrap_or(usize::MAX);
     let budget = timeout.min(call.facts.deadline.since(clock::now()));
     async move {
         let Some(members) = call.members().filter(|members| members.len() > most) else {
-            return exchange(&target, &call.outgoing, budget).await;
+            return exchange(&target, &call.outgoing, budget, patience).await;
         };
         let pieces: Vec<&[MemberRequest]> = members.chunks(most).collect();
         let calls: Vec<Call> = pieces.iter().map(|piece| call.of_members(piece.to_vec())).collect();
-        let ended = join_all(calls.iter().map(|piece| exchange(&target, &piece.outgoing, budget))).await;
+        let ended = calls.iter().map(|piece| exchange(&target, &piece.outgoing, budget, patience));
+        let ended = join_all(ended).await;
         put_together(&pieces, ended)
     }
 }

@@ -9,14 +9,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::StatusCode;
 use pingora::protocols::Stream;
-use pingora::protocols::http::v1::client::HttpSession;
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::batch::Expected;
 use super::classify::classify;
-use super::exchange::{Failure, is_encoded, read_head, read_up_to, release};
 use super::request::Head;
+use super::response::{Failure, Response};
 use super::target::Target;
 use crate::clock;
 use crate::model::{Chain, Outcome, ProbeFailure};
@@ -105,9 +104,9 @@ async fn ask(target: &Arc<Target>, question: &Question<'_>) -> Result<Answer, &'
             // The endpoint closed it just as it was taken up.
             Err(failure) if failure.silent => {}
             Err(failure) => return Err(failure.detail),
-            Ok((answer, session)) => {
+            Ok((answer, response)) => {
                 if answer.body.is_some() {
-                    release(session, target).await;
+                    response.release(target).await;
                 }
                 return Ok(answer);
             }
@@ -117,22 +116,17 @@ async fn ask(target: &Arc<Target>, question: &Question<'_>) -> Result<Answer, &'
     converse(stream, target, question).await.map(|(answer, _)| answer).map_err(|failure| failure.detail)
 }
 
-async fn converse(
-    mut stream: Stream,
-    target: &Target,
-    question: &Question<'_>,
-) -> Result<(Answer, Box<HttpSession>), Failure> {
+async fn converse(mut stream: Stream, target: &Target, question: &Question<'_>) -> Result<(Answer, Response), Failure> {
     let sent = match question {
         Question::Post(body) => target.head.send(&mut stream, &[], Some(body)).await,
         Question::Get(path) => Head::of_get(path, &target.destination).send(&mut stream, &[], None).await,
     };
     sent.map_err(|_| Failure::silent("broke while the request was sent"))?;
-    let mut session = Box::new(HttpSession::new(stream));
-    let status = read_head(&mut session).await?;
-    let body = read_up_to(&mut session, MAX_ANSWER).await?;
-    let is_whole = session.is_body_done() && body.len() <= MAX_ANSWER;
-    let answer = Answer { status, encoded: is_encoded(&session), body: is_whole.then_some(body) };
-    Ok((answer, session))
+    let mut response = Response::read(stream).await?;
+    let body = response.read_body(MAX_ANSWER).await?;
+    let is_whole = response.is_complete() && body.len() <= MAX_ANSWER;
+    let (status, encoded) = (response.head.status, response.head.encoded);
+    Ok((Answer { status, encoded, body: is_whole.then_some(body) }, response))
 }
 
 fn wrong_status(status: StatusCode) -> ProbeFailure {

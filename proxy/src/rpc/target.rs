@@ -123,7 +123,7 @@ impl Target {
     }
 
     /// Keeps a connection for a next request, unless the name has moved meanwhile.
-    pub(super) fn release(&self, stream: Stream, now: Tick) {
+    pub fn release(&self, stream: Stream, now: Tick) {
         if self.is_current(&stream) {
             self.idle.put(stream, now);
         }

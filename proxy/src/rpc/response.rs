@@ -1,0 +1,267 @@
+//! An endpoint's answer, as far as it was read.
+//!
+//! Most answers are small and as plain as can be: HTTP/1.1, one `Content-Length`, a connection that stays open, no byte too many. They are
+//! read here, out of one buffer. All others are Pingora's to read, from their first byte on: chunks, long bodies, ends of connections, odd
+//! heads. What isn't plain beyond doubt isn't plain, so there is one place that decides what is odd and what is wrong.
+
+use std::mem::MaybeUninit;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderValue, StatusCode, header};
+use httparse::ParserConfig;
+use pingora::protocols::Stream;
+use pingora::protocols::http::v1::client::HttpSession;
+use tokio::io::AsyncReadExt;
+
+use super::replayed::Replayed;
+use super::target::Target;
+use crate::clock;
+use crate::model::Outcome;
+
+/// A larger answer isn't read here.
+const MOST: usize = 16 << 10;
+/// Room for a small answer.
+const ROOM: usize = 4 << 10;
+/// A head with more isn't read here.
+const MOST_HEADERS: usize = 64;
+/// Seconds are the only form of `Retry-After` that endpoints use; a date is passed over.
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+pub(super) const BROKEN_OFF: &str = "broke while the answer was read";
+
+/// Why there is no answer.
+pub(super) struct Failure {
+    pub(super) outcome: Outcome,
+    pub(super) detail: &'static str,
+    /// Not a byte of an answer was read.
+    pub(super) silent: bool,
+}
+
+impl Failure {
+    pub(super) const fn new(outcome: Outcome, detail: &'static str) -> Self {
+        Failure { outcome, detail, silent: false }
+    }
+
+    pub(super) const fn silent(detail: &'static str) -> Self {
+        Failure { outcome: Outcome::Reset, detail, silent: true }
+    }
+}
+
+/// What a head says that matters here.
+#[derive(Debug, PartialEq)]
+pub(super) struct ResponseHead {
+    pub(super) status: StatusCode,
+    pub(super) content_type: Option<HeaderValue>,
+    pub(super) retry_after: Option<Duration>,
+    /// The announced length of the body.
+    pub(super) length: Option<usize>,
+    /// It is not JSON as it stands there. Chunks are undone by whoever reads the body; nothing else is.
+    pub(super) encoded: bool,
+}
+
+/// An answer whose head was read.
+pub(super) struct Response {
+    pub(super) head: ResponseHead,
+    rest: Rest,
+}
+
+enum Rest {
+    /// The body, and a connection that can be used again.
+    Whole(Bytes, Stream),
+    Session(Box<HttpSession>),
+}
+
+impl Response {
+    /// Reads an answer as far as its head, or all of it if that is easy.
+    pub(super) async fn read(mut stream: Stream) -> Result<Self, Failure> {
+        let mut buffer = BytesMut::with_capacity(ROOM);
+        if let Some((head, size)) = read_plain(&mut stream, &mut buffer).await {
+            let body = buffer.split_off(size).freeze();
+            return Ok(Response { head, rest: Rest::Whole(body, stream) });
+        }
+        let stream = if buffer.is_empty() { stream } else { Replayed::boxed(buffer, stream) };
+        // Boxed, since it is moved often.
+        let mut session = Box::new(HttpSession::new(stream));
+        let status = read_head(&mut session).await?;
+        Ok(Response { head: head_of(status, &session), rest: Rest::Session(session) })
+    }
+
+    /// Reads the body to its end or until there are more than `limit` bytes.
+    pub(super) async fn read_body(&mut self, limit: usize) -> Result<Bytes, Failure> {
+        let session = match &mut self.rest {
+            Rest::Whole(body, _) => return Ok(body.clone()),
+            Rest::Session(session) => session,
+        };
+        let mut read = async || next(session).await.map_err(|()| Failure::new(Outcome::Reset, BROKEN_OFF));
+        let Some(first) = read().await? else { return Ok(Bytes::new()) };
+        let Some(second) = read().await? else { return Ok(first) };
+        let mut body = BytesMut::with_capacity(first.len() + second.len());
+        body.extend_from_slice(&first);
+        body.extend_from_slice(&second);
+        while body.len() <= limit {
+            match read().await? {
+                Some(piece) => body.extend_from_slice(&piece),
+                None => break,
+            }
+        }
+        Ok(body.freeze())
+    }
+
+    /// The next piece of the body; `None` at its end.
+    pub(super) async fn next(&mut self) -> Result<Option<Bytes>, ()> {
+        match &mut self.rest {
+            Rest::Whole(..) => Ok(None),
+            Rest::Session(session) => next(session).await,
+        }
+    }
+
+    /// Whether the body was read to its end.
+    pub(super) fn is_complete(&mut self) -> bool {
+        match &mut self.rest {
+            Rest::Whole(..) => true,
+            Rest::Session(session) => session.is_body_done(),
+        }
+    }
+
+    /// Keeps the connection for a next request to `target`, if that can be.
+    pub(super) async fn release(self, target: &Target) {
+        let stream = match self.rest {
+            Rest::Whole(_, stream) => Some(stream),
+            Rest::Session(mut session) => {
+                session.respect_keepalive();
+                session.reuse().await.and_then(Replayed::into_inner)
+            }
+        };
+        if let Some(stream) = stream {
+            target.release(stream, clock::now());
+        }
+    }
+}
+
+async fn next(session: &mut HttpSession) -> Result<Option<Bytes>, ()> {
+    session.read_body_bytes().await.map_err(drop)
+}
+
+async fn read_head(session: &mut HttpSession) -> Result<StatusCode, Failure> {
+    loop {
+        session.read_response().await.map_err(|error| match error.etype() {
+            pingora::ErrorType::InvalidHTTPHeader => Failure::new(Outcome::BadResponse, "answer is not HTTP"),
+            _ => Failure::silent("closed without an answer"),
+        })?;
+        match session.get_status() {
+            Some(status) if status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS => {}
+            Some(status) => return Ok(status),
+            None => return Err(Failure::new(Outcome::BadResponse, "answer has no status")),
+        }
+    }
+}
+
+fn head_of(status: StatusCode, session: &HttpSession) -> ResponseHead {
+    let value = |name| session.get_header(name).map(HeaderValue::as_bytes);
+    let is_chunked_at_most = value(header::TRANSFER_ENCODING).is_none_or(|v| v.eq_ignore_ascii_case(b"chunked"));
+    ResponseHead {
+        status,
+        content_type: session.get_header(header::CONTENT_TYPE).cloned(),
+        retry_after: value(header::RETRY_AFTER).and_then(retry_after),
+        length: value(header::CONTENT_LENGTH).and_then(|value| number(value.trim_ascii())),
+        encoded: !is_chunked_at_most || !value(header::CONTENT_ENCODING).is_none_or(is_identity),
+    }
+}
+
+/// Reads into `buffer` until a plain answer is there; the second number is the size of its head. `None` when the answer turns out not to be
+/// plain, or when it ends early: what was read is in the buffer.
+async fn read_plain(stream: &mut Stream, buffer: &mut BytesMut) -> Option<(ResponseHead, usize)> {
+    while buffer.len() < MOST {
+        if buffer.spare_capacity_mut().is_empty() {
+            buffer.reserve(buffer.len());
+        }
+        if stream.read_buf(buffer).await.ok()? == 0 {
+            return None;
+        }
+        match parse(buffer) {
+            Parsed::Whole(head, size) => return Some((head, size)),
+            Parsed::Unfinished => {}
+            Parsed::Other => return None,
+        }
+    }
+    None
+}
+
+#[derive(Debug, PartialEq)]
+enum Parsed {
+    /// A plain answer; the number is the size of its head.
+    Whole(ResponseHead, usize),
+    /// As far as it is there it is plain.
+    Unfinished,
+    Other,
+}
+
+fn parse(bytes: &[u8]) -> Parsed {
+    let mut headers = [const { MaybeUninit::uninit() }; MOST_HEADERS];
+    let mut response = httparse::Response::new(&mut []);
+    let parsed = ParserConfig::default().parse_response_with_uninit_headers(&mut response, bytes, &mut headers);
+    let size = match parsed {
+        Ok(httparse::Status::Complete(size)) => size,
+        Ok(httparse::Status::Partial) => return Parsed::Unfinished,
+        Err(_) => return Parsed::Other,
+    };
+    let Some(head) = plain_head(&response) else { return Parsed::Other };
+    let there = bytes.len() - size;
+    match head.length {
+        Some(length) if length == there => Parsed::Whole(head, size),
+        Some(length) if length > there && length <= MOST - size.min(MOST) => Parsed::Unfinished,
+        _ => Parsed::Other,
+    }
+}
+
+/// The head, if nothing about it asks for more than reading as many bytes as it announces.
+fn plain_head(response: &httparse::Response<'_, '_>) -> Option<ResponseHead> {
+    let status = StatusCode::from_u16(response.code?).ok()?;
+    let has_body = !status.is_informational() && status != StatusCode::NO_CONTENT && status != StatusCode::NOT_MODIFIED;
+    if response.version != Some(1) || !has_body {
+        return None;
+    }
+    let mut head = ResponseHead { status, content_type: None, retry_after: None, length: None, encoded: false };
+    for header in &*response.headers {
+        let is = |name: header::HeaderName| header.name.eq_ignore_ascii_case(name.as_str());
+        let value = header.value;
+        if is(header::CONTENT_LENGTH) {
+            if head.length.is_some() {
+                return None;
+            }
+            head.length = Some(number(value)?);
+        } else if is(header::CONTENT_TYPE) && head.content_type.is_none() {
+            head.content_type = if value == JSON.as_bytes() { Some(JSON) } else { HeaderValue::from_bytes(value).ok() };
+        } else if is(header::TRANSFER_ENCODING)
+            || is(header::UPGRADE)
+            || is(header::CONNECTION) && !value.eq_ignore_ascii_case(b"keep-alive")
+        {
+            return None;
+        } else if is(header::CONTENT_ENCODING) {
+            head.encoded |= !is_identity(value);
+        } else if is(header::RETRY_AFTER) && head.retry_after.is_none() {
+            head.retry_after = retry_after(value);
+        }
+    }
+    Some(head)
+}
+
+fn retry_after(value: &[u8]) -> Option<Duration> {
+    let seconds = number(value.trim_ascii())?;
+    Some(Duration::from_secs(seconds as u64).min(MAX_RETRY_AFTER))
+}
+
+fn is_identity(encoding: &[u8]) -> bool {
+    encoding.eq_ignore_ascii_case(b"identity")
+}
+
+/// A number in decimal digits, and nothing else.
+fn number(digits: &[u8]) -> Option<usize> {
+    let plain = !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
+    std::str::from_utf8(digits).ok().filter(|_| plain)?.parse().ok()
+}
+
+#[cfg(test)]
+#[path = "response_tests.rs"]
+mod tests;
