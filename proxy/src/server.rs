@@ -13,11 +13,11 @@ use anyhow::Context;
 use async_trait::async_trait;
 use pingora::apps::http_app::HttpServer;
 use pingora::connectors::{ConnectorOptions, TransportConnector};
+use pingora::listeners::{L4BufferSettings, ListenerConfig};
 use pingora::server::configuration::ServerConf;
 use pingora::server::{RunArgs, Server, ShutdownSignal, ShutdownSignalWatch};
 use pingora::services::background::background_service;
 use pingora::services::listening::Service;
-use pingora_proxy::http_proxy;
 use prometheus::Registry;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -31,7 +31,7 @@ use crate::metrics::Metrics;
 use crate::policy::{Limits, PolicyRuntime};
 use crate::reload::{Ask, ReloadHandle, Reloader, RestartSettings, prepare, queue};
 use crate::report::ReloadReport;
-use crate::service::{ProxyService, TimedHeads};
+use crate::service::ProxyService;
 use crate::snapshot::{Published, Snapshot};
 use crate::upstream::{Comparer, Resources, shadows};
 use crate::watcher::PluginWatcher;
@@ -100,9 +100,10 @@ pub fn run(prepared: Prepared, signals: Signals, log: Arc<Log>) -> anyhow::Resul
     let access = Arc::clone(log.access());
     let proxy = ProxyService { published: Arc::clone(&published), metrics: Arc::clone(&metrics), access, in_flight };
     let shutdown = Shutdown { in_flight: Arc::clone(&proxy.in_flight), published: Arc::clone(&published), log };
-    let proxy = TimedHeads(Arc::new(http_proxy(&server.configuration, proxy)));
     let mut proxy = Service::new("proxy".into(), proxy);
-    config.server.listen.iter().for_each(|address| proxy.add_tcp(&address.to_string()));
+    for address in &config.server.listen {
+        proxy.add_listener(listener(address));
+    }
     proxy.threads = Some(config.server.threads);
     server.add_service(proxy);
     server.add_service(admin_service(&config, Arc::clone(&published), metrics, handle));
@@ -112,6 +113,12 @@ pub fn run(prepared: Prepared, signals: Signals, log: Arc<Log>) -> anyhow::Resul
     tracing::info!(generation, listen = ?config.server.listen, admin = %config.admin.listen, "serving");
     server.run(RunArgs { shutdown_signal: Box::new(shutdown) });
     Ok(())
+}
+
+/// A client's connection reads straight into the memory of its requests: Pingora's default is a buffer of 64 KiB in between, for as long
+/// as the connection lasts. What is written is gathered, so that a head leaves together with a small body.
+fn listener(address: &SocketAddr) -> ListenerConfig {
+    ListenerConfig::tcp(address.to_string()).l4_buffer(L4BufferSettings::default().read(0))
 }
 
 fn pingora_conf(config: &Config) -> ServerConf {

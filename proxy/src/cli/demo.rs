@@ -30,7 +30,7 @@ use crate::server::{Signals, prepare_first, run};
 const PROXY: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8549);
 const ADMIN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8550);
 /// Without the access log, which would grow by 100 MB an hour.
-const LOG_FILTER: &str = "info,pointsman::access=warn,pingora_core=off,pingora_proxy=off";
+const LOG_FILTER: &str = "info,pointsman::access=warn,pingora_core=off";
 
 /// What the command line says.
 #[derive(clap::Args)]

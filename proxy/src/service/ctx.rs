@@ -1,19 +1,19 @@
-//! What the hooks of one request hand to each other.
+//! What is known of one request for the log and the metrics, however it ends.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use http::StatusCode;
-use pingora_proxy::Session;
+use pingora::protocols::http::ServerSession;
 
 use crate::clock;
 use crate::logging::AccessLine;
 use crate::metrics::NO_UPSTREAM;
 use crate::model::Tick;
-use crate::rpc::{Call, Trace};
+use crate::rpc::Trace;
 use crate::snapshot::Snapshot;
-use crate::upstream::{Admission, Place, Upstream};
+use crate::upstream::Upstream;
 
 /// The status that the log and the metrics give a request whose client went away first, as nginx does.
 pub(super) const STATUS_CLIENT_GONE: u16 = 499;
@@ -24,12 +24,6 @@ pub struct RequestCtx {
     pub(super) snapshot: Arc<Snapshot>,
     pub(super) began: Tick,
     pub(super) upstream: Option<Arc<Upstream>>,
-    /// From its head until its turn has come.
-    pub(super) place: Option<Place>,
-    /// From then on.
-    pub(super) admission: Option<Admission>,
-    /// Once it was found to be good.
-    pub(super) call: Option<Call>,
     pub(super) method: String,
     pub(super) batch_size: u32,
     pub(super) trace: Trace,
@@ -47,9 +41,6 @@ impl RequestCtx {
             snapshot,
             began: clock::now(),
             upstream: None,
-            place: None,
-            admission: None,
-            call: None,
             method: String::new(),
             batch_size: 0,
             trace: Trace::default(),
@@ -60,7 +51,12 @@ impl RequestCtx {
     }
 
     /// The one line per request.
-    pub(super) fn access_line<'a>(&'a self, session: &'a Session, status: u16, latency: Duration) -> AccessLine<'a> {
+    pub(super) fn access_line<'a>(
+        &'a self,
+        session: &'a ServerSession,
+        status: u16,
+        latency: Duration,
+    ) -> AccessLine<'a> {
         let outcome = self.refusal.or(self.trace.outcome.map(|outcome| outcome.label()));
         AccessLine {
             client: session.client_addr().and_then(|address| address.as_inet()),

@@ -7,26 +7,26 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, header};
 use pingora::http::ResponseHeader;
+use pingora::protocols::http::ServerSession;
 use pingora::{Error, ErrorType, Result};
-use pingora_proxy::Session;
 
 use super::ctx::RequestCtx;
 use crate::clock;
 use crate::model::RequestFacts;
 use crate::rpc::{Ask, Call, Case, Expected, Inspected, Lease, Outgoing, Refusal, Reply, ReplyBody, inspect};
-use crate::upstream::{Attempt, Upstream};
+use crate::upstream::{Attempt, Place, Upstream};
 
 /// How long a connection waits for its next request, in seconds (nginx's default).
-pub(super) const KEEPALIVE_SECS: u64 = 75;
+const KEEPALIVE_SECS: u64 = 75;
 /// How long a client may be silent in the middle of a request.
-pub(super) const READ_TIMEOUT: Duration = Duration::from_secs(10);
+const READ_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a client may take no byte of its answer (nginx's default).
 const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 /// Memory that is taken for a body on the word of its client alone.
 const MOST_AT_ONCE: usize = 1 << 20;
 /// How long the rest of a refused body is read, so that the client sees the refusal and not a reset.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
-/// Characters of a method that the log shows.
+/// Bytes of a method that the log shows.
 const LOGGED_METHOD: usize = 64;
 /// The client's headers that endpoints get. All others stay here: cookies and credentials are meant for the proxy.
 const FORWARDED: [HeaderName; 4] = [
@@ -37,37 +37,64 @@ const FORWARDED: [HeaderName; 4] = [
 ];
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
-/// Sets what Pingora leaves unlimited.
-pub(super) fn set_limits(session: &mut Session) {
-    // A client of HTTP/1.0 takes the end of the connection for the end of the answer.
-    let last = session.is_process_shutting_down() || session.req_header().version < Version::HTTP_11;
-    let downstream = &mut session.downstream_session;
-    downstream.set_keepalive(if last { None } else { Some(KEEPALIVE_SECS) });
-    downstream.set_read_timeout(Some(READ_TIMEOUT));
-    downstream.set_write_timeout(Some(WRITE_TIMEOUT));
-    downstream.set_total_drain_timeout(Some(DRAIN_TIMEOUT));
-    // A client may send its next request before it has this one's answer.
-    downstream.set_pipelining_enabled(true);
+/// Reads a request's head. Tells whether there is one: most connections end by being closed before their next.
+pub(super) async fn read_head(session: &mut ServerSession) -> bool {
+    // Pingora gives a new connection a keepalive of its own; ours tells one that has had a request before. A client may not connect and
+    // be silent.
+    if session.get_keepalive() != Some(KEEPALIVE_SECS) {
+        session.set_keepalive(Some(READ_TIMEOUT.as_secs()));
+    }
+    match session.read_request().await {
+        Ok(has_one) => has_one,
+        Err(error) => {
+            if *error.etype() == ErrorType::InvalidHTTPHeader {
+                session.respond_error(StatusCode::BAD_REQUEST.as_u16()).await.ok();
+            }
+            session.shutdown().await;
+            false
+        }
+    }
 }
 
-/// Routes, finds a place, reads and inspects; afterwards `ctx.call` is there.
-pub(super) async fn read_request(session: &mut Session, ctx: &mut RequestCtx) -> Result<(), Refusal> {
+/// Sets what Pingora leaves unlimited. A process that is `ending` keeps no connection.
+pub(super) fn set_limits(session: &mut ServerSession, ending: bool) {
+    // A client of HTTP/1.0 takes the end of the connection for the end of the answer.
+    let last = ending || session.req_header().version < Version::HTTP_11;
+    session.set_keepalive(if last { None } else { Some(KEEPALIVE_SECS) });
+    session.set_read_timeout(Some(READ_TIMEOUT));
+    session.set_write_timeout(Some(WRITE_TIMEOUT));
+    session.set_total_drain_timeout(Some(DRAIN_TIMEOUT));
+    // A client may send its next request before it has this one's answer.
+    session.set_pipelining_enabled(true);
+}
+
+/// Routes, finds a place, reads and inspects.
+pub(super) async fn read_request(
+    session: &mut ServerSession,
+    ctx: &mut RequestCtx,
+) -> Result<(Arc<Upstream>, Place, Call), Refusal> {
     let upstream = ctx.snapshot.route(session.req_header().uri.path()).map(Arc::clone).ok_or(Refusal::NoRoute)?;
     ctx.upstream = Some(Arc::clone(&upstream));
     if session.req_header().method != Method::POST {
         return Err(Refusal::NotPost);
     }
-    ctx.place = Some(upstream.enter()?);
+    let place = upstream.enter()?;
     let max_body = ctx.snapshot.config.server.max_body;
     let body = read_body(session, max_body).await?;
     let inspected = inspect(&body, upstream.max_batch_size, upstream.methods())?;
-    ctx.method = inspected.method.chars().take(LOGGED_METHOD).collect();
+    ctx.method = inspected.method[..inspected.method.floor_char_boundary(LOGGED_METHOD)].to_owned();
     ctx.batch_size = inspected.batch_size;
-    ctx.call = Some(good_call(session, &upstream, inspected, body, max_body));
-    Ok(())
+    let call = good_call(session, &upstream, inspected, body, max_body);
+    Ok((upstream, place, call))
 }
 
-fn good_call(session: &Session, upstream: &Upstream, inspected: Inspected, body: Bytes, max_answer: usize) -> Call {
+fn good_call(
+    session: &ServerSession,
+    upstream: &Upstream,
+    inspected: Inspected,
+    body: Bytes,
+    max_answer: usize,
+) -> Call {
     let facts = RequestFacts {
         method: inspected.method,
         methods: inspected.methods,
@@ -93,18 +120,18 @@ fn good_call(session: &Session, upstream: &Upstream, inspected: Inspected, body:
     Call { facts, outgoing }
 }
 
-async fn read_body(session: &mut Session, max: usize) -> Result<Bytes, Refusal> {
+async fn read_body(session: &mut ServerSession, max: usize) -> Result<Bytes, Refusal> {
     let announced = content_length(session);
     if announced.is_some_and(|length| length > max) {
         return Err(Refusal::BodyTooLarge(max));
     }
     if expects_continue(session) {
-        session.downstream_session.write_continue_response().await.map_err(|_| Refusal::Stalled)?;
+        session.write_continue_response().await.map_err(|_| Refusal::Stalled)?;
     }
     // What a client announces is believed up to a point: beyond it memory is taken as the bytes come.
     let mut body = BytesMut::new();
     loop {
-        match session.downstream_session.read_request_body().await {
+        match session.read_request_body().await {
             Ok(Some(piece)) if body.is_empty() && Some(piece.len()) == announced => return Ok(piece),
             Ok(Some(piece)) => {
                 if body.is_empty() {
@@ -129,8 +156,8 @@ fn unreadable(error: &Error) -> Refusal {
 }
 
 /// Ends when the client closes its connection.
-pub(super) async fn until_gone(session: &mut Session) -> Box<Error> {
-    match session.downstream_session.read_body_or_idle(true).await {
+pub(super) async fn until_gone(session: &mut ServerSession) -> Box<Error> {
+    match session.read_body_or_idle(true).await {
         Err(error) => error,
         Ok(_) => Error::new(ErrorType::ConnectionClosed),
     }
@@ -138,7 +165,7 @@ pub(super) async fn until_gone(session: &mut Session) -> Box<Error> {
 
 /// Passes an endpoint's answer on.
 pub(super) async fn respond(
-    session: &mut Session,
+    session: &mut ServerSession,
     ctx: &mut RequestCtx,
     call: &Call,
     reply: Reply<Attempt>,
@@ -150,11 +177,11 @@ pub(super) async fn respond(
         ReplyBody::Arriving { mut rest, lease, result } => {
             let passing_on = clock::now();
             let head = build_head(session, reply.status, content_type, rest.length)?;
-            session.write_response_header(Box::new(head), false).await?;
+            session.write_response_header(Box::new(head)).await?;
             let mut piece = Some(std::mem::take(&mut rest.beginning));
             while let Some(bytes) = piece {
                 // An error drops the lease: the attempt is settled as canceled.
-                session.write_response_body(Some(bytes), false).await?;
+                session.write_response_body(bytes, false).await?;
                 piece = match rest.next().await {
                     Ok(piece) => piece,
                     Err(mut broken) => {
@@ -166,7 +193,7 @@ pub(super) async fn respond(
                     }
                 };
             }
-            session.write_response_body(None, true).await?;
+            session.write_response_body(Bytes::new(), true).await?;
             rest.finish().await;
             // The latency stays that of the answer's beginning: the rest comes as fast as the client takes it.
             lease.succeed(&call.facts, &result);
@@ -177,7 +204,7 @@ pub(super) async fn respond(
 
 /// Refuses a request; `answer` is what it expected, once it was found to be good: its ids are told.
 pub(super) async fn respond_refusal(
-    session: &mut Session,
+    session: &mut ServerSession,
     ctx: &mut RequestCtx,
     why: &Refusal,
     answer: Option<&Expected>,
@@ -193,21 +220,26 @@ pub(super) async fn respond_refusal(
     if let Some(seconds) = why.retry_after_secs() {
         head.insert_header(header::RETRY_AFTER, seconds)?;
     }
-    session.write_response_header(Box::new(head), false).await?;
-    session.write_response_body(Some(body), true).await
+    session.write_response_header(Box::new(head)).await?;
+    session.write_response_body(body, true).await
 }
 
-async fn write_whole(session: &mut Session, status: StatusCode, content_type: HeaderValue, body: Bytes) -> Result<()> {
+async fn write_whole(
+    session: &mut ServerSession,
+    status: StatusCode,
+    content_type: HeaderValue,
+    body: Bytes,
+) -> Result<()> {
     if status == StatusCode::NO_CONTENT {
-        return session.write_response_header(Box::new(ResponseHeader::build(status, None)?), true).await;
+        return session.write_response_header(Box::new(ResponseHeader::build(status, None)?)).await;
     }
     let head = build_head(session, status, content_type, Some(body.len()))?;
-    session.write_response_header(Box::new(head), false).await?;
-    session.write_response_body(Some(body), true).await
+    session.write_response_header(Box::new(head)).await?;
+    session.write_response_body(body, true).await
 }
 
 fn build_head(
-    session: &Session,
+    session: &ServerSession,
     status: StatusCode,
     content_type: HeaderValue,
     length: Option<usize>,
@@ -233,17 +265,17 @@ fn is_nominated(headers: &HeaderMap, name: &HeaderName) -> bool {
 }
 
 /// The client's address without its port: what its requests have in common.
-fn client_key(session: &Session) -> u64 {
+fn client_key(session: &ServerSession) -> u64 {
     let mut hasher = DefaultHasher::new();
     session.client_addr().and_then(|address| address.as_inet()).map(std::net::SocketAddr::ip).hash(&mut hasher);
     hasher.finish()
 }
 
-fn content_length(session: &Session) -> Option<usize> {
+fn content_length(session: &ServerSession) -> Option<usize> {
     session.req_header().headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.trim().parse().ok()
 }
 
-fn expects_continue(session: &Session) -> bool {
+fn expects_continue(session: &ServerSession) -> bool {
     let expect = session.req_header().headers.get(header::EXPECT);
     expect.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
 }

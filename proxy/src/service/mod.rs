@@ -1,20 +1,20 @@
-//! The HTTP side: Pingora's hooks, in the order in which Pingora calls them.
+//! The HTTP side: what becomes of a client's connection, request by request.
 //!
-//! The JSON-RPC data path answers inside of `proxy_upstream_filter` and tells Pingora not to go on: only so can an answer
-//! of status 200 that holds an error be retried, a body of any size be sent again, and one deadline hold over all attempts.
+//! Pingora accepts connections and speaks HTTP; the requests are answered here, and not by `pingora_proxy`: only so can an answer of status
+//! 200 that holds an error be retried, a body of any size be sent again, and one deadline hold over all attempts. Its hooks for a path that
+//! is never taken would cost each request a future of 16 KiB.
 
 mod ctx;
 mod downstream;
-mod heads;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
 use async_trait::async_trait;
-use pingora::modules::http::HttpModules;
-use pingora::upstreams::peer::HttpPeer;
-use pingora::{Error, ErrorType, Result};
-use pingora_proxy::{FailToProxy, ProxyHttp, Session};
+use pingora::apps::{HttpPersistentSettings, HttpServerApp, ReusedHttpStream};
+use pingora::protocols::http::ServerSession;
+use pingora::server::ShutdownWatch;
+use pingora::{Error, Result};
 
 use crate::clock;
 use crate::logging::AccessLog;
@@ -24,8 +24,7 @@ use crate::rpc::{Call, Refusal, Reply, Trace, engine};
 use crate::snapshot::Published;
 use crate::upstream::{Admission, Attempt, Place, Upstream};
 pub use ctx::RequestCtx;
-use downstream::{read_request, respond, respond_refusal, set_limits, until_gone};
-pub use heads::TimedHeads;
+use downstream::{read_head, read_request, respond, respond_refusal, set_limits, until_gone};
 
 /// The proxy's service: what every request needs, shared by the worker threads.
 pub struct ProxyService {
@@ -35,76 +34,38 @@ pub struct ProxyService {
     pub metrics: Arc<Metrics>,
     /// Where requests are logged.
     pub access: Arc<AccessLog>,
-    /// Requests between `new_ctx` and the end of their answer: what a shutdown waits for.
+    /// Requests between their head and the end of their answer: what a shutdown waits for.
     pub in_flight: Arc<AtomicUsize>,
 }
 
 #[async_trait]
-impl ProxyHttp for ProxyService {
-    type CTX = RequestCtx;
-
-    /// A request's head was read. It holds this generation to its end.
-    fn new_ctx(&self) -> RequestCtx {
-        RequestCtx::new(self.published.load(), &self.in_flight)
-    }
-
-    /// No modules: the default one would compress.
-    fn init_downstream_modules(&self, _modules: &mut HttpModules) {}
-
-    /// Keepalive and timeouts, on every request: Pingora has none after a connection's first.
-    async fn early_request_filter(&self, session: &mut Session, _ctx: &mut RequestCtx) -> Result<()> {
-        set_limits(session);
-        Ok(())
-    }
-
-    /// Routes, reads and inspects the request; what is wrong with it is answered here.
-    async fn request_filter(&self, session: &mut Session, ctx: &mut RequestCtx) -> Result<bool> {
-        match read_request(session, ctx).await {
-            Ok(()) => Ok(false),
-            Err(refusal) => respond_refusal(session, ctx, &refusal, None).await.map(|()| true),
+impl HttpServerApp for ProxyService {
+    /// One request of a connection, from its head to its line in the access log.
+    async fn process_new_http(
+        self: &Arc<Self>,
+        mut session: ServerSession,
+        shutdown: &ShutdownWatch,
+    ) -> Option<ReusedHttpStream> {
+        if !read_head(&mut session).await {
+            return None;
         }
+        set_limits(&mut session, *shutdown.borrow());
+        // It holds this generation to its end.
+        let mut ctx = RequestCtx::new(self.published.load(), &self.in_flight);
+        // Boxed, so that a connection that waits for its next request has no room for it.
+        let answered = Box::pin(answer(&mut session, &mut ctx)).await;
+        self.log(&session, &ctx);
+        // A client that went away, or an answer that broke off half way: nothing more can be said on this connection.
+        answered.ok()?;
+        let settings = HttpPersistentSettings::for_session(&session);
+        let stream = session.finish().await.ok().flatten()?;
+        Some(ReusedHttpStream::from_reusable_stream(stream, settings))
     }
+}
 
-    /// Runs the attempts and answers. Pingora's own way to an endpoint is never taken.
-    async fn proxy_upstream_filter(&self, session: &mut Session, ctx: &mut RequestCtx) -> Result<bool> {
-        let Some((upstream, call)) = ctx.upstream.clone().zip(ctx.call.take()) else {
-            return Err(Error::explain(ErrorType::InternalError, "a request without an upstream"));
-        };
-        let (place, admission, trace) = (ctx.place.take(), &mut ctx.admission, &mut ctx.trace);
-        let answer = tokio::select! {
-            biased;
-            answer = serve(&upstream, place, admission, &call, trace) => Ok(answer),
-            gone = until_gone(session) => Err(gone),
-        };
-        match answer? {
-            Ok(reply) => respond(session, ctx, &call, reply).await,
-            Err(refusal) => respond_refusal(session, ctx, &refusal, Some(&call.outgoing.expected)).await,
-        }
-        .map(|()| false)
-    }
-
-    /// Never called: see `proxy_upstream_filter`.
-    async fn upstream_peer(&self, _session: &mut Session, _ctx: &mut RequestCtx) -> Result<Box<HttpPeer>> {
-        Err(Error::explain(ErrorType::InternalError, "the JSON-RPC path chooses its endpoints itself"))
-    }
-
-    /// The client went away, or an answer broke off half way: nothing more can be said on this connection.
-    async fn fail_to_proxy(&self, session: &mut Session, error: &Error, ctx: &mut RequestCtx) -> FailToProxy {
-        session.set_keepalive(None);
-        if session.response_written().is_none() && *error.etype() == ErrorType::InternalError {
-            // A client that is gone, too, doesn't get it.
-            let _ = respond_refusal(session, ctx, &Refusal::EndpointsFailed, None).await;
-        }
-        FailToProxy { error_code: ctx.status.map_or(0, |s| s.as_u16()), can_reuse_downstream: false }
-    }
-
-    /// A client that goes away is no error of ours.
-    fn suppress_error_log(&self, _session: &Session, _ctx: &RequestCtx, error: &Error) -> bool {
-        *error.etype() != ErrorType::InternalError
-    }
-
+impl ProxyService {
     /// One line in the access log, and the metrics.
-    async fn logging(&self, session: &mut Session, _error: Option<&Error>, ctx: &mut RequestCtx) {
+    fn log(&self, session: &ServerSession, ctx: &RequestCtx) {
         let latency = clock::now().since(ctx.began);
         let status = ctx.status.map_or(ctx::STATUS_CLIENT_GONE, |status| status.as_u16());
         let (method, seconds) = (method_label(&ctx.method), latency.as_secs_f64());
@@ -118,17 +79,37 @@ impl ProxyHttp for ProxyService {
     }
 }
 
+/// Reads the request, runs its attempts and answers it.
+///
+/// # Errors
+/// When the client is gone, or the answer can't be sent to its end.
+async fn answer(session: &mut ServerSession, ctx: &mut RequestCtx) -> Result<()> {
+    let (upstream, place, call) = match read_request(session, ctx).await {
+        Ok(request) => request,
+        Err(refusal) => return respond_refusal(session, ctx, &refusal, None).await,
+    };
+    // Until the answer is sent.
+    let mut admission = None;
+    let answer = tokio::select! {
+        biased;
+        answer = serve(&upstream, place, &mut admission, &call, &mut ctx.trace) => Ok::<_, Box<Error>>(answer),
+        gone = until_gone(session) => Err(gone),
+    };
+    match answer? {
+        Ok(reply) => respond(session, ctx, &call, reply).await,
+        Err(refusal) => respond_refusal(session, ctx, &refusal, Some(&call.outgoing.expected)).await,
+    }
+}
+
 /// Waits for the request's turn and runs its attempts.
 async fn serve(
     upstream: &Arc<Upstream>,
-    place: Option<Place>,
+    place: Place,
     admission: &mut Option<Admission>,
     call: &Call,
     trace: &mut Trace,
 ) -> std::result::Result<Reply<Attempt>, Refusal> {
-    if let Some(place) = place {
-        *admission = Some(place.turn().await?);
-    }
+    *admission = Some(place.turn().await?);
     let watched = upstream.watch(call.facts.seed);
     let answer = engine::run(upstream, call, trace).await;
     if let Some(watched) = watched {
