@@ -4,16 +4,18 @@
 //! most: a system call and a wake-up for each line would cost more than the line. What there is no room for is dropped and counted.
 
 use std::cell::RefCell;
-use std::fmt;
 use std::io::Write;
-use std::net::SocketAddr;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use tracing::Level;
 
+use super::line::{AccessLine, Stamp};
+
 /// How a line is told from others, and what `RUST_LOG` calls it.
 const TARGET: &str = "pointsman::access";
+/// Between the time and what is told.
+const HEAD: &str = "  INFO pointsman::access: ";
 /// Lines wait for this long, for others to be written with them.
 const GATHER: Duration = Duration::from_millis(10);
 /// Bytes that may wait: a few seconds' worth of a busy proxy, for a disk that is slow.
@@ -34,35 +36,11 @@ struct Waiting {
 }
 
 // A line is made before the lock is taken.
-thread_local!(static LINE: RefCell<Vec<u8>> = RefCell::default());
-
-/// What is told of a request.
-pub struct AccessLine<'a> {
-    /// The client's address.
-    pub client: Option<&'a SocketAddr>,
-    /// The upstream's name.
-    pub upstream: &'a str,
-    /// The method; empty if there was none.
-    pub method: &'a str,
-    /// Members of the batch, 1 for a single request, 0 if it was none.
-    pub batch: u32,
-    /// The endpoint of the last attempt.
-    pub endpoint: Option<&'a str>,
-    /// Attempts.
-    pub attempts: u32,
-    /// How the last one ended, or why there was none.
-    pub outcome: &'a str,
-    /// The HTTP status of the answer.
-    pub status: u16,
-    /// From the head of the request to the end of the answer.
-    pub latency: Duration,
-    /// The generation that it began with.
-    pub generation: u64,
-}
+thread_local!(static LINE: RefCell<(Stamp, Vec<u8>)> = RefCell::default());
 
 impl AccessLog {
     /// An access log into `writer`, and the thread that writes it.
-    pub(super) fn start(writer: impl Write + Send + 'static) -> Arc<Self> {
+    pub fn start(writer: impl Write + Send + 'static) -> Arc<Self> {
         let log = Arc::new(AccessLog {
             waiting: Mutex::default(),
             any: Condvar::new(),
@@ -83,11 +61,12 @@ impl AccessLog {
 
     /// Logs a request that came to its end now.
     pub fn append(&self, line: &AccessLine<'_>) {
-        let now = humantime::format_rfc3339_micros(SystemTime::now());
-        LINE.with_borrow_mut(|text| {
+        LINE.with_borrow_mut(|(stamp, text)| {
             text.clear();
-            // Memory takes all.
-            let _ = writeln!(text, "{now}  INFO {TARGET}: {line}");
+            stamp.put(text, SystemTime::now());
+            text.extend_from_slice(HEAD.as_bytes());
+            line.put(text);
+            text.push(b'\n');
             self.push(text);
         });
     }
@@ -144,33 +123,11 @@ impl AccessLog {
     }
 }
 
-impl fmt::Display for AccessLine<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(client) = self.client {
-            write!(f, "client={client} ")?;
-        }
-        write!(f, "upstream={:?} method={:?} batch={}", self.upstream, self.method, self.batch)?;
-        if let Some(endpoint) = self.endpoint {
-            write!(f, " endpoint={endpoint:?}")?;
-        }
-        let micros = self.latency.as_micros();
-        write!(
-            f,
-            " attempts={} outcome={:?} status={} ms={}.{:03} generation={}",
-            self.attempts,
-            self.outcome,
-            self.status,
-            micros / 1_000,
-            micros % 1_000,
-            self.generation
-        )
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::mpsc::{Sender, channel};
 
+    use super::super::line::tests::line;
     use super::*;
 
     struct Batches(Sender<Vec<u8>>);
@@ -183,29 +140,6 @@ mod tests {
         fn flush(&mut self) -> std::io::Result<()> {
             Ok(())
         }
-    }
-
-    fn line(method: &str) -> AccessLine<'_> {
-        AccessLine {
-            client: None,
-            upstream: "u",
-            method,
-            batch: 1,
-            endpoint: Some("e"),
-            attempts: 2,
-            outcome: "success",
-            status: 200,
-            latency: Duration::from_micros(1_050),
-            generation: 7,
-        }
-    }
-
-    #[test]
-    fn a_line_is_told_in_one_piece_whatever_the_client_calls_its_method() {
-        assert_eq!(
-            line("a\"\n b").to_string(),
-            r#"upstream="u" method="a\"\n b" batch=1 endpoint="e" attempts=2 outcome="success" status=200 ms=1.050 generation=7"#
-        );
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The log: one line per event on standard error, written by a thread of its own. Requests have a shorter way to it: [`access`].
 
 mod access;
+mod line;
 
 use std::io::Write;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,10 +9,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::EnvFilter;
 
-pub use access::{AccessLine, AccessLog};
+pub use access::AccessLog;
+pub use line::AccessLine;
 
 /// What is logged where `RUST_LOG` says nothing: Pingora tells of its ordinary life at level info.
-const DEFAULT_FILTER: &str = "info,pingora_core=warn,pingora_proxy=warn";
+const DEFAULT_FILTER: &str = "info,pingora_core=warn";
 /// Lines that may wait for a slow terminal or disk. Beyond them lines are dropped, and requests go on.
 const BUFFERED_LINES: usize = 64_000;
 
