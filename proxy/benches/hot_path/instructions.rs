@@ -1,0 +1,91 @@
+//! How many instructions the parts of a request's way take, beside what was recorded: `make instructions`.
+//!
+//! Time is noisy, this isn't: the same code executes the same instructions on a busy machine. Valgrind counts them, once for some rounds of
+//! a part and once for twice as many; the difference is what the rounds cost, and setting up doesn't count. The parts are those without
+//! WebAssembly, because Valgrind can't reserve the address space that instances need; a policy's own work is bounded by its fuel.
+//!
+//! `--record` writes what was counted into `instructions.toml`. Without it the figures are compared with that file, and one that is larger
+//! by more than [`TOLERANCE`] is an error.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+use crate::parts::{NATIVE, Part};
+
+/// What compilers, C libraries and random seeds may add.
+const TOLERANCE: f64 = 0.05;
+/// Enough for what happens only now and then: growing, sampling.
+const ROUNDS: u64 = 512;
+const HEAD: &str =
+    "# Instructions per round of each part, counted by Valgrind. Written by `make instructions ARGS=--record`.\n";
+
+/// Does the work of a part, to be counted.
+pub(crate) fn work(name: &str, rounds: &str) {
+    let part = NATIVE.iter().find(|part| part.name == name).expect("a known part");
+    (part.set_up)()(rounds.parse().expect("a number"));
+}
+
+/// Writes down what is counted now.
+pub(crate) fn record() -> ExitCode {
+    let mut text = HEAD.to_owned();
+    for part in &NATIVE {
+        let _ = writeln!(text, "{:?} = {}", part.name, count(part));
+    }
+    std::fs::write(recorded(), text).expect("a writable file");
+    ExitCode::SUCCESS
+}
+
+/// Compares what is counted now with what was written down.
+pub(crate) fn compare() -> ExitCode {
+    let text = std::fs::read_to_string(recorded()).expect("benches/hot_path/instructions.toml");
+    let recorded: BTreeMap<String, u64> = toml::from_str(&text).expect("names and numbers");
+    let mut worse = Vec::new();
+    println!("{:<20} {:>10} {:>10}", "instructions", "recorded", "now");
+    for part in &NATIVE {
+        let now = count(part);
+        let Some(&before) = recorded.get(part.name) else {
+            worse.push(format!("{} is not recorded", part.name));
+            continue;
+        };
+        let change = now as f64 / before as f64 - 1.0;
+        println!("{:<20} {before:>10} {now:>10} {:>+7.1} %", part.name, change * 100.0);
+        if change > TOLERANCE {
+            worse.push(format!("{} takes {now} instructions, {before} are recorded", part.name));
+        }
+    }
+    for line in &worse {
+        eprintln!("error: {line}");
+    }
+    if worse.is_empty() {
+        return ExitCode::SUCCESS;
+    }
+    eprintln!(
+        "If that is worth it, record the new figures with `make instructions ARGS=--record` and say why in the commit."
+    );
+    ExitCode::FAILURE
+}
+
+fn recorded() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/hot_path/instructions.toml")
+}
+
+/// Instructions of one round.
+fn count(part: &Part) -> u64 {
+    let [once, twice] = [ROUNDS, 2 * ROUNDS].map(|rounds| collected(part.name, rounds));
+    twice.saturating_sub(once) / ROUNDS
+}
+
+fn collected(name: &str, rounds: u64) -> u64 {
+    let output = Command::new("valgrind")
+        .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
+        .arg(std::env::current_exe().expect("a path"))
+        .args(["work", name, &rounds.to_string()])
+        .output()
+        .expect("valgrind runs");
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{name}: {told}");
+    let counted = told.lines().find_map(|line| line.split_once("Collected :"));
+    counted.and_then(|(_, count)| count.trim().parse().ok()).unwrap_or_else(|| panic!("{name}: no count in {told}"))
+}

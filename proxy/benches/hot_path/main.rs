@@ -1,0 +1,39 @@
+//! What each part of a request's way costs, and a whole request between two mock connections.
+//!
+//! `make bench-micro` measures their time, `make instructions` counts what they execute and compares it with what is recorded.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a benchmark that can't be set up has nothing to measure")]
+
+mod instructions;
+mod mock;
+mod parts;
+
+use std::process::ExitCode;
+use std::time::Instant;
+
+use criterion::Criterion;
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
+    match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["work", name, rounds] => instructions::work(name, rounds),
+        ["instructions"] => return instructions::compare(),
+        ["instructions", "--record"] => return instructions::record(),
+        _ => time(),
+    }
+    ExitCode::SUCCESS
+}
+
+fn time() {
+    let mut criterion = Criterion::default().configure_from_args();
+    for part in parts::NATIVE.iter().chain(&parts::WITH_POLICIES) {
+        let mut work = (part.set_up)();
+        criterion.bench_function(part.name, |b| {
+            b.iter_custom(|times| {
+                let began = Instant::now();
+                work(times);
+                began.elapsed()
+            });
+        });
+    }
+    criterion.final_summary();
+}

@@ -1,0 +1,214 @@
+//! The parts of a request's way through the proxy, each by itself, and all of it between two mock connections.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::hint::black_box;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::StatusCode;
+use pingora::apps::ServerApp;
+use pingora::connectors::{ConnectorOptions, TransportConnector};
+use pointsman::config;
+use pointsman::logging::AccessLog;
+use pointsman::metrics::Metrics;
+use pointsman::model::{AttemptResult, Chain, Methods, Outcome, RequestFacts, Tick};
+use pointsman::policy::Catalog;
+use pointsman::rpc::classify::classify;
+use pointsman::rpc::{Ask, Expected, Lease, Pool, inspect};
+use pointsman::server::prepare_first;
+use pointsman::service::ProxyService;
+use pointsman::snapshot::{Cause, Parts, Published, Snapshot};
+use pointsman::upstream::{Limiter, Resources, Upstream, shadows};
+use prometheus::Registry;
+
+use crate::mock::Mock;
+
+const REQUEST: &str = r#"{"jsonrpc":"2.0","id":1,"method":"eth_blockNumber","params":[]}"#;
+const ANSWER: &str = r#"{"jsonrpc":"2.0","id":1,"result":"0x10d4f2c1"}"#;
+const HTTP_REQUEST: &[u8] =
+    b"POST / HTTP/1.1\r\nHost: 127.0.0.1:8545\r\nContent-Type: application/json\r\nContent-Length: 63\r\n\r\n\
+    {\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"eth_blockNumber\",\"params\":[]}";
+const HTTP_ANSWER: &[u8] =
+    b"HTTP/1.1 200 OK\r\nServer: mock\r\nDate: Thu, 01 Jan 1970 00:00:00 GMT\r\nContent-Type: application/json\r\n\
+    Content-Length: 46\r\nConnection: keep-alive\r\n\r\n{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":\"0x10d4f2c1\"}";
+
+/// Does a part of the work so many times.
+pub(crate) type Work = Box<dyn FnMut(u64)>;
+
+/// A part of the work, and how it is set up.
+pub(crate) struct Part {
+    pub(crate) name: &'static str,
+    pub(crate) set_up: fn() -> Work,
+}
+
+/// The parts that need no policy: they can be run where there is no room for the instances' memory.
+pub(crate) const NATIVE: [Part; 11] = [
+    Part { name: "inspect/single", set_up: || inspecting(Bytes::from_static(REQUEST.as_bytes())) },
+    Part { name: "inspect/batch_100", set_up: || inspecting(batch(100)) },
+    Part { name: "classify/single", set_up: classifying },
+    Part { name: "limiter/admit", set_up: limiting },
+    Part { name: "metrics/request", set_up: counting },
+    Part { name: "select/16", set_up: || selecting(&native(16)) },
+    Part { name: "select/64", set_up: || selecting(&native(64)) },
+    Part { name: "select/1000", set_up: || selecting(&native(1_000)) },
+    Part { name: "select/10000", set_up: || selecting(&native(10_000)) },
+    Part { name: "settle/success", set_up: settling },
+    Part { name: "request", set_up: || requesting(native(4)) },
+];
+
+/// The parts that call policies.
+pub(crate) const WITH_POLICIES: [Part; 5] = [
+    Part { name: "select/tiers/16", set_up: || selecting(&with_policies(16)) },
+    Part { name: "select/tiers/64", set_up: || selecting(&with_policies(64)) },
+    Part { name: "select/tiers/1000", set_up: || selecting(&with_policies(1_000)) },
+    Part { name: "select/tiers/10000", set_up: || selecting(&with_policies(10_000)) },
+    Part { name: "request/policies", set_up: || requesting(with_policies(4)) },
+];
+
+fn repeat(mut work: impl FnMut() + 'static) -> Work {
+    Box::new(move |times| (0..times).for_each(|_| work()))
+}
+
+fn batch(members: usize) -> Bytes {
+    let member = |id| format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"eth_blockNumber","params":[]}}"#);
+    let members: Vec<String> = (0..members).map(member).collect();
+    Bytes::from(format!("[{}]", members.join(",")))
+}
+
+fn inspecting(body: Bytes) -> Work {
+    let methods = Methods::new(Chain::default(), &[]);
+    repeat(move || {
+        let inspected = inspect(black_box(&body), 1_000, &methods);
+        assert!(black_box(inspected).is_ok());
+    })
+}
+
+fn classifying() -> Work {
+    let (body, expected) = (Bytes::from_static(ANSWER.as_bytes()), Expected::Single(Bytes::from_static(b"1")));
+    repeat(move || {
+        let classified = classify(StatusCode::OK, false, black_box(&body), &expected);
+        assert!(black_box(classified).outcome == Outcome::Success);
+    })
+}
+
+fn limiting() -> Work {
+    let most = std::num::NonZeroU32::MAX;
+    let limiter = Limiter::new(config::RateLimit { per_sec: most, burst: most });
+    repeat(move || assert!(limiter.admit(1, Tick::START).is_ok()))
+}
+
+fn counting() -> Work {
+    let snapshot = native(4);
+    let upstream = upstream_of(&snapshot);
+    repeat(move || upstream.series().count_request(black_box("eth_blockNumber"), 200, 0.001))
+}
+
+fn facts() -> RequestFacts {
+    RequestFacts {
+        method: "eth_blockNumber".into(),
+        methods: Vec::new(),
+        batch_size: 1,
+        batch: false,
+        write: false,
+        idempotent: false,
+        body_bytes: REQUEST.len(),
+        client_key: 7,
+        seed: 7,
+        deadline: Tick::START.after(Duration::from_secs(60)),
+    }
+}
+
+/// The whole decision: rows, scores, limiter, choice. The attempt is taken back.
+fn selecting(snapshot: &Snapshot) -> Work {
+    let upstream = upstream_of(snapshot);
+    let mut facts = facts();
+    repeat(move || {
+        facts.seed = facts.seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        let ask = Ask { now: Tick::START, ..Ask::first(&facts) };
+        upstream.select(black_box(&ask)).expect("an endpoint").lose();
+    })
+}
+
+/// A decision and the end of its attempt.
+fn settling() -> Work {
+    let (upstream, facts) = (upstream_of(&native(16)), facts());
+    let result =
+        AttemptResult { latency: Duration::from_millis(3), ..AttemptResult::failed(Outcome::Success, true, "") };
+    repeat(move || {
+        let ask = Ask { now: Tick::START, ..Ask::first(&facts) };
+        upstream.select(&ask).expect("an endpoint").succeed(&facts, black_box(&result));
+    })
+}
+
+/// Whole requests over one connection.
+fn requesting(snapshot: Snapshot) -> Work {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let metrics = Metrics::new(Registry::new()).expect("metrics");
+    for endpoint in upstream_of(&snapshot).endpoints() {
+        let connection = Box::new(Mock::endpoint(HTTP_ANSWER));
+        endpoint.target().release(connection, pointsman::clock::now());
+    }
+    let service = Arc::new(ProxyService {
+        published: Arc::new(Published::new(snapshot, Arc::clone(&metrics))),
+        metrics,
+        access: AccessLog::start(std::io::sink()),
+        in_flight: Arc::default(),
+    });
+    let (_ending, shutdown) = tokio::sync::watch::channel(false);
+    Box::new(move |times| {
+        let client = Box::new(Mock::client(HTTP_REQUEST, times));
+        runtime.block_on(service.process_new(client, &shutdown));
+    })
+}
+
+fn upstream_of(snapshot: &Snapshot) -> Arc<Upstream> {
+    Arc::clone(snapshot.route("/").expect("a route"))
+}
+
+/// A pool without policies.
+fn native(endpoints: usize) -> Snapshot {
+    let text = conf(endpoints, "");
+    let config = config::parse(&text, Path::new("bench.toml"), &|_| None).expect("a good conf");
+    let metrics = Metrics::new(Registry::new()).expect("metrics");
+    let transport = Arc::new(TransportConnector::new(Some(ConnectorOptions::new(0))));
+    let resources = Resources { metrics, transport, shadows: shadows().0 };
+    let parts = Parts {
+        config: Arc::new(config),
+        catalog: Catalog::default(),
+        listing: pointsman::listing::Listing::default(),
+        cause: Cause::Start,
+        verdicts: BTreeMap::new(),
+    };
+    Snapshot::assemble(parts, BTreeMap::new(), None, &resources)
+}
+
+/// A pool that `tiers` and `json-rpc-retry` decide about.
+fn with_policies(endpoints: usize) -> Snapshot {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("bench.toml");
+    let dist = Path::new(env!("CARGO_MANIFEST_DIR")).join("../plugins/dist");
+    let policies = format!(
+        "[plugins]\ndir = {dist:?}\n[policies.tiers]\nplugin = 'tiers'\n[policies.retry]\nplugin = 'json-rpc-retry'\n"
+    );
+    std::fs::write(&file, conf(endpoints, &policies)).expect("a conf");
+    prepare_first(file).expect("a generation: run `make plugins`").snapshot
+}
+
+fn conf(endpoints: usize, policies: &str) -> String {
+    let mut text =
+        format!("[server]\nlisten = ['127.0.0.1:1']\n[admin]\nlisten = '127.0.0.1:2'\n{policies}[upstreams.main]\n");
+    if !policies.is_empty() {
+        text.push_str("scoring = 'tiers'\nretry = 'retry'\n");
+    }
+    for endpoint in 0..endpoints {
+        let port = 1_024 + endpoint;
+        let _ = write!(
+            text,
+            "[[upstreams.main.endpoints]]\nurl = 'http://127.0.0.1:{port}/'\nrate_limit_per_sec = 1000000\n"
+        );
+    }
+    text
+}
