@@ -127,7 +127,7 @@ fn selecting(snapshot: &Snapshot) -> Work {
     let mut facts = facts();
     repeat(move || {
         facts.seed = facts.seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-        let ask = Ask { now: Tick::START, ..Ask::first(&facts) };
+        let ask = Ask::first(&facts, Tick::START);
         upstream.select(black_box(&ask)).expect("an endpoint").lose();
     })
 }
@@ -138,7 +138,7 @@ fn settling() -> Work {
     let result =
         AttemptResult { latency: Duration::from_millis(3), ..AttemptResult::failed(Outcome::Success, true, "") };
     repeat(move || {
-        let ask = Ask { now: Tick::START, ..Ask::first(&facts) };
+        let ask = Ask::first(&facts, Tick::START);
         upstream.select(&ask).expect("an endpoint").succeed(&facts, black_box(&result));
     })
 }

@@ -27,7 +27,7 @@ use super::pieces::send;
 use super::pool::{Ask, Extra, Lease, Pool};
 use super::refusal::Refusal;
 use crate::clock;
-use crate::model::{AttemptResult, Outcome, Plan, Preference};
+use crate::model::{AttemptResult, Outcome, Plan, Preference, Tick};
 
 /// What the client gets.
 pub struct Reply<L> {
@@ -72,7 +72,8 @@ pub struct Trace {
 /// # Errors
 /// A [`Refusal`] when no endpoint gave an answer that can be passed on.
 pub async fn run<P: Pool>(pool: &P, call: &Call, trace: &mut Trace) -> Result<Reply<P::Lease>, Refusal> {
-    pool.arrived(clock::now());
+    let now = clock::now();
+    pool.arrived(now);
     let state = Run {
         pool,
         trace,
@@ -83,7 +84,7 @@ pub async fn run<P: Pool>(pool: &P, call: &Call, trace: &mut Trace) -> Result<Re
         assembly: None,
         last: None,
     };
-    state.run(call).await
+    state.run(call, now).await
 }
 
 /// A request on its way.
@@ -101,16 +102,16 @@ pub(super) struct Run<'a, P: Pool> {
 }
 
 impl<P: Pool> Run<'_, P> {
-    async fn run(mut self, call: &Call) -> Result<Reply<P::Lease>, Refusal> {
+    async fn run(mut self, call: &Call, mut now: Tick) -> Result<Reply<P::Lease>, Refusal> {
         let mut call = Cow::Borrowed(call);
         loop {
-            let lease = match self.pool.select(&self.ask(&call, false)) {
+            let lease = match self.pool.select(&self.ask(&call, false, now)) {
                 Ok(lease) => lease,
                 Err(refusal) => return self.conclude(&call, refusal),
             };
-            let plan = *self.plan.get_or_insert_with(|| self.pool.plan(&Ask::first(&call.facts), &lease));
+            let plan = *self.plan.get_or_insert_with(|| self.pool.plan(&Ask::first(&call.facts, now), &lease));
             let first = self.begin(lease);
-            match self.attempt(&call, first, plan).await {
+            match self.attempt(&call, first, plan, now).await {
                 Next::Answer(reply) => return Ok(reply),
                 Next::GiveUp => return self.conclude(&call, Refusal::EndpointsFailed),
                 // There will be no time for it.
@@ -123,19 +124,20 @@ impl<P: Pool> Run<'_, P> {
                     if !delay.is_zero() {
                         tokio::time::sleep(delay).await;
                     }
+                    now = clock::now();
                 }
             }
         }
     }
 
-    fn ask<'b>(&'b self, call: &'b Call, hedge: bool) -> Ask<'b> {
+    fn ask<'b>(&'b self, call: &'b Call, hedge: bool, now: Tick) -> Ask<'b> {
         Ask {
             attempt: self.trace.attempts + 1,
             tried: &self.tried,
             prior_sent: self.prior_sent,
             prefer: self.prefer,
             hedge,
-            ..Ask::first(&call.facts)
+            ..Ask::first(&call.facts, now)
         }
     }
 
@@ -148,31 +150,43 @@ impl<P: Pool> Run<'_, P> {
     }
 
     /// One attempt, and a second one beside it when the first takes long.
-    async fn attempt(&mut self, call: &Call, first: Try<P::Lease>, plan: Plan) -> Next<P::Lease> {
+    async fn attempt(&mut self, call: &Call, first: Try<P::Lease>, plan: Plan, now: Tick) -> Next<P::Lease> {
         let patience = Patience::new(plan.hedge_after.filter(|_| !call.facts.write));
-        let mut ours = pin!(send(call, &first.lease, plan.timeout, &patience));
+        let mut ours = pin!(send(call, &first.lease, now, plan.timeout, &patience));
         if let Some(ended) = patience.wait_for(&mut ours).await {
             return self.judge(call, first, ended);
         }
-        let Some(second) = self.hedge(call, plan) else {
+        // Boxed, since few requests are hedged and all would carry room for it.
+        Box::pin(self.attempt_beside(call, first, ours, plan)).await
+    }
+
+    /// Goes on with the first attempt, and makes a second one beside it if it can.
+    async fn attempt_beside(
+        &mut self,
+        call: &Call,
+        first: Try<P::Lease>,
+        mut ours: Pin<&mut impl Future<Output = Exchanged>>,
+        plan: Plan,
+    ) -> Next<P::Lease> {
+        let now = clock::now();
+        let Some(second) = self.hedge(call, plan, now) else {
             return self.judge(call, first, ours.await);
         };
-        // Boxed, since few requests are hedged and all would carry room for it.
         let endless = Patience::default();
-        let mut theirs = Box::pin(send(call, &second.lease, plan.timeout, &endless));
+        let mut theirs = pin!(send(call, &second.lease, now, plan.timeout, &endless));
         tokio::select! {
             biased;
-            ended = &mut ours => self.first_of_two(call, (first, ended), second, theirs.as_mut(), false).await,
+            ended = &mut ours => self.first_of_two(call, (first, ended), second, theirs, false).await,
             ended = &mut theirs => self.first_of_two(call, (second, ended), first, ours, true).await,
         }
     }
 
     /// A second endpoint, if there is one that isn't needed for anything more urgent.
-    fn hedge(&mut self, call: &Call, plan: Plan) -> Option<Try<P::Lease>> {
-        if self.trace.attempts >= plan.max_attempts || !self.pool.has_budget(clock::now()) {
+    fn hedge(&mut self, call: &Call, plan: Plan, now: Tick) -> Option<Try<P::Lease>> {
+        if self.trace.attempts >= plan.max_attempts || !self.pool.has_budget(now) {
             return None;
         }
-        let lease = self.pool.select(&self.ask(call, true)).ok()?;
+        let lease = self.pool.select(&self.ask(call, true, now)).ok()?;
         self.pool.spend(Extra::Hedge);
         Some(self.begin(lease))
     }

@@ -3,6 +3,7 @@
 //! An answer is read whole up to [`INSPECT_LIMIT`] and classified. A longer one is judged by its beginning, and passed on while
 //! it arrives: no endpoint wraps an error in a megabyte.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ use super::patience::Patience;
 use super::response::{BROKEN_OFF, Failure, Response, ResponseHead};
 use super::target::Target;
 use crate::clock;
-use crate::model::{AttemptResult, Outcome};
+use crate::model::{AttemptResult, Outcome, Tick};
 
 /// An answer up to this size is held back until it is known to be good.
 const INSPECT_LIMIT: usize = 1 << 20;
@@ -74,31 +75,32 @@ pub struct Arriving {
 /// How an attempt ended, and the answer if there was one.
 pub(super) type Exchanged = (AttemptResult, Option<Answer>);
 
-/// Sends `outgoing` to `target` and reads the answer, within `budget`. Tells `patience` when it takes long.
+/// Sends `outgoing` to `target` now and reads the answer, within `budget`. Tells `patience` when it takes long.
 pub(super) async fn exchange(
     target: &Arc<Target>,
     outgoing: &Outgoing,
+    now: Tick,
     budget: Duration,
     patience: &Patience,
 ) -> Exchanged {
-    let began = clock::now();
     let mut sent = false;
-    let answer = patience.within(budget, attempt(target, outgoing, &mut sent)).await;
+    let answer = patience.within(budget, pin!(attempt(target, outgoing, now, &mut sent))).await;
     let (mut result, answer) = match answer {
         Some(Ok((result, answer))) => (result, Some(answer)),
         Some(Err(failure)) => (AttemptResult::failed(failure.outcome, sent, failure.detail), None),
         None => (AttemptResult::failed(Outcome::Timeout, sent, "timed out"), None),
     };
-    result.latency = clock::now().since(began);
+    result.latency = clock::now().since(now);
     (result, answer)
 }
 
 async fn attempt(
     target: &Arc<Target>,
     outgoing: &Outgoing,
+    now: Tick,
     sent: &mut bool,
 ) -> Result<(AttemptResult, Answer), Failure> {
-    let mut used = target.reuse(clock::now());
+    let mut used = target.reuse(now);
     loop {
         let (stream, fresh) = match used.take() {
             Some(stream) => (stream, false),

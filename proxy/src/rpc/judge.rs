@@ -172,7 +172,7 @@ impl<P: Pool> Run<'_, P> {
     }
 
     fn ask_about<'b>(&'b self, call: &'b Call, attempt: u32, prior_sent: bool) -> Ask<'b> {
-        Ask { attempt, tried: &self.tried, prior_sent, ..Ask::first(&call.facts) }
+        Ask { attempt, tried: &self.tried, prior_sent, ..Ask::first(&call.facts, clock::now()) }
     }
 
     /// Whether the host allows another attempt after this one.

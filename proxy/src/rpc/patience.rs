@@ -3,7 +3,7 @@
 //! One timer does for that and for the attempt's end: a timer is set and taken back for each request, and costs more than the decision.
 
 use std::future::poll_fn;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::task::Poll;
 use std::time::Duration;
@@ -24,9 +24,12 @@ impl Patience {
     }
 
     /// What comes of `attempt` within `budget`; `None` if that is too short.
-    pub(super) async fn within<T>(&self, budget: Duration, attempt: impl Future<Output = T>) -> Option<T> {
+    pub(super) async fn within<T>(
+        &self,
+        budget: Duration,
+        mut attempt: Pin<&mut impl Future<Output = T>>,
+    ) -> Option<T> {
         let began = Instant::now();
-        let mut attempt = pin!(attempt);
         let first = self.after.filter(|after| *after < budget).unwrap_or(budget);
         let mut at_end = first == budget;
         let mut timer = pin!(sleep_until(began + first));
@@ -71,7 +74,8 @@ mod tests {
     async fn it_ends_before_the_attempt_does() {
         let began = Instant::now();
         let patience = Patience::new(Some(MS(30)));
-        let mut attempt = Box::pin(patience.within(MS(100), pending::<()>()));
+        let endless = pin!(pending::<()>());
+        let mut attempt = Box::pin(patience.within(MS(100), endless));
         assert_eq!(patience.wait_for(&mut attempt).await, None);
         assert_eq!(began.elapsed(), MS(30));
         assert_eq!(attempt.await, None, "timed out");
@@ -82,11 +86,11 @@ mod tests {
     async fn an_attempt_that_ends_in_time_is_all() {
         for after in [None, Some(MS(30)), Some(MS(200))] {
             let patience = Patience::new(after);
-            let attempt = async {
+            let quick = pin!(async {
                 tokio::time::sleep(MS(20)).await;
                 7
-            };
-            let attempt = Box::pin(patience.within(MS(100), attempt));
+            });
+            let attempt = Box::pin(patience.within(MS(100), quick));
             assert_eq!(patience.wait_for(attempt).await, Some(Some(7)));
         }
     }
@@ -96,7 +100,8 @@ mod tests {
         for after in [None, Some(MS(100)), Some(MS(200))] {
             let began = Instant::now();
             let patience = Patience::new(after);
-            let attempt = Box::pin(patience.within(MS(100), pending::<()>()));
+            let endless = pin!(pending::<()>());
+            let attempt = Box::pin(patience.within(MS(100), endless));
             assert_eq!(patience.wait_for(attempt).await, Some(None));
             assert_eq!(began.elapsed(), MS(100));
         }

@@ -3,6 +3,7 @@
 //! The pieces of a batch are sent side by side and are one attempt. What they say is put together member by member; a piece
 //! that fails leaves its members open.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -15,35 +16,49 @@ use super::exchange::{Answer, AnswerBody, Exchanged, exchange};
 use super::part::Call;
 use super::patience::Patience;
 use super::pool::Lease;
-use crate::clock;
-use crate::model::{AttemptResult, Outcome, RpcError};
+use super::target::Target;
+use crate::model::{AttemptResult, Outcome, RpcError, Tick};
 
-/// Sends `call` to the endpoint of `lease`, and reads the answer within `timeout` and the deadline. Tells `patience` when it takes long.
+/// Sends `call` to the endpoint of `lease` now, and reads the answer within `timeout` and the deadline. Tells `patience` when it takes
+/// long.
 pub(super) fn send<'c, L: Lease>(
     call: &'c Call,
     lease: &L,
+    now: Tick,
     timeout: Duration,
     patience: &'c Patience,
 ) -> impl Future<Output = Exchanged> + Send + use<'c, L> {
     let target = lease.target().clone();
     let most = lease.max_batch_size().unwrap_or(usize::MAX);
-    let budget = timeout.min(call.facts.deadline.since(clock::now()));
+    let budget = timeout.min(call.facts.deadline.since(now));
     async move {
-        let Some(members) = call.members().filter(|members| members.len() > most) else {
-            return exchange(&target, &call.outgoing, budget, patience).await;
-        };
-        let pieces: Vec<&[MemberRequest]> = members.chunks(most).collect();
-        let calls: Vec<Call> = pieces.iter().map(|piece| call.of_members(piece.to_vec())).collect();
-        let ended = calls.iter().map(|piece| exchange(&target, &piece.outgoing, budget, patience));
-        let ended = join_all(ended).await;
-        put_together(&pieces, ended)
+        match call.members().filter(|members| members.len() > most) {
+            None => exchange(&target, &call.outgoing, now, budget, patience).await,
+            // Boxed, since it is rare.
+            Some(members) => {
+                let calls = members.chunks(most).map(|piece| (piece, call.of_members(piece.to_vec())));
+                Box::pin(send_pieces(calls.collect(), &target, now, budget, patience)).await
+            }
+        }
     }
 }
 
-fn put_together(pieces: &[&[MemberRequest]], ended: Vec<Exchanged>) -> Exchanged {
+async fn send_pieces(
+    pieces: Vec<(&[MemberRequest], Call)>,
+    target: &Arc<Target>,
+    now: Tick,
+    budget: Duration,
+    patience: &Patience,
+) -> Exchanged {
+    let ended = pieces.iter().map(|(_, call)| exchange(target, &call.outgoing, now, budget, patience));
+    let ended = join_all(ended).await;
+    put_together(&pieces, ended)
+}
+
+fn put_together(pieces: &[(&[MemberRequest], Call)], ended: Vec<Exchanged>) -> Exchanged {
     let mut slots = Vec::new();
     let mut whole: Option<AttemptResult> = None;
-    for (piece, (result, answer)) in pieces.iter().zip(ended) {
+    for ((piece, _), (result, answer)) in pieces.iter().zip(ended) {
         slots.extend(slots_of(piece, &result, answer));
         whole = Some(match whole {
             None => result,

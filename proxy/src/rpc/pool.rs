@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use super::refusal::Refusal;
 use super::target::Target;
-use crate::clock;
 use crate::model::{AttemptResult, Decision, Plan, Preference, RequestFacts, Tick};
 
 /// What the engine asks of an upstream.
@@ -99,16 +98,8 @@ pub trait Lease: Send {
 }
 
 impl<'a> Ask<'a> {
-    /// The first endpoint for `request`, now.
-    pub fn first(request: &'a RequestFacts) -> Self {
-        Ask {
-            request,
-            attempt: 1,
-            tried: &[],
-            prior_sent: false,
-            prefer: Preference::None,
-            hedge: false,
-            now: clock::now(),
-        }
+    /// The first endpoint for `request`.
+    pub fn first(request: &'a RequestFacts, now: Tick) -> Self {
+        Ask { request, attempt: 1, tried: &[], prior_sent: false, prefer: Preference::None, hedge: false, now }
     }
 }

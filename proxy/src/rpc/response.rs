@@ -80,8 +80,12 @@ impl Response {
             let body = buffer.split_off(size).freeze();
             return Ok(Response { head, rest: Rest::Whole(body, stream) });
         }
+        // Boxed, as all that only the others need: a request's future has room for the way of most alone.
+        Box::pin(Self::read_by_session(stream, buffer)).await
+    }
+
+    async fn read_by_session(stream: Stream, buffer: BytesMut) -> Result<Self, Failure> {
         let stream = if buffer.is_empty() { stream } else { Replayed::boxed(buffer, stream) };
-        // Boxed, since it is moved often.
         let mut session = Box::new(HttpSession::new(stream));
         let status = read_head(&mut session).await?;
         Ok(Response { head: head_of(status, &session), rest: Rest::Session(session) })
@@ -89,23 +93,10 @@ impl Response {
 
     /// Reads the body to its end or until there are more than `limit` bytes.
     pub(super) async fn read_body(&mut self, limit: usize) -> Result<Bytes, Failure> {
-        let session = match &mut self.rest {
-            Rest::Whole(body, _) => return Ok(body.clone()),
-            Rest::Session(session) => session,
-        };
-        let mut read = async || next(session).await.map_err(|()| Failure::new(Outcome::Reset, BROKEN_OFF));
-        let Some(first) = read().await? else { return Ok(Bytes::new()) };
-        let Some(second) = read().await? else { return Ok(first) };
-        let mut body = BytesMut::with_capacity(first.len() + second.len());
-        body.extend_from_slice(&first);
-        body.extend_from_slice(&second);
-        while body.len() <= limit {
-            match read().await? {
-                Some(piece) => body.extend_from_slice(&piece),
-                None => break,
-            }
+        match &mut self.rest {
+            Rest::Whole(body, _) => Ok(body.clone()),
+            Rest::Session(session) => Box::pin(read_body(session, limit)).await,
         }
-        Ok(body.freeze())
     }
 
     /// The next piece of the body; `None` at its end.
@@ -130,7 +121,7 @@ impl Response {
             Rest::Whole(_, stream) => Some(stream),
             Rest::Session(mut session) => {
                 session.respect_keepalive();
-                session.reuse().await.and_then(Replayed::into_inner)
+                Box::pin(session.reuse()).await.and_then(Replayed::into_inner)
             }
         };
         if let Some(stream) = stream {
@@ -141,6 +132,22 @@ impl Response {
 
 async fn next(session: &mut HttpSession) -> Result<Option<Bytes>, ()> {
     session.read_body_bytes().await.map_err(drop)
+}
+
+async fn read_body(session: &mut HttpSession, limit: usize) -> Result<Bytes, Failure> {
+    let mut read = async || next(session).await.map_err(|()| Failure::new(Outcome::Reset, BROKEN_OFF));
+    let Some(first) = read().await? else { return Ok(Bytes::new()) };
+    let Some(second) = read().await? else { return Ok(first) };
+    let mut body = BytesMut::with_capacity(first.len() + second.len());
+    body.extend_from_slice(&first);
+    body.extend_from_slice(&second);
+    while body.len() <= limit {
+        match read().await? {
+            Some(piece) => body.extend_from_slice(&piece),
+            None => break,
+        }
+    }
+    Ok(body.freeze())
 }
 
 async fn read_head(session: &mut HttpSession) -> Result<StatusCode, Failure> {

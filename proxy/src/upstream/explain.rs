@@ -40,7 +40,7 @@ impl Upstream {
     /// Every endpoint, in the order of the conf, as the first attempt of `request` would see it. Nothing is taken from a rate
     /// limiter.
     pub fn explain(&self, request: &RequestFacts, now: Tick) -> Vec<Explained<'_>> {
-        let ask = Ask { now, ..Ask::first(request) };
+        let ask = Ask::first(request, now);
         let (mut rows, mut scores) = (Vec::new(), Vec::new());
         self.candidates(&ask, &mut rows);
         if !rows.is_empty() {

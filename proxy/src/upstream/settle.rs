@@ -59,7 +59,8 @@ impl Lease for Attempt {
         self.end(result.outcome);
         let endpoint = self.endpoint();
         endpoint.series.duration.observe(result.latency.as_secs_f64());
-        endpoint.stats.record_latency(result.latency, self.upstream.smoothing, clock::now());
+        let ended = self.began.after(result.latency);
+        endpoint.stats.record_latency(result.latency, self.upstream.smoothing, ended);
         endpoint.stats.succeed(self.began);
         if !request.batch {
             self.upstream.live.latencies.record(&request.method, result.latency);
