@@ -8,7 +8,7 @@ TARGET  := $(or $(CARGO_TARGET_DIR),target)
 CARGO_DIR := $(or $(CARGO_HOME),$(HOME)/.cargo)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build plugins run test soak bench bench-plots bench-micro bench-faults lint clean
+.PHONY: help setup build plugins run test soak bench bench-plots bench-micro instructions bench-faults lint clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -19,7 +19,7 @@ setup: ## Set up what a build needs: the wasm target, cmake
 	@command -v rustup >/dev/null && { rustup target list --installed | grep -qx $(WASM) || rustup target add $(WASM); } || true
 	@test -d "$$(rustc --print target-libdir --target $(WASM))" || \
 	  { echo "The Rust target $(WASM) is missing: run 'rustup target add $(WASM)'" >&2; exit 1; }
-	@command -v cmake >/dev/null || ./scripts/install-cmake
+	@command -v cmake >/dev/null || ./scripts/install-package cmake "Pingora's zlib-ng needs it"
 
 plugins: setup ## Build the shipped policies into plugins/dist
 	cargo build --profile plugin --target $(WASM) $(addprefix -p ,$(PLUGINS)) \
@@ -47,8 +47,12 @@ bench: plugins ## Measure a whole request, beside other proxies (ten minutes; AR
 bench-plots: ## Draw what the last `make bench` measured into docs/
 	cargo bench -p pointsman --bench request -- --plot $(ARGS)
 
-bench-micro: plugins ## Measure a policy call and a reload by themselves
-	cargo bench -p pointsman --bench decision --bench reload
+bench-micro: plugins ## Measure parts of a request, policy calls and reloads by themselves
+	cargo bench -p pointsman --bench hot_path --bench decision --bench reload
+
+instructions: plugins ## Count what parts of a request execute, and compare (ARGS=--record writes the counts down)
+	@command -v valgrind >/dev/null || ./scripts/install-package valgrind "it counts the instructions"
+	cargo bench --profile dev -p pointsman --bench hot_path -- instructions $(ARGS)
 
 bench-faults: plugins ## Measure what clients see when endpoints fail, beside other proxies (six minutes; ARGS="--quick")
 	cargo bench -p pointsman --bench faults -- $(ARGS)

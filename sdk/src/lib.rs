@@ -34,9 +34,9 @@
 //!
 //! impl Scoring for LeastRequest {
 //!     fn score(&self, _request: &Request, endpoints: Endpoints<'_>, scores: &mut [f64]) {
-//!         for (endpoint, score) in endpoints.iter().zip(scores) {
-//!             *score = f64::from(endpoint.weight) / (f64::from(endpoint.in_flight) + 1.0 + self.bias);
-//!         }
+//!         endpoints.score_each(scores, |endpoint| {
+//!             f64::from(endpoint.weight) / (f64::from(endpoint.in_flight) + 1.0 + self.bias)
+//!         });
 //!     }
 //! }
 //!

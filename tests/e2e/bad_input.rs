@@ -105,6 +105,19 @@ fn other_methods_than_post_are_refused() {
     assert_eq!(origin.hits(), 7);
 }
 
+/// What follows is meant for somebody else, and is no request.
+#[test]
+fn nobody_is_connected_to_another_host() {
+    let (origin, proxy) = start();
+    let mut client = proxy.client();
+    let mut bytes = b"CONNECT elsewhere:443 HTTP/1.1\r\nhost: elsewhere\r\n\r\n".to_vec();
+    bytes.extend(post("/", &[], json::READ));
+    client.send(bytes);
+    assert_refused(&client.read(), 405, INVALID_REQUEST);
+    assert!(client.is_closed_by_server());
+    assert_eq!(origin.hits(), 0);
+}
+
 #[test]
 fn a_path_without_a_route_is_refused() {
     let origin = Origin::start("a");

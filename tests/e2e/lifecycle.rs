@@ -85,6 +85,21 @@ fn a_kept_connection_without_a_request_holds_up_no_shutdown() {
     assert!(began.elapsed() < Duration::from_secs(5), "it took {:?}", began.elapsed());
 }
 
+/// A connection that is closed while its client sends the next request loses that request.
+#[test]
+fn a_kept_connection_is_answered_once_more_while_the_process_ends() {
+    let (gate, _origin, proxy, mut client) = with_a_request_under_way(|conf| conf);
+    let mut kept = proxy.client();
+    assert_eq!(kept.get("/").head.get("connection"), Some("keep-alive"));
+    proxy.signal(Signal::SIGTERM);
+    wait_until("new connections are refused", || refuses_connections(&proxy));
+    assert_eq!(kept.get("/").head.get("connection"), Some("close"));
+    assert!(kept.is_closed_by_server());
+    gate.open();
+    assert_eq!(client.read().result(), "a");
+    assert_eq!(proxy.wait_exit(), Some(0));
+}
+
 #[test]
 fn a_request_that_outlasts_shutdown_grace_is_cut_off() {
     let (_gate, _origin, proxy, mut client) = with_a_request_under_way(|conf| conf.server("shutdown_grace", "'500ms'"));

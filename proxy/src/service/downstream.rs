@@ -58,8 +58,9 @@ pub(super) async fn read_head(session: &mut ServerSession) -> bool {
 
 /// Sets what Pingora leaves unlimited. A process that is `ending` keeps no connection.
 pub(super) fn set_limits(session: &mut ServerSession, ending: bool) {
-    // A client of HTTP/1.0 takes the end of the connection for the end of the answer.
-    let last = ending || session.req_header().version < Version::HTTP_11;
+    let head = session.req_header();
+    // A client of HTTP/1.0 takes the end of the connection for the end of the answer. After CONNECT nothing is a request.
+    let last = ending || head.version < Version::HTTP_11 || head.method == Method::CONNECT;
     session.set_keepalive(if last { None } else { Some(KEEPALIVE_SECS) });
     session.set_read_timeout(Some(READ_TIMEOUT));
     session.set_write_timeout(Some(WRITE_TIMEOUT));
