@@ -37,13 +37,13 @@ const FORWARDED: [HeaderName; 4] = [
 ];
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
+/// For a new connection: a client may not connect and be silent.
+pub(super) fn begin(session: &mut ServerSession) {
+    session.set_keepalive(Some(READ_TIMEOUT.as_secs()));
+}
+
 /// Reads a request's head. Tells whether there is one: most connections end by being closed before their next.
 pub(super) async fn read_head(session: &mut ServerSession) -> bool {
-    // Pingora gives a new connection a keepalive of its own; ours tells one that has had a request before. A client may not connect and
-    // be silent.
-    if session.get_keepalive() != Some(KEEPALIVE_SECS) {
-        session.set_keepalive(Some(READ_TIMEOUT.as_secs()));
-    }
     match session.read_request().await {
         Ok(has_one) => has_one,
         Err(error) => {

@@ -11,7 +11,8 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
 use async_trait::async_trait;
-use pingora::apps::{HttpPersistentSettings, HttpServerApp, ReusedHttpStream};
+use pingora::apps::{HttpPersistentSettings, ServerApp};
+use pingora::protocols::Stream;
 use pingora::protocols::http::ServerSession;
 use pingora::server::ShutdownWatch;
 use pingora::{Error, Result};
@@ -24,7 +25,7 @@ use crate::rpc::{Call, Refusal, Reply, Trace, engine};
 use crate::snapshot::Published;
 use crate::upstream::{Admission, Attempt, Place, Upstream};
 pub use ctx::RequestCtx;
-use downstream::{read_head, read_request, respond, respond_refusal, set_limits, until_gone};
+use downstream::{begin, read_head, read_request, respond, respond_refusal, set_limits, until_gone};
 
 /// The proxy's service: what every request needs, shared by the worker threads.
 pub struct ProxyService {
@@ -39,27 +40,29 @@ pub struct ProxyService {
 }
 
 #[async_trait]
-impl HttpServerApp for ProxyService {
-    /// One request of a connection, from its head to its line in the access log.
-    async fn process_new_http(
-        self: &Arc<Self>,
-        mut session: ServerSession,
-        shutdown: &ShutdownWatch,
-    ) -> Option<ReusedHttpStream> {
-        if !read_head(&mut session).await {
-            return None;
+impl ServerApp for ProxyService {
+    /// A client's connection: its requests, one after the other.
+    async fn process_new(self: &Arc<Self>, stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
+        let mut session = ServerSession::new_http1(stream);
+        begin(&mut session);
+        while read_head(&mut session).await {
+            set_limits(&mut session, *shutdown.borrow());
+            // It holds this generation to its end.
+            let mut ctx = RequestCtx::new(self.published.load(), &self.in_flight);
+            // Boxed, so that a connection that waits for its next request has no room for it.
+            let answered = Box::pin(answer(&mut session, &mut ctx)).await;
+            self.log(&session, &ctx);
+            // A client that went away, or an answer that broke off half way: nothing more can be said on this connection.
+            answered.ok()?;
+            let mut settings = HttpPersistentSettings::for_session(&session);
+            let (stream, beginning) = session.finish().await.ok().flatten()?.into_parts();
+            session = ServerSession::new_http1(stream);
+            if let Some(beginning) = beginning {
+                settings.set_pipelined_prefix(beginning);
+            }
+            settings.apply_to_session(&mut session);
         }
-        set_limits(&mut session, *shutdown.borrow());
-        // It holds this generation to its end.
-        let mut ctx = RequestCtx::new(self.published.load(), &self.in_flight);
-        // Boxed, so that a connection that waits for its next request has no room for it.
-        let answered = Box::pin(answer(&mut session, &mut ctx)).await;
-        self.log(&session, &ctx);
-        // A client that went away, or an answer that broke off half way: nothing more can be said on this connection.
-        answered.ok()?;
-        let settings = HttpPersistentSettings::for_session(&session);
-        let stream = session.finish().await.ok().flatten()?;
-        Some(ReusedHttpStream::from_reusable_stream(stream, settings))
+        None
     }
 }
 
