@@ -1,6 +1,6 @@
 //! What a line of the access log says.
 //!
-//! It is put together by hand, since every request pays for it: the general way to format takes most of a microsecond.
+//! It is put together by hand, since every request pays for it.
 
 use std::io::Write;
 use std::net::SocketAddr;

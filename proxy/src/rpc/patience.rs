@@ -1,6 +1,6 @@
 //! How long an attempt may take before another one is made beside it.
 //!
-//! One timer does for that and for the attempt's end: a timer is set and taken back for each request, and costs more than the decision.
+//! One timer does for that and for the attempt's end: each that a request needs is set and taken back under a lock of all threads.
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
