@@ -15,7 +15,7 @@ pub use line::AccessLine;
 /// What is logged where `RUST_LOG` says nothing: Pingora tells of its ordinary life at level info.
 const DEFAULT_FILTER: &str = "info,pingora_core=warn";
 /// Lines that may wait for a slow terminal or disk. Beyond them lines are dropped, and requests go on.
-const BUFFERED_LINES: usize = 64_000;
+const BUFFERED_LINES: usize = 8_192;
 
 /// Lines that wait to be written. Dropping it writes them.
 pub struct Log {
