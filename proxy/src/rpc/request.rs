@@ -15,7 +15,7 @@ use super::target::Destination;
 const SMALL: usize = 16 << 10;
 /// Room for the length and the client's headers.
 const REST_OF_HEAD: usize = 256;
-const JSON: HeaderValue = HeaderValue::from_static("application/json");
+pub(super) const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// The head of requests to one endpoint. It may hold keys: there is no `Debug`.
 pub(super) struct Head {

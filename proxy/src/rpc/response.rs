@@ -15,6 +15,7 @@ use pingora::protocols::http::v1::client::HttpSession;
 use tokio::io::AsyncReadExt;
 
 use super::replayed::Replayed;
+use super::request::JSON;
 use super::target::Target;
 use crate::clock;
 use crate::model::Outcome;
@@ -27,7 +28,6 @@ const ROOM: usize = 4 << 10;
 const MOST_HEADERS: usize = 64;
 /// Seconds are the only form of `Retry-After` that endpoints use; a date is passed over.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
-const JSON: HeaderValue = HeaderValue::from_static("application/json");
 pub(super) const BROKEN_OFF: &str = "broke while the answer was read";
 
 /// Why there is no answer.
@@ -217,7 +217,7 @@ fn parse(bytes: &[u8]) -> Parsed {
     let there = bytes.len() - size;
     match head.length {
         Some(length) if length == there => Parsed::Whole(head, size),
-        Some(length) if length > there && length <= MOST - size.min(MOST) => Parsed::Unfinished,
+        Some(length) if length > there && length <= MOST.saturating_sub(size) => Parsed::Unfinished,
         _ => Parsed::Other,
     }
 }
