@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::StatusCode;
-use pingora::apps::ServerApp;
 use pingora::connectors::{ConnectorOptions, TransportConnector};
 use pointsman::config;
 use pointsman::logging::AccessLog;
@@ -160,7 +159,7 @@ fn requesting(snapshot: Snapshot) -> Work {
     let (_ending, shutdown) = tokio::sync::watch::channel(false);
     Box::new(move |times| {
         let client = Box::new(Mock::client(HTTP_REQUEST, times));
-        runtime.block_on(service.process_new(client, &shutdown));
+        runtime.block_on(Arc::clone(&service).converse(client, shutdown.clone()));
     })
 }
 

@@ -41,8 +41,16 @@ pub struct ProxyService {
 
 #[async_trait]
 impl ServerApp for ProxyService {
-    /// A client's connection: its requests, one after the other.
+    /// A client's connection becomes a task of its own: Pingora's, which ends here, has room for a TLS handshake as long as it lasts.
     async fn process_new(self: &Arc<Self>, stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
+        tokio::spawn(Arc::clone(self).converse(stream, shutdown.clone()));
+        None
+    }
+}
+
+impl ProxyService {
+    /// A client's connection: its requests, one after the other, until one of both sides ends it.
+    pub async fn converse(self: Arc<Self>, stream: Stream, shutdown: ShutdownWatch) {
         let mut session = ServerSession::new_http1(stream);
         begin(&mut session);
         while read_head(&mut session).await {
@@ -53,20 +61,20 @@ impl ServerApp for ProxyService {
             let answered = Box::pin(answer(&mut session, &mut ctx)).await;
             self.log(&session, &ctx);
             // A client that went away, or an answer that broke off half way: nothing more can be said on this connection.
-            answered.ok()?;
+            if answered.is_err() {
+                return;
+            }
             let mut settings = HttpPersistentSettings::for_session(&session);
-            let (stream, beginning) = session.finish().await.ok().flatten()?.into_parts();
+            let Ok(Some(reusable)) = session.finish().await else { return };
+            let (stream, beginning) = reusable.into_parts();
             session = ServerSession::new_http1(stream);
             if let Some(beginning) = beginning {
                 settings.set_pipelined_prefix(beginning);
             }
             settings.apply_to_session(&mut session);
         }
-        None
     }
-}
 
-impl ProxyService {
     /// One line in the access log, and the metrics.
     fn log(&self, session: &ServerSession, ctx: &RequestCtx) {
         let latency = clock::now().since(ctx.began);
