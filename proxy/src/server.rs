@@ -1,8 +1,9 @@
 //! The process: from a checked generation to a running server, and to its end.
 //!
-//! Pingora runs the listeners. Its own idea of a graceful end is to sleep for a fixed time; [`Shutdown`] ends the process as
+//! Pingora runs the services. Its own idea of a graceful end is to sleep for a fixed time; [`Shutdown`] ends the process as
 //! soon as no request is under way, and after `shutdown_grace` at the latest.
 
+use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -12,13 +13,12 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use async_trait::async_trait;
 use pingora::apps::http_app::HttpServer;
-use pingora::connectors::{ConnectorOptions, TransportConnector};
-use pingora::listeners::{L4BufferSettings, ListenerConfig};
 use pingora::server::configuration::ServerConf;
 use pingora::server::{RunArgs, Server, ShutdownSignal, ShutdownSignalWatch};
 use pingora::services::background::background_service;
 use pingora::services::listening::Service;
 use prometheus::Registry;
+use socket2::{Domain, Socket, Type};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::admin::{AdminService, Reload};
@@ -31,7 +31,8 @@ use crate::metrics::Metrics;
 use crate::policy::{Limits, PolicyRuntime};
 use crate::reload::{Ask, ReloadHandle, Reloader, RestartSettings, prepare, queue};
 use crate::report::ReloadReport;
-use crate::service::ProxyService;
+use crate::rpc::Transport;
+use crate::service::{Acceptor, ProxyService};
 use crate::snapshot::{Published, Snapshot};
 use crate::upstream::{Comparer, Resources, shadows};
 use crate::watcher::PluginWatcher;
@@ -40,6 +41,8 @@ use crate::watcher::PluginWatcher;
 const EXTRA_CALLERS: usize = 1;
 /// Pingora would exit by itself after this; `shutdown_grace`, a day at most, comes first.
 const PINGORA_GRACE_SECS: u64 = 2 * 24 * 60 * 60;
+/// Connections that wait to be accepted; the kernel's own limit is lower (`net.core.somaxconn`).
+const BACKLOG: i32 = 65_535;
 /// How often a shutdown looks whether requests are still under way.
 const DRAIN_PERIOD: Duration = Duration::from_millis(20);
 
@@ -66,8 +69,7 @@ pub fn prepare_first(conf: PathBuf) -> anyhow::Result<Prepared> {
     let limits = Limits { instances: config.plugins.max_instances, ..Limits::DEFAULT };
     let runtime = PolicyRuntime::new(config.server.threads + EXTRA_CALLERS, limits)?;
     let metrics = Metrics::new(Registry::new()).context("metrics")?;
-    // No pool of Pingora's: endpoints own their idle connections.
-    let transport = Arc::new(TransportConnector::new(Some(ConnectorOptions::new(0))));
+    let transport = Arc::new(Transport::new(config.server.threads));
     let (shadows, comparer) = shadows();
     let resources = Resources { metrics, transport, shadows };
     let snapshot = prepare(&conf, config, None, &runtime, &resources)?;
@@ -81,7 +83,7 @@ pub fn prepare_first(conf: PathBuf) -> anyhow::Result<Prepared> {
 pub fn run(prepared: Prepared, signals: Signals, log: Arc<Log>) -> anyhow::Result<()> {
     let Prepared { conf, runtime, resources, comparer, snapshot } = prepared;
     let config = Arc::clone(&snapshot.config);
-    check_addresses(&config)?;
+    let listeners = listen_on_all(&config)?;
     dns::resolve_new(&snapshot);
     let metrics = Arc::clone(&resources.metrics);
     let generation = snapshot.generation;
@@ -95,17 +97,12 @@ pub fn run(prepared: Prepared, signals: Signals, log: Arc<Log>) -> anyhow::Resul
     let watcher = plugin_watcher(Arc::clone(&published), handle.clone());
 
     let in_flight = Arc::new(AtomicUsize::new(0));
-    let mut server = Server::new_with_opt_and_conf(None, pingora_conf(&config));
+    let mut server = Server::new_with_opt_and_conf(None, pingora_conf());
     server.bootstrap();
     let access = Arc::clone(log.access());
     let proxy = ProxyService { published: Arc::clone(&published), metrics: Arc::clone(&metrics), access, in_flight };
     let shutdown = Shutdown { in_flight: Arc::clone(&proxy.in_flight), published: Arc::clone(&published), log };
-    let mut proxy = Service::new("proxy".into(), proxy);
-    for address in &config.server.listen {
-        proxy.add_listener(listener(address));
-    }
-    proxy.threads = Some(config.server.threads);
-    server.add_service(proxy);
+    server.add_service(Acceptor::new(listeners, config.server.threads, proxy).context("worker threads")?);
     server.add_service(admin_service(&config, Arc::clone(&published), metrics, handle));
     server.add_service(background_service("health", HealthChecker { published: Arc::clone(&published) }));
     server.add_service(background_service("watcher", watcher));
@@ -115,18 +112,10 @@ pub fn run(prepared: Prepared, signals: Signals, log: Arc<Log>) -> anyhow::Resul
     Ok(())
 }
 
-/// A client's connection reads straight into the memory of its requests: Pingora's default is a buffer of 64 KiB in between, for as long
-/// as the connection lasts. What is written is gathered, so that a head leaves together with a small body.
-fn listener(address: &SocketAddr) -> ListenerConfig {
-    ListenerConfig::tcp(address.to_string()).l4_buffer(L4BufferSettings::default().read(0))
-}
-
-fn pingora_conf(config: &Config) -> ServerConf {
+fn pingora_conf() -> ServerConf {
     ServerConf {
         // A fork would lose the threads that were started before.
         daemon: false,
-        threads: config.server.threads,
-        work_stealing: true,
         grace_period_seconds: Some(PINGORA_GRACE_SECS),
         graceful_shutdown_timeout_seconds: Some(0),
         ..ServerConf::default()
@@ -161,17 +150,22 @@ impl Reload for ReloadHandle {
     }
 }
 
-/// Pingora panics in a task when it can't listen: it is tried before, so that there is an error to show.
-fn check_addresses(config: &Config) -> anyhow::Result<()> {
-    let proxy = config.server.listen.iter().map(|address| ("server.listen", *address));
-    for (key, address) in proxy.chain([("admin.listen", config.admin.listen)]) {
-        try_listen(address).with_context(|| format!("{key}: can't listen on {address}"))?;
-    }
-    Ok(())
+/// Listens for clients. Pingora panics in a task when it can't listen, for which the admin address is tried before: so there is an error to show.
+fn listen_on_all(config: &Config) -> anyhow::Result<Vec<TcpListener>> {
+    let admin = config.admin.listen;
+    listen(admin).with_context(|| format!("admin.listen: can't listen on {admin}"))?;
+    let proxy = config.server.listen.iter();
+    proxy.map(|&at| listen(at).with_context(|| format!("server.listen: can't listen on {at}"))).collect()
 }
 
-fn try_listen(address: SocketAddr) -> std::io::Result<()> {
-    TcpListener::bind(address).map(drop)
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    // Connections of the process before may still linger.
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket.into())
 }
 
 /// SIGHUP, caught from the very beginning: without a handler it would end the process.

@@ -9,14 +9,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::StatusCode;
-use pingora::connectors::{ConnectorOptions, TransportConnector};
 use pointsman::config;
 use pointsman::logging::AccessLog;
 use pointsman::metrics::Metrics;
 use pointsman::model::{AttemptResult, Chain, Methods, Outcome, RequestFacts, Tick};
 use pointsman::policy::Catalog;
 use pointsman::rpc::classify::classify;
-use pointsman::rpc::{Ask, Expected, Lease, Pool, inspect};
+use pointsman::rpc::{Ask, Connection, Expected, Home, Lease, Pool, Transport, inspect};
 use pointsman::server::prepare_first;
 use pointsman::service::ProxyService;
 use pointsman::snapshot::{Cause, Parts, Published, Snapshot};
@@ -147,7 +146,7 @@ fn requesting(snapshot: Snapshot) -> Work {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let metrics = Metrics::new(Registry::new()).expect("metrics");
     for endpoint in upstream_of(&snapshot).endpoints() {
-        let connection = Box::new(Mock::endpoint(HTTP_ANSWER));
+        let connection = Connection { stream: Box::new(Mock::endpoint(HTTP_ANSWER)), home: Home::here() };
         endpoint.target().release(connection, pointsman::clock::now());
     }
     let service = Arc::new(ProxyService {
@@ -172,7 +171,7 @@ fn native(endpoints: usize) -> Snapshot {
     let text = conf(endpoints, "");
     let config = config::parse(&text, Path::new("bench.toml"), &|_| None).expect("a good conf");
     let metrics = Metrics::new(Registry::new()).expect("metrics");
-    let transport = Arc::new(TransportConnector::new(Some(ConnectorOptions::new(0))));
+    let transport = Arc::new(Transport::new(1));
     let resources = Resources { metrics, transport, shadows: shadows().0 };
     let parts = Parts {
         config: Arc::new(config),

@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, StatusCode};
-use pingora::protocols::Stream;
 
 use super::batch::{Expected, Slot};
 use super::classify::{classify, classify_long};
+use super::idle::{Connection, Home};
 use super::patience::Patience;
 use super::response::{BROKEN_OFF, Failure, Response, ResponseHead};
 use super::target::Target;
@@ -69,6 +69,7 @@ pub struct Arriving {
     pub length: Option<usize>,
     response: Response,
     target: Arc<Target>,
+    home: Home,
     left: usize,
 }
 
@@ -102,12 +103,12 @@ async fn attempt(
 ) -> Result<(AttemptResult, Answer), Failure> {
     let mut used = target.reuse(now);
     loop {
-        let (stream, fresh) = match used.take() {
-            Some(stream) => (stream, false),
+        let (connection, fresh) = match used.take() {
+            Some(connection) => (connection, false),
             // Boxed, since it is large and rare: a request's future would carry room for it, and for a hedge's, too.
             None => (Box::pin(target.connect()).await.map_err(connect_failed)?, true),
         };
-        match converse(stream, fresh, target, outgoing, sent).await {
+        match converse(connection, fresh, target, outgoing, sent).await {
             // The endpoint closed the connection just as it was taken up: that says nothing about the endpoint.
             Err(failure) if !fresh && failure.silent && outgoing.resendable => {}
             done => return done,
@@ -121,12 +122,13 @@ fn connect_failed(detail: &'static str) -> Failure {
 
 /// `fresh`: the connection was made for this request.
 async fn converse(
-    mut stream: Stream,
+    connection: Connection,
     fresh: bool,
     target: &Arc<Target>,
     outgoing: &Outgoing,
     sent: &mut bool,
 ) -> Result<(AttemptResult, Answer), Failure> {
+    let Connection { mut stream, home } = connection;
     *sent = true;
     let sent_whole = target.head.send(&mut stream, &outgoing.headers, Some(&outgoing.body)).await.is_ok();
     // An endpoint that refuses a request need not read it to its end: the refusal counts, not the broken connection. But what
@@ -167,12 +169,19 @@ async fn converse(
     let content_type = response.head.content_type.take();
     let body = if complete {
         if sent_whole {
-            response.release(target).await;
+            response.release(target, home).await;
         }
         classified.members.map_or(AnswerBody::Whole(body), AnswerBody::Members)
     } else {
         let left = outgoing.max_answer.saturating_sub(body.len());
-        AnswerBody::Partial(Box::new(Arriving { beginning: body, length, response, target: Arc::clone(target), left }))
+        AnswerBody::Partial(Box::new(Arriving {
+            beginning: body,
+            length,
+            response,
+            target: Arc::clone(target),
+            home,
+            left,
+        }))
     };
     Ok((result, Answer { status, content_type, body }))
 }
@@ -196,6 +205,6 @@ impl Arriving {
 
     /// Keeps the connection for a next request. To be called at the end of the body.
     pub async fn finish(self) {
-        self.response.release(&self.target).await;
+        self.response.release(&self.target, self.home).await;
     }
 }

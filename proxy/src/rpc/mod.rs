@@ -25,12 +25,15 @@ mod replayed;
 mod request;
 mod response;
 pub mod target;
+mod transport;
 
 pub use batch::{Expected, MemberRequest};
 pub use engine::{Reply, ReplyBody, Trace};
 pub use exchange::Outgoing;
+pub use idle::{Connection, Home, become_worker};
 pub use inspect::{Inspected, inspect};
 pub use part::Call;
 pub use pool::{Ask, Case, Extra, Lease, Pool};
 pub use refusal::Refusal;
 pub use target::{ClientSettings, Target};
+pub use transport::Transport;

@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::StatusCode;
-use pingora::protocols::Stream;
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::batch::Expected;
 use super::classify::classify;
+use super::idle::Connection;
 use super::request::Head;
 use super::response::{Failure, Response};
 use super::target::Target;
@@ -96,27 +96,21 @@ async fn within<T>(budget: Duration, answer: impl Future<Output = Result<T, &'st
     answer.map_err(ProbeFailure::new)
 }
 
-/// A connection that waits is taken up and put back. A new one is closed after its answer: it belongs to this thread's
-/// reactor, and would make each request over it wait for this thread.
+/// The connection is kept for the next probe.
 async fn ask(target: &Arc<Target>, question: &Question<'_>) -> Result<Answer, &'static str> {
-    if let Some(stream) = target.reuse(clock::now()) {
-        match converse(stream, target, question).await {
+    if let Some(connection) = target.reuse(clock::now()) {
+        match converse(connection, target, question).await {
             // The endpoint closed it just as it was taken up.
             Err(failure) if failure.silent => {}
-            Err(failure) => return Err(failure.detail),
-            Ok((answer, response)) => {
-                if answer.body.is_some() {
-                    response.release(target).await;
-                }
-                return Ok(answer);
-            }
+            answered => return answered.map_err(|failure| failure.detail),
         }
     }
-    let stream = target.connect().await?;
-    converse(stream, target, question).await.map(|(answer, _)| answer).map_err(|failure| failure.detail)
+    let connection = target.connect().await?;
+    converse(connection, target, question).await.map_err(|failure| failure.detail)
 }
 
-async fn converse(mut stream: Stream, target: &Target, question: &Question<'_>) -> Result<(Answer, Response), Failure> {
+async fn converse(connection: Connection, target: &Target, question: &Question<'_>) -> Result<Answer, Failure> {
+    let Connection { mut stream, home } = connection;
     let sent = match question {
         Question::Post(body) => target.head.send(&mut stream, &[], Some(body)).await,
         Question::Get(path) => Head::of_get(path, &target.destination).send(&mut stream, &[], None).await,
@@ -126,7 +120,10 @@ async fn converse(mut stream: Stream, target: &Target, question: &Question<'_>) 
     let body = response.read_body(MAX_ANSWER).await?;
     let is_whole = response.is_complete() && body.len() <= MAX_ANSWER;
     let (status, encoded) = (response.head.status, response.head.encoded);
-    Ok((Answer { status, encoded, body: is_whole.then_some(body) }, response))
+    if is_whole {
+        response.release(target, home).await;
+    }
+    Ok(Answer { status, encoded, body: is_whole.then_some(body) })
 }
 
 fn wrong_status(status: StatusCode) -> ProbeFailure {

@@ -14,6 +14,7 @@ use pingora::protocols::Stream;
 use pingora::protocols::http::v1::client::HttpSession;
 use tokio::io::AsyncReadExt;
 
+use super::idle::{Connection, Home};
 use super::replayed::Replayed;
 use super::request::JSON;
 use super::target::Target;
@@ -115,8 +116,8 @@ impl Response {
         }
     }
 
-    /// Keeps the connection for a next request to `target`, if that can be.
-    pub(super) async fn release(self, target: &Target) {
+    /// Keeps the connection, which is `home`'s, for a next request to `target`, if that can be.
+    pub(super) async fn release(self, target: &Target, home: Home) {
         let stream = match self.rest {
             Rest::Whole(_, stream) => Some(stream),
             Rest::Session(mut session) => {
@@ -125,7 +126,7 @@ impl Response {
             }
         };
         if let Some(stream) = stream {
-            target.release(stream, clock::now());
+            target.release(Connection { stream, home }, clock::now());
         }
     }
 }

@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use http::{HeaderName, HeaderValue};
-use pingora::connectors::TransportConnector;
 use pingora::protocols::{ALPN, Stream};
 use pingora::upstreams::peer::HttpPeer;
 
-use super::idle::IdlePool;
+use super::idle::{Connection, Home, IdlePool};
 use super::request::Head;
+use super::transport::Transport;
 use crate::model::Tick;
 
 /// How an upstream's connections are made and kept.
@@ -53,7 +53,7 @@ pub struct Target {
     pub settings: ClientSettings,
     /// Of every request.
     pub(super) head: Head,
-    transport: Arc<TransportConnector>,
+    transport: Arc<Transport>,
     needs_dns: bool,
     addresses: ArcSwap<Vec<SocketAddr>>,
     preferred: AtomicUsize,
@@ -62,10 +62,10 @@ pub struct Target {
 
 impl Target {
     /// A target without an address, unless its host is one: [`Target::set_addresses`] follows DNS.
-    pub fn new(destination: Destination, settings: ClientSettings, transport: Arc<TransportConnector>) -> Self {
+    pub fn new(destination: Destination, settings: ClientSettings, transport: Arc<Transport>) -> Self {
         let fixed = ip_of(&destination.host).map(|ip| SocketAddr::new(ip, destination.port));
         Target {
-            idle: IdlePool::new(settings.max_idle, settings.idle_timeout),
+            idle: IdlePool::new(settings.max_idle, settings.idle_timeout, transport.workers),
             needs_dns: fixed.is_none(),
             addresses: ArcSwap::from_pointee(fixed.into_iter().collect()),
             preferred: AtomicUsize::new(0),
@@ -100,21 +100,21 @@ impl Target {
     }
 
     /// An idle connection.
-    pub(super) fn reuse(&self, now: Tick) -> Option<Stream> {
+    pub(super) fn reuse(&self, now: Tick) -> Option<Connection> {
         self.idle.take(now)
     }
 
     /// A new connection, to the address that worked last or the first after it that does. A name such as `localhost` may
     /// have an address that nobody listens on.
-    pub(super) async fn connect(&self) -> Result<Stream, &'static str> {
+    pub(super) async fn connect(&self) -> Result<Connection, &'static str> {
         let addresses = self.addresses.load_full();
         let preferred = self.preferred.load(Relaxed);
         let mut failure = "the host name has no address";
         for position in (preferred..preferred + addresses.len()).map(|p| p % addresses.len()) {
-            match self.transport.new_stream(&self.peer(addresses[position])).await {
+            match self.transport.connector.new_stream(&self.peer(addresses[position])).await {
                 Ok(stream) => {
                     self.preferred.store(position, Relaxed);
-                    return Ok(stream);
+                    return Ok(Connection { stream, home: Home::here() });
                 }
                 Err(error) => failure = kind(&error),
             }
@@ -123,9 +123,9 @@ impl Target {
     }
 
     /// Keeps a connection for a next request, unless the name has moved meanwhile.
-    pub fn release(&self, stream: Stream, now: Tick) {
-        if self.is_current(&stream) {
-            self.idle.put(stream, now);
+    pub fn release(&self, connection: Connection, now: Tick) {
+        if self.is_current(&connection.stream) {
+            self.idle.put(connection, now);
         }
     }
 
@@ -178,8 +178,6 @@ fn kind(error: &pingora::Error) -> &'static str {
 mod tests {
     use std::net::TcpListener;
 
-    use pingora::connectors::ConnectorOptions;
-
     use super::*;
 
     fn target() -> Target {
@@ -193,7 +191,7 @@ mod tests {
         };
         let second = Duration::from_secs(1);
         let settings = ClientSettings { connect_timeout: second, timeout: second, idle_timeout: second, max_idle: 1 };
-        Target::new(destination, settings, Arc::new(TransportConnector::new(Some(ConnectorOptions::new(0)))))
+        Target::new(destination, settings, Arc::new(Transport::new(1)))
     }
 
     #[tokio::test]

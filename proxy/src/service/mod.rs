@@ -1,17 +1,18 @@
 //! The HTTP side: what becomes of a client's connection, request by request.
 //!
-//! Pingora accepts connections and speaks HTTP; the requests are answered here, and not by `pingora_proxy`: only so can an answer of status
-//! 200 that holds an error be retried, a body of any size be sent again, and one deadline hold over all attempts. Its hooks for a path that
-//! is never taken would cost each request a future of 16 KiB.
+//! Pingora speaks HTTP; the requests are answered here, and not by `pingora_proxy`: only so can an answer of status 200 that holds an error
+//! be retried, a body of any size be sent again, and one deadline hold over all attempts. Its hooks for a path that is never taken would cost
+//! each request a future of 16 KiB. Connections are accepted here, too, so that each stays with one thread ([`Acceptor`]).
 
 mod ctx;
 mod downstream;
+mod stream;
+mod workers;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
-use async_trait::async_trait;
-use pingora::apps::{HttpPersistentSettings, ServerApp};
+use pingora::apps::HttpPersistentSettings;
 use pingora::protocols::Stream;
 use pingora::protocols::http::ServerSession;
 use pingora::server::ShutdownWatch;
@@ -26,6 +27,7 @@ use crate::snapshot::Published;
 use crate::upstream::{Admission, Attempt, Place, Upstream};
 pub use ctx::RequestCtx;
 use downstream::{begin, read_head, read_request, respond, respond_refusal, set_limits, until_gone};
+pub use workers::Acceptor;
 
 /// The proxy's service: what every request needs, shared by the worker threads.
 pub struct ProxyService {
@@ -37,15 +39,6 @@ pub struct ProxyService {
     pub access: Arc<AccessLog>,
     /// Requests between their head and the end of their answer: what a shutdown waits for.
     pub in_flight: Arc<AtomicUsize>,
-}
-
-#[async_trait]
-impl ServerApp for ProxyService {
-    /// A client's connection becomes a task of its own: Pingora's, which ends here, has room for a TLS handshake as long as it lasts.
-    async fn process_new(self: &Arc<Self>, stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
-        tokio::spawn(Arc::clone(self).converse(stream, shutdown.clone()));
-        None
-    }
 }
 
 impl ProxyService {

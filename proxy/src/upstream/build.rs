@@ -8,7 +8,6 @@ use std::sync::Arc;
 
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 use http::{HeaderName, HeaderValue, header};
-use pingora::connectors::TransportConnector;
 
 use super::candidates::{ARCHIVE_TAG, Draw};
 use super::{BoundPolicy, Canary, Endpoint, Limiter, Shadow, ShadowQueue, Standing, Upstream};
@@ -16,7 +15,7 @@ use crate::config::{Client, EndpointConf, EndpointUrl, UpstreamConf};
 use crate::metrics::Metrics;
 use crate::model::{Backoff, BudgetLimits, EndpointHealth, EndpointStats, HealthRules, Methods};
 use crate::rpc::target::Destination;
-use crate::rpc::{ClientSettings, Target};
+use crate::rpc::{ClientSettings, Target, Transport};
 
 /// What upstreams are built with, for the whole process.
 #[derive(Clone)]
@@ -24,7 +23,7 @@ pub struct Resources {
     /// The metrics.
     pub metrics: Arc<Metrics>,
     /// Makes connections.
-    pub transport: Arc<TransportConnector>,
+    pub transport: Arc<Transport>,
     /// Where shadow policies are called.
     pub shadows: ShadowQueue,
 }

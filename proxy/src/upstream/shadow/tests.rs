@@ -1,12 +1,12 @@
 use std::path::Path;
 
-use pingora::connectors::TransportConnector;
 use prometheus::Registry;
 
 use super::*;
 use crate::config;
 use crate::metrics::Metrics;
 use crate::policy::{IDLE, Limits, PolicyRuntime, Setup};
+use crate::rpc::Transport;
 use crate::upstream::Policies;
 
 const CONF: &str = "[policies.idle]\nplugin = 'idle'\n\
@@ -21,7 +21,7 @@ fn upstream() -> (Upstream, Comparer) {
     let (shadows, comparer) = shadows();
     let policy = runtime.load("idle", plugin, &Setup::plain(1)).unwrap();
     let shadow = Some(BoundPolicy::new(policy, Arc::new(metrics.policy("idle", &Fault::KINDS))));
-    let resources = Resources { metrics, transport: Arc::new(TransportConnector::new(None)), shadows };
+    let resources = Resources { metrics, transport: Arc::new(Transport::new(1)), shadows };
     let policies = Policies { shadow, ..Policies::default() };
     (Upstream::build(&conf.upstreams["u"], None, policies, &resources), comparer)
 }

@@ -1,0 +1,209 @@
+//! A client's connection, as Pingora's sessions take it.
+//!
+//! What is read goes straight into the memory of the request. What is written is gathered until it is flushed, so that a head leaves in one
+//! packet with a small body, and in one system call with a large one.
+
+use std::io::{self, IoSlice};
+use std::net::SocketAddr;
+use std::os::fd::AsRawFd;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use async_trait::async_trait;
+use pingora::protocols::raw_connect::ProxyDigest;
+use pingora::protocols::{
+    GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, TimingDigest, UniqueID,
+    UniqueIDType,
+};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::net::TcpStream;
+
+/// Bytes that are gathered at most: a packet's.
+const MOST_GATHERED: usize = 1_460;
+
+/// A connection to a client.
+#[derive(Debug)]
+pub(super) struct ClientStream<S = TcpStream> {
+    socket: S,
+    gathered: Vec<u8>,
+    digest: Option<Arc<SocketDigest>>,
+}
+
+impl ClientStream {
+    /// The connection of `client`.
+    ///
+    /// # Errors
+    /// When it is broken already.
+    pub(super) fn new(socket: TcpStream, client: SocketAddr) -> io::Result<Self> {
+        // What is to be gathered is gathered here.
+        socket.set_nodelay(true)?;
+        let digest = SocketDigest::from_raw_fd(socket.as_raw_fd());
+        // It is new, and has none.
+        digest.peer_addr.set(Some(client.into())).ok();
+        Ok(ClientStream { socket, gathered: Vec::new(), digest: Some(Arc::new(digest)) })
+    }
+}
+
+impl<S: AsyncWrite + Unpin> ClientStream<S> {
+    /// Sends what is gathered, and of `buf` as much as goes along: returns how much that is.
+    fn poll_send(&mut self, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        loop {
+            if self.gathered.is_empty() {
+                return if buf.is_empty() {
+                    Poll::Ready(Ok(0))
+                } else {
+                    Pin::new(&mut self.socket).poll_write(cx, buf)
+                };
+            }
+            let pieces = [IoSlice::new(&self.gathered), IoSlice::new(buf)];
+            let sent = ready!(Pin::new(&mut self.socket).poll_write_vectored(cx, &pieces))?;
+            if sent == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            let of_buf = sent.saturating_sub(self.gathered.len());
+            self.gathered.drain(..sent - of_buf);
+            if of_buf > 0 {
+                return Poll::Ready(Ok(of_buf));
+            }
+        }
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for ClientStream<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        if self.gathered.len() + buf.len() > MOST_GATHERED {
+            return self.poll_send(cx, buf);
+        }
+        self.gathered.extend_from_slice(buf);
+        Poll::Ready(Ok(buf.len()))
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_send(cx, &[]))?;
+        Pin::new(&mut self.socket).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.as_mut().poll_flush(cx))?;
+        Pin::new(&mut self.socket).poll_shutdown(cx)
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for ClientStream<S> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_read(cx, buf)
+    }
+}
+
+#[async_trait]
+impl Shutdown for ClientStream {
+    async fn shutdown(&mut self) {
+        // The client may have gone first.
+        AsyncWriteExt::shutdown(self).await.ok();
+    }
+}
+
+impl UniqueID for ClientStream {
+    fn id(&self) -> UniqueIDType {
+        self.socket.as_raw_fd()
+    }
+}
+
+impl GetSocketDigest for ClientStream {
+    fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
+        self.digest.clone()
+    }
+}
+
+impl GetTimingDigest for ClientStream {
+    fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {
+        Vec::new()
+    }
+}
+
+impl GetProxyDigest for ClientStream {
+    fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
+        None
+    }
+}
+
+impl Ssl for ClientStream {}
+impl Peek for ClientStream {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Takes so many bytes at once, of all pieces together, and is busy before each time.
+    struct Slow {
+        at_once: usize,
+        busy: bool,
+        writes: Vec<Vec<u8>>,
+    }
+
+    impl AsyncWrite for Slow {
+        fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+            self.poll_write_vectored(cx, &[IoSlice::new(buf)])
+        }
+
+        fn poll_write_vectored(
+            mut self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+            pieces: &[IoSlice<'_>],
+        ) -> Poll<io::Result<usize>> {
+            self.busy = !self.busy;
+            if self.busy {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            let mut all: Vec<u8> = pieces.iter().flat_map(|piece| piece.iter().copied()).collect();
+            all.truncate(self.at_once);
+            self.writes.push(all);
+            Poll::Ready(Ok(self.writes.last().map_or(0, Vec::len)))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    /// The writes that come of a head of 100 bytes and a body of so many.
+    async fn writes(at_once: usize, body: usize) -> Vec<usize> {
+        let socket = Slow { at_once, busy: false, writes: Vec::new() };
+        let mut stream = ClientStream { socket, gathered: Vec::new(), digest: None };
+        let (head, body) = (vec![b'h'; 100], (b'a'..=b'z').cycle().take(body).collect::<Vec<u8>>());
+        stream.write_all(&head).await.unwrap();
+        stream.write_all(&body).await.unwrap();
+        stream.flush().await.unwrap();
+        assert_eq!(stream.socket.writes.concat(), [head, body].concat());
+        stream.socket.writes.iter().map(Vec::len).collect()
+    }
+
+    #[tokio::test]
+    async fn a_head_leaves_together_with_its_body() {
+        assert_eq!(writes(usize::MAX, 0).await, [100]);
+        assert_eq!(writes(usize::MAX, 46).await, [146]);
+        assert_eq!(writes(usize::MAX, 1_360).await, [1_460]);
+        assert_eq!(writes(usize::MAX, 1_361).await, [1_461]);
+        assert_eq!(writes(usize::MAX, 100_000).await, [100_100]);
+    }
+
+    #[tokio::test]
+    async fn what_is_not_taken_at_once_is_sent_on() {
+        assert_eq!(writes(60, 46).await, [60, 60, 26]);
+        assert_eq!(writes(100, 2_000).await, [100; 21]);
+        assert_eq!(writes(1_030, 2_000).await, [1_030, 1_030, 40]);
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_takes_nothing_is_broken() {
+        let socket = Slow { at_once: 0, busy: false, writes: Vec::new() };
+        let mut stream = ClientStream { socket, gathered: vec![1], digest: None };
+        assert_eq!(stream.flush().await.unwrap_err().kind(), io::ErrorKind::WriteZero);
+    }
+}

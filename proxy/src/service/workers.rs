@@ -1,0 +1,191 @@
+//! The worker threads, and how connections come to them.
+//!
+//! Each worker has an event loop of its own, and serves the connections that it was given to their end: nothing of a request passes
+//! from one thread to another, neither a task nor a wake-up. A new connection goes to the worker that has fewest, since clients of an
+//! RPC proxy are few and stay long.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener as StdListener, TcpStream as StdStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::thread;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures_util::future::join_all;
+use pingora::server::{ListenFds, ShutdownWatch};
+use pingora::services::Service;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Builder;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+
+use super::ProxyService;
+use super::stream::ClientStream;
+use crate::rpc::become_worker;
+
+/// How long nothing is accepted after an accept that failed: mostly because the process has no file descriptor left.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Accepts connections and gives them to the workers.
+pub struct Acceptor {
+    listeners: Vec<StdListener>,
+    workers: Workers,
+}
+
+/// The worker threads.
+struct Workers {
+    workers: Vec<Worker>,
+    /// Where the next search for the one with fewest connections begins.
+    next: AtomicUsize,
+}
+
+struct Worker {
+    inbox: UnboundedSender<Accepted>,
+    connections: Arc<AtomicUsize>,
+}
+
+/// A connection on its way to its worker.
+struct Accepted {
+    socket: StdStream,
+    client: SocketAddr,
+    shutdown: ShutdownWatch,
+    seat: Seat,
+}
+
+/// A connection that counts as its worker's until it is dropped.
+struct Seat(Arc<AtomicUsize>);
+
+impl Acceptor {
+    /// Starts so many `workers` of `service`, and will accept from `listeners` for them.
+    ///
+    /// # Errors
+    /// When a worker can't be started.
+    pub fn new(listeners: Vec<StdListener>, workers: usize, service: ProxyService) -> io::Result<Self> {
+        let service = Arc::new(service);
+        let workers = (0..workers).map(|number| Worker::start(number, Arc::clone(&service)));
+        let workers = workers.collect::<io::Result<_>>()?;
+        Ok(Acceptor { listeners, workers: Workers { workers, next: AtomicUsize::new(0) } })
+    }
+}
+
+#[async_trait]
+impl Service for Acceptor {
+    async fn start_service(&mut self, _: Option<ListenFds>, shutdown: ShutdownWatch, _: usize) {
+        let accepting = self.listeners.drain(..).map(|listener| accept(listener, &self.workers, shutdown.clone()));
+        join_all(accepting).await;
+    }
+
+    fn name(&self) -> &str {
+        "acceptor"
+    }
+
+    fn threads(&self) -> Option<usize> {
+        Some(1)
+    }
+}
+
+/// Accepts until the process ends.
+async fn accept(listener: StdListener, workers: &Workers, mut shutdown: ShutdownWatch) {
+    let listener = match TcpListener::from_std(listener) {
+        Ok(listener) => listener,
+        Err(error) => return tracing::error!(%error, "can't accept connections"),
+    };
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            _ = shutdown.wait_for(|ending| *ending) => return,
+        };
+        if let Err(error) = accepted.and_then(|(socket, client)| workers.place(socket.into_std()?, client, &shutdown)) {
+            tracing::warn!(%error, "can't accept a connection");
+            tokio::time::sleep(ACCEPT_PAUSE).await;
+        }
+    }
+}
+
+impl Worker {
+    fn start(number: usize, service: Arc<ProxyService>) -> io::Result<Self> {
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        let (inbox, accepted) = unbounded_channel();
+        thread::Builder::new().name(format!("worker-{number}")).spawn(move || {
+            become_worker(number);
+            runtime.block_on(work(accepted, service));
+        })?;
+        Ok(Worker { inbox, connections: Arc::default() })
+    }
+}
+
+/// A worker's event loop.
+async fn work(mut accepted: UnboundedReceiver<Accepted>, service: Arc<ProxyService>) {
+    while let Some(Accepted { socket, client, shutdown, seat }) = accepted.recv().await {
+        let service = Arc::clone(&service);
+        match TcpStream::from_std(socket).and_then(|socket| ClientStream::new(socket, client)) {
+            Ok(stream) => drop(tokio::spawn(async move {
+                let _seat = seat;
+                service.converse(Box::new(stream), shutdown).await;
+            })),
+            Err(error) => tracing::debug!(%error, "a client was gone as soon as it came"),
+        }
+    }
+    // Nobody accepts any more. What goes on here goes on until the process ends.
+    std::future::pending().await
+}
+
+impl Workers {
+    /// Gives a connection to the worker that has fewest; those that have as few take turns.
+    fn place(&self, socket: StdStream, client: SocketAddr, shutdown: &ShutdownWatch) -> io::Result<()> {
+        let start = self.next.fetch_add(1, Relaxed) % self.workers.len();
+        let (before, after) = self.workers.split_at(start);
+        let fewest = after.iter().chain(before).min_by_key(|worker| worker.connections.load(Relaxed));
+        let worker = fewest.ok_or(io::ErrorKind::NotConnected)?;
+        let seat = Seat::of(worker);
+        worker
+            .inbox
+            .send(Accepted { socket, client, shutdown: shutdown.clone(), seat })
+            .map_err(|_| io::ErrorKind::NotConnected.into())
+    }
+}
+
+impl Seat {
+    fn of(worker: &Worker) -> Self {
+        worker.connections.fetch_add(1, Relaxed);
+        Seat(Arc::clone(&worker.connections))
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::watch;
+
+    use super::*;
+
+    #[test]
+    fn a_connection_goes_to_the_worker_that_has_fewest() {
+        let listener = StdListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let (_ending, shutdown) = watch::channel(false);
+        let (workers, mut inboxes): (Vec<Worker>, Vec<_>) = (0..3)
+            .map(|_| {
+                let (inbox, accepted) = unbounded_channel();
+                (Worker { inbox, connections: Arc::default() }, accepted)
+            })
+            .unzip();
+        let workers = Workers { workers, next: AtomicUsize::new(0) };
+        let place = |times: usize| {
+            for _ in 0..times {
+                workers.place(StdStream::connect(address).unwrap(), address, &shutdown).unwrap();
+            }
+            workers.workers.iter().map(|worker| worker.connections.load(Relaxed)).collect::<Vec<_>>()
+        };
+        assert_eq!(place(6), [2, 2, 2]);
+        // Those of one worker end.
+        while inboxes[1].try_recv().is_ok() {}
+        assert_eq!(place(2), [2, 2, 2]);
+        assert_eq!(place(3), [3, 3, 3]);
+    }
+}
