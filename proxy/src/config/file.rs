@@ -122,7 +122,8 @@ pub(super) struct Upstream {
     pub(super) shadow: Option<Spanned<ShadowText>>,
     /// Default: none.
     pub(super) canary: Option<Table<Canary>>,
-    pub(super) candidates: Spanned<i64>,
+    /// Default: by the number of endpoints.
+    pub(super) candidates: Option<Spanned<i64>>,
     pub(super) max_attempts: Spanned<i64>,
     pub(super) deadline: Spanned<DurationText>,
     pub(super) max_batch_size: Spanned<i64>,
@@ -148,7 +149,7 @@ impl Default for Upstream {
             retry: None,
             shadow: None,
             canary: None,
-            candidates: or(64),
+            candidates: None,
             max_attempts: or(3),
             deadline: duration("10s"),
             max_batch_size: or(100),

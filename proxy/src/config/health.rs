@@ -79,13 +79,13 @@ fn checked_path(key: Key<'_>, path: &Spanned<String>, report: &mut Report<'_>) -
     text.clone()
 }
 
-fn max_head_lag(key: Key<'_>, file: &file::HealthCheck, probe: &ProbeKind, report: &mut Report<'_>) -> Option<u64> {
+fn max_head_lag(key: Key<'_>, file: &file::HealthCheck, probe: &ProbeKind, report: &mut Report<'_>) -> Option<u32> {
     let lag = file.max_head_lag.as_ref()?;
     if !matches!(probe, ProbeKind::Method(method) if Chain::tells_head(method)) {
         let message = "needs a method that tells the head: eth_blockNumber, getSlot or getBlockHeight";
         report.add(key, lag.span(), message);
     }
-    Some(report.whole(key, lag, 0..=u64::MAX))
+    Some(report.whole(key, lag, 0..=u32::MAX))
 }
 
 pub(super) fn chain_id(

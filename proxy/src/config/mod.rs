@@ -170,7 +170,7 @@ pub struct UpstreamConf {
     /// `canary`. Default: none.
     pub canary: Option<CanaryConf>,
     /// `candidates`: endpoints that a decision looks at; of a larger pool so many are drawn by weight, for each attempt anew. 2 to 10,000.
-    /// Default 64.
+    /// Default: all of a pool of up to 64 endpoints, 32 of a larger one.
     pub candidates: usize,
     /// `max_attempts`: tries of one request, the first included; 1 to 16. Default 3.
     pub max_attempts: u32,
@@ -270,7 +270,7 @@ pub struct HealthCheck {
     pub healthy_threshold: u32,
     /// `max_head_lag`: an endpoint that is more blocks behind the best one isn't healthy. Needs a method that tells the
     /// head. Default: any lag will do.
-    pub max_head_lag: Option<u64>,
+    pub max_head_lag: Option<u32>,
 }
 
 /// What a health check asks.

@@ -15,6 +15,10 @@ use crate::model::Chain;
 
 /// Endpoints that a policy is shown. It can't choose from one; the most is more than a decision should cost.
 const CANDIDATES: RangeInclusive<usize> = 2..=10_000;
+/// All endpoints of a pool up to this size are candidates, if the conf says nothing else.
+const SMALL_POOL: usize = 64;
+/// And so many of a larger one.
+const CANDIDATES_OF_LARGE_POOL: usize = 32;
 /// Attempts of one request. More only hammers a pool that is down.
 const MAX_ATTEMPTS: RangeInclusive<u32> = 1..=16;
 /// Members of a JSON-RPC batch.
@@ -52,7 +56,7 @@ pub(super) fn upstream(
         shadow: shadow::shadow(key.name("shadow"), file, policies, report),
         canary: canary::canary(key.name("canary"), file, policies, report),
         retry: policy(key.name("retry"), file.retry.as_ref(), policies, report),
-        candidates: report.whole(key.name("candidates"), &file.candidates, CANDIDATES),
+        candidates: candidates(key.name("candidates"), file, report),
         max_attempts: report.whole(key.name("max_attempts"), &file.max_attempts, MAX_ATTEMPTS),
         deadline: report.duration(key.name("deadline"), &file.deadline, SHORTEST..=LONGEST),
         max_batch_size: report.whole(key.name("max_batch_size"), &file.max_batch_size, MAX_BATCH_SIZE),
@@ -74,6 +78,14 @@ fn check_protocol(key: Key<'_>, protocol: &Spanned<String>, report: &mut Report<
         _ => "must be \"json-rpc\"",
     };
     report.add(key.name("protocol"), protocol.span(), message);
+}
+
+fn candidates(key: Key<'_>, file: &file::Upstream, report: &mut Report<'_>) -> usize {
+    match &file.candidates {
+        Some(candidates) => report.whole(key, candidates, CANDIDATES),
+        None if file.endpoints.len() <= SMALL_POOL => SMALL_POOL,
+        None => CANDIDATES_OF_LARGE_POOL,
+    }
 }
 
 fn chain(key: Key<'_>, text: &Spanned<String>, report: &mut Report<'_>) -> Chain {

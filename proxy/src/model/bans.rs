@@ -17,7 +17,9 @@ const MAX_NAME: usize = 128;
 
 /// The methods that an endpoint isn't asked for.
 #[derive(Debug, Default)]
+#[repr(C)]
 pub struct MethodBans {
+    /// First, for whoever keeps it beside what else is read at each decision.
     count: AtomicUsize,
     until: Mutex<HashMap<Box<str>, Tick>>,
 }

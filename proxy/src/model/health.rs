@@ -62,7 +62,7 @@ pub struct HealthRules {
     /// Its chain must be verified before it counts as healthy.
     pub verify_chain: bool,
     /// It may be no more blocks behind the best one.
-    pub max_head_lag: Option<u64>,
+    pub max_head_lag: Option<u32>,
 }
 
 /// What an endpoint's health amounts to.
@@ -213,7 +213,7 @@ impl EndpointHealth {
     }
 
     fn is_lagging(&self, rules: HealthRules) -> bool {
-        rules.max_head_lag.is_some_and(|max| self.head_lag().is_some_and(|lag| lag > max))
+        rules.max_head_lag.is_some_and(|max| self.head_lag().is_some_and(|lag| lag > u64::from(max)))
     }
 }
 

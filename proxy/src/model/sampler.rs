@@ -50,14 +50,14 @@ impl Sampler {
     }
 
     /// The position of a member.
-    pub fn draw(&self, draws: &mut Draws) -> usize {
+    pub fn draw(&self, draws: &mut Draws) -> u32 {
         let random = draws.next();
         let slot = scaled(random, self.0.len());
         // The upper half has chosen the slot, the lower half says whose it is.
         #[expect(clippy::cast_possible_truncation, reason = "the lower half is what is wanted")]
         let point = random as u32;
         let Slot { own, other } = self.0[slot];
-        if point < own || own == u32::MAX { slot } else { other as usize }
+        if point < own || own == u32::MAX { position(slot) } else { other }
     }
 }
 
@@ -101,7 +101,7 @@ mod tests {
         let sampler = Sampler::new(weights).unwrap();
         let mut random = Draws::of(7);
         let mut counts = vec![0.0; weights.len()];
-        (0..draws).for_each(|_| counts[sampler.draw(&mut random)] += 1.0);
+        (0..draws).for_each(|_| counts[sampler.draw(&mut random) as usize] += 1.0);
         counts
     }
 

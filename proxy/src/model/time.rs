@@ -25,6 +25,11 @@ impl Tick {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
     }
 
+    /// [`Tick::since`] in milliseconds, as policies see it.
+    pub fn millis_since(self, earlier: Tick) -> f32 {
+        self.0.saturating_sub(earlier.0) as f32 / 1e6
+    }
+
     /// The instant `duration` later; the end of time if that would overflow.
     pub fn after(self, duration: Duration) -> Tick {
         let nanos = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);

@@ -130,7 +130,6 @@ fn build_endpoint(
         max_batch_size: conf.max_batch_size,
         max_block_range: conf.max_block_range,
         stats,
-        bans: before.map_or_else(Arc::default, |e| Arc::clone(&e.bans)),
         health,
         health_rules: HealthRules {
             verify_chain: upstream.chain_id.is_some(),

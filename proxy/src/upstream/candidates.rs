@@ -38,10 +38,10 @@ impl Draw {
 
 impl Upstream {
     /// The rows of those who may take the attempt.
-    pub(super) fn candidates(&self, ask: &Ask<'_>, rows: &mut Vec<EndpointRow>) {
+    pub(super) fn candidates(&self, ask: &Ask<'_>, rows: &mut Vec<EndpointRow>, drawn: &mut Vec<u32>) {
         rows.clear();
         if let (Some(draw), Preference::None) = (&self.draw, ask.prefer) {
-            self.drawn(draw, ask, rows);
+            self.draw(draw, ask, rows, drawn);
             if !rows.is_empty() {
                 return;
             }
@@ -60,18 +60,23 @@ impl Upstream {
         }
     }
 
-    fn drawn(&self, draw: &Draw, ask: &Ask<'_>, rows: &mut Vec<EndpointRow>) {
+    fn draw(&self, draw: &Draw, ask: &Ask<'_>, rows: &mut Vec<EndpointRow>, drawn: &mut Vec<u32>) {
         // Each attempt draws anew.
         let mut draws = Draws::of(ask.request.seed.wrapping_add(u64::from(ask.attempt)));
-        for _ in 0..DRAWS_PER_CANDIDATE * draw.candidates {
-            let endpoint = &self.endpoints[draw.sampler.draw(&mut draws)];
-            let known = rows.iter().any(|row| row.index == endpoint.index);
-            if !known && self.may(endpoint, ask) && self.is_free(endpoint, ask) {
-                rows.push(endpoint.row(0, ask.now));
-                if rows.len() == draw.candidates {
-                    return;
+        let mut left = DRAWS_PER_CANDIDATE * draw.candidates;
+        drawn.clear();
+        while rows.len() < draw.candidates && left > 0 {
+            let (known, missing) = (drawn.len(), left.min(draw.candidates - rows.len()));
+            left -= missing;
+            for _ in 0..missing {
+                let index = draw.sampler.draw(&mut draws);
+                if !drawn.contains(&index) {
+                    drawn.push(index);
                 }
             }
+            let endpoints = drawn[known..].iter().map(|&index| self.endpoint(index));
+            let fit = endpoints.filter(|endpoint| self.may(endpoint, ask) && self.is_free(endpoint, ask));
+            rows.extend(fit.map(|endpoint| endpoint.row(0, ask.now)));
         }
     }
 
@@ -135,6 +140,6 @@ fn may_panic(ask: &Ask<'_>) -> bool {
 impl Endpoint {
     /// Whether it said that it doesn't support a method of the request.
     pub(super) fn is_banned(&self, request: &RequestFacts, now: Tick) -> bool {
-        request.has_method(|method| self.bans.is_banned(method, now))
+        request.has_method(|method| self.stats.bans.is_banned(method, now))
     }
 }

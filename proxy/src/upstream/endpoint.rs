@@ -1,5 +1,6 @@
 //! One endpoint of one generation: what the conf says of it, and handles to what lives on.
 
+use std::mem::offset_of;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,33 +8,37 @@ use super::limiter::Limiter;
 use crate::config::EndpointUrl;
 use crate::metrics::EndpointSeries;
 use crate::model::{
-    EndpointHealth, EndpointStats, HealthRules, HealthState, MethodBans, ProbeFailure, RequestFacts, Tick, millis_f32,
+    EndpointHealth, EndpointStats, HealthRules, HealthState, MethodBans, ProbeFailure, RequestFacts, Tick,
 };
 use crate::policy::abi::{EndpointRow, flag, row_flags};
 use crate::rpc::Target;
 
 /// An endpoint that requests can be sent to.
+///
+/// What every decision looks at comes first, on one cache line.
+#[repr(C, align(64))]
 pub struct Endpoint {
-    pub(super) index: u32,
-    pub(super) name: Arc<str>,
-    pub(super) url: EndpointUrl,
-    pub(super) weight: u16,
+    pub(super) stats: Arc<EndpointStats>,
+    pub(super) health: Arc<EndpointHealth>,
+    pub(super) limiter: Option<Arc<Limiter>>,
     pub(super) tags: u64,
+    pub(super) health_rules: HealthRules,
+    pub(super) index: u32,
     pub(super) price: f32,
+    pub(super) weight: u16,
     /// It has the tag `archive`.
     pub(super) archive: bool,
+    pub(super) name: Arc<str>,
+    pub(super) url: EndpointUrl,
     /// Larger batches are split.
     pub(super) max_batch_size: Option<usize>,
     /// Blocks that a request for logs may span, as far as the conf tells.
     pub(super) max_block_range: Option<u64>,
-    pub(super) stats: Arc<EndpointStats>,
-    pub(super) bans: Arc<MethodBans>,
-    pub(super) health: Arc<EndpointHealth>,
-    pub(super) health_rules: HealthRules,
-    pub(super) limiter: Option<Arc<Limiter>>,
     pub(super) target: Arc<Target>,
     pub(super) series: Arc<EndpointSeries>,
 }
+
+const _: () = assert!(offset_of!(Endpoint, name) <= 64);
 
 /// Why an endpoint is no candidate. These are the host's hard rules.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,7 +118,7 @@ impl Endpoint {
 
     /// The methods that it isn't asked for.
     pub fn bans(&self) -> &MethodBans {
-        &self.bans
+        &self.stats.bans
     }
 
     /// Blocks behind the best endpoint; NaN while not known.
@@ -147,7 +152,7 @@ impl Endpoint {
             limiter_headroom: self.headroom(now),
             head_lag_blocks: self.head_lag_blocks(),
             price: self.price,
-            idle_ms: stats.idle(now).map_or(f32::INFINITY, millis_f32),
+            idle_ms: stats.idle_ms(now),
         }
     }
 }

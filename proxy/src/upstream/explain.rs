@@ -42,7 +42,7 @@ impl Upstream {
     pub fn explain(&self, request: &RequestFacts, now: Tick) -> Vec<Explained<'_>> {
         let ask = Ask::first(request, now);
         let (mut rows, mut scores) = (Vec::new(), Vec::new());
-        self.candidates(&ask, &mut rows);
+        self.candidates(&ask, &mut rows, &mut Vec::new());
         if !rows.is_empty() {
             self.score(&self.request_block(&ask), &rows, &mut scores);
         }

@@ -17,11 +17,14 @@ use crate::model::Tick;
 static CLOCK: LazyLock<DefaultClock> = LazyLock::new(DefaultClock::default);
 
 /// A token bucket (GCRA, by governor) that also tells its headroom without taking from it.
+///
+/// What the headroom is worked out of lies together, on one cache line.
+#[repr(C, align(64))]
 pub struct Limiter {
-    bucket: RateLimiter<NotKeyed, InMemoryState, DefaultClock, StateInformationMiddleware>,
-    limit: RateLimit,
-    left: AtomicU32,
     left_at: AtomicU64,
+    left: AtomicU32,
+    limit: RateLimit,
+    bucket: RateLimiter<NotKeyed, InMemoryState, DefaultClock, StateInformationMiddleware>,
 }
 
 impl Limiter {
@@ -62,8 +65,8 @@ impl Limiter {
 
     /// The share of the burst that is free, 0 to 1: what was left after the last admission, and what has come in since.
     pub fn headroom(&self, now: Tick) -> f32 {
-        let since = now.since(Tick::from_nanos(self.left_at.load(Relaxed)));
-        let refilled = since.as_secs_f32() * self.limit.per_sec.get() as f32;
+        let since = now.millis_since(Tick::from_nanos(self.left_at.load(Relaxed)));
+        let refilled = since / 1_000.0 * self.limit.per_sec.get() as f32;
         let left = self.left.load(Relaxed) as f32 + refilled;
         (left / self.limit.burst.get() as f32).min(1.0)
     }

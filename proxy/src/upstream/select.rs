@@ -19,6 +19,8 @@ use crate::rpc::{Ask, Extra, Pool, Refusal};
 #[derive(Default)]
 struct Scratch {
     rows: Vec<EndpointRow>,
+    /// The endpoints that were drawn of a large pool.
+    drawn: Vec<u32>,
     scores: Vec<f64>,
 }
 
@@ -33,7 +35,7 @@ impl Pool for Arc<Upstream> {
 
     fn select(&self, ask: &Ask<'_>) -> Result<Attempt, Refusal> {
         SCRATCH.with_borrow_mut(|scratch| {
-            self.candidates(ask, &mut scratch.rows);
+            self.candidates(ask, &mut scratch.rows, &mut scratch.drawn);
             if scratch.rows.is_empty() {
                 return Err(Refusal::NoEndpoint);
             }

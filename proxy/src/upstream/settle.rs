@@ -135,7 +135,7 @@ impl Upstream {
 
     /// Remembers that the endpoint doesn't support a method.
     fn ban(&self, endpoint: &Endpoint, request: &RequestFacts, decision: &Decision) {
-        if endpoint.bans.ban(&request.method, decision.method_ban, clock::now()) {
+        if endpoint.stats.bans.ban(&request.method, decision.method_ban, clock::now()) {
             tracing::info!(
                 upstream = &*self.name,
                 endpoint = &*endpoint.name,
