@@ -410,6 +410,22 @@ fn probes_use_connections_that_wait_and_leave_statistics_alone() {
 }
 
 #[test]
+fn checks_that_come_with_a_reload_find_each_endpoint_as_it_is() {
+    let [good, bad] = [Node::new("good", 7), Node::new("bad", 7)];
+    bad.answer("eth_blockNumber", Answer::status(500));
+    let proxy = Proxy::start(&Conf::of([&good.origin, &bad.origin]));
+    assert_eq!(health(&proxy, "bad"), "unknown");
+    proxy.rewrite_conf(&conf([&good, &bad]));
+    assert!(proxy.reload_by_signal());
+    wait_health(&proxy, "good", "healthy");
+    wait_health(&proxy, "bad", "unhealthy");
+    assert_eq!(health(&proxy, "good"), "healthy");
+    proxy.rewrite_conf(&Conf::of([&good.origin, &bad.origin]));
+    assert!(proxy.reload_by_signal());
+    assert_eq!(health(&proxy, "bad"), "unknown", "nobody looks any more");
+}
+
+#[test]
 fn series_go_with_their_endpoint() {
     let [gone, stays] = [Node::new("gone", 7), Node::new("stays", 7)];
     let both = conf([&gone, &stays]);

@@ -7,6 +7,7 @@ mod attempt;
 mod bans;
 mod budget;
 mod cooldown;
+mod headroom;
 mod health;
 mod histogram;
 mod latencies;
@@ -24,6 +25,7 @@ pub use attempt::{Action, AttemptResult, CooldownWish, Decision, Plan, Preferenc
 pub use bans::MethodBans;
 pub use budget::{BudgetLimits, RetryBudget};
 pub use cooldown::{Backoff, Cooldown};
+pub use headroom::{Headroom, Refill};
 pub use health::{EndpointHealth, HeadStanding, HealthRules, HealthState, ProbeFailure, compare_heads};
 pub use histogram::{LatencyBuckets, LatencyCounts, LatencyHistogram};
 pub use latencies::MethodLatencies;

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use super::time::millis_f32;
-use super::{Cooldown, LatencyHistogram, MethodBans, Tick};
+use super::{Cooldown, Headroom, LatencyHistogram, MethodBans, Tick};
 
 /// Weight of a new failure's penalty (azoth-balancer): four failures in a row reach 99.8 % of it.
 const PENALTY_RISE: f32 = 0.8;
@@ -38,6 +38,8 @@ pub struct EndpointStats {
     success_rate: AtomicF32,
     consecutive_failures: AtomicU32,
     histogram: LatencyHistogram,
+    /// Of its rate limiter.
+    pub headroom: Headroom,
     /// The methods that it said it doesn't support.
     pub bans: MethodBans,
     peak_at: AtomicU64,
@@ -58,6 +60,7 @@ impl EndpointStats {
             outstanding: Outstanding::default(),
             last_selected: AtomicU64::new(0),
             histogram: LatencyHistogram::default(),
+            headroom: Headroom::default(),
             bans: MethodBans::default(),
             cooldown: Cooldown::default(),
         }

@@ -10,10 +10,11 @@ use base64::prelude::{BASE64_STANDARD, Engine as _};
 use http::{HeaderName, HeaderValue, header};
 
 use super::candidates::{ARCHIVE_TAG, Draw};
+use super::endpoint::Details;
 use super::{BoundPolicy, Canary, Endpoint, Limiter, Shadow, ShadowQueue, Standing, Upstream};
 use crate::config::{Client, EndpointConf, EndpointUrl, UpstreamConf};
 use crate::metrics::Metrics;
-use crate::model::{Backoff, BudgetLimits, EndpointHealth, EndpointStats, HealthRules, Methods};
+use crate::model::{Backoff, BudgetLimits, EndpointHealth, EndpointStats, HealthRules, Methods, Refill};
 use crate::rpc::target::Destination;
 use crate::rpc::{ClientSettings, Target, Transport};
 
@@ -53,14 +54,18 @@ impl Upstream {
     /// Builds the upstream of a new generation. `before` is the upstream of the same name in the one that serves.
     pub fn build(conf: &UpstreamConf, before: Option<&Upstream>, policies: Policies, resources: &Resources) -> Self {
         let known: HashMap<&EndpointUrl, &Endpoint> =
-            before.map(|u| u.endpoints.iter().map(|e| (&e.url, e)).collect()).unwrap_or_default();
+            before.map(|u| u.endpoints.iter().map(|e| (&e.details.url, e)).collect()).unwrap_or_default();
         let same_chain = before.is_some_and(|u| u.chain_id == conf.chain_id);
         let tags: BTreeSet<&str> = conf.endpoints.iter().flat_map(|e| &e.tags).map(String::as_str).collect();
+        let (was_probed, is_probed) = (before.is_some_and(|u| u.probed), conf.health_check.is_some());
+        // One for all that nobody probes.
+        let unprobed = Arc::default();
         let endpoints: Vec<Endpoint> = (0..)
             .zip(&conf.endpoints)
             .map(|(index, endpoint)| {
                 let before = known.get(&endpoint.url).copied();
-                let health = health(conf, before, same_chain);
+                let probed = before.filter(|_| was_probed).map(|before| &before.health);
+                let health = if is_probed { health(probed, same_chain) } else { Arc::clone(&unprobed) };
                 build_endpoint(conf, index, endpoint, &tags, before, health, resources)
             })
             .collect();
@@ -98,6 +103,7 @@ impl Upstream {
             deadline: conf.deadline,
             max_batch_size: conf.max_batch_size,
             chain_id: conf.chain_id.clone(),
+            probed: is_probed,
             live: before.map_or_else(Arc::default, |u| Arc::clone(&u.live)),
             series: resources.metrics.upstream(&conf.name),
         }
@@ -116,36 +122,40 @@ fn build_endpoint(
     let settings = settings(&upstream.client);
     let stats = before.map_or_else(|| Arc::new(EndpointStats::new(settings.timeout)), |e| Arc::clone(&e.stats));
     let limiter = conf.rate_limit.map(|limit| {
-        let kept = before.and_then(|e| e.limiter.as_ref()).filter(|limiter| limiter.limit() == limit);
+        let kept = before.and_then(|e| e.details.limiter.as_ref()).filter(|limiter| limiter.limit() == limit);
         kept.map_or_else(|| Arc::new(Limiter::new(limit)), Arc::clone)
     });
     Endpoint {
-        index,
-        name: conf.name.as_str().into(),
-        url: conf.url.clone(),
-        weight: conf.weight,
-        tags: tag_bits(conf, tags),
-        price: conf.price.unwrap_or(f32::NAN),
-        archive: conf.tags.iter().any(|tag| tag == ARCHIVE_TAG),
-        max_batch_size: conf.max_batch_size,
-        max_block_range: conf.max_block_range,
         stats,
         health,
         health_rules: HealthRules {
             verify_chain: upstream.chain_id.is_some(),
             max_head_lag: upstream.health_check.as_ref().and_then(|check| check.max_head_lag),
         },
-        limiter,
-        target: target(conf, settings, before, resources),
-        series: resources.metrics.endpoint(&upstream.name, &conf.name),
+        index,
+        weight: conf.weight,
+        tags: tag_bits(conf, tags),
+        price: conf.price.unwrap_or(f32::NAN),
+        archive: conf.tags.iter().any(|tag| tag == ARCHIVE_TAG),
+        limited: limiter.is_some(),
+        refill: conf.rate_limit.map(|limit| Refill::new(limit.per_sec, limit.burst)).unwrap_or_default(),
+        details: Box::new(Details {
+            name: conf.name.as_str().into(),
+            url: conf.url.clone(),
+            max_batch_size: conf.max_batch_size,
+            max_block_range: conf.max_block_range,
+            limiter,
+            target: target(conf, settings, before, resources),
+            series: resources.metrics.endpoint(&upstream.name, &conf.name),
+        }),
     }
 }
 
 /// What probes found counts on while the endpoint is probed, and the chain while it is the same.
-fn health(upstream: &UpstreamConf, before: Option<&Endpoint>, same_chain: bool) -> Arc<EndpointHealth> {
-    match before.filter(|_| upstream.health_check.is_some()) {
-        Some(before) if same_chain => Arc::clone(&before.health),
-        Some(before) => Arc::new(before.health.for_another_chain()),
+fn health(before: Option<&Arc<EndpointHealth>>, same_chain: bool) -> Arc<EndpointHealth> {
+    match before {
+        Some(before) if same_chain => Arc::clone(before),
+        Some(before) => Arc::new(before.for_another_chain()),
         None => Arc::default(),
     }
 }
@@ -163,7 +173,7 @@ fn target(
     resources: &Resources,
 ) -> Arc<Target> {
     let destination = destination(conf);
-    if let Some(Endpoint { target, .. }) = before {
+    if let Some(target) = before.map(Endpoint::target) {
         if target.destination == destination && target.settings == settings {
             return Arc::clone(target);
         }

@@ -11,6 +11,8 @@
 //! From a pool of more than `candidates` endpoints so many are drawn by weight, with the request's seed: what a decision costs doesn't grow with
 //! the pool. All are looked at when no drawn one is free, and when an attempt needs what only some endpoints have.
 
+use std::hint::black_box;
+
 use super::{Endpoint, Upstream};
 use crate::model::{Draws, Preference, RequestFacts, Sampler, Tick};
 use crate::policy::abi::EndpointRow;
@@ -75,6 +77,8 @@ impl Upstream {
                 }
             }
             let endpoints = drawn[known..].iter().map(|&index| self.endpoint(index));
+            // Hardly one of a large pool is in a cache: all together they come sooner than one after the other.
+            black_box(endpoints.clone().fold(0, |read, endpoint| read ^ endpoint.fetch()));
             let fit = endpoints.filter(|endpoint| self.may(endpoint, ask) && self.is_free(endpoint, ask));
             rows.extend(fit.map(|endpoint| endpoint.row(0, ask.now)));
         }
@@ -126,8 +130,10 @@ impl Upstream {
 
     /// Isn't known to allow no larger range of blocks than one that was tried.
     fn allows_range(&self, endpoint: &Endpoint, ask: &Ask<'_>) -> bool {
-        let (Preference::LargerRange, Some(range)) = (ask.prefer, endpoint.max_block_range) else { return true };
-        let tried = ask.tried.iter().filter_map(|&tried| self.endpoint(tried).max_block_range);
+        let (Preference::LargerRange, Some(range)) = (ask.prefer, endpoint.details.max_block_range) else {
+            return true;
+        };
+        let tried = ask.tried.iter().filter_map(|&tried| self.endpoint(tried).details.max_block_range);
         tried.max().is_none_or(|largest| range > largest)
     }
 }

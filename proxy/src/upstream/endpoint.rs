@@ -1,6 +1,5 @@
 //! One endpoint of one generation: what the conf says of it, and handles to what lives on.
 
-use std::mem::offset_of;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,37 +7,46 @@ use super::limiter::Limiter;
 use crate::config::EndpointUrl;
 use crate::metrics::EndpointSeries;
 use crate::model::{
-    EndpointHealth, EndpointStats, HealthRules, HealthState, MethodBans, ProbeFailure, RequestFacts, Tick,
+    EndpointHealth, EndpointStats, HealthRules, HealthState, MethodBans, ProbeFailure, Refill, RequestFacts, Tick,
 };
 use crate::policy::abi::{EndpointRow, flag, row_flags};
 use crate::rpc::Target;
 
 /// An endpoint that requests can be sent to.
 ///
-/// What every decision looks at comes first, on one cache line.
-#[repr(C, align(64))]
+/// What every decision looks at, on one cache line, and the rest elsewhere: see [`EndpointStats`].
+#[repr(align(64))]
 pub struct Endpoint {
     pub(super) stats: Arc<EndpointStats>,
     pub(super) health: Arc<EndpointHealth>,
-    pub(super) limiter: Option<Arc<Limiter>>,
-    pub(super) tags: u64,
     pub(super) health_rules: HealthRules,
     pub(super) index: u32,
-    pub(super) price: f32,
     pub(super) weight: u16,
+    pub(super) tags: u64,
+    pub(super) price: f32,
     /// It has the tag `archive`.
     pub(super) archive: bool,
+    /// It has a rate limiter.
+    pub(super) limited: bool,
+    /// Of the limiter's bucket.
+    pub(super) refill: Refill,
+    pub(super) details: Box<Details>,
+}
+
+const _: () = assert!(size_of::<Endpoint>() == 64);
+
+/// What matters once an endpoint is chosen.
+pub(super) struct Details {
     pub(super) name: Arc<str>,
     pub(super) url: EndpointUrl,
     /// Larger batches are split.
     pub(super) max_batch_size: Option<usize>,
     /// Blocks that a request for logs may span, as far as the conf tells.
     pub(super) max_block_range: Option<u64>,
+    pub(super) limiter: Option<Arc<Limiter>>,
     pub(super) target: Arc<Target>,
     pub(super) series: Arc<EndpointSeries>,
 }
-
-const _: () = assert!(offset_of!(Endpoint, name) <= 64);
 
 /// Why an endpoint is no candidate. These are the host's hard rules.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,7 +66,7 @@ pub enum Exclusion {
 impl Endpoint {
     /// How it is shown.
     pub fn name(&self) -> &Arc<str> {
-        &self.name
+        &self.details.name
     }
 
     /// From the conf.
@@ -83,17 +91,17 @@ impl Endpoint {
 
     /// Its addresses and connections.
     pub fn target(&self) -> &Arc<Target> {
-        &self.target
+        &self.details.target
     }
 
     /// Its metrics.
     pub fn series(&self) -> &EndpointSeries {
-        &self.series
+        &self.details.series
     }
 
     /// The share of its rate limiter's burst that is free; 1 without a limiter.
     pub fn headroom(&self, now: Tick) -> f32 {
-        self.limiter.as_ref().map_or(1.0, |limiter| limiter.headroom(now))
+        if self.limited { self.stats.headroom.share(self.refill, now) } else { 1.0 }
     }
 
     /// Why it may not take a request now, if so.
@@ -133,7 +141,14 @@ impl Endpoint {
             | flag(self.is_banned(request, now), row_flags::BANNED)
     }
 
+    /// Reads a word of each cache line that its row is made of, for no other reason than that they are fetched.
+    pub(super) fn fetch(&self) -> u32 {
+        self.stats.in_flight() ^ self.stats.latency_p99_ms().to_bits() ^ u32::from(self.health.is_verified())
+    }
+
     /// Its row for a policy.
+    // Not inlined it would be written field by field and read again as a whole, which a processor stumbles over.
+    #[inline(always)]
     pub fn row(&self, flags: u32, now: Tick) -> EndpointRow {
         let stats = &*self.stats;
         EndpointRow {

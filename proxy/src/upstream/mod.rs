@@ -58,6 +58,8 @@ pub struct Upstream {
     /// Members that a batch may have.
     pub max_batch_size: usize,
     chain_id: Option<ChainId>,
+    /// Its endpoints have health checks.
+    probed: bool,
     live: Arc<Live>,
     series: UpstreamSeries,
 }

@@ -156,12 +156,15 @@ impl Upstream {
         let mut retry_after: Option<Duration> = None;
         while let Some(best) = best(scores, ask.request.seed) {
             let endpoint = self.endpoint(rows[best].index);
-            let admitted = endpoint.limiter.as_ref().map_or(Ok(()), |l| l.admit(ask.request.batch_size, ask.now));
-            match admitted {
-                Ok(()) => return Ok(endpoint.index),
+            let Some(limiter) = &endpoint.details.limiter else { return Ok(endpoint.index) };
+            match limiter.admit(ask.request.batch_size) {
+                Ok(left) => {
+                    endpoint.stats.headroom.admitted(left, ask.now);
+                    return Ok(endpoint.index);
+                }
                 Err(wait) => {
                     retry_after = Some(retry_after.map_or(wait, |shortest| shortest.min(wait)));
-                    endpoint.series.deferred.inc();
+                    endpoint.details.series.deferred.inc();
                     scores[best] = f64::NEG_INFINITY;
                 }
             }

@@ -34,13 +34,13 @@ impl Attempt {
         self.settled = true;
         let endpoint = self.endpoint();
         endpoint.stats.finish(self.began);
-        endpoint.series.attempts(outcome).inc();
+        endpoint.details.series.attempts(outcome).inc();
     }
 }
 
 impl Lease for Attempt {
     fn target(&self) -> &Arc<Target> {
-        &self.endpoint().target
+        &self.endpoint().details.target
     }
 
     fn index(&self) -> u32 {
@@ -48,17 +48,17 @@ impl Lease for Attempt {
     }
 
     fn endpoint_name(&self) -> &Arc<str> {
-        &self.endpoint().name
+        &self.endpoint().details.name
     }
 
     fn max_batch_size(&self) -> Option<usize> {
-        self.endpoint().max_batch_size
+        self.endpoint().details.max_batch_size
     }
 
     fn succeed(mut self, request: &RequestFacts, result: &AttemptResult) {
         self.end(result.outcome);
         let endpoint = self.endpoint();
-        endpoint.series.duration.observe(result.latency.as_secs_f64());
+        endpoint.details.series.duration.observe(result.latency.as_secs_f64());
         let ended = self.began.after(result.latency);
         endpoint.stats.record_latency(result.latency, self.upstream.smoothing, ended);
         endpoint.stats.succeed(self.began);
@@ -70,7 +70,7 @@ impl Lease for Attempt {
     fn fail(mut self, ask: &Ask<'_>, result: &AttemptResult, cases: &[Case<'_>]) -> Vec<Decision> {
         self.end(result.outcome);
         let endpoint = self.endpoint();
-        endpoint.series.duration.observe(result.latency.as_secs_f64());
+        endpoint.details.series.duration.observe(result.latency.as_secs_f64());
         let decisions: Vec<Decision> = cases.iter().map(|case| self.upstream.decide(endpoint, ask, case)).collect();
         for (case, decision) in cases.iter().zip(&decisions) {
             self.upstream.ban(endpoint, case.request, decision);
@@ -138,7 +138,7 @@ impl Upstream {
         if endpoint.stats.bans.ban(&request.method, decision.method_ban, clock::now()) {
             tracing::info!(
                 upstream = &*self.name,
-                endpoint = &*endpoint.name,
+                endpoint = &*endpoint.details.name,
                 method = request.method,
                 seconds = decision.method_ban.as_secs_f64(),
                 "endpoint isn't asked for this method"
@@ -164,10 +164,10 @@ impl Upstream {
             CooldownWish::Fixed(duration) => endpoint.stats.cooldown.hold(now, duration),
         };
         if began_cooling {
-            endpoint.series.cooldowns.inc();
+            endpoint.details.series.cooldowns.inc();
             tracing::info!(
                 upstream = &*self.name,
-                endpoint = &*endpoint.name,
+                endpoint = &*endpoint.details.name,
                 outcome = result.outcome.label(),
                 detail = result.detail,
                 status = result.http_status,

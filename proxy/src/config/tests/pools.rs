@@ -5,6 +5,15 @@ use super::{MINIMAL, accepted, assert_added, assert_problems, read, refused};
 use crate::model::Rails;
 
 #[test]
+fn all_of_a_small_pool_are_candidates() {
+    for (size, candidates) in [(1, 64), (64, 64), (65, 32)] {
+        let endpoints: String = (0..size).map(|n| format!("{{ url = 'http://h{n}' }},")).collect();
+        let conf = read(&format!("[upstreams.e]\nendpoints = [{endpoints}]")).unwrap();
+        assert_eq!(conf.upstreams["e"].candidates, candidates, "{size}");
+    }
+}
+
+#[test]
 fn upstreams_are_checked() {
     let upstream = |keys: &str| format!("[upstreams.eth]\n{keys}\n[[upstreams.eth.endpoints]]\nurl = 'http://h'\n");
     for (keys, expected) in [

@@ -82,7 +82,7 @@ impl Shadow {
             bound,
             share: conf.share,
             sample: Share::new(conf.share),
-            endpoints: endpoints.iter().map(|endpoint| Arc::clone(&endpoint.name)).collect(),
+            endpoints: endpoints.iter().map(|endpoint| Arc::clone(endpoint.name())).collect(),
             record,
             queue: resources.shadows.clone(),
         })
