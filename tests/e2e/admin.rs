@@ -61,6 +61,8 @@ fn each_request_leaves_one_line_in_the_access_log() {
     let good = Origin::start("good");
     let proxy = Proxy::start(&Conf::of([&bad, &good]));
     proxy.post(json::READ);
+    // A line follows its answer, and the next request may be another thread's.
+    wait_until("a line", || access_lines(&proxy).len() == 1);
     proxy.post("rubbish");
     wait_until("two lines", || access_lines(&proxy).len() == 2);
     let lines = access_lines(&proxy);
