@@ -165,9 +165,10 @@ fn ten_endpoints(origins: &[Origin]) -> Conf {
 #[test]
 fn of_a_large_pool_a_policy_is_shown_some_drawn_by_weight() {
     let origins: Vec<Origin> = (0..10).map(|n| Origin::start(&format!("n{n}"))).collect();
-    // It traps when it is shown another number, and else takes the first.
+    // It traps when it is shown another number or one of them twice, and else takes the first.
     let first_of_two = Guest::new("two", "1.0.0").score(
-        "(if (i32.and (i32.ne (local.get $count) (i32.const 2))
+        "(if (i32.and (i32.or (i32.ne (local.get $count) (i32.const 2))
+                              (i32.eq (i32.load (local.get $rows)) (i32.load offset=64 (local.get $rows))))
                       (i32.eq (i32.load8_u offset=68 (local.get $request)) (i32.const 103)))
            (then unreachable))
          (f64.store (local.get $scores) (f64.const 1))",
