@@ -23,8 +23,8 @@ use super::ProxyService;
 use super::stream::ClientStream;
 use crate::rpc::become_worker;
 
-/// How long nothing is accepted after an accept that failed: mostly because the process has no file descriptor left.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// How long nothing is accepted when the process has no file descriptor left (nginx's `accept_mutex_delay`).
+const ACCEPT_PAUSE: Duration = Duration::from_millis(500);
 
 /// Accepts connections and gives them to the workers.
 pub struct Acceptor {
@@ -95,9 +95,15 @@ async fn accept(listener: StdListener, workers: &Workers, mut shutdown: Shutdown
             accepted = listener.accept() => accepted,
             _ = shutdown.wait_for(|ending| *ending) => return,
         };
-        if let Err(error) = accepted.and_then(|(socket, client)| workers.place(socket.into_std()?, client, &shutdown)) {
-            tracing::warn!(%error, "can't accept a connection");
-            tokio::time::sleep(ACCEPT_PAUSE).await;
+        match accepted.and_then(|(socket, client)| workers.place(socket.into_std()?, client, &shutdown)) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {
+                tracing::debug!(%error, "a client was gone before it was accepted");
+            }
+            Err(error) => {
+                tracing::warn!(%error, "can't accept a connection");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
         }
     }
 }
