@@ -11,6 +11,7 @@
 //! - `hedging`: second attempts beside slow ones, and the retry budget.
 //! - `property`: what must hold whatever endpoints do.
 //! - `health`: which endpoints are fit, as probes find.
+//! - `chain`: which of them are of the right chain, and up with it.
 //! - `connections`: kept connections, names, answers in pieces.
 //! - `limits`: rate limits, concurrency, batch sizes.
 //! - `tls`: endpoints behind HTTPS.
@@ -44,6 +45,7 @@ mod bad_input;
 mod batches;
 mod cache;
 mod canary;
+mod chain;
 mod connections;
 mod explain;
 mod failover;

@@ -180,6 +180,11 @@ impl Proxy {
         std::fs::read_to_string(self.site.folder().join("log")).expect("the log")
     }
 
+    /// Lines of its log that hold `part`.
+    pub fn lines(&self, part: &str) -> usize {
+        self.log().lines().filter(|line| line.contains(part)).count()
+    }
+
     /// Sends a signal.
     pub fn signal(&self, signal: Signal) {
         let id = i32::try_from(self.child.lock().unwrap().id()).expect("a process id");
