@@ -25,6 +25,25 @@ fn a_kept_connection_that_the_endpoint_closed_is_no_error() {
     assert_eq!(proxy.endpoint("bad")["attempts"], value!({ "success": 10 }));
 }
 
+#[test]
+fn threads_lend_each_other_connections() {
+    let origin = Origin::start("a");
+    let proxy = Proxy::start(&Conf::of([&origin]).server("threads", "8"));
+    // Each client goes to another thread, as long as those before stay.
+    let mut clients: Vec<_> = (0..8).map(|_| proxy.client()).collect();
+    for client in &mut clients {
+        assert_eq!(client.post(json::READ).result(), "a");
+    }
+    assert_eq!(origin.connections(), 1, "seven borrowed it");
+    wait_until("it is kept", || proxy.endpoint("a")["idle_connections"] == 1);
+    // Those who soon need another one make it.
+    wait_until("each has its own", || {
+        clients.iter_mut().for_each(|client| assert_eq!(client.post(json::READ).result(), "a"));
+        origin.connections() == 8
+    });
+    assert_eq!(proxy.endpoint("a")["idle_connections"], 8);
+}
+
 /// The race that no look at the connection before its use can win.
 #[test]
 fn a_kept_connection_that_closes_under_a_request_is_no_error() {
