@@ -41,8 +41,6 @@ use crate::watcher::PluginWatcher;
 const EXTRA_CALLERS: usize = 1;
 /// Pingora would exit by itself after this; `shutdown_grace`, a day at most, comes first.
 const PINGORA_GRACE_SECS: u64 = 2 * 24 * 60 * 60;
-/// Connections that wait to be accepted; the kernel's own limit is lower (`net.core.somaxconn`).
-const BACKLOG: i32 = 65_535;
 /// How often a shutdown looks whether requests are still under way.
 const DRAIN_PERIOD: Duration = Duration::from_millis(20);
 
@@ -83,7 +81,7 @@ pub fn prepare_first(conf: PathBuf) -> anyhow::Result<Prepared> {
 pub fn run(prepared: Prepared, signals: Signals, log: Arc<Log>) -> anyhow::Result<()> {
     let Prepared { conf, runtime, resources, comparer, snapshot } = prepared;
     let config = Arc::clone(&snapshot.config);
-    let listeners = listen_on_all(&config)?;
+    let sockets = bind_all(&config)?;
     dns::resolve_new(&snapshot);
     let metrics = Arc::clone(&resources.metrics);
     let generation = snapshot.generation;
@@ -102,7 +100,7 @@ pub fn run(prepared: Prepared, signals: Signals, log: Arc<Log>) -> anyhow::Resul
     let access = Arc::clone(log.access());
     let proxy = ProxyService { published: Arc::clone(&published), metrics: Arc::clone(&metrics), access, in_flight };
     let shutdown = Shutdown { in_flight: Arc::clone(&proxy.in_flight), published: Arc::clone(&published), log };
-    server.add_service(Acceptor::new(listeners, config.server.threads, proxy).context("worker threads")?);
+    server.add_service(Acceptor::new(sockets, config.server.threads, proxy).context("worker threads")?);
     server.add_service(admin_service(&config, Arc::clone(&published), metrics, handle));
     server.add_service(background_service("health", HealthChecker { published: Arc::clone(&published) }));
     server.add_service(background_service("watcher", watcher));
@@ -150,22 +148,22 @@ impl Reload for ReloadHandle {
     }
 }
 
-/// Listens for clients. Pingora panics in a task when it can't listen, for which the admin address is tried before: so there is an error to show.
-fn listen_on_all(config: &Config) -> anyhow::Result<Vec<TcpListener>> {
+/// The sockets for clients, which don't listen yet. Pingora panics in a task when it can't listen, for which the admin address is tried before: so
+/// there is an error to show.
+fn bind_all(config: &Config) -> anyhow::Result<Vec<Socket>> {
     let admin = config.admin.listen;
-    listen(admin).with_context(|| format!("admin.listen: can't listen on {admin}"))?;
+    TcpListener::bind(admin).with_context(|| format!("admin.listen: can't listen on {admin}"))?;
     let proxy = config.server.listen.iter();
-    proxy.map(|&at| listen(at).with_context(|| format!("server.listen: can't listen on {at}"))).collect()
+    proxy.map(|&at| bind(at).with_context(|| format!("server.listen: can't listen on {at}"))).collect()
 }
 
-fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+fn bind(address: SocketAddr) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
     // Connections of the process before may still linger.
     socket.set_reuse_address(true)?;
-    socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
     socket.set_nonblocking(true)?;
-    Ok(socket.into())
+    socket.bind(&address.into())?;
+    Ok(socket)
 }
 
 /// SIGHUP, caught from the very beginning: without a handler it would end the process.

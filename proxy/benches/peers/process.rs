@@ -86,7 +86,7 @@ impl Process {
     fn listens(&mut self) -> bool {
         let begin = Instant::now();
         while begin.elapsed() < PATIENCE && self.is_running() {
-            if TcpStream::connect(self.address()).is_ok() {
+            if self.site.addresses.iter().all(|address| TcpStream::connect(address).is_ok()) {
                 return true;
             }
             std::thread::sleep(PAUSE);

@@ -24,6 +24,7 @@ pub mod refusal;
 mod replayed;
 mod request;
 mod response;
+mod stream;
 pub mod target;
 mod transport;
 
@@ -35,5 +36,6 @@ pub use inspect::{Inspected, inspect};
 pub use part::Call;
 pub use pool::{Ask, Case, Extra, Lease, Pool};
 pub use refusal::Refusal;
+pub use stream::PlainStream;
 pub use target::{ClientSettings, Target};
 pub use transport::Transport;

@@ -1,5 +1,6 @@
 //! Where an endpoint's requests go: its addresses, what every request to it carries, and its connections.
 
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -9,11 +10,18 @@ use arc_swap::ArcSwap;
 use http::{HeaderName, HeaderValue};
 use pingora::protocols::{ALPN, Stream};
 use pingora::upstreams::peer::HttpPeer;
+use tokio::net::TcpStream;
 
 use super::idle::{Connection, Home, IdlePool};
 use super::request::Head;
+use super::stream::PlainStream;
 use super::transport::Transport;
 use crate::model::Tick;
+
+const TIMED_OUT: &str = "connect timed out";
+const REFUSED: &str = "connection refused";
+const NO_ROUTE: &str = "no route to the host";
+const FAILED: &str = "connect failed";
 
 /// How an upstream's connections are made and kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -111,15 +119,27 @@ impl Target {
         let preferred = self.preferred.load(Relaxed);
         let mut failure = "the host name has no address";
         for position in (preferred..preferred + addresses.len()).map(|p| p % addresses.len()) {
-            match self.transport.connector.new_stream(&self.peer(addresses[position])).await {
+            match self.connect_to(addresses[position]).await {
                 Ok(stream) => {
                     self.preferred.store(position, Relaxed);
                     return Ok(Connection { stream, home: Home::here() });
                 }
-                Err(error) => failure = kind(&error),
+                Err(kind) => failure = kind,
             }
         }
         Err(failure)
+    }
+
+    async fn connect_to(&self, address: SocketAddr) -> Result<Stream, &'static str> {
+        if self.destination.tls {
+            // Boxed: it is large, and others have no use for it.
+            let connecting = async { self.transport.connector.new_stream(&self.peer(address)).await };
+            return Box::pin(connecting).await.map_err(|error| kind(&error));
+        }
+        let connecting = tokio::time::timeout(self.settings.connect_timeout, TcpStream::connect(address));
+        let socket = connecting.await.map_err(|_| TIMED_OUT)?;
+        let stream = socket.and_then(|socket| PlainStream::new(socket, address)).map_err(|error| plain_kind(&error))?;
+        Ok(Box::new(stream))
     }
 
     /// Keeps a connection for a next request, unless the name has moved meanwhile.
@@ -163,14 +183,24 @@ fn ip_of(host: &str) -> Option<IpAddr> {
 fn kind(error: &pingora::Error) -> &'static str {
     use pingora::ErrorType as E;
     match error.etype() {
-        E::ConnectTimedout => "connect timed out",
-        E::ConnectRefused => "connection refused",
-        E::ConnectNoRoute => "no route to the host",
+        E::ConnectTimedout => TIMED_OUT,
+        E::ConnectRefused => REFUSED,
+        E::ConnectNoRoute => NO_ROUTE,
         E::TLSHandshakeFailure | E::TLSWantX509Lookup => "TLS handshake failed",
         E::TLSHandshakeTimedout => "TLS handshake timed out",
         E::InvalidCert => "certificate is not valid",
         E::SocketError | E::BindError => "no socket",
-        _ => "connect failed",
+        _ => FAILED,
+    }
+}
+
+/// The same without TLS.
+fn plain_kind(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::TimedOut => TIMED_OUT,
+        io::ErrorKind::ConnectionRefused => REFUSED,
+        io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => NO_ROUTE,
+        _ => FAILED,
     }
 }
 

@@ -6,7 +6,6 @@
 
 mod ctx;
 mod downstream;
-mod stream;
 mod workers;
 
 use std::sync::Arc;

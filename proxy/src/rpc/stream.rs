@@ -1,6 +1,6 @@
-//! A client's connection, as Pingora's sessions take it.
+//! A connection without TLS, to a client or an endpoint, as Pingora's sessions take it.
 //!
-//! What is read goes straight into the memory of the request. What is written is gathered until it is flushed, so that a head leaves in one
+//! What is read goes straight to whoever asked for it. What is written is gathered until it is flushed, so that a head leaves in one
 //! packet with a small body, and in one system call with a large one.
 
 use std::io::{self, IoSlice};
@@ -22,30 +22,30 @@ use tokio::net::TcpStream;
 /// Bytes that are gathered at most: a packet's.
 const MOST_GATHERED: usize = 1_460;
 
-/// A connection to a client.
+/// A connection over TCP alone.
 #[derive(Debug)]
-pub(super) struct ClientStream<S = TcpStream> {
+pub struct PlainStream<S = TcpStream> {
     socket: S,
     gathered: Vec<u8>,
     digest: Option<Arc<SocketDigest>>,
 }
 
-impl ClientStream {
-    /// The connection of `client`.
+impl PlainStream {
+    /// The connection to `peer`.
     ///
     /// # Errors
     /// When it is broken already.
-    pub(super) fn new(socket: TcpStream, client: SocketAddr) -> io::Result<Self> {
+    pub fn new(socket: TcpStream, peer: SocketAddr) -> io::Result<Self> {
         // What is to be gathered is gathered here.
         socket.set_nodelay(true)?;
         let digest = SocketDigest::from_raw_fd(socket.as_raw_fd());
         // It is new, and has none.
-        digest.peer_addr.set(Some(client.into())).ok();
-        Ok(ClientStream { socket, gathered: Vec::new(), digest: Some(Arc::new(digest)) })
+        digest.peer_addr.set(Some(peer.into())).ok();
+        Ok(PlainStream { socket, gathered: Vec::new(), digest: Some(Arc::new(digest)) })
     }
 }
 
-impl<S: AsyncWrite + Unpin> ClientStream<S> {
+impl<S: AsyncWrite + Unpin> PlainStream<S> {
     /// Sends what is gathered, and of `buf` as much as goes along: returns how much that is.
     fn poll_send(&mut self, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         loop {
@@ -70,7 +70,7 @@ impl<S: AsyncWrite + Unpin> ClientStream<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for ClientStream<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for PlainStream<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         if self.gathered.len() + buf.len() > MOST_GATHERED {
             return self.poll_send(cx, buf);
@@ -90,46 +90,46 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for ClientStream<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for ClientStream<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for PlainStream<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.socket).poll_read(cx, buf)
     }
 }
 
 #[async_trait]
-impl Shutdown for ClientStream {
+impl Shutdown for PlainStream {
     async fn shutdown(&mut self) {
-        // The client may have gone first.
+        // The other side may have gone first.
         AsyncWriteExt::shutdown(self).await.ok();
     }
 }
 
-impl UniqueID for ClientStream {
+impl UniqueID for PlainStream {
     fn id(&self) -> UniqueIDType {
         self.socket.as_raw_fd()
     }
 }
 
-impl GetSocketDigest for ClientStream {
+impl GetSocketDigest for PlainStream {
     fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
         self.digest.clone()
     }
 }
 
-impl GetTimingDigest for ClientStream {
+impl GetTimingDigest for PlainStream {
     fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {
         Vec::new()
     }
 }
 
-impl GetProxyDigest for ClientStream {
+impl GetProxyDigest for PlainStream {
     fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
         None
     }
 }
 
-impl Ssl for ClientStream {}
-impl Peek for ClientStream {}
+impl Ssl for PlainStream {}
+impl Peek for PlainStream {}
 
 #[cfg(test)]
 mod tests {
@@ -175,7 +175,7 @@ mod tests {
     /// The writes that come of a head of 100 bytes and a body of so many.
     async fn writes(at_once: usize, body: usize) -> Vec<usize> {
         let socket = Slow { at_once, busy: false, writes: Vec::new() };
-        let mut stream = ClientStream { socket, gathered: Vec::new(), digest: None };
+        let mut stream = PlainStream { socket, gathered: Vec::new(), digest: None };
         let (head, body) = (vec![b'h'; 100], (b'a'..=b'z').cycle().take(body).collect::<Vec<u8>>());
         stream.write_all(&head).await.unwrap();
         stream.write_all(&body).await.unwrap();
@@ -203,7 +203,7 @@ mod tests {
     #[tokio::test]
     async fn a_connection_that_takes_nothing_is_broken() {
         let socket = Slow { at_once: 0, busy: false, writes: Vec::new() };
-        let mut stream = ClientStream { socket, gathered: vec![1], digest: None };
+        let mut stream = PlainStream { socket, gathered: vec![1], digest: None };
         assert_eq!(stream.flush().await.unwrap_err().kind(), io::ErrorKind::WriteZero);
     }
 }
