@@ -8,10 +8,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use serde_json::value::RawValue;
 
 use super::answer::{Member, Says};
-use super::raw::{is_same_id, normal_id};
+use super::raw::{for_each_element, is_same_id, normal_id};
 use crate::model::{MethodClass, RpcError};
 
 /// What a good answer to a request looks like.
@@ -69,22 +68,19 @@ pub(super) struct Answers {
 
 /// Finds the answers in `body`; `None` when it isn't an array.
 pub(super) fn find_answers(requests: &[MemberRequest], body: &Bytes) -> Option<Answers> {
-    let members: Vec<&RawValue> = serde_json::from_slice(body).ok()?;
+    let text = std::str::from_utf8(body).ok()?;
     let open = |request: &MemberRequest| if request.id.is_some() { Slot::Open } else { Slot::Notified };
     let mut answers = Answers { slots: requests.iter().map(open).collect(), as_is: true, about_all: None };
     let mut matching = Matching { requests, next: 0, by_id: None, spoilt: Vec::new() };
-    for raw in members {
-        let raw = body.slice_ref(raw.get().as_bytes());
-        answers.take(raw, &mut matching);
-    }
+    for_each_element(text, |raw, member| answers.take(body.slice_ref(raw.as_bytes()), member.ok(), &mut matching))?;
     answers.as_is &= !answers.slots.contains(&Slot::Open);
     Some(answers)
 }
 
 impl Answers {
-    fn take(&mut self, raw: Bytes, matching: &mut Matching<'_>) {
+    fn take(&mut self, raw: Bytes, member: Option<Member<'_>>, matching: &mut Matching<'_>) {
         // Serde takes an array of the fields for an object.
-        let Some(member) = Member::parse(&raw).filter(|_| raw.starts_with(b"{")) else {
+        let Some(member) = member.filter(|_| raw.starts_with(b"{")) else {
             self.as_is = false;
             return;
         };

@@ -14,7 +14,7 @@ use serde_json::value::RawValue;
 
 use super::Refusal;
 use super::batch::{Expected, MemberRequest};
-use super::raw::Field;
+use super::raw::{Field, for_each_element};
 use crate::model::{MethodClass, Methods};
 
 /// Arrays and objects within each other. Nodes refuse far less; a parser that recurses would be in danger.
@@ -61,18 +61,17 @@ struct Member<'a> {
 pub fn inspect(body: &Bytes, max_batch: usize, methods: &Methods) -> Result<Inspected, Refusal> {
     let text = std::str::from_utf8(body)
         .map_err(|e| Refusal::NotJson(format!("the body is not UTF-8 after byte {}", e.valid_up_to())))?;
-    if is_too_deep(body) {
-        return Err(Refusal::NotJson(format!("the body is nested deeper than {MAX_DEPTH} levels")));
-    }
     match text.trim_ascii_start().bytes().next() {
-        Some(b'{') => single(&parse(text)?, body, methods),
-        Some(b'[') => batch(&serde_json::from_str::<Vec<&RawValue>>(text).map_err(refuse)?, body, max_batch, methods),
+        Some(b'{') => single(text, body, methods),
+        Some(b'[') => batch(text, body, max_batch, methods),
         None => Err(Refusal::NotJson("the body is empty".into())),
         Some(_) => Err(neither(text)),
     }
 }
 
-fn single(member: &Member<'_>, body: &Bytes, methods: &Methods) -> Result<Inspected, Refusal> {
+fn single(text: &str, body: &Bytes, methods: &Methods) -> Result<Inspected, Refusal> {
+    refuse_depth(text, MAX_DEPTH)?;
+    let member: Member<'_> = serde_json::from_str(text).map_err(refuse)?;
     let class = methods.classify(&member.method);
     Ok(Inspected {
         method: member.method.as_ref().to_owned(),
@@ -81,30 +80,66 @@ fn single(member: &Member<'_>, body: &Bytes, methods: &Methods) -> Result<Inspec
         batch: false,
         write: class != MethodClass::Read,
         idempotent: class == MethodClass::IdempotentWrite,
-        expected: id(member, body)?.map_or(Expected::Nothing, Expected::Single),
+        expected: id(&member, body)?.map_or(Expected::Nothing, Expected::Single),
     })
 }
 
-fn batch(members: &[&RawValue], body: &Bytes, max_batch: usize, methods: &Methods) -> Result<Inspected, Refusal> {
-    if members.is_empty() {
-        return Err(Refusal::Invalid("the batch is empty".into()));
-    }
-    if members.len() > max_batch {
-        let text = format!("the batch has {} requests; at most {max_batch} are allowed", members.len());
-        return Err(Refusal::BatchTooLong(text));
-    }
-    let mut requests = Vec::with_capacity(members.len());
-    let mut names: Vec<String> = Vec::new();
-    for (position, raw) in members.iter().enumerate() {
-        let member = parse(raw.get()).map_err(|refusal| refusal.about_member(position))?;
-        if !names.iter().any(|name| *name == member.method) {
-            names.push(member.method.as_ref().to_owned());
+fn batch(text: &str, body: &Bytes, max_batch: usize, methods: &Methods) -> Result<Inspected, Refusal> {
+    let mut batch = Batch { body, methods, requests: Vec::new(), classes: Vec::new() };
+    let (mut found, mut taken) = (0, Ok(()));
+    let whole = for_each_element(text, |raw, member| {
+        if found < max_batch && taken.is_ok() {
+            taken = batch.take(raw, member).map_err(|refusal| refusal.about_member(found));
         }
-        let class = methods.classify(&member.method);
-        let id = id(&member, body).map_err(|refusal| refusal.about_member(position))?;
-        requests.push(MemberRequest { id, raw: body.slice_ref(raw.get().as_bytes()), class });
+        found += 1;
+    });
+    match (whole, found) {
+        (None, _) => Err(neither(text)),
+        (Some(()), 0) => Err(Refusal::Invalid("the batch is empty".into())),
+        (Some(()), _) if found > max_batch => {
+            Err(Refusal::BatchTooLong(format!("the batch has {found} requests; at most {max_batch} are allowed")))
+        }
+        (Some(()), _) => {
+            taken?;
+            Ok(of_members(batch.requests, batch.classes.into_iter().map(|(name, _)| name).collect()))
+        }
     }
-    Ok(of_members(requests, names))
+}
+
+/// The members of a batch, as far as they are read.
+struct Batch<'a> {
+    body: &'a Bytes,
+    methods: &'a Methods,
+    requests: Vec<MemberRequest>,
+    /// Of its different methods.
+    classes: Vec<(String, MethodClass)>,
+}
+
+impl Batch<'_> {
+    fn take(&mut self, raw: &str, member: serde_json::Result<Member<'_>>) -> Result<(), Refusal> {
+        // The parser takes an array for an object whose fields come in order.
+        if !raw.starts_with('{') {
+            return Err(Refusal::Invalid("a request is an object".into()));
+        }
+        refuse_depth(raw, MAX_DEPTH - 1)?;
+        let member = member.map_err(refuse)?;
+        let class = self.classify(&member.method);
+        self.requests.push(MemberRequest {
+            id: id(&member, self.body)?,
+            raw: self.body.slice_ref(raw.as_bytes()),
+            class,
+        });
+        Ok(())
+    }
+
+    fn classify(&mut self, method: &str) -> MethodClass {
+        if let Some((_, class)) = self.classes.iter().find(|(name, _)| name == method) {
+            return *class;
+        }
+        let class = self.methods.classify(method);
+        self.classes.push((method.to_owned(), class));
+        class
+    }
 }
 
 /// A batch of these members, whose different methods are `names`.
@@ -130,14 +165,6 @@ pub(super) fn method_of(raw: &[u8]) -> String {
     serde_json::from_slice::<Member<'_>>(raw).map(|member| member.method.into_owned()).unwrap_or_default()
 }
 
-fn parse(text: &str) -> Result<Member<'_>, Refusal> {
-    // The parser would take an array for an object whose fields come in order.
-    if !text.trim_ascii_start().starts_with('{') {
-        return Err(Refusal::Invalid("a request is an object".into()));
-    }
-    serde_json::from_str(text).map_err(refuse)
-}
-
 fn id(member: &Member<'_>, body: &Bytes) -> Result<Option<Bytes>, Refusal> {
     let Some(id) = member.id.0.map(RawValue::get) else { return Ok(None) };
     match id.as_bytes() {
@@ -161,25 +188,32 @@ fn refuse(error: serde_json::Error) -> Refusal {
     }
 }
 
-/// Brackets outside of strings. Whether they match is the parser's business.
-fn is_too_deep(body: &[u8]) -> bool {
-    // Most bodies have fewer, whose nesting doesn't matter. Counted in bytes, of which a processor adds many at a time: for a
-    // long body that takes a sixth of what the walk takes.
-    let opening = |part: &[u8]| part.iter().map(|byte| u8::from(matches!(byte, b'[' | b'{'))).sum::<u8>();
-    let opening: usize = body.chunks(u8::MAX.into()).map(|part| usize::from(opening(part))).sum();
-    opening > MAX_DEPTH && nests_too_deep(body)
+fn refuse_depth(text: &str, most: usize) -> Result<(), Refusal> {
+    match is_deeper(text.as_bytes(), most) {
+        true => Err(Refusal::NotJson(format!("the body is nested deeper than {MAX_DEPTH} levels"))),
+        false => Ok(()),
+    }
 }
 
-fn nests_too_deep(body: &[u8]) -> bool {
+/// Brackets outside of strings. Whether they match is the parser's business.
+fn is_deeper(text: &[u8], most: usize) -> bool {
+    // Most texts have fewer, whose nesting doesn't matter. Counted in bytes, of which a processor adds many at a time: for a
+    // long text that takes a sixth of what the walk takes.
+    let opening = |part: &[u8]| part.iter().map(|byte| u8::from(matches!(byte, b'[' | b'{'))).sum::<u8>();
+    let opening: usize = text.chunks(u8::MAX.into()).map(|part| usize::from(opening(part))).sum();
+    opening > most && nests_deeper(text, most)
+}
+
+fn nests_deeper(text: &[u8], most: usize) -> bool {
     let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
-    for byte in body {
+    for byte in text {
         match byte {
             _ if escaped => escaped = false,
             b'\\' if in_string => escaped = true,
             b'"' => in_string = !in_string,
             b'[' | b'{' if !in_string => {
                 depth += 1;
-                if depth > MAX_DEPTH {
+                if depth > most {
                     return true;
                 }
             }

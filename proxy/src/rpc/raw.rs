@@ -3,6 +3,9 @@
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
+/// What JSON takes for space.
+const SPACE: [char; 4] = [' ', '\t', '\n', '\r'];
+
 /// A field of an object: absent, or its text, which may be `null`. (An `Option` alone takes `null` for absent.)
 #[derive(Default)]
 pub(super) struct Field<'a>(pub(super) Option<&'a RawValue>);
@@ -17,6 +20,37 @@ impl<'a> Field<'a> {
     /// The value, unless it is absent or `null`.
     pub(super) fn value(&self) -> Option<&'a RawValue> {
         self.0.filter(|raw| raw.get() != "null")
+    }
+}
+
+/// Reads a text that is an array: `take` gets the text of each element, and what is read from it. `None` when it is no array, which
+/// may turn out only after some were taken.
+pub(super) fn for_each_element<'a, T: Deserialize<'a>>(
+    array: &'a str,
+    mut take: impl FnMut(&'a str, serde_json::Result<T>),
+) -> Option<()> {
+    let mut rest = array.trim_matches(SPACE).strip_prefix('[')?.strip_suffix(']')?.trim_matches(SPACE);
+    while !rest.is_empty() {
+        let (text, value) = leading_value(rest)?;
+        take(text, value);
+        rest = rest[text.len()..].trim_start_matches(SPACE);
+        if !rest.is_empty() {
+            // Something has to follow the comma.
+            rest = Some(rest.strip_prefix(',')?.trim_start_matches(SPACE)).filter(|rest| !rest.is_empty())?;
+        }
+    }
+    Some(())
+}
+
+/// The JSON value that a text begins with; `None` when it isn't one.
+fn leading_value<'a, T: Deserialize<'a>>(text: &'a str) -> Option<(&'a str, serde_json::Result<T>)> {
+    let mut values = serde_json::Deserializer::from_str(text).into_iter();
+    match values.next()? {
+        Ok(value) => Some((&text[..values.byte_offset()], Ok(value))),
+        Err(error) => {
+            let any: &RawValue = serde_json::Deserializer::from_str(text).into_iter().next()?.ok()?;
+            Some((any.get(), Err(error)))
+        }
     }
 }
 
@@ -46,6 +80,42 @@ const EXACT: f64 = 9_007_199_254_740_992.0;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The elements with what is read of each as a number, if the text is an array.
+    fn elements(array: &str) -> Option<Vec<(&str, Option<u8>)>> {
+        let mut elements = Vec::new();
+        for_each_element(array, |text, number| elements.push((text, number.ok())))?;
+        Some(elements)
+    }
+
+    #[test]
+    fn an_array_is_read_element_by_element() {
+        assert_eq!(elements("[]"), Some(vec![]));
+        assert_eq!(elements(" [ \r\n\t] \n"), Some(vec![]));
+        assert_eq!(elements("[1]"), Some(vec![("1", Some(1))]));
+        assert_eq!(elements("\n[ 1 ,2,\t3\r]"), Some(vec![("1", Some(1)), ("2", Some(2)), ("3", Some(3))]));
+        let others = ["[1, 2]", r#"{"a":"]"}"#, "256", "null", r#""\"],""#, "\"\u{e9}\""];
+        let array = format!("[{} , 7]", others.join(" ,"));
+        let read = elements(&array).unwrap();
+        assert_eq!(read.iter().map(|(text, _)| *text).collect::<Vec<_>>(), [&others[..], &["7"]].concat());
+        assert_eq!(read.iter().filter_map(|(_, number)| *number).collect::<Vec<_>>(), [7]);
+    }
+
+    #[test]
+    fn an_array_is_read_as_strictly_as_any_json() {
+        let pieces = ["[", "]", ",", "1", " ", "\"", "{", "}", "\u{c}", "[2]"];
+        let mut texts = vec![String::new()];
+        for _ in 0..5 {
+            let longer = texts.iter().flat_map(|text| pieces.map(|piece| format!("{text}{piece}")));
+            texts = longer.collect();
+            for text in &texts {
+                let whole: Option<Vec<&RawValue>> = serde_json::from_str(text).ok();
+                let whole = whole.map(|all| all.into_iter().map(RawValue::get).collect::<Vec<_>>());
+                let one_by_one = elements(text).map(|all| all.into_iter().map(|(text, _)| text).collect());
+                assert_eq!(one_by_one, whole, "{text:?}");
+            }
+        }
+    }
 
     #[test]
     fn ids_are_compared_by_what_they_mean() {
