@@ -290,8 +290,16 @@ mod tests {
 
     #[test]
     fn a_bad_member_is_named() {
-        let refusal = read(r#"[{"method":"a"},{"id":1}]"#).unwrap_err();
+        let refusal = read(r#"[{"method":"a"},{"id":1},{"id":2}]"#).unwrap_err();
         assert!(refusal.to_string().contains("request 2 of the batch"), "{refusal}");
+    }
+
+    #[test]
+    fn a_batch_that_is_no_json_or_too_long_is_told_to_be_that_whatever_its_members_are() {
+        assert_eq!(code(br#"[{"id":1},{"#), -32_700);
+        assert_eq!(code(br#"[{"id":1}]]"#), -32_700);
+        let too_long = read(r#"[{"id":1},{"method":"a"},{"method":"a"},{"method":"a"}]"#).unwrap_err();
+        assert!(matches!(too_long, Refusal::BatchTooLong(_)), "{too_long}");
     }
 
     #[test]
@@ -331,6 +339,9 @@ mod tests {
         let nested = |depth: usize| format!(r#"{{"method":"a","params":{}1{}}}"#, "[".repeat(depth), "]".repeat(depth));
         assert!(read(&nested(MAX_DEPTH - 1)).is_ok());
         assert_eq!(code(nested(MAX_DEPTH).as_bytes()), -32_700);
+        let in_batch = |depth| format!(r#"[{{"method":"b","params":[]}},{}]"#, nested(depth));
+        assert!(read(&in_batch(MAX_DEPTH - 2)).is_ok());
+        assert_eq!(code(in_batch(MAX_DEPTH - 1).as_bytes()), -32_700);
         assert_eq!(code("[".repeat(1_000_000).as_bytes()), -32_700);
         let in_string = format!(r#"{{"method":"a","params":["\"{}"]}}"#, "[".repeat(1_000));
         assert!(read(&in_string).is_ok());
