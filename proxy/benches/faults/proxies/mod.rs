@@ -16,8 +16,6 @@ use super::options::Options;
 use super::peers::{self, Process, Site};
 
 const THREADS: usize = 2;
-/// Pointsman has an admin address, too.
-const ADDRESSES: usize = 2;
 
 /// A proxy that can be measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -68,7 +66,7 @@ impl Proxy {
     /// # Errors
     /// When it doesn't, with what it printed.
     pub fn start(self, binary: &Path, origins: &[SocketAddr], options: &Options) -> anyhow::Result<Process> {
-        Process::start(ADDRESSES, |site| {
+        Process::start(self.addresses(), |site| {
             // Envoy tells the format by the name.
             let conf = site.write("conf.json", self.conf(&Setting { site, origins, options }))?;
             let mut command = Command::new(binary);
@@ -81,6 +79,11 @@ impl Proxy {
             command.arg(conf).env("RUST_LOG", "error");
             Ok(command)
         })
+    }
+
+    /// How many addresses it listens on: Pointsman has an admin address, too.
+    fn addresses(self) -> usize {
+        if self == Proxy::Pointsman { 2 } else { 1 }
     }
 
     fn conf(self, setting: &Setting<'_>) -> String {

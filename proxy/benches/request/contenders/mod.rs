@@ -17,9 +17,6 @@ use super::origin::Origin;
 use super::parts::Case;
 use super::peers::{self, Process, Site, pinned};
 
-/// Where it serves, and Pointsman's admin address.
-const OWN_ADDRESSES: usize = 2;
-
 /// A proxy that can be measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
 pub enum Contender {
@@ -113,6 +110,11 @@ impl Contender {
         matches!(self, Contender::Pointsman | Contender::PointsmanQuiet | Contender::PointsmanPlain)
     }
 
+    /// How many addresses it listens on: where it serves, and Pointsman's admin address.
+    fn addresses(self) -> usize {
+        if self.is_pointsman() { 2 } else { 1 }
+    }
+
     fn find(self) -> Option<PathBuf> {
         match self {
             Contender::Pointsman | Contender::PointsmanQuiet | Contender::PointsmanPlain => {
@@ -132,7 +134,7 @@ impl Installed {
     /// # Errors
     /// When it doesn't, with what it printed.
     pub fn start(&self, case: &Case, origin: &Origin, settings: &Settings) -> anyhow::Result<Process> {
-        Process::start(OWN_ADDRESSES, |site| self.command(&Setting::new(site, case, origin, settings)))
+        Process::start(self.contender.addresses(), |site| self.command(&Setting::new(site, case, origin, settings)))
     }
 
     /// Where it may run, and what is run there: for those that start it themselves.
@@ -140,7 +142,7 @@ impl Installed {
     /// # Errors
     /// When its conf can't be written.
     pub fn prepare(&self, case: &Case, origin: &Origin, settings: &Settings) -> anyhow::Result<(Site, Command)> {
-        let site = Site::new(OWN_ADDRESSES)?;
+        let site = Site::new(self.contender.addresses())?;
         let command = self.command(&Setting::new(&site, case, origin, settings))?;
         Ok((site, command))
     }
