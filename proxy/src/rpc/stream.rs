@@ -56,8 +56,13 @@ impl<S: AsyncWrite + Unpin> PlainStream<S> {
                     Pin::new(&mut self.socket).poll_write(cx, buf)
                 };
             }
-            let pieces = [IoSlice::new(&self.gathered), IoSlice::new(buf)];
-            let sent = ready!(Pin::new(&mut self.socket).poll_write_vectored(cx, &pieces))?;
+            let Self { socket, gathered, .. } = &mut *self;
+            let socket = Pin::new(socket);
+            // The kernel does more for several pieces, even if there is nothing in one.
+            let sent = ready!(match buf.is_empty() {
+                true => socket.poll_write(cx, gathered),
+                false => socket.poll_write_vectored(cx, &[IoSlice::new(gathered), IoSlice::new(buf)]),
+            })?;
             if sent == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
