@@ -41,6 +41,8 @@ use crate::watcher::PluginWatcher;
 const EXTRA_CALLERS: usize = 1;
 /// Pingora would exit by itself after this; `shutdown_grace`, a day at most, comes first.
 const PINGORA_GRACE_SECS: u64 = 2 * 24 * 60 * 60;
+/// Connections that wait to be accepted; the kernel's own limit is lower (`net.core.somaxconn`).
+const BACKLOG: i32 = 65_535;
 /// How often a shutdown looks whether requests are still under way.
 const DRAIN_PERIOD: Duration = Duration::from_millis(20);
 
@@ -100,7 +102,8 @@ pub fn run(prepared: Prepared, signals: Signals, log: Arc<Log>) -> anyhow::Resul
     let access = Arc::clone(log.access());
     let proxy = ProxyService { published: Arc::clone(&published), metrics: Arc::clone(&metrics), access, in_flight };
     let shutdown = Shutdown { in_flight: Arc::clone(&proxy.in_flight), published: Arc::clone(&published), log };
-    server.add_service(Acceptor::new(sockets, config.server.threads, proxy).context("worker threads")?);
+    let listeners = listen_on(sockets, &config.server.listen)?;
+    server.add_service(Acceptor::new(listeners, config.server.threads, proxy).context("worker threads")?);
     server.add_service(admin_service(&config, Arc::clone(&published), metrics, handle));
     server.add_service(background_service("health", HealthChecker { published: Arc::clone(&published) }));
     server.add_service(background_service("watcher", watcher));
@@ -164,6 +167,15 @@ fn bind(address: SocketAddr) -> io::Result<Socket> {
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     Ok(socket)
+}
+
+/// From here on clients find the ports open. Another process may have come in between: an address can be bound to as long as nobody listens.
+fn listen_on(sockets: Vec<Socket>, addresses: &[SocketAddr]) -> anyhow::Result<Vec<TcpListener>> {
+    let listen = |(socket, at): (Socket, &SocketAddr)| {
+        socket.listen(BACKLOG).with_context(|| format!("server.listen: can't listen on {at}"))?;
+        Ok(socket.into())
+    };
+    sockets.into_iter().zip(addresses).map(listen).collect()
 }
 
 /// SIGHUP, caught from the very beginning: without a handler it would end the process.
@@ -242,4 +254,19 @@ fn drain_and_exit(in_flight: &AtomicUsize, grace: Duration, log: &Log) {
     }
     log.flush();
     std::process::exit(0);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_that_another_process_takes_meanwhile_is_told() {
+        let first = bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let address = first.local_addr().unwrap().as_socket().unwrap();
+        let second = bind(address).unwrap();
+        let _listening = listen_on(vec![first], &[address]).unwrap();
+        let error = listen_on(vec![second], &[address]).unwrap_err().to_string();
+        assert_eq!(error, format!("server.listen: can't listen on {address}"));
+    }
 }

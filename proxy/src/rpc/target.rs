@@ -242,6 +242,30 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_connection_that_is_not_taken_in_time_is_given_up() {
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+        socket.listen(0).unwrap();
+        let address = socket.local_addr().unwrap().as_socket().unwrap();
+        // There is room for one that nobody accepts.
+        let _first = TcpStream::connect(address).await.unwrap();
+        let target = target();
+        target.set_addresses(vec![address]);
+        assert_eq!(target.connect().await.err(), Some("connect timed out"));
+    }
+
+    #[test]
+    fn what_the_system_says_has_the_same_words_as_what_pingora_says() {
+        use io::ErrorKind as E;
+        let said = [E::TimedOut, E::ConnectionRefused, E::HostUnreachable, E::NetworkUnreachable, E::OutOfMemory];
+        let words = said.map(|kind| plain_kind(&kind.into()));
+        assert_eq!(
+            words,
+            ["connect timed out", "connection refused", NO_ROUTE, "no route to the host", "connect failed"]
+        );
+    }
+
+    #[tokio::test]
     async fn a_name_that_moves_is_followed() {
         let target = target();
         let listeners = [TcpListener::bind("127.0.0.1:0").unwrap(), TcpListener::bind("127.0.0.1:0").unwrap()];

@@ -5,7 +5,7 @@
 //! RPC proxy are few and stay long.
 
 use std::io;
-use std::net::{SocketAddr, TcpStream as StdStream};
+use std::net::{SocketAddr, TcpListener as StdListener, TcpStream as StdStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::thread;
@@ -15,7 +15,6 @@ use async_trait::async_trait;
 use futures_util::future::join_all;
 use pingora::server::{ListenFds, ShutdownWatch};
 use pingora::services::Service;
-use socket2::Socket;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Builder;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -23,14 +22,12 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use super::ProxyService;
 use crate::rpc::{PlainStream, become_worker};
 
-/// Connections that wait to be accepted; the kernel's own limit is lower (`net.core.somaxconn`).
-const BACKLOG: i32 = 65_535;
 /// How long nothing is accepted when the process has no file descriptor left (nginx's `accept_mutex_delay`).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(500);
 
 /// Accepts connections and gives them to the workers.
 pub struct Acceptor {
-    sockets: Vec<Socket>,
+    listeners: Vec<StdListener>,
     workers: Workers,
 }
 
@@ -58,22 +55,22 @@ struct Accepted {
 struct Seat(Arc<AtomicUsize>);
 
 impl Acceptor {
-    /// Starts so many `workers` of `service`, and will listen on `sockets` for them.
+    /// Starts so many `workers` of `service`, and will accept from `listeners` for them.
     ///
     /// # Errors
     /// When a worker can't be started.
-    pub fn new(sockets: Vec<Socket>, workers: usize, service: ProxyService) -> io::Result<Self> {
+    pub fn new(listeners: Vec<StdListener>, workers: usize, service: ProxyService) -> io::Result<Self> {
         let service = Arc::new(service);
         let workers = (0..workers).map(|number| Worker::start(number, Arc::clone(&service)));
         let workers = workers.collect::<io::Result<_>>()?;
-        Ok(Acceptor { sockets, workers: Workers { workers, next: AtomicUsize::new(0) } })
+        Ok(Acceptor { listeners, workers: Workers { workers, next: AtomicUsize::new(0) } })
     }
 }
 
 #[async_trait]
 impl Service for Acceptor {
     async fn start_service(&mut self, _: Option<ListenFds>, shutdown: ShutdownWatch, _: usize) {
-        let accepting = self.sockets.drain(..).map(|socket| accept(socket, &self.workers, shutdown.clone()));
+        let accepting = self.listeners.drain(..).map(|listener| accept(listener, &self.workers, shutdown.clone()));
         join_all(accepting).await;
     }
 
@@ -87,10 +84,10 @@ impl Service for Acceptor {
 }
 
 /// Accepts until the process ends.
-async fn accept(socket: Socket, workers: &Workers, mut shutdown: ShutdownWatch) {
-    let listener = match socket.listen(BACKLOG).and_then(|()| TcpListener::from_std(socket.into())) {
+async fn accept(listener: StdListener, workers: &Workers, mut shutdown: ShutdownWatch) {
+    let listener = match TcpListener::from_std(listener) {
         Ok(listener) => listener,
-        Err(error) => return tracing::error!(%error, "can't listen"),
+        Err(error) => return tracing::error!(%error, "can't accept connections"),
     };
     loop {
         let accepted = tokio::select! {
@@ -174,7 +171,7 @@ mod tests {
 
     #[test]
     fn a_connection_goes_to_the_worker_that_has_fewest() {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let listener = StdListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let (_ending, shutdown) = watch::channel(false);
         let (workers, mut inboxes): (Vec<Worker>, Vec<_>) = (0..3)
