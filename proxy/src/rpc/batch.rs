@@ -5,6 +5,7 @@
 //! left open, or answered with an error that another endpoint may not give, is asked elsewhere, alone.
 
 use std::collections::HashMap;
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use bytes::{BufMut, Bytes, BytesMut};
@@ -72,7 +73,10 @@ pub(super) fn find_answers(requests: &[MemberRequest], body: &Bytes) -> Option<A
     let open = |request: &MemberRequest| if request.id.is_some() { Slot::Open } else { Slot::Notified };
     let mut answers = Answers { slots: requests.iter().map(open).collect(), as_is: true, about_all: None };
     let mut matching = Matching { requests, next: 0, by_id: None, spoilt: Vec::new() };
-    for_each_element(text, |raw, member| answers.take(body.slice_ref(raw.as_bytes()), member.ok(), &mut matching))?;
+    let Ok(()) = for_each_element(text, |raw, member| {
+        answers.take(body.slice_ref(raw.as_bytes()), member.ok(), &mut matching);
+        Ok::<(), Infallible>(())
+    })?;
     answers.as_is &= !answers.slots.contains(&Slot::Open);
     Some(answers)
 }

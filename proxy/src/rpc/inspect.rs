@@ -86,23 +86,25 @@ fn single(text: &str, body: &Bytes, methods: &Methods) -> Result<Inspected, Refu
 
 fn batch(text: &str, body: &Bytes, max_batch: usize, methods: &Methods) -> Result<Inspected, Refusal> {
     let mut batch = Batch { body, methods, requests: Vec::new(), classes: Vec::new() };
-    let (mut found, mut taken) = (0, Ok(()));
-    let whole = for_each_element(text, |raw, member| {
-        if found < max_batch && taken.is_ok() {
-            taken = batch.take(raw, member).map_err(|refusal| refusal.about_member(found));
-        }
-        found += 1;
+    let read = for_each_element(text, |raw, member| match batch.requests.len() {
+        most if most == max_batch => Err(None),
+        position => batch.take(raw, member).map_err(|refusal| Some(refusal.about_member(position))),
     });
-    match (whole, found) {
-        (None, _) => Err(neither(text)),
-        (Some(()), 0) => Err(Refusal::Invalid("the batch is empty".into())),
-        (Some(()), _) if found > max_batch => {
-            Err(Refusal::BatchTooLong(format!("the batch has {found} requests; at most {max_batch} are allowed")))
+    match read {
+        Some(Ok(())) if batch.requests.is_empty() => Err(Refusal::Invalid("the batch is empty".into())),
+        Some(Ok(())) => Ok(of_members(batch.requests, batch.classes.into_iter().map(|(name, _)| name).collect())),
+        stopped => Err(refuse_batch(text, max_batch, stopped.and_then(Result::err).flatten())),
+    }
+}
+
+/// Why a batch is refused: what is no JSON, or too long, is that first, whatever its members are.
+fn refuse_batch(text: &str, max_batch: usize, about_member: Option<Refusal>) -> Refusal {
+    match serde_json::from_str::<Vec<IgnoredAny>>(text).map(|members| members.len()) {
+        Err(error) => refuse(error),
+        Ok(found) if found > max_batch => {
+            Refusal::BatchTooLong(format!("the batch has {found} requests; at most {max_batch} are allowed"))
         }
-        (Some(()), _) => {
-            taken?;
-            Ok(of_members(batch.requests, batch.classes.into_iter().map(|(name, _)| name).collect()))
-        }
+        Ok(_) => about_member.unwrap_or_else(|| neither(text)),
     }
 }
 

@@ -23,23 +23,25 @@ impl<'a> Field<'a> {
     }
 }
 
-/// Reads a text that is an array: `take` gets the text of each element, and what is read from it. `None` when it is no array, which
-/// may turn out only after some were taken.
-pub(super) fn for_each_element<'a, T: Deserialize<'a>>(
+/// Reads a text that is an array: `take` gets the text of each element, and what is read from it, up to the first that it doesn't
+/// want. `None` when it is no array, which may turn out only after some were taken.
+pub(super) fn for_each_element<'a, T: Deserialize<'a>, E>(
     array: &'a str,
-    mut take: impl FnMut(&'a str, serde_json::Result<T>),
-) -> Option<()> {
+    mut take: impl FnMut(&'a str, serde_json::Result<T>) -> Result<(), E>,
+) -> Option<Result<(), E>> {
     let mut rest = array.trim_matches(SPACE).strip_prefix('[')?.strip_suffix(']')?.trim_matches(SPACE);
     while !rest.is_empty() {
         let (text, value) = leading_value(rest)?;
-        take(text, value);
+        if let Err(unwanted) = take(text, value) {
+            return Some(Err(unwanted));
+        }
         rest = rest[text.len()..].trim_start_matches(SPACE);
         if !rest.is_empty() {
             // Something has to follow the comma.
             rest = Some(rest.strip_prefix(',')?.trim_start_matches(SPACE)).filter(|rest| !rest.is_empty())?;
         }
     }
-    Some(())
+    Some(Ok(()))
 }
 
 /// The JSON value that a text begins with; `None` when it isn't one.
@@ -79,12 +81,17 @@ const EXACT: f64 = 9_007_199_254_740_992.0;
 
 #[cfg(test)]
 mod tests {
+    use std::convert::Infallible;
+
     use super::*;
 
     /// The elements with what is read of each as a number, if the text is an array.
     fn elements(array: &str) -> Option<Vec<(&str, Option<u8>)>> {
         let mut elements = Vec::new();
-        for_each_element(array, |text, number| elements.push((text, number.ok())))?;
+        let Ok(()) = for_each_element(array, |text, number| {
+            elements.push((text, number.ok()));
+            Ok::<(), Infallible>(())
+        })?;
         Some(elements)
     }
 
@@ -99,6 +106,15 @@ mod tests {
         let read = elements(&array).unwrap();
         assert_eq!(read.iter().map(|(text, _)| *text).collect::<Vec<_>>(), [&others[..], &["7"]].concat());
         assert_eq!(read.iter().filter_map(|(_, number)| *number).collect::<Vec<_>>(), [7]);
+    }
+
+    #[test]
+    fn nothing_is_read_after_an_element_that_is_not_wanted() {
+        let read = for_each_element("[1, 2, 3, nonsense]", |_, number: serde_json::Result<u8>| match number.unwrap() {
+            2 => Err("enough"),
+            _ => Ok(()),
+        });
+        assert_eq!(read, Some(Err("enough")));
     }
 
     #[test]
