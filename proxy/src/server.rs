@@ -71,7 +71,7 @@ pub fn prepare_first(conf: PathBuf) -> anyhow::Result<Prepared> {
     let metrics = Metrics::new(Registry::new()).context("metrics")?;
     let transport = Arc::new(Transport::new(config.server.threads));
     let (shadows, comparer) = shadows();
-    let resources = Resources { metrics, transport, shadows };
+    let resources = Resources { metrics, transport, shadows, doubts: Arc::default() };
     let snapshot = prepare(&conf, config, None, &runtime, &resources)?;
     Ok(Prepared { conf, runtime, resources, comparer, snapshot })
 }
@@ -86,6 +86,7 @@ pub fn run(prepared: Prepared, signals: Signals, log: Arc<Log>) -> anyhow::Resul
     let sockets = bind_all(&config)?;
     dns::resolve_new(&snapshot);
     let metrics = Arc::clone(&resources.metrics);
+    let doubts = Arc::clone(&resources.doubts);
     let generation = snapshot.generation;
     let published = Arc::new(Published::new(snapshot, Arc::clone(&metrics)));
     let started = RestartSettings::of(&config);
@@ -105,7 +106,7 @@ pub fn run(prepared: Prepared, signals: Signals, log: Arc<Log>) -> anyhow::Resul
     let listeners = listen_on(sockets, &config.server.listen)?;
     server.add_service(Acceptor::new(listeners, config.server.threads, proxy).context("worker threads")?);
     server.add_service(admin_service(&config, Arc::clone(&published), metrics, handle));
-    server.add_service(background_service("health", HealthChecker { published: Arc::clone(&published) }));
+    server.add_service(background_service("health", HealthChecker { published: Arc::clone(&published), doubts }));
     server.add_service(background_service("watcher", watcher));
     server.add_service(background_service("housekeeping", Housekeeper { published }));
     tracing::info!(generation, listen = ?config.server.listen, admin = %config.admin.listen, "serving");

@@ -94,7 +94,8 @@ impl Conf {
         self
     }
 
-    /// A key of `[upstreams.main.health_check]`. Without any there is no such table.
+    /// A key of `[upstreams.main.health_check]`. Without any there are no health checks, so that origins get the test's requests
+    /// alone.
     pub fn health(mut self, key: &str, value: &str) -> Conf {
         put(&mut self.health, key, value);
         self
@@ -181,6 +182,9 @@ impl Conf {
         text += &format!("\n[admin]\nlisten = '{admin}'\n{}", lines(&self.admin));
         text += &format!("\n[plugins]\n{}", lines(&self.plugins));
         text += &format!("\n[upstreams.main]\n{}", lines(&self.upstream));
+        if self.health.is_empty() && !self.upstream.iter().any(|(key, _)| key == "health_check") {
+            text += "health_check = 'off'\n";
+        }
         text += &format!("\n[upstreams.main.client]\n{}", lines(&self.client));
         text += &format!("\n[upstreams.main.cooldown]\n{}", lines(&self.cooldown));
         if !self.health.is_empty() {

@@ -193,7 +193,7 @@ fn native(endpoints: usize) -> Snapshot {
     let config = config::parse(&text, Path::new("bench.toml"), &|_| None).expect("a good conf");
     let metrics = Metrics::new(Registry::new()).expect("metrics");
     let transport = Arc::new(Transport::new(1));
-    let resources = Resources { metrics, transport, shadows: shadows().0 };
+    let resources = Resources { metrics, transport, shadows: shadows().0, doubts: Arc::default() };
     let parts = Parts {
         config: Arc::new(config),
         catalog: Catalog::default(),

@@ -19,7 +19,7 @@ use crate::metrics::Metrics;
 use crate::model::{HealthState, Tick};
 use crate::report::ReloadReport;
 use crate::snapshot::Published;
-use crate::upstream::{Endpoint, Standing};
+use crate::upstream::{Endpoint, Standing, Upstream};
 use explain::Question;
 pub use explain::{ExplainedEndpoint, Explanation, ImaginedRequest, Inputs};
 pub use shadow::{Disagreement, ScoredEndpoint, ShadowStatus, Shadows};
@@ -85,26 +85,34 @@ impl AdminService {
         is_equal(given, token.expose().as_bytes())
     }
 
-    /// 503 when some upstream has no endpoint that may take a request. A policy in quarantine costs no answers and is only told.
+    /// Whether requests get an endpoint. 503 says that those of some upstream are refused. One whose endpoints are all unfit is
+    /// degraded: the least bad of them serves, so a load balancer that took the proxy away would only make it worse. A policy
+    /// in quarantine costs no answers, either.
     fn health(&self) -> Answer {
         #[derive(Serialize)]
         struct Health<'a> {
             status: &'a str,
             #[serde(skip_serializing_if = "Vec::is_empty")]
-            unavailable: Vec<&'a str>,
+            unavailable: Vec<String>,
+            #[serde(skip_serializing_if = "Vec::is_empty")]
+            degraded: Vec<String>,
             #[serde(skip_serializing_if = "Vec::is_empty")]
             policies_quarantined: Vec<&'a str>,
         }
         let (snapshot, now) = (self.published.load(), clock::now());
-        let dead = snapshot.upstreams().filter(|u| u.endpoints().iter().all(|e| e.exclusion(now).is_some()));
-        let unavailable: Vec<&str> = dead.map(|u| &**u.name()).collect();
-        let (code, status) = match unavailable.is_empty() {
-            true => (StatusCode::OK, "ok"),
-            false => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
+        let unfit = snapshot.upstreams().filter(|u| u.endpoints().iter().all(|e| e.exclusion(now).is_some()));
+        let (degraded, unavailable): (Vec<_>, Vec<_>) = unfit.partition(|upstream| upstream.serves());
+        let names =
+            |upstreams: Vec<&'_ Arc<Upstream>>| upstreams.into_iter().map(|u| u.name().to_string()).collect::<Vec<_>>();
+        let (degraded, unavailable) = (names(degraded), names(unavailable));
+        let (code, status) = match (degraded.is_empty(), unavailable.is_empty()) {
+            (_, false) => (StatusCode::SERVICE_UNAVAILABLE, "down"),
+            (false, true) => (StatusCode::OK, "degraded"),
+            (true, true) => (StatusCode::OK, "ok"),
         };
         let quarantined = snapshot.policies.iter().filter(|(_, bound)| bound.quarantine().is_active());
         let policies_quarantined = quarantined.map(|(name, _)| name.as_str()).collect();
-        json(code, &Health { status, unavailable, policies_quarantined })
+        json(code, &Health { status, unavailable, degraded, policies_quarantined })
     }
 
     fn status(&self) -> Status {

@@ -268,6 +268,8 @@ pub(super) fn exclusion_text(why: Exclusion) -> String {
         Exclusion::Unhealthy(why) => format!("unhealthy: {why}"),
         Exclusion::Lagging => "lagging".to_owned(),
         Exclusion::Cooling(_) => "cooling".to_owned(),
+        Exclusion::HalfOpen(_) => "half-open: one request or probe at a time tries it".to_owned(),
+        Exclusion::Silent => "silent: it answers no request".to_owned(),
     }
 }
 

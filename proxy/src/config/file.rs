@@ -13,6 +13,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor, value::MapAccessDeserializer};
 use toml::Spanned;
 
+use super::health::HealthText;
 use super::shadow::ShadowText;
 use super::units::{ChainIdText, DurationText, SizeText};
 
@@ -133,8 +134,8 @@ pub(super) struct Upstream {
     pub(super) latency_smoothing_factor: Spanned<f64>,
     pub(super) client: Table<Client>,
     pub(super) cooldown: Table<Cooldown>,
-    /// Default: no health checks.
-    pub(super) health_check: Option<Table<HealthCheck>>,
+    /// Default: those of the table, but seldom.
+    pub(super) health_check: Option<Spanned<HealthText>>,
     pub(super) endpoints: Vec<Table<Endpoint>>,
 }
 

@@ -1,12 +1,16 @@
 //! Health checks and the chain's identity, which they verify.
 
+use std::fmt;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use serde::Deserialize;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Deserializer, Error, MapAccess, Unexpected, Visitor};
 use toml::Spanned;
 
 use super::check::{LONGEST, SHORTEST};
-use super::file::{self, Table};
+use super::file;
 use super::report::{Key, Report};
 use super::units::ChainIdText;
 use super::upstream::is_method;
@@ -15,6 +19,8 @@ use crate::model::Chain;
 
 /// More often would be a load of its own.
 const INTERVAL: RangeInclusive<Duration> = Duration::from_millis(100)..=LONGEST;
+/// Without `health_check`: 1,440 calls a day for each endpoint, a few percent of what a provider gives away.
+const UNWRITTEN_INTERVAL: Duration = Duration::from_secs(60);
 /// Probes in a row.
 const THRESHOLD: RangeInclusive<u32> = 1..=100;
 /// HTTP statuses.
@@ -26,22 +32,68 @@ const OK: u16 = 200;
 /// Lengths of 32 bytes in base58.
 const GENESIS_LENGTH: RangeInclusive<usize> = 32..=44;
 
+/// What `health_check` may be, in words.
+pub(super) const HEALTH_FORM: &str = "a table such as { interval = \"30s\" }, or \"off\"";
+
+/// A table, or nothing at all.
+pub(super) enum HealthText {
+    Off,
+    Table(Box<file::HealthCheck>),
+}
+
+impl<'de> Deserialize<'de> for HealthText {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct TextVisitor;
+        impl<'de> Visitor<'de> for TextVisitor {
+            type Value = HealthText;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(HEALTH_FORM)
+            }
+            fn visit_str<E: Error>(self, text: &str) -> Result<HealthText, E> {
+                match text {
+                    "off" => Ok(HealthText::Off),
+                    _ => Err(E::invalid_type(Unexpected::Str(text), &self)),
+                }
+            }
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<HealthText, A::Error> {
+                let table = file::HealthCheck::deserialize(MapAccessDeserializer::new(map))?;
+                Ok(HealthText::Table(Box::new(table)))
+            }
+        }
+        deserializer.deserialize_any(TextVisitor)
+    }
+}
+
+/// `None` is `"off"`.
 pub(super) fn health_check(
     key: Key<'_>,
-    file: Option<&Table<file::HealthCheck>>,
+    file: Option<&Spanned<HealthText>>,
     chain: Chain,
     report: &mut Report<'_>,
 ) -> Option<HealthCheck> {
-    let file = file?;
+    let unwritten = file::HealthCheck::default();
+    let file = match file.map(Spanned::get_ref) {
+        Some(HealthText::Off) => return None,
+        Some(HealthText::Table(file)) => &**file,
+        None => {
+            let check = health_check_of(key, &unwritten, chain, report);
+            return Some(HealthCheck { interval: UNWRITTEN_INTERVAL, ..check });
+        }
+    };
+    Some(health_check_of(key, file, chain, report))
+}
+
+fn health_check_of(key: Key<'_>, file: &file::HealthCheck, chain: Chain, report: &mut Report<'_>) -> HealthCheck {
     let probe = probe(key, file, chain, report);
-    Some(HealthCheck {
+    HealthCheck {
+        implied: file.method.is_none() && file.path.is_none(),
         interval: report.duration(key.name("interval"), &file.interval, INTERVAL),
         timeout: report.duration(key.name("timeout"), &file.timeout, SHORTEST..=LONGEST),
         unhealthy_threshold: report.whole(key.name("unhealthy_threshold"), &file.unhealthy_threshold, THRESHOLD),
         healthy_threshold: report.whole(key.name("healthy_threshold"), &file.healthy_threshold, THRESHOLD),
         max_head_lag: max_head_lag(key.name("max_head_lag"), file, &probe, report),
         probe,
-    })
+    }
 }
 
 fn probe(key: Key<'_>, file: &file::HealthCheck, chain: Chain, report: &mut Report<'_>) -> ProbeKind {
@@ -96,8 +148,8 @@ pub(super) fn chain_id(
 ) -> Option<ChainId> {
     let id = file.chain_id.as_ref()?;
     let key = upstream.name("chain_id");
-    if file.health_check.is_none() {
-        report.add(key, id.span(), "needs health_check, which verifies it");
+    if matches!(file.health_check.as_ref().map(Spanned::get_ref), Some(HealthText::Off)) {
+        report.add(key, id.span(), "needs health_check, which verifies it and is \"off\"");
     }
     match (id.get_ref(), chain) {
         (ChainIdText::Number(number), Chain::Ethereum) => {

@@ -192,7 +192,8 @@ pub struct UpstreamConf {
     pub client: Client,
     /// `cooldown`.
     pub cooldown: Cooldown,
-    /// `health_check`. Default: none; endpoints are judged by their answers to requests alone.
+    /// `health_check`: a table, or `"off"`: then endpoints are judged by their answers to requests alone. Default: a
+    /// check with the defaults of the table every 60 s.
     pub health_check: Option<HealthCheck>,
     /// `[[upstreams.NAME.endpoints]]`, in the order of the file: at least one, not all of weight 0, with at most 64
     /// different tags, and no URL or name twice.
@@ -264,6 +265,8 @@ pub struct HealthCheck {
     pub timeout: Duration,
     /// `method`, or `path` and `status`.
     pub probe: ProbeKind,
+    /// The conf names neither: an endpoint that lacks the method passes.
+    pub implied: bool,
     /// `unhealthy_threshold`: failed probes in a row that make an endpoint unhealthy; 1 to 100. Default 2.
     pub unhealthy_threshold: u32,
     /// `healthy_threshold`: good probes in a row that make it healthy again; 1 to 100. Default 1.

@@ -11,6 +11,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue, Deserializer, Error};
 
 use super::file::File;
+use super::health::HEALTH_FORM;
 use super::report::{Key, Report, shown};
 use super::shadow::SHADOW_FORM;
 use super::suggest::did_you_mean;
@@ -167,7 +168,7 @@ fn worded(expected: &str) -> &str {
         "a sequence" => "an array",
         "a map" => "a table",
         // Only a static text of ours or Serde's; were it anything else it could hold a part of the value.
-        "a string" | "a table" | DURATION_FORM | SIZE_FORM | CHAIN_ID_FORM | SHADOW_FORM => expected,
+        "a string" | "a table" | DURATION_FORM | SIZE_FORM | CHAIN_ID_FORM | SHADOW_FORM | HEALTH_FORM => expected,
         _ => "of another type",
     }
 }

@@ -6,6 +6,8 @@
 //! new endpoint is asked at once. What a round finds is in [`EndpointHealth`](crate::model::EndpointHealth); latency
 //! statistics are those of requests alone.
 
+mod confirm;
+mod question;
 mod round;
 
 use std::collections::HashMap;
@@ -23,6 +25,7 @@ use crate::clock;
 use crate::config::{HealthCheck, UpstreamConf};
 use crate::model::Tick;
 use crate::snapshot::{Published, Snapshot};
+use crate::upstream::Doubts;
 
 /// Probes that are under way at once in the whole process, so that a round of many endpoints is no flood.
 const MAX_PROBES: usize = 64;
@@ -33,6 +36,8 @@ const JITTER: f64 = 0.1;
 pub struct HealthChecker {
     /// The generations.
     pub published: Arc<Published>,
+    /// Endpoints that are to be probed because requests failed there.
+    pub doubts: Arc<Doubts>,
 }
 
 #[async_trait]
@@ -40,6 +45,7 @@ impl BackgroundService for HealthChecker {
     async fn start(&self, mut shutdown: ShutdownWatch) {
         tokio::select! {
             () = self.run() => {}
+            () = self.confirm() => {}
             _ = shutdown.changed() => {}
         }
     }

@@ -7,8 +7,9 @@ use serde_json::Value;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
+use super::question;
 use crate::clock;
-use crate::config::{ChainId, HealthCheck, ProbeKind, UpstreamConf};
+use crate::config::{ChainId, HealthCheck, UpstreamConf};
 use crate::model::{EndpointHealth, HeadStanding, HealthState, ProbeFailure, compare_heads};
 use crate::rpc::probe;
 use crate::upstream::{Endpoint, Upstream};
@@ -92,15 +93,7 @@ impl Round {
         {
             self.verify(endpoint, expected, left()).await?;
         }
-        match &self.check.probe {
-            ProbeKind::Path { path, status } => {
-                probe::get(endpoint.target(), path, *status, left()).await.map(|()| None)
-            }
-            ProbeKind::Method(method) => {
-                let result = probe::call(endpoint.target(), method, left()).await?;
-                probe::read_probe(method, &result)
-            }
-        }
+        question::ask(endpoint.target(), &self.check, left()).await
     }
 
     async fn verify(&self, endpoint: &Endpoint, expected: &ChainId, budget: Duration) -> Result<(), ProbeFailure> {

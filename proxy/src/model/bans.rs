@@ -1,4 +1,8 @@
-//! Methods that an endpoint said it doesn't support, remembered for a time.
+//! Methods that an endpoint isn't asked for, because it doesn't support them or always fails them, for a time.
+//!
+//! "No such method" is believed at once. Any other failure that another endpoint didn't have is a *strike*: after
+//! [`STRIKES`] of them, over [`STRIKE_TIME`] at least and without a success of the method in between, it is banned. So no client
+//! can have a method banned that others use with success.
 //!
 //! Method names come from clients, so there is room for [`MAX_METHODS`] only; when it is full, the ban that ends
 //! first makes room. An endpoint without bans, the usual one, costs one load.
@@ -15,13 +19,28 @@ const MAX_METHODS: usize = 512;
 /// A longer name is no method that anybody supports, and isn't worth its memory.
 const MAX_NAME: usize = 128;
 
+/// Failures in a row that ban a method.
+const STRIKES: u32 = 3;
+/// They take this long at least: one burst is one event.
+const STRIKE_TIME: Duration = Duration::from_secs(1);
+
 /// The methods that an endpoint isn't asked for.
 #[derive(Debug, Default)]
 #[repr(C)]
 pub struct MethodBans {
     /// First, for whoever keeps it beside what else is read at each decision.
     count: AtomicUsize,
+    /// Methods with strikes.
+    struck: AtomicUsize,
     until: Mutex<HashMap<Box<str>, Tick>>,
+    strikes: Mutex<HashMap<Box<str>, Strikes>>,
+}
+
+/// Failures of a method in a row.
+#[derive(Debug)]
+struct Strikes {
+    first: Tick,
+    count: u32,
 }
 
 impl MethodBans {
@@ -38,6 +57,35 @@ impl MethodBans {
         until.insert(method.into(), now.after(duration));
         self.count.store(until.len(), Relaxed);
         !known
+    }
+
+    /// `method` failed here, and another endpoint answered the same request. Returns whether that bans it anew.
+    pub fn strike(&self, method: &str, duration: Duration, now: Tick) -> bool {
+        if method.is_empty() || method.len() > MAX_NAME || duration.is_zero() {
+            return false;
+        }
+        let mut all = self.strikes.lock().unwrap_or_else(PoisonError::into_inner);
+        if !all.contains_key(method) && all.len() >= MAX_METHODS {
+            all.clear();
+        }
+        let strikes = all.entry(method.into()).or_insert(Strikes { first: now, count: 0 });
+        strikes.count += 1;
+        let is_out = strikes.count >= STRIKES && now.since(strikes.first) >= STRIKE_TIME;
+        if is_out {
+            all.remove(method);
+        }
+        self.struck.store(all.len(), Relaxed);
+        drop(all);
+        is_out && self.ban(method, duration, now)
+    }
+
+    /// `method` succeeded here.
+    pub fn succeed(&self, method: &str) {
+        if self.struck.load(Relaxed) > 0 {
+            let mut all = self.strikes.lock().unwrap_or_else(PoisonError::into_inner);
+            all.remove(method);
+            self.struck.store(all.len(), Relaxed);
+        }
     }
 
     /// Whether `method` is banned.
@@ -84,6 +132,21 @@ mod tests {
         assert!(bans.is_banned("trace_block", at(14)) && !bans.is_banned("eth_call", at(14)));
         assert!(!bans.is_banned("trace_block", at(15)));
         assert_eq!((bans.list(at(14)), bans.list(at(15))), (vec!["trace_block".to_owned()], vec![]));
+    }
+
+    #[test]
+    fn a_method_is_out_after_three_strikes_in_a_second_without_a_success() {
+        let (bans, minute) = (MethodBans::default(), Duration::from_secs(60));
+        let strike = |ms| bans.strike("eth_call", minute, Tick::START.after(Duration::from_millis(ms)));
+        assert!(!strike(0) && !strike(1) && !strike(2) && !strike(3), "one burst");
+        bans.succeed("eth_call");
+        assert!(!strike(1_500) && !strike(1_600) && !strike(2_400));
+        assert!(strike(2_500));
+        assert!(bans.is_banned("eth_call", at(3)) && !bans.is_banned("eth_getBalance", at(3)));
+        for n in 0..3 * MAX_METHODS {
+            bans.strike(&format!("made_up_{n}"), minute, at(4));
+        }
+        assert!(bans.struck.load(Relaxed) <= MAX_METHODS);
     }
 
     #[test]

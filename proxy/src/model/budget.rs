@@ -4,6 +4,9 @@
 //! with little traffic retry at all. (Finagle's and Linkerd's retry budget works with the same three numbers.) The window slides: the
 //! counts of the window before fade in proportion to the time that has passed of this one. Counts are atomics and writers race
 //! benignly: around the turn of a window a few more or fewer may pass.
+//!
+//! Invariant: no client spends another's. Each may spend the share of its own requests, and an equal part of the floor. Clients
+//! are told apart by their keys, in [`CLIENTS`] groups; the sum of what all may spend is the budget of the whole.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
@@ -12,6 +15,8 @@ use super::Tick;
 
 /// Finagle's `ttl`.
 const WINDOW: Duration = Duration::from_secs(10);
+/// Groups of clients. Two that share one share its budget.
+const CLIENTS: usize = 64;
 
 /// How much may be spent, from the upstream's conf.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -23,10 +28,16 @@ pub struct BudgetLimits {
 }
 
 /// What an upstream has spent.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct RetryBudget {
     /// The number of the window that `now` counts.
     window: AtomicU64,
+    clients: Box<[Client; CLIENTS]>,
+}
+
+/// What one group of clients did.
+#[derive(Debug, Default)]
+struct Client {
     requests: Counts,
     spent: Counts,
 }
@@ -38,25 +49,39 @@ struct Counts {
     before: AtomicU64,
 }
 
+impl Default for RetryBudget {
+    fn default() -> Self {
+        let clients = Box::new(std::array::from_fn(|_| Client::default()));
+        RetryBudget { window: AtomicU64::new(0), clients }
+    }
+}
+
 impl RetryBudget {
-    /// A request arrived.
-    pub fn deposit(&self, now: Tick) {
+    /// A request of this client arrived.
+    pub fn deposit(&self, client: u64, now: Tick) {
         self.turn(now);
-        self.requests.now.fetch_add(1, Relaxed);
+        self.client(client).requests.now.fetch_add(1, Relaxed);
     }
 
-    /// Whether another retry or hedge is allowed.
-    pub fn allows(&self, limits: BudgetLimits, now: Tick) -> bool {
+    /// Whether another retry or hedge of this client is allowed.
+    pub fn allows(&self, limits: BudgetLimits, client: u64, now: Tick) -> bool {
         self.turn(now);
         let fading = 1.0 - now.as_nanos() as f64 % window_nanos() as f64 / window_nanos() as f64;
-        let floor = f64::from(limits.floor_per_sec) * WINDOW.as_secs_f64();
-        let allowed = floor + f64::from(limits.share) * self.requests.sum(fading);
-        self.spent.sum(fading) + 1.0 <= allowed
+        let client = self.client(client);
+        let active = self.clients.iter().filter(|other| other.requests.sum(fading) > 0.0).count().max(1);
+        let floor = f64::from(limits.floor_per_sec) * WINDOW.as_secs_f64() / active as f64;
+        let allowed = floor + f64::from(limits.share) * client.requests.sum(fading);
+        client.spent.sum(fading) + 1.0 <= allowed
     }
 
-    /// A retry or hedge begins.
-    pub fn spend(&self) {
-        self.spent.now.fetch_add(1, Relaxed);
+    /// A retry or hedge of this client begins.
+    pub fn spend(&self, client: u64) {
+        self.client(client).spent.now.fetch_add(1, Relaxed);
+    }
+
+    fn client(&self, key: u64) -> &Client {
+        // The remainder is below the length, which is a usize.
+        &self.clients[usize::try_from(key % CLIENTS as u64).unwrap_or(0)]
     }
 
     /// Begins a new window when its time has come.
@@ -65,8 +90,10 @@ impl RetryBudget {
         let known = self.window.load(Relaxed);
         if known < current && self.window.compare_exchange(known, current, Relaxed, Relaxed).is_ok() {
             let follows = known + 1 == current;
-            self.requests.turn(follows);
-            self.spent.turn(follows);
+            for client in &*self.clients {
+                client.requests.turn(follows);
+                client.spent.turn(follows);
+            }
         }
     }
 }
@@ -90,12 +117,14 @@ const fn window_nanos() -> u64 {
 mod tests {
     use super::*;
 
+    const ONE: u64 = 1;
+
     fn at(ms: u64) -> Tick {
         Tick::START.after(Duration::from_millis(ms))
     }
 
     fn spend_all(budget: &RetryBudget, limits: BudgetLimits, now: Tick) -> usize {
-        (0..10_000).take_while(|_| budget.allows(limits, now)).map(|_| budget.spend()).count()
+        (0..10_000).take_while(|_| budget.allows(limits, ONE, now)).map(|_| budget.spend(ONE)).count()
     }
 
     #[test]
@@ -103,7 +132,7 @@ mod tests {
         let budget = RetryBudget::default();
         let share = BudgetLimits { share: 0.2, floor_per_sec: 0 };
         assert_eq!(spend_all(&budget, share, at(1)), 0);
-        (0..100).for_each(|_| budget.deposit(at(1)));
+        (0..100).for_each(|_| budget.deposit(ONE, at(1)));
         assert_eq!(spend_all(&budget, share, at(2)), 20);
         assert_eq!(spend_all(&budget, BudgetLimits { floor_per_sec: 3, ..share }, at(2)), 30);
     }
@@ -111,16 +140,29 @@ mod tests {
     #[test]
     fn the_window_slides() {
         let (budget, share) = (RetryBudget::default(), BudgetLimits { share: 0.5, floor_per_sec: 0 });
-        (0..100).for_each(|_| budget.deposit(at(9_000)));
+        (0..100).for_each(|_| budget.deposit(ONE, at(9_000)));
         assert_eq!(spend_all(&budget, share, at(9_999)), 50);
         // Half of the window before counts, of what came in as of what was spent.
         assert_eq!(spend_all(&budget, share, at(15_000)), 0);
-        (0..100).for_each(|_| budget.deposit(at(15_000)));
+        (0..100).for_each(|_| budget.deposit(ONE, at(15_000)));
         assert_eq!(spend_all(&budget, share, at(15_000)), 50);
         // After a silence nothing is left of either.
         assert_eq!(spend_all(&budget, share, at(90_000)), 0);
-        budget.deposit(at(90_000));
-        budget.deposit(at(90_000));
+        budget.deposit(ONE, at(90_000));
+        budget.deposit(ONE, at(90_000));
         assert_eq!(spend_all(&budget, share, at(90_001)), 1);
+    }
+
+    #[test]
+    fn no_client_spends_anothers() {
+        let (budget, limits) = (RetryBudget::default(), BudgetLimits { share: 0.2, floor_per_sec: 4 });
+        let other = ONE + 1;
+        (0..1_000).for_each(|_| budget.deposit(ONE, at(1)));
+        (0..100).for_each(|_| budget.deposit(other, at(1)));
+        // Its share, and half of the floor.
+        assert_eq!(spend_all(&budget, limits, at(2)), 200 + 20);
+        let spent =
+            (0..10_000).take_while(|_| budget.allows(limits, other, at(2))).map(|_| budget.spend(other)).count();
+        assert_eq!(spent, 20 + 20);
     }
 }

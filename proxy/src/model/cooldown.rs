@@ -1,10 +1,19 @@
-//! Timed exclusion of an endpoint.
+//! Timed exclusion of an endpoint, and its way back.
 //!
-//! Trips when the retry policy asks for it. A backoff lasts up to `min(max, base * 2^n)` with n counting the
-//! cooldowns in a row from 1, the formula of azoth-balancer; a share of it is random ("full jitter" when all of it is), so that
-//! endpoints that failed together aren't asked again together. While an endpoint is cooling further failures do not
-//! escalate: ten requests that fail together are one event. It recovers by time, or at once by a success of an
-//! attempt that began after the cooldown did; only such a success resets n, since an older one proves nothing.
+//! A cooldown begins when the retry policy asks for one. A backoff lasts up to `min(max, base * 2^n)`, where n counts the
+//! cooldowns in a row from 1 (azoth-balancer's formula); a random share of it is taken away ("full jitter" when the share is
+//! 1), so that endpoints that failed together aren't tried together. Failures while the endpoint cools don't escalate: ten
+//! requests that fail together are one event.
+//!
+//! ```text
+//! clear ── cooldown ──► cooling ── time ──► half-open ── a trial succeeds ──► ramp ── time, a success ──► clear
+//!                          ▲                    │                               │
+//!                          └── n + 1 ── fails ──┴───────────────────────────────┘
+//! ```
+//!
+//! Invariant: an endpoint that failed never gets its traffic back at once. After its cooldown it is *half-open*: one trial at
+//! a time decides, a request or a probe. Then its share of the traffic grows over a *ramp*, as long as the cooldown was and
+//! [`MAX_RAMP`] at most (Envoy's slow start). A success of an attempt that began before the cooldown proves nothing.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
@@ -31,22 +40,63 @@ impl Backoff {
     }
 }
 
+/// The share of its traffic that an endpoint gets at the beginning of its ramp (Envoy's `min_weight_percent`).
+const RAMP_START: f32 = 0.1;
+/// The longest ramp.
+const MAX_RAMP: Duration = Duration::from_secs(10);
+
 /// An endpoint's cooldown. Lock-free; writers race benignly, the later end wins.
 #[derive(Debug, Default)]
 pub struct Cooldown {
     since: AtomicU64,
     until: AtomicU64,
+    /// So many milliseconds after its end, and one more, a trial succeeded; 0 before.
+    ramp_after: AtomicU32,
+    /// Cooldowns in a row; 0 is the usual case, and all that a decision reads then.
     attempts: AtomicU32,
 }
 
+/// Where an endpoint stands between a failure and its full traffic.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum CooldownState {
+    /// Nothing is held against it.
+    Clear,
+    /// It is excluded for this long.
+    Cooling(Duration),
+    /// Its cooldown ended this long ago, and no trial has succeeded yet.
+    HalfOpen(Duration),
+    /// It gets this share of its traffic, 0 to 1.
+    Ramp(f32),
+}
+
 impl Cooldown {
+    /// Its state.
+    pub fn state(&self, now: Tick) -> CooldownState {
+        if self.attempts.load(Relaxed) == 0 {
+            return CooldownState::Clear;
+        }
+        let until = Tick::from_nanos(self.until.load(Relaxed));
+        if until > now {
+            return CooldownState::Cooling(until.since(now));
+        }
+        let Some(ramp_after) = self.ramp_after.load(Relaxed).checked_sub(1) else {
+            return CooldownState::HalfOpen(now.since(until));
+        };
+        let length = until.since(Tick::from_nanos(self.since.load(Relaxed))).min(MAX_RAMP);
+        let elapsed = now.since(until.after(Duration::from_millis(u64::from(ramp_after))));
+        if elapsed >= length {
+            return CooldownState::Clear;
+        }
+        CooldownState::Ramp(RAMP_START + (1.0 - RAMP_START) * elapsed.div_duration_f32(length))
+    }
+
     /// How long the endpoint still cools; `None` when it doesn't.
     pub fn remaining(&self, now: Tick) -> Option<Duration> {
         let until = self.until.load(Relaxed);
         (until > now.as_nanos()).then(|| Duration::from_nanos(until - now.as_nanos()))
     }
 
-    /// Cooldowns in a row without a success.
+    /// Cooldowns in a row, until a success at the end of a ramp.
     pub fn attempts(&self) -> u32 {
         self.attempts.load(Relaxed)
     }
@@ -69,20 +119,31 @@ impl Cooldown {
         self.begin(now, duration)
     }
 
-    /// A success of an attempt that began at `started`.
-    pub fn succeed(&self, started: Tick) {
+    /// An attempt that began at `started` succeeded at `now`.
+    pub fn succeed(&self, started: Tick, now: Tick) {
         // The usual case first: nothing to reset, so the line stays shared between the cores.
         if self.attempts.load(Relaxed) == 0 || started.as_nanos() < self.since.load(Relaxed) {
             return;
         }
-        self.attempts.store(0, Relaxed);
-        self.until.store(0, Relaxed);
+        match self.state(now) {
+            CooldownState::Cooling(_) => {
+                self.ramp_after.store(1, Relaxed);
+                self.until.store(now.as_nanos(), Relaxed);
+            }
+            CooldownState::HalfOpen(since) => {
+                let after = u32::try_from(since.as_millis()).unwrap_or(u32::MAX);
+                self.ramp_after.store(after.saturating_add(1), Relaxed);
+            }
+            CooldownState::Ramp(_) => {}
+            CooldownState::Clear => self.attempts.store(0, Relaxed),
+        }
     }
 
     fn begin(&self, now: Tick, duration: Duration) -> bool {
         if duration.is_zero() {
             return false;
         }
+        self.ramp_after.store(0, Relaxed);
         self.since.store(now.as_nanos(), Relaxed);
         self.until.store(now.after(duration).as_nanos(), Relaxed);
         let n = self.attempts.load(Relaxed);
@@ -129,15 +190,59 @@ mod tests {
     }
 
     #[test]
-    fn only_a_success_begun_after_the_cooldown_resets_it() {
+    fn after_its_cooldown_an_endpoint_is_half_open_until_a_trial_succeeds() {
+        let cooldown = Cooldown::default();
+        assert_eq!(cooldown.state(at(10)), CooldownState::Clear);
+        cooldown.back_off(at(10), BACKOFF, 0.0);
+        assert_eq!(cooldown.state(at(12)), CooldownState::Cooling(Duration::from_secs(4)));
+        assert_eq!(cooldown.state(at(16)), CooldownState::HalfOpen(Duration::ZERO));
+        assert_eq!(cooldown.state(at(99)), CooldownState::HalfOpen(Duration::from_secs(83)));
+        cooldown.succeed(at(9), at(99));
+        assert!(matches!(cooldown.state(at(99)), CooldownState::HalfOpen(_)), "begun before the cooldown");
+        cooldown.succeed(at(99), at(100));
+        assert_eq!(cooldown.state(at(100)), CooldownState::Ramp(RAMP_START));
+    }
+
+    #[test]
+    fn the_ramp_is_as_long_as_the_cooldown_and_only_a_success_at_its_end_forgets() {
         let cooldown = Cooldown::default();
         cooldown.back_off(at(10), BACKOFF, 0.0);
-        cooldown.succeed(at(9));
-        assert_eq!(cooldown.attempts(), 1);
-        assert!(cooldown.remaining(at(11)).is_some());
-        cooldown.succeed(at(11));
+        cooldown.succeed(at(16), at(20));
+        let share = |second| match cooldown.state(at(second)) {
+            CooldownState::Ramp(share) => share,
+            state => panic!("{state:?}"),
+        };
+        assert!((share(23) - 0.55).abs() < 1e-6, "{}", share(23));
+        cooldown.succeed(at(23), at(24));
+        assert_eq!((cooldown.state(at(26)), cooldown.attempts()), (CooldownState::Clear, 1));
+        cooldown.succeed(at(26), at(26));
         assert_eq!(cooldown.attempts(), 0);
-        assert_eq!(cooldown.remaining(at(11)), None);
+        // A long cooldown's ramp is cut.
+        cooldown.hold(at(100), Duration::from_secs(3_600));
+        cooldown.succeed(at(3_700), at(3_700));
+        assert_eq!(cooldown.state(at(3_710)), CooldownState::Clear);
+    }
+
+    #[test]
+    fn a_failure_on_the_ramp_is_the_next_cooldown_and_not_the_first() {
+        let cooldown = Cooldown::default();
+        cooldown.back_off(at(10), BACKOFF, 0.0);
+        cooldown.succeed(at(16), at(16));
+        assert!(cooldown.back_off(at(17), BACKOFF, 0.0));
+        assert_eq!(cooldown.state(at(17)), CooldownState::Cooling(Duration::from_secs(12)));
+        assert!(matches!(cooldown.state(at(29)), CooldownState::HalfOpen(_)), "the old trial doesn't count");
+    }
+
+    #[test]
+    fn a_success_ends_a_cooldown_early_if_it_began_after_it() {
+        let cooldown = Cooldown::default();
+        cooldown.back_off(at(10), BACKOFF, 0.0);
+        cooldown.succeed(at(9), at(11));
+        assert!(cooldown.remaining(at(11)).is_some());
+        cooldown.succeed(at(11), at(12));
+        assert_eq!(cooldown.remaining(at(12)), None);
+        assert_eq!(cooldown.state(at(12)), CooldownState::Ramp(RAMP_START));
+        assert_eq!(cooldown.state(at(14)), CooldownState::Clear);
     }
 
     #[test]

@@ -42,6 +42,8 @@ impl ProbeFailure {
     pub const WRONG_CHAIN: ProbeFailure = ProbeFailure::new("of another chain than chain_id says");
     /// Its head is far beyond all others'.
     pub const IMPLAUSIBLE_HEAD: ProbeFailure = ProbeFailure::new("implausible head");
+    /// It lacks the method that it was asked for.
+    pub const NO_METHOD: ProbeFailure = ProbeFailure::new("it lacks the method of the health check");
 
     /// A failure in these words.
     pub const fn new(detail: &'static str) -> Self {

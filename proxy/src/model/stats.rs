@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use super::time::millis_f32;
-use super::{Cooldown, Headroom, LatencyHistogram, MethodBans, Tick};
+use super::{Cooldown, Headroom, LatencyHistogram, MethodBans, ProbeGate, Silence, Tick, Trial};
 
 /// Weight of a new failure's penalty (azoth-balancer): four failures in a row reach 99.8 % of it.
 const PENALTY_RISE: f32 = 0.8;
@@ -21,6 +21,8 @@ const SUCCESS_SMOOTHING: f32 = 0.05;
 /// Time constant of the peak estimate's fall. Finagle and Linkerd take 10 s, for a fall by time alone; this one falls with new
 /// samples only, and whoever was slow two seconds ago and isn't now should have its traffic back.
 const PEAK_DECAY: Duration = Duration::from_secs(1);
+/// An endpoint that answered anybody well this long ago is not to blame for what a request can provoke.
+const ALIVE: Duration = Duration::from_secs(1);
 
 /// What the attempts at an endpoint taught us.
 ///
@@ -29,6 +31,7 @@ const PEAK_DECAY: Duration = Duration::from_secs(1);
 #[repr(C, align(128))]
 pub struct EndpointStats {
     outstanding: Outstanding,
+    silence: Silence,
     last_selected: AtomicU64,
     /// The endpoint's cooldown.
     pub cooldown: Cooldown,
@@ -42,7 +45,12 @@ pub struct EndpointStats {
     pub headroom: Headroom,
     /// The methods that it said it doesn't support.
     pub bans: MethodBans,
+    /// The request that tries it while it is half-open.
+    pub trial: Trial,
+    /// When it may be probed because of a failed request.
+    pub probe_gate: ProbeGate,
     peak_at: AtomicU64,
+    succeeded_at: AtomicU64,
 }
 
 const _: () = assert!(offset_of!(EndpointStats, bans) + size_of::<usize>() <= 128);
@@ -58,6 +66,10 @@ impl EndpointStats {
             success_rate: AtomicF32::new(1.0),
             consecutive_failures: AtomicU32::new(0),
             outstanding: Outstanding::default(),
+            silence: Silence::default(),
+            trial: Trial::default(),
+            probe_gate: ProbeGate::default(),
+            succeeded_at: AtomicU64::new(0),
             last_selected: AtomicU64::new(0),
             histogram: LatencyHistogram::default(),
             headroom: Headroom::default(),
@@ -92,14 +104,45 @@ impl EndpointStats {
         self.histogram.record(latency);
     }
 
-    /// An attempt that began at `started` succeeded.
-    pub fn succeed(&self, started: Tick) {
+    /// The endpoint said something at `now` to an attempt that began at `began`.
+    pub fn heard(&self, began: Tick, now: Tick) {
+        self.silence.broken(began, now);
+    }
+
+    /// An attempt that began at `began` was given up in favour of another one. Returns whether the endpoint is silent: see
+    /// [`Silence`].
+    pub fn overtaken(&self, began: Tick, now: Tick) -> bool {
+        self.silence.overtaken(began);
+        self.silence.is_proved(self.outstanding.count(), now.since(began), now)
+    }
+
+    /// Whether it answers nobody: see [`Silence`].
+    pub fn is_silent(&self, now: Tick) -> bool {
+        let count = self.outstanding.count();
+        // The usual case, for one load.
+        count > 0 && self.silence.is_proved(count, self.outstanding.oldest(now), now)
+    }
+
+    /// How long it may say nothing: see [`Silence`].
+    pub fn silence_limit(&self) -> Duration {
+        self.silence.limit()
+    }
+
+    /// An attempt that began at `started` succeeded at `now`.
+    pub fn succeed(&self, started: Tick, now: Tick) {
         self.success_rate.update(|rate| rate + SUCCESS_SMOOTHING * (1.0 - rate));
         if self.consecutive_failures.load(Relaxed) != 0 {
             self.consecutive_failures.store(0, Relaxed);
         }
         self.penalty.update(|penalty| if penalty < PENALTY_FLOOR_MS { 0.0 } else { penalty * PENALTY_DECAY });
-        self.cooldown.succeed(started);
+        self.cooldown.succeed(started, now);
+        self.succeeded_at.store(now.as_nanos().max(1), Relaxed);
+    }
+
+    /// Whether it answered a request well within the last [`ALIVE`].
+    pub fn is_alive(&self, now: Tick) -> bool {
+        let at = self.succeeded_at.load(Relaxed);
+        at != 0 && now.since(Tick::from_nanos(at)) < ALIVE
     }
 
     /// An attempt failed; `penalty_ms` is what the retry policy holds against the endpoint.
@@ -201,15 +244,20 @@ impl Outstanding {
     /// The latency that the ages of the attempts speak for: of n that began at even distances the oldest is 2n / (n + 1) times as
     /// old as their average.
     fn latency_ms(&self, now: Tick) -> f32 {
+        millis_f32(self.oldest(now))
+    }
+
+    /// The age of the oldest one, estimated.
+    fn oldest(&self, now: Tick) -> Duration {
         let word = self.0.load(Relaxed);
         let (count, sum) = (word >> Self::SUM_BITS, word & Self::SUM);
         if count == 0 {
-            return 0.0;
+            return Duration::ZERO;
         }
         let ages = count.wrapping_mul(micros(now)).wrapping_sub(sum) & Self::SUM;
         // Another thread's attempt may have begun after `now` was read.
         let ages = if ages > Self::SUM / 2 { 0 } else { ages };
-        2.0 * ages as f32 / (count + 1) as f32 / 1_000.0
+        Duration::from_micros(2 * ages / (count + 1))
     }
 }
 
@@ -289,11 +337,11 @@ mod tests {
         assert_eq!(stats.penalty_ms(), 8_000.0);
         assert_eq!(stats.consecutive_failures(), 1);
         assert!(stats.success_rate() < 1.0);
-        stats.succeed(at(1));
+        stats.succeed(at(1), at(1));
         assert_eq!(stats.penalty_ms(), 4_000.0);
         assert_eq!(stats.consecutive_failures(), 0);
         for _ in 0..20 {
-            stats.succeed(at(1));
+            stats.succeed(at(1), at(1));
         }
         assert_eq!(stats.penalty_ms(), 0.0);
     }

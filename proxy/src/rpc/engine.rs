@@ -14,6 +14,7 @@
 use std::borrow::Cow;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode};
@@ -27,7 +28,7 @@ use super::pieces::send;
 use super::pool::{Ask, Extra, Lease, Pool};
 use super::refusal::Refusal;
 use crate::clock;
-use crate::model::{AttemptResult, Outcome, Plan, Preference, Tick};
+use crate::model::{AttemptResult, Blame, Elsewhere, Outcome, Plan, Preference, RequestFacts, Tick};
 
 /// What the client gets.
 pub struct Reply<L> {
@@ -73,8 +74,8 @@ pub struct Trace {
 /// A [`Refusal`] when no endpoint gave an answer that can be passed on.
 pub async fn run<P: Pool>(pool: &P, call: &Call, trace: &mut Trace) -> Result<Reply<P::Lease>, Refusal> {
     let now = clock::now();
-    pool.arrived(now);
-    let state = Run {
+    pool.arrived(call.facts.client_key, now);
+    let mut state = Run {
         pool,
         trace,
         plan: None,
@@ -83,8 +84,14 @@ pub async fn run<P: Pool>(pool: &P, call: &Call, trace: &mut Trace) -> Result<Re
         prefer: Preference::None,
         assembly: None,
         last: None,
+        held: Vec::new(),
+        answered: false,
+        doubtful: false,
+        excused: false,
     };
-    state.run(call, now).await
+    let reply = state.run(call, now).await;
+    state.rule();
+    reply
 }
 
 /// A request on its way.
@@ -99,10 +106,28 @@ pub(super) struct Run<'a, P: Pool> {
     pub(super) assembly: Option<Assembly>,
     /// The last attempt that failed as a whole.
     pub(super) last: Option<(AttemptResult, Option<Answer>)>,
+    /// What is held against endpoints if the rest of the request bears it out.
+    pub(super) held: Vec<Blame>,
+    /// An endpoint answered, be it with an error that is an answer.
+    pub(super) answered: bool,
+    /// The endpoint of the attempt that ended last was known to be doubtful.
+    pub(super) doubtful: bool,
+    /// One attempt was made at nobody's cost.
+    pub(super) excused: bool,
+}
+
+type Pending<'a> = Pin<Box<dyn Future<Output = Exchanged> + Send + 'a>>;
+
+/// What happens first to two attempts beside each other.
+enum Event {
+    Older(Exchanged),
+    Newer(Exchanged),
+    /// The newer one may be silent, too.
+    Look,
 }
 
 impl<P: Pool> Run<'_, P> {
-    async fn run(mut self, call: &Call, mut now: Tick) -> Result<Reply<P::Lease>, Refusal> {
+    async fn run(&mut self, call: &Call, mut now: Tick) -> Result<Reply<P::Lease>, Refusal> {
         let mut call = Cow::Borrowed(call);
         loop {
             let lease = match self.pool.select(&self.ask(&call, false, now)) {
@@ -120,13 +145,26 @@ impl<P: Pool> Run<'_, P> {
                 }
                 Next::Again(delay, rest) => {
                     call = rest.map_or(call, Cow::Owned);
-                    self.pool.spend(Extra::Retry);
+                    self.spend(Extra::Retry, self.doubtful, &call);
                     if !delay.is_zero() {
                         tokio::time::sleep(delay).await;
                     }
                     now = clock::now();
                 }
             }
+        }
+    }
+
+    /// What the endpoints that failed are to blame for, now that all of the request is known.
+    fn rule(&mut self) {
+        let now = clock::now();
+        for blame in self.held.drain(..) {
+            let elsewhere = match (self.answered, self.tried.len()) {
+                (true, _) => Elsewhere::Answered,
+                (false, ..2) => Elsewhere::Untried,
+                (false, _) => Elsewhere::Failed,
+            };
+            self.pool.rule(&blame, elsewhere, now);
         }
     }
 
@@ -149,45 +187,91 @@ impl<P: Pool> Run<'_, P> {
         Try { lease, attempt: self.trace.attempts }
     }
 
-    /// One attempt, and a second one beside it when the first takes long.
-    async fn attempt(&mut self, call: &Call, first: Try<P::Lease>, plan: Plan, now: Tick) -> Next<P::Lease> {
-        let patience = Patience::new(plan.hedge_after.filter(|_| !call.facts.write));
-        let mut ours = pin!(send(call, &first.lease, now, plan.timeout, &patience));
-        if let Some(ended) = patience.wait_for(&mut ours).await {
-            return self.judge(call, first, ended);
-        }
-        // Boxed, since few requests are hedged and all would carry room for it.
-        Box::pin(self.attempt_beside(call, first, ours, plan)).await
+    /// Whether another attempt is allowed by the budget. The first one after an endpoint that was known to be doubtful is the
+    /// proxy's own doing, and costs the client nothing.
+    pub(super) fn may_spend(&self, doubtful: bool, call: &RequestFacts, now: Tick) -> bool {
+        (doubtful && !self.excused) || self.pool.has_budget(call.client_key, now)
     }
 
-    /// Goes on with the first attempt, and makes a second one beside it if it can.
-    async fn attempt_beside(
+    fn spend(&mut self, extra: Extra, doubtful: bool, call: &Call) {
+        let free = doubtful && !self.excused;
+        self.excused |= free;
+        self.pool.spend(extra, (!free).then_some(call.facts.client_key));
+    }
+
+    /// One attempt, and a second one beside it when the first takes long.
+    async fn attempt(&mut self, call: &Call, first: Try<P::Lease>, plan: Plan, now: Tick) -> Next<P::Lease> {
+        let looks = Looks::new(call, &plan, first.lease.silence_limit());
+        let patience = Patience::new(looks.after(Duration::ZERO));
+        let mut ours = pin!(send(call, &first.lease, now, plan.timeout, &patience));
+        loop {
+            if let Some(ended) = patience.wait_for(&mut ours).await {
+                return self.judge(call, first, ended);
+            }
+            let looked = clock::now();
+            let waited = looked.since(now);
+            let silent = waited >= looks.silence && first.lease.is_silent(looked);
+            let is_due = silent || looks.hedge.is_some_and(|hedge| waited >= hedge);
+            if let Some(second) = is_due.then(|| self.hedge(call, plan, looked, silent)).flatten() {
+                // Boxed, since few requests are hedged and all would carry room for it.
+                return Box::pin(self.attempt_beside(call, (first, Box::pin(ours)), second, plan)).await;
+            }
+            if let Some(next) = looks.after(waited) {
+                patience.rearm(next);
+            }
+        }
+    }
+
+    /// Goes on with the first attempt beside the second. If both endpoints are silent, a third one takes the place of the
+    /// first.
+    async fn attempt_beside<'f>(
         &mut self,
-        call: &Call,
-        first: Try<P::Lease>,
-        mut ours: Pin<&mut impl Future<Output = Exchanged>>,
+        call: &'f Call,
+        first: (Try<P::Lease>, Pending<'f>),
+        second: Try<P::Lease>,
         plan: Plan,
-    ) -> Next<P::Lease> {
-        let now = clock::now();
-        let Some(second) = self.hedge(call, plan, now) else {
-            return self.judge(call, first, ours.await);
-        };
+    ) -> Next<P::Lease>
+    where
+        P: 'f,
+    {
+        let timers: Vec<Patience> = (0..plan.max_attempts).map(|_| Patience::default()).collect();
+        let mut unused = timers.iter();
         let endless = Patience::default();
-        let mut theirs = pin!(send(call, &second.lease, now, plan.timeout, &endless));
-        tokio::select! {
-            biased;
-            ended = &mut ours => self.first_of_two(call, (first, ended), second, theirs, false).await,
-            ended = &mut theirs => self.first_of_two(call, (second, ended), first, ours, true).await,
+        let (mut older, mut began) = (first, clock::now());
+        let mut timer = unused.next().unwrap_or(&endless);
+        let mut newer = start(call, second, began, &plan, timer);
+        loop {
+            let event = tokio::select! {
+                biased;
+                ended = &mut older.1 => Event::Older(ended),
+                ended = timer.wait_for(&mut newer.1) => ended.map_or(Event::Look, Event::Newer),
+            };
+            match event {
+                Event::Older(ended) => return self.first_of_two(call, (older.0, ended), newer, false).await,
+                Event::Newer(ended) => return self.first_of_two(call, (newer.0, ended), older, true).await,
+                Event::Look => {}
+            }
+            let now = clock::now();
+            let are_silent = older.0.lease.is_silent(now) && newer.0.lease.is_silent(now);
+            if let Some(third) = are_silent.then(|| self.hedge(call, plan, now, false)).flatten() {
+                older.0.lease.lose();
+                older = newer;
+                timer = unused.next().unwrap_or(&endless);
+                newer = start(call, third, now, &plan, timer);
+                began = now;
+            } else {
+                timer.rearm(now.since(began) + newer.0.lease.silence_limit() / 2);
+            }
         }
     }
 
     /// A second endpoint, if there is one that isn't needed for anything more urgent.
-    fn hedge(&mut self, call: &Call, plan: Plan, now: Tick) -> Option<Try<P::Lease>> {
-        if self.trace.attempts >= plan.max_attempts || !self.pool.has_budget(now) {
+    fn hedge(&mut self, call: &Call, plan: Plan, now: Tick, doubtful: bool) -> Option<Try<P::Lease>> {
+        if self.trace.attempts >= plan.max_attempts || !self.may_spend(doubtful, &call.facts, now) {
             return None;
         }
         let lease = self.pool.select(&self.ask(call, true, now)).ok()?;
-        self.pool.spend(Extra::Hedge);
+        self.spend(Extra::Hedge, doubtful, call);
         Some(self.begin(lease))
     }
 
@@ -196,18 +280,61 @@ impl<P: Pool> Run<'_, P> {
         &mut self,
         call: &Call,
         ended: (Try<P::Lease>, Exchanged),
-        other: Try<P::Lease>,
-        rest: Pin<&mut impl Future<Output = Exchanged>>,
+        other: (Try<P::Lease>, Pending<'_>),
         hedge: bool,
     ) -> Next<P::Lease> {
+        let took = ended.1.0.latency;
         let next = self.judge(call, ended.0, ended.1);
-        if let Next::Answer(_) | Next::Again(_, Some(_)) = next {
-            other.lease.lose();
-            self.pool.hedged(hedge);
-            return next;
+        let (other, rest) = other;
+        match next {
+            Next::Answer(_) => other.lease.overtaken(&self.ask(call, false, clock::now()), took),
+            Next::Again(_, Some(_)) => other.lease.lose(),
+            Next::Again(_, None) | Next::GiveUp => {
+                let next = self.judge(call, other, rest.await);
+                self.pool.hedged(!hedge && matches!(next, Next::Answer(_)));
+                return next;
+            }
         }
-        let next = self.judge(call, other, rest.await);
-        self.pool.hedged(!hedge && matches!(next, Next::Answer(_)));
+        self.pool.hedged(hedge);
         next
+    }
+}
+
+fn start<'f, L: Lease>(
+    call: &'f Call,
+    attempt: Try<L>,
+    now: Tick,
+    plan: &Plan,
+    timer: &'f Patience,
+) -> (Try<L>, Pending<'f>)
+where
+    L: 'f,
+{
+    timer.rearm(attempt.lease.silence_limit());
+    let pending = Box::pin(send(call, &attempt.lease, now, plan.timeout, timer));
+    (attempt, pending)
+}
+
+/// When an attempt is looked at while it takes its time.
+struct Looks {
+    /// The policy's hedge.
+    hedge: Option<Duration>,
+    /// Its endpoint may be silent from then on.
+    silence: Duration,
+    /// A write is on its own.
+    write: bool,
+}
+
+impl Looks {
+    fn new(call: &Call, plan: &Plan, silence: Duration) -> Self {
+        let write = call.facts.write;
+        Looks { hedge: plan.hedge_after.filter(|_| !write), silence, write }
+    }
+
+    /// The next one, for an attempt that has taken so long.
+    fn after(&self, waited: Duration) -> Option<Duration> {
+        let silence = if waited < self.silence { self.silence } else { waited + self.silence / 2 };
+        let hedge = self.hedge.filter(|hedge| waited < *hedge);
+        (!self.write).then(|| hedge.map_or(silence, |hedge| hedge.min(silence)))
     }
 }

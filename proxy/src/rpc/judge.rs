@@ -50,6 +50,7 @@ impl<P: Pool> Run<'_, P> {
         self.trace.outcome = Some(result.outcome);
         let Try { lease, attempt } = ended;
         let prior_sent = self.prior_sent;
+        self.doubtful = lease.is_doubtful();
         self.prior_sent |= result.bytes_sent;
         if self.is_cut_short(attempt, &result) {
             lease.lose();
@@ -64,6 +65,7 @@ impl<P: Pool> Run<'_, P> {
         if ended.result.outcome != Outcome::Success {
             return self.judge_whole(call, ended, Some(answer));
         }
+        self.answered = true;
         Next::Answer(succeed(call, ended, answer))
     }
 
@@ -88,9 +90,11 @@ impl<P: Pool> Run<'_, P> {
     fn judge_whole(&mut self, call: &Call, ended: Ended<P::Lease>, answer: Option<Answer>) -> Next<P::Lease> {
         let allowed = self.allows(&call.facts, &ended.result);
         let case = Case { request: &call.facts, result: &ended.result, may_retry: allowed, member: false };
-        let decisions =
+        let (decisions, blame) =
             ended.lease.fail(&self.ask_about(call, ended.attempt, ended.prior_sent), &ended.result, &[case]);
+        self.held.extend(blame);
         let decision = decisions.first().copied().unwrap_or(Decision::RETURN);
+        self.answered |= decision.success;
         if let (true, Expected::Single(id)) = (decision.landed, &call.outgoing.expected)
             && let Some(body) = landed::answer(&call.outgoing.body, id)
         {
@@ -152,7 +156,7 @@ impl<P: Pool> Run<'_, P> {
 
     /// Settles the attempt, and tells for each trouble what the policy decided and whether the host allows another attempt.
     fn settle_members<'t>(
-        &self,
+        &mut self,
         call: &Call,
         ended: Ended<P::Lease>,
         troubles: &'t [Trouble],
@@ -160,6 +164,7 @@ impl<P: Pool> Run<'_, P> {
         let Ended { lease, attempt, result, prior_sent } = ended;
         if troubles.is_empty() {
             lease.succeed(&call.facts, &result);
+            self.answered = true;
             return Vec::new();
         }
         let case = |trouble: &'t Trouble| {
@@ -167,8 +172,16 @@ impl<P: Pool> Run<'_, P> {
             Case { request: &trouble.facts, result: &trouble.result, may_retry, member: true }
         };
         let cases: Vec<Case<'_>> = troubles.iter().map(case).collect();
-        let decisions = lease.fail(&self.ask_about(call, attempt, prior_sent), &result, &cases);
-        troubles.iter().zip(&cases).zip(decisions).map(|((t, case), decision)| (t, decision, case.may_retry)).collect()
+        let (decisions, blame) = lease.fail(&self.ask_about(call, attempt, prior_sent), &result, &cases);
+        let outcomes: Vec<_> = troubles
+            .iter()
+            .zip(&cases)
+            .zip(&decisions)
+            .map(|((t, case), decision)| (t, *decision, case.may_retry))
+            .collect();
+        self.answered |= decisions.iter().all(|decision| decision.success);
+        self.held.extend(blame);
+        outcomes
     }
 
     fn ask_about<'b>(&'b self, call: &'b Call, attempt: u32, prior_sent: bool) -> Ask<'b> {
@@ -179,12 +192,12 @@ impl<P: Pool> Run<'_, P> {
     fn allows(&self, facts: &RequestFacts, result: &AttemptResult) -> bool {
         let now = clock::now();
         let max_attempts = self.plan.map_or(1, |plan| plan.max_attempts);
-        may_retry(facts, result, self.trace.attempts, max_attempts, now) && self.pool.has_budget(now)
+        may_retry(facts, result, self.trace.attempts, max_attempts, now) && self.may_spend(self.doubtful, facts, now)
     }
 
     /// The end without a success: an endpoint's own JSON-RPC error is passed on, and so is what a batch has of answers;
     /// anything else becomes a refusal.
-    pub(super) fn conclude(self, call: &Call, otherwise: Refusal) -> Result<Reply<P::Lease>, Refusal> {
+    pub(super) fn conclude(&mut self, call: &Call, otherwise: Refusal) -> Result<Reply<P::Lease>, Refusal> {
         self.trace.given_up = true;
         let refusal = match &self.last {
             Some((result, _)) => refusal_after(result, &call.facts),
@@ -193,7 +206,7 @@ impl<P: Pool> Run<'_, P> {
         if let Some(body) = self.assembly.as_ref().and_then(|assembly| assembly.finish(|id| refusal.to_id(id))) {
             return Ok(rebuilt(body));
         }
-        match self.last {
+        match self.last.take() {
             Some((
                 AttemptResult { rpc_error: Some(_), .. },
                 Some(Answer { status, content_type, body: AnswerBody::Whole(body) }),

@@ -1,26 +1,43 @@
-//! How long an attempt may take before another one is made beside it.
+//! How long an attempt may take before somebody looks whether another one is to be made beside it.
 //!
-//! One timer does for that and for the attempt's end: each that a request needs is set and taken back under a lock of all threads.
+//! One timer does for that and for the attempt's end: arming one takes a lock.
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::task::Poll;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
+/// No look is due.
+const NEVER: u64 = u64::MAX;
+
 /// The patience with one attempt.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Patience {
-    after: Option<Duration>,
+    /// When the next look is due, in nanoseconds from the attempt's beginning.
+    look: AtomicU64,
     over: AtomicBool,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Patience::new(None)
+    }
 }
 
 impl Patience {
     /// Ends after so long, if ever.
     pub(super) fn new(after: Option<Duration>) -> Self {
-        Patience { after, over: AtomicBool::new(false) }
+        let look = after.map_or(NEVER, nanos);
+        Patience { look: AtomicU64::new(look), over: AtomicBool::new(false) }
+    }
+
+    /// Ends once more, so long after the attempt's beginning.
+    pub(super) fn rearm(&self, after: Duration) {
+        self.look.store(nanos(after), Relaxed);
+        self.over.store(false, Relaxed);
     }
 
     /// What comes of `attempt` within `budget`; `None` if that is too short.
@@ -30,23 +47,29 @@ impl Patience {
         mut attempt: Pin<&mut impl Future<Output = T>>,
     ) -> Option<T> {
         let began = Instant::now();
-        let first = self.after.filter(|after| *after < budget).unwrap_or(budget);
-        let mut at_end = first == budget;
-        let mut timer = pin!(sleep_until(began + first));
+        let next = || budget.min(Duration::from_nanos(self.look.load(Relaxed)));
+        let mut armed = next();
+        let mut timer = pin!(sleep_until(began + armed));
         poll_fn(|cx| {
             if let Poll::Ready(done) = attempt.as_mut().poll(cx) {
                 return Poll::Ready(Some(done));
             }
-            while timer.as_mut().poll(cx).is_ready() {
-                if at_end {
+            loop {
+                let wanted = next();
+                if wanted != armed {
+                    armed = wanted;
+                    timer.as_mut().reset(began + armed);
+                }
+                if timer.as_mut().poll(cx).is_pending() {
+                    return Poll::Pending;
+                }
+                if armed == budget {
                     return Poll::Ready(None);
                 }
-                // Whoever polls this looks at it, too.
+                // The task that polls this looks at it, too.
+                self.look.store(NEVER, Relaxed);
                 self.over.store(true, Relaxed);
-                at_end = true;
-                timer.as_mut().reset(began + budget);
             }
-            Poll::Pending
         })
         .await
     }
@@ -60,6 +83,10 @@ impl Patience {
         })
         .await
     }
+}
+
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(NEVER)
 }
 
 #[cfg(test)]
@@ -79,6 +106,23 @@ mod tests {
         assert_eq!(patience.wait_for(&mut attempt).await, None);
         assert_eq!(began.elapsed(), MS(30));
         assert_eq!(attempt.await, None, "timed out");
+        assert_eq!(began.elapsed(), MS(100));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_can_be_armed_again() {
+        let began = Instant::now();
+        let patience = Patience::new(Some(MS(30)));
+        let endless = pin!(pending::<()>());
+        let mut attempt = Box::pin(patience.within(MS(100), endless));
+        assert_eq!(patience.wait_for(&mut attempt).await, None);
+        for look in [45, 60] {
+            patience.rearm(MS(look));
+            assert_eq!(patience.wait_for(&mut attempt).await, None);
+            assert_eq!(began.elapsed(), MS(look));
+        }
+        patience.rearm(MS(500));
+        assert_eq!(patience.wait_for(&mut attempt).await, Some(None), "timed out");
         assert_eq!(began.elapsed(), MS(100));
     }
 

@@ -1,18 +1,19 @@
 //! What the engine asks of an upstream: endpoints for attempts, and what to make of how they ended.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::refusal::Refusal;
 use super::target::Target;
-use crate::model::{AttemptResult, Decision, Plan, Preference, RequestFacts, Tick};
+use crate::model::{AttemptResult, Blame, Decision, Elsewhere, Plan, Preference, RequestFacts, Tick};
 
 /// What the engine asks of an upstream.
 pub trait Pool {
     /// An attempt that was granted.
     type Lease: Lease;
 
-    /// A request arrived: the retry budget grows with it.
-    fn arrived(&self, now: Tick);
+    /// A request of this client arrived: its retry budget grows with it.
+    fn arrived(&self, client: u64, now: Tick);
 
     /// Chooses an endpoint.
     ///
@@ -23,11 +24,14 @@ pub trait Pool {
     /// How the attempts of a request are made whose first endpoint was chosen.
     fn plan(&self, ask: &Ask<'_>, first: &Self::Lease) -> Plan;
 
-    /// Whether the retry budget allows another attempt.
-    fn has_budget(&self, now: Tick) -> bool;
+    /// Whether the client's retry budget allows another attempt.
+    fn has_budget(&self, client: u64, now: Tick) -> bool;
 
-    /// An attempt is made beyond the request's first.
-    fn spend(&self, extra: Extra);
+    /// An attempt is made beyond the request's first, at the cost of `client` if there is one to bear it.
+    fn spend(&self, extra: Extra, client: Option<u64>);
+
+    /// Holds against an endpoint what the rest of the request bears out.
+    fn rule(&self, blame: &Blame, elsewhere: Elsewhere, now: Tick);
 
     /// A hedge came to its end.
     fn hedged(&self, won: bool);
@@ -89,12 +93,24 @@ pub trait Lease: Send {
     /// Ends the attempt with a clean success.
     fn succeed(self, request: &RequestFacts, result: &AttemptResult);
 
-    /// Ends the attempt with anything else: `result` of the whole, and what the policy is asked about. One decision for each
-    /// of `cases`.
-    fn fail(self, ask: &Ask<'_>, result: &AttemptResult, cases: &[Case<'_>]) -> Vec<Decision>;
+    /// Whether its endpoint was known to be doubtful when it was chosen.
+    fn is_doubtful(&self) -> bool;
 
-    /// Ends the attempt because another one was faster.
+    /// How long its endpoint may say nothing before it counts as silent.
+    fn silence_limit(&self) -> Duration;
+
+    /// Whether its endpoint, having said nothing for that long, needs help: it answers nobody, or this attempt is its trial.
+    fn is_silent(&self, now: Tick) -> bool;
+
+    /// Ends the attempt with anything else: `result` of the whole, and what the policy is asked about. One decision for each
+    /// of `cases`, and what is held against the endpoint if the rest of the request bears it out.
+    fn fail(self, ask: &Ask<'_>, result: &AttemptResult, cases: &[Case<'_>]) -> (Vec<Decision>, Option<Blame>);
+
+    /// Gives the attempt up.
     fn lose(self);
+
+    /// Ends the attempt because another one was faster, which took so long.
+    fn overtaken(self, ask: &Ask<'_>, took: Duration);
 }
 
 impl<'a> Ask<'a> {

@@ -189,7 +189,7 @@ pub(super) async fn respond(
                         broken.latency = result.latency + clock::now().since(passing_on);
                         let case = Case { request: &call.facts, result: &broken, may_retry: false, member: false };
                         let ask = Ask { attempt: ctx.trace.attempts, ..Ask::first(&call.facts, clock::now()) };
-                        lease.fail(&ask, &broken, &[case]);
+                        drop(lease.fail(&ask, &broken, &[case]));
                         return Err(Error::explain(ErrorType::ReadError, broken.detail));
                     }
                 };

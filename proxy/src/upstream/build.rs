@@ -11,7 +11,7 @@ use http::{HeaderName, HeaderValue, header};
 
 use super::candidates::{ARCHIVE_TAG, Draw};
 use super::endpoint::Details;
-use super::{BoundPolicy, Canary, Endpoint, Limiter, Shadow, ShadowQueue, Standing, Upstream};
+use super::{BoundPolicy, Canary, Doubts, Endpoint, Limiter, Shadow, ShadowQueue, Standing, Upstream};
 use crate::config::{Client, EndpointConf, EndpointUrl, UpstreamConf};
 use crate::metrics::Metrics;
 use crate::model::{Backoff, BudgetLimits, EndpointHealth, EndpointStats, HealthRules, Methods, Refill};
@@ -27,6 +27,8 @@ pub struct Resources {
     pub transport: Arc<Transport>,
     /// Where shadow policies are called.
     pub shadows: ShadowQueue,
+    /// Endpoints that are to be probed because requests failed there.
+    pub doubts: Arc<Doubts>,
 }
 
 /// The policies of an upstream, as far as the conf names any.
@@ -104,6 +106,7 @@ impl Upstream {
             max_batch_size: conf.max_batch_size,
             chain_id: conf.chain_id.clone(),
             probed: is_probed,
+            doubts: Arc::clone(&resources.doubts),
             live: before.map_or_else(Arc::default, |u| Arc::clone(&u.live)),
             series: resources.metrics.upstream(&conf.name),
         }

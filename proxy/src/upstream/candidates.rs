@@ -1,7 +1,9 @@
 //! The host's rules about who may take an attempt. No policy can override them.
 //!
 //! - Never an endpoint of weight 0 or of the wrong chain, and never one that this request has tried.
-//! - Not one that cools, fails its health checks, or said that it doesn't support the method, as long as there is another one.
+//! - Not one that cools, is silent, fails its health checks, or said that it doesn't support the method, as long as there is
+//!   another one. A half-open one takes one request at a time, which must be one that can be sent again; one on its ramp takes
+//!   its share.
 //! - Not one known to allow no larger range of blocks, after a range was refused as too large. Rather one that knows more of the
 //!   chain, after one didn't know enough.
 //!
@@ -12,9 +14,10 @@
 //! the pool. All are looked at when no drawn one is free, and when an attempt needs what only some endpoints have.
 
 use std::hint::black_box;
+use std::time::Duration;
 
-use super::{Endpoint, Upstream};
-use crate::model::{Draws, Preference, RequestFacts, Sampler, Tick};
+use super::{Endpoint, Exclusion, Upstream};
+use crate::model::{CooldownState, Draws, Preference, RequestFacts, Sampler, Tick};
 use crate::policy::abi::EndpointRow;
 use crate::rpc::Ask;
 
@@ -23,6 +26,10 @@ pub(super) const ARCHIVE_TAG: &str = "archive";
 
 /// So many draws for each candidate: then it is better to look at all than to go on drawing what isn't free, or was drawn already.
 const DRAWS_PER_CANDIDATE: usize = 4;
+/// A ramp's share is drawn in these steps.
+const RAMP_STEPS: usize = 1_000;
+/// So long after a cooldown a probe has the endpoint to itself.
+const PROBE_FIRST: Duration = Duration::from_secs(2);
 
 /// How candidates of a large pool are drawn.
 pub(super) struct Draw {
@@ -118,7 +125,31 @@ impl Upstream {
     }
 
     fn is_free(&self, endpoint: &Endpoint, ask: &Ask<'_>) -> bool {
-        endpoint.exclusion(ask.now).is_none() && !endpoint.is_banned(ask.request, ask.now)
+        let open = match endpoint.exclusion(ask.now) {
+            None => self.is_on_ramp(endpoint, ask),
+            Some(Exclusion::HalfOpen(since)) => self.may_try(endpoint, since, ask),
+            Some(_) => false,
+        };
+        open && !endpoint.is_banned(ask.request, ask.now)
+    }
+
+    /// Whether the request belongs to the share that an endpoint takes; all of them without a ramp.
+    fn is_on_ramp(&self, endpoint: &Endpoint, ask: &Ask<'_>) -> bool {
+        match endpoint.stats.cooldown.state(ask.now) {
+            CooldownState::Ramp(share) => {
+                let seed = ask.request.seed.wrapping_add(u64::from(endpoint.index) << 32);
+                Draws::of(seed).below(RAMP_STEPS) < (share * RAMP_STEPS as f32) as usize
+            }
+            _ => true,
+        }
+    }
+
+    /// Whether the request may try a half-open endpoint: another one can still answer it, and nobody else tries it. Where there
+    /// are probes, they come first.
+    fn may_try(&self, endpoint: &Endpoint, since: Duration, ask: &Ask<'_>) -> bool {
+        let is_resendable = !ask.request.write || ask.request.idempotent;
+        let waits_for_probe = self.probed && since < PROBE_FIRST;
+        is_resendable && ask.attempt == 1 && !ask.hedge && !waits_for_probe && endpoint.stats.trial.is_free(ask.now)
     }
 
     /// Keeps the whole chain, or has a higher head than all that were tried.

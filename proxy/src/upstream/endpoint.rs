@@ -7,7 +7,8 @@ use super::limiter::Limiter;
 use crate::config::EndpointUrl;
 use crate::metrics::EndpointSeries;
 use crate::model::{
-    EndpointHealth, EndpointStats, HealthRules, HealthState, MethodBans, ProbeFailure, Refill, RequestFacts, Tick,
+    CooldownState, EndpointHealth, EndpointStats, HealthRules, HealthState, MethodBans, ProbeFailure, Refill,
+    RequestFacts, Tick,
 };
 use crate::policy::abi::{EndpointRow, flag, row_flags};
 use crate::rpc::Target;
@@ -61,6 +62,10 @@ pub enum Exclusion {
     Lagging,
     /// It cools for this long.
     Cooling(Duration),
+    /// Its cooldown ended this long ago. One request or probe at a time tries it.
+    HalfOpen(Duration),
+    /// It answers nobody: see [`Silence`](crate::model::Silence).
+    Silent,
 }
 
 impl Endpoint {
@@ -116,7 +121,11 @@ impl Endpoint {
             HealthState::Unverified => return Some(Exclusion::Unhealthy(ProbeFailure::UNVERIFIED)),
             HealthState::Lagging => return Some(Exclusion::Lagging),
         }
-        self.stats.cooldown.remaining(now).map(Exclusion::Cooling)
+        match self.stats.cooldown.state(now) {
+            CooldownState::Cooling(left) => Some(Exclusion::Cooling(left)),
+            CooldownState::HalfOpen(since) => Some(Exclusion::HalfOpen(since)),
+            CooldownState::Clear | CooldownState::Ramp(_) => self.stats.is_silent(now).then_some(Exclusion::Silent),
+        }
     }
 
     /// Whether it may take no request at all, not even when no endpoint is fit.
@@ -136,7 +145,8 @@ impl Endpoint {
 
     /// The flags of its row for a policy that looks at `request`: none unless it is excluded.
     pub fn row_flags(&self, request: &RequestFacts, now: Tick) -> u32 {
-        flag(self.stats.cooldown.remaining(now).is_some(), row_flags::COOLING)
+        let cooling = self.stats.cooldown.remaining(now).is_some() || self.stats.is_silent(now);
+        flag(cooling, row_flags::COOLING)
             | flag(!self.health_state().is_good(), row_flags::UNHEALTHY)
             | flag(self.is_banned(request, now), row_flags::BANNED)
     }

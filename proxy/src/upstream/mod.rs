@@ -9,6 +9,7 @@ mod ask;
 mod build;
 mod canary;
 mod candidates;
+mod doubts;
 mod endpoint;
 mod explain;
 mod limiter;
@@ -23,6 +24,7 @@ pub use admission::{Admission, Place, Waiting};
 pub use ask::BoundPolicy;
 pub use build::{Candidate, Policies, Resources};
 pub use canary::{Canary, Standing, TrialCounts, Watched, Why};
+pub use doubts::{Doubt, Doubts};
 pub use endpoint::{Endpoint, Exclusion};
 pub use explain::Explained;
 pub use limiter::Limiter;
@@ -60,6 +62,7 @@ pub struct Upstream {
     chain_id: Option<ChainId>,
     /// Its endpoints have health checks.
     probed: bool,
+    doubts: Arc<Doubts>,
     live: Arc<Live>,
     series: UpstreamSeries,
 }
@@ -106,6 +109,11 @@ impl Upstream {
     /// Which of its methods change something.
     pub fn methods(&self) -> &Methods {
         &self.methods
+    }
+
+    /// Whether a request would get an endpoint: one that is fit, or the least bad.
+    pub fn serves(&self) -> bool {
+        self.endpoints.iter().any(|endpoint| !endpoint.is_forbidden())
     }
 
     /// Its metrics.

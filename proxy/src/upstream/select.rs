@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::settle::Attempt;
 use super::{Canary, Endpoint, Upstream};
 use crate::clock;
-use crate::model::{Plan, RequestFacts, Tick, millis_f32};
+use crate::model::{Blame, CooldownState, Elsewhere, Plan, RequestFacts, Tick, millis_f32};
 use crate::policy::abi::{EndpointRow, PlanBlock, RequestBlock, chain_code, flag, request_flags};
 use crate::policy::{Policy, native};
 use crate::rpc::{Ask, Extra, Pool, Refusal};
@@ -29,8 +29,8 @@ thread_local!(static SCRATCH: RefCell<Scratch> = RefCell::default());
 impl Pool for Arc<Upstream> {
     type Lease = Attempt;
 
-    fn arrived(&self, now: Tick) {
-        self.live.budget.deposit(now);
+    fn arrived(&self, client: u64, now: Tick) {
+        self.live.budget.deposit(client, now);
     }
 
     fn select(&self, ask: &Ask<'_>) -> Result<Attempt, Refusal> {
@@ -39,11 +39,11 @@ impl Pool for Arc<Upstream> {
             if scratch.rows.is_empty() {
                 return Err(Refusal::NoEndpoint);
             }
-            let chosen = match self.choice_of_canary(ask, scratch) {
+            let (chosen, trial) = match self.choice_of_canary(ask, scratch) {
                 Some(chosen) => chosen,
                 None => self.choice(ask, scratch)?,
             };
-            Ok(Attempt::begin(Arc::clone(self), chosen, ask.now))
+            Ok(Attempt::begin(Arc::clone(self), chosen, trial, ask.now))
         })
     }
 
@@ -64,20 +64,26 @@ impl Pool for Arc<Upstream> {
         plan.unwrap_or(own)
     }
 
-    fn has_budget(&self, now: Tick) -> bool {
-        let allowed = self.live.budget.allows(self.budget, now);
+    fn has_budget(&self, client: u64, now: Tick) -> bool {
+        let allowed = self.live.budget.allows(self.budget, client, now);
         if !allowed {
             self.series.budget_exhausted.inc();
         }
         allowed
     }
 
-    fn spend(&self, extra: Extra) {
-        self.live.budget.spend();
+    fn spend(&self, extra: Extra, client: Option<u64>) {
+        if let Some(client) = client {
+            self.live.budget.spend(client);
+        }
         match extra {
             Extra::Retry => self.series.retries.inc(),
             Extra::Hedge => self.series.hedges.inc(),
         }
+    }
+
+    fn rule(&self, blame: &Blame, elsewhere: Elsewhere, now: Tick) {
+        Upstream::rule(self, blame, elsewhere, now);
     }
 
     fn hedged(&self, won: bool) {
@@ -113,7 +119,7 @@ impl Upstream {
     }
 
     /// The endpoint that the upstream's policy chooses. A shadow may look on.
-    fn choice(&self, ask: &Ask<'_>, scratch: &mut Scratch) -> Result<u32, Refusal> {
+    fn choice(&self, ask: &Ask<'_>, scratch: &mut Scratch) -> Result<(u32, bool), Refusal> {
         let request = self.request_block(ask);
         self.score(&request, &scratch.rows, &mut scratch.scores);
         if let Some(shadow) = &self.shadow {
@@ -123,7 +129,7 @@ impl Upstream {
     }
 
     /// The endpoint that the canary chooses, if the request is its and it makes a choice.
-    fn choice_of_canary(&self, ask: &Ask<'_>, scratch: &mut Scratch) -> Option<u32> {
+    fn choice_of_canary(&self, ask: &Ask<'_>, scratch: &mut Scratch) -> Option<(u32, bool)> {
         let seed = ask.request.seed;
         let canary = self.canary.as_ref().filter(|canary| canary.scores(seed))?;
         let request = self.request_block(ask);
@@ -151,16 +157,19 @@ impl Upstream {
         native::score(rows, scores);
     }
 
-    /// The endpoint with the best score whose limiter admits the request. Ties go by the request's seed.
-    fn first_admitted(&self, ask: &Ask<'_>, rows: &[EndpointRow], scores: &mut [f64]) -> Result<u32, Refusal> {
+    /// The endpoint with the best score whose limiter admits the request, and whether this is its trial. Ties go by the
+    /// request's seed.
+    fn first_admitted(&self, ask: &Ask<'_>, rows: &[EndpointRow], scores: &mut [f64]) -> Result<(u32, bool), Refusal> {
         let mut retry_after: Option<Duration> = None;
         while let Some(best) = best(scores, ask.request.seed) {
             let endpoint = self.endpoint(rows[best].index);
-            let Some(limiter) = &endpoint.details.limiter else { return Ok(endpoint.index) };
+            let Some(limiter) = &endpoint.details.limiter else {
+                return Ok((endpoint.index, self.tries(endpoint, ask)));
+            };
             match limiter.admit(ask.request.batch_size) {
                 Ok(left) => {
                     endpoint.stats.headroom.admitted(left, ask.now);
-                    return Ok(endpoint.index);
+                    return Ok((endpoint.index, self.tries(endpoint, ask)));
                 }
                 Err(wait) => {
                     retry_after = Some(retry_after.map_or(wait, |shortest| shortest.min(wait)));
@@ -173,6 +182,13 @@ impl Upstream {
             Some(_) => Refusal::RateLimited { retry_after },
             None => Refusal::NoEndpoint,
         })
+    }
+
+    /// Whether the attempt is the trial of a half-open endpoint. Two that come at the same instant may both go there: one of
+    /// them is the trial.
+    fn tries(&self, endpoint: &Endpoint, ask: &Ask<'_>) -> bool {
+        let is_half_open = matches!(endpoint.stats.cooldown.state(ask.now), CooldownState::HalfOpen(_));
+        is_half_open && endpoint.stats.trial.begin(ask.now, ask.now.after(self.timeout))
     }
 
     pub(super) fn endpoint(&self, index: u32) -> &Endpoint {

@@ -1,16 +1,29 @@
 //! Where an attempt ends: statistics, cooldown, metrics, and what the retry policy makes of it.
 //!
-//! Invariant: an attempt settles exactly once. [`Lease`]'s ends of it consume it; one that is dropped, because its
-//! client went away, settles as canceled, which says nothing about the endpoint.
+//! Invariants: an attempt settles exactly once. [`Lease`]'s ends of it consume it; one that is dropped, because its
+//! client went away, settles as canceled, which says nothing about the endpoint. What a request can provoke is held against no
+//! endpoint on the word of that request: see [`Blame`].
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::{Endpoint, Upstream};
 use crate::clock;
-use crate::model::{AttemptResult, CooldownWish, Decision, Outcome, RequestFacts, Tick, millis_f32};
+use crate::model::{
+    AttemptResult, Blame, CooldownState, CooldownWish, Decision, Elsewhere, Outcome, RequestFacts, Tick, is_provoked,
+    millis_f32,
+};
 use crate::policy::abi::{AttemptBlock, NO_RETRY_AFTER, attempt_flags, flag};
 use crate::policy::{Policy, native};
 use crate::rpc::{Ask, Case, Lease, Target};
+
+/// An overtaken attempt took so many times as long as the one that answered.
+const SLOWER: u32 = 2;
+const OVERTAKEN: &str = "said nothing while another endpoint answered";
+/// "Method not found" of JSON-RPC 2.0.
+const METHOD_NOT_FOUND: i64 = -32_601;
+/// Method Not Allowed, Unsupported Media Type: the proxy chooses both.
+const NO_SUCH_METHOD: [u16; 2] = [405, 415];
 
 /// An attempt at an endpoint that is under way.
 pub struct Attempt {
@@ -18,22 +31,48 @@ pub struct Attempt {
     index: u32,
     began: Tick,
     settled: bool,
+    footing: Footing,
+}
+
+/// How much an endpoint is trusted when an attempt begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Footing {
+    /// As usual.
+    Firm,
+    /// It comes back after a cooldown, or nothing better was left.
+    Doubtful,
+    /// It is half-open, and this attempt is its trial.
+    Trial,
 }
 
 impl Attempt {
-    pub(super) fn begin(upstream: Arc<Upstream>, index: u32, now: Tick) -> Self {
-        upstream.endpoint(index).stats.begin(now);
-        Attempt { upstream, index, began: now, settled: false }
+    /// `trial`: it holds the endpoint's place for one.
+    pub(super) fn begin(upstream: Arc<Upstream>, index: u32, trial: bool, now: Tick) -> Self {
+        let stats = &upstream.endpoint(index).stats;
+        let footing = match stats.cooldown.state(now) {
+            _ if trial => Footing::Trial,
+            CooldownState::Clear if !stats.is_silent(now) => Footing::Firm,
+            _ => Footing::Doubtful,
+        };
+        stats.begin(now);
+        Attempt { upstream, index, began: now, settled: false, footing }
     }
 
     pub(super) fn endpoint(&self) -> &Endpoint {
         self.upstream.endpoint(self.index)
     }
 
-    fn end(&mut self, outcome: Outcome) {
+    /// The attempt ended at `now`.
+    fn end(&mut self, outcome: Outcome, now: Tick) {
         self.settled = true;
         let endpoint = self.endpoint();
         endpoint.stats.finish(self.began);
+        if !matches!(outcome, Outcome::Timeout | Outcome::Canceled | Outcome::ConnectFailed) {
+            endpoint.stats.heard(self.began, now);
+        }
+        if self.footing == Footing::Trial {
+            endpoint.stats.trial.end();
+        }
         endpoint.details.series.attempts(outcome).inc();
     }
 }
@@ -55,36 +94,104 @@ impl Lease for Attempt {
         self.endpoint().details.max_batch_size
     }
 
+    fn is_doubtful(&self) -> bool {
+        self.footing != Footing::Firm
+    }
+
+    fn silence_limit(&self) -> Duration {
+        self.endpoint().stats.silence_limit()
+    }
+
+    fn is_silent(&self, now: Tick) -> bool {
+        self.footing == Footing::Trial || self.endpoint().stats.is_silent(now)
+    }
+
     fn succeed(mut self, request: &RequestFacts, result: &AttemptResult) {
-        self.end(result.outcome);
+        let ended = self.began.after(result.latency);
+        self.end(result.outcome, ended);
         let endpoint = self.endpoint();
         endpoint.details.series.duration.observe(result.latency.as_secs_f64());
-        let ended = self.began.after(result.latency);
         endpoint.stats.record_latency(result.latency, self.upstream.smoothing, ended);
-        endpoint.stats.succeed(self.began);
+        endpoint.stats.succeed(self.began, ended);
         if !request.batch {
+            endpoint.stats.bans.succeed(&request.method);
             self.upstream.live.latencies.record(&request.method, result.latency);
         }
     }
 
-    fn fail(mut self, ask: &Ask<'_>, result: &AttemptResult, cases: &[Case<'_>]) -> Vec<Decision> {
-        self.end(result.outcome);
-        let endpoint = self.endpoint();
+    fn fail(self, ask: &Ask<'_>, result: &AttemptResult, cases: &[Case<'_>]) -> (Vec<Decision>, Option<Blame>) {
+        let now = clock::now();
+        // Its timeout is no news of an endpoint that answers nobody.
+        let is_own = !is_provoked(result) || (result.outcome == Outcome::Timeout && self.is_silent(now));
+        self.fail_as(is_own, ask, result, cases, now)
+    }
+
+    fn lose(mut self) {
+        let now = clock::now();
+        self.endpoint().stats.overtaken(self.began, now);
+        self.end(Outcome::Canceled, now);
+        self.waited(now);
+    }
+
+    fn overtaken(self, ask: &Ask<'_>, took: Duration) {
+        let now = clock::now();
+        let waited = now.since(self.began);
+        let is_silent = self.endpoint().stats.overtaken(self.began, now);
+        let was_slow = waited >= took.saturating_mul(SLOWER) && waited >= self.silence_limit();
+        if was_slow && (is_silent || self.footing == Footing::Trial) {
+            let latency = waited;
+            let result = AttemptResult { latency, ..AttemptResult::failed(Outcome::Timeout, true, OVERTAKEN) };
+            let case = Case { request: ask.request, result: &result, may_retry: false, member: false };
+            self.fail_as(true, ask, &result, &[case], now);
+        } else {
+            let mut attempt = self;
+            attempt.end(Outcome::Canceled, now);
+            attempt.waited(now);
+        }
+    }
+}
+
+impl Attempt {
+    /// `is_own`: the failure is the endpoint's, whatever the request was.
+    fn fail_as(
+        mut self,
+        is_own: bool,
+        ask: &Ask<'_>,
+        result: &AttemptResult,
+        cases: &[Case<'_>],
+        now: Tick,
+    ) -> (Vec<Decision>, Option<Blame>) {
+        self.end(result.outcome, now);
+        let (upstream, endpoint) = (&self.upstream, self.endpoint());
         endpoint.details.series.duration.observe(result.latency.as_secs_f64());
-        let decisions: Vec<Decision> = cases.iter().map(|case| self.upstream.decide(endpoint, ask, case)).collect();
+        let decisions: Vec<Decision> = cases.iter().map(|case| upstream.decide(endpoint, ask, case)).collect();
         for (case, decision) in cases.iter().zip(&decisions) {
-            self.upstream.ban(endpoint, case.request, decision);
+            upstream.ban(endpoint, case, decision);
         }
-        if let Some(worst) = decisions.iter().copied().reduce(Decision::worse) {
-            self.upstream.apply(endpoint, &worst, result, self.began);
+        let Some(worst) = decisions.iter().copied().reduce(Decision::worse) else { return (decisions, None) };
+        let worst = self.judge_trial(worst);
+        upstream.note(endpoint, &worst, result, self.began, now);
+        let blame =
+            Blame { index: self.index, decision: worst, result: result.clone(), method: ask.request.method.clone() };
+        if is_own {
+            upstream.hold_against(endpoint, &blame, now);
+            return (decisions, None);
         }
-        decisions
+        if upstream.probed && blame.excludes() {
+            upstream.doubts.raise(upstream, blame.clone(), now);
+        }
+        (decisions, blame.is_any().then_some(blame))
+    }
+
+    /// A trial that fails ends in the next cooldown, whatever the policy says of the failure.
+    fn judge_trial(&self, worst: Decision) -> Decision {
+        let failed = worst.penalty_ms > 0.0 && worst.cooldown == CooldownWish::None;
+        let cooldown = if failed && self.footing == Footing::Trial { CooldownWish::Backoff } else { worst.cooldown };
+        Decision { cooldown, ..worst }
     }
 
     /// Its time so far is at least its latency. Without it an endpoint that is always overtaken would look as fast as ever.
-    fn lose(mut self) {
-        self.end(Outcome::Canceled);
-        let now = clock::now();
+    fn waited(&self, now: Tick) {
         let waited = now.since(self.began);
         let stats = &self.endpoint().stats;
         if millis_f32(waited) > stats.latency_ms() {
@@ -96,7 +203,7 @@ impl Lease for Attempt {
 impl Drop for Attempt {
     fn drop(&mut self) {
         if !self.settled {
-            self.end(Outcome::Canceled);
+            self.end(Outcome::Canceled, clock::now());
         }
     }
 }
@@ -133,31 +240,65 @@ impl Upstream {
         canary.and_then(|canary| canary.ask(seed, decide)).or_else(|| self.retry.as_ref()?.ask(seed, decide))
     }
 
-    /// Remembers that the endpoint doesn't support a method.
-    fn ban(&self, endpoint: &Endpoint, request: &RequestFacts, decision: &Decision) {
-        if endpoint.stats.bans.ban(&request.method, decision.method_ban, clock::now()) {
-            tracing::info!(
-                upstream = &*self.name,
-                endpoint = &*endpoint.details.name,
-                method = request.method,
-                seconds = decision.method_ban.as_secs_f64(),
-                "endpoint isn't asked for this method"
-            );
+    /// What another endpoint made of a request says whether this one is to blame for it.
+    pub(super) fn rule(&self, blame: &Blame, elsewhere: Elsewhere, now: Tick) {
+        let endpoint = self.endpoint(blame.index);
+        let answered = elsewhere == Elsewhere::Answered;
+        if answered && blame.decision.penalty_ms > 0.0 {
+            endpoint.stats.fail(blame.decision.penalty_ms);
+        }
+        let wish = blame.decision.method_ban.max(if blame.is_failure() { self.backoff.base } else { Duration::ZERO });
+        if answered && endpoint.stats.bans.strike(&blame.method, wish, now) {
+            self.log_ban(endpoint, &blame.method, wish);
+        }
+        // Without probes, nobody else's success is the witness.
+        if !self.probed && elsewhere != Elsewhere::Failed && blame.excludes() && !endpoint.stats.is_alive(now) {
+            let result = &blame.result;
+            self.cool(endpoint, &blame.decision, (result.outcome.label(), result.detail, result.http_status), now);
         }
     }
 
-    /// Does to the endpoint what the decision says.
-    fn apply(&self, endpoint: &Endpoint, decision: &Decision, result: &AttemptResult, began: Tick) {
-        let now = clock::now();
+    /// Remembers that the endpoint doesn't support a method.
+    fn ban(&self, endpoint: &Endpoint, case: &Case<'_>, decision: &Decision) {
+        let method = &case.request.method;
+        if lacks_method(case.result) && endpoint.stats.bans.ban(method, decision.method_ban, clock::now()) {
+            self.log_ban(endpoint, method, decision.method_ban);
+        }
+    }
+
+    fn log_ban(&self, endpoint: &Endpoint, method: &str, duration: Duration) {
+        tracing::info!(
+            upstream = &*self.name,
+            endpoint = &*endpoint.details.name,
+            method,
+            seconds = duration.as_secs_f64(),
+            "endpoint isn't asked for this method"
+        );
+    }
+
+    /// Takes what an attempt says of the endpoint's latency, and a success.
+    fn note(&self, endpoint: &Endpoint, decision: &Decision, result: &AttemptResult, began: Tick, now: Tick) {
         // A timeout is a latency, too: at least as long as was waited.
         if result.outcome == Outcome::Timeout || decision.success {
             endpoint.stats.record_latency(result.latency, self.smoothing, now);
         }
-        if decision.penalty_ms > 0.0 {
-            endpoint.stats.fail(decision.penalty_ms);
-        } else if decision.success {
-            endpoint.stats.succeed(began);
+        if decision.success && decision.penalty_ms <= 0.0 {
+            endpoint.stats.succeed(began, now);
         }
+    }
+
+    /// Holds all of it against the endpoint.
+    fn hold_against(&self, endpoint: &Endpoint, blame: &Blame, now: Tick) {
+        if blame.decision.penalty_ms > 0.0 {
+            endpoint.stats.fail(blame.decision.penalty_ms);
+        }
+        let result = &blame.result;
+        self.cool(endpoint, &blame.decision, (result.outcome.label(), result.detail, result.http_status), now);
+    }
+
+    /// Begins the cooldown that the decision asks for. `why`: outcome, detail and HTTP status, for the log.
+    pub(super) fn cool(&self, endpoint: &Endpoint, decision: &Decision, why: (&str, &str, Option<u16>), now: Tick) {
+        let (outcome, detail, status) = why;
         let began_cooling = match decision.cooldown {
             CooldownWish::None => false,
             CooldownWish::Backoff => endpoint.stats.cooldown.back_off(now, self.backoff, fastrand::f32()),
@@ -168,14 +309,20 @@ impl Upstream {
             tracing::info!(
                 upstream = &*self.name,
                 endpoint = &*endpoint.details.name,
-                outcome = result.outcome.label(),
-                detail = result.detail,
-                status = result.http_status,
+                outcome,
+                detail,
+                status,
                 seconds = endpoint.stats.cooldown.remaining(now).unwrap_or_default().as_secs_f64(),
                 "endpoint cools down"
             );
         }
     }
+}
+
+/// Whether the endpoint says that it doesn't have the method; anything else may be about what it was asked.
+fn lacks_method(result: &AttemptResult) -> bool {
+    let by_status = || result.http_status.is_some_and(|status| NO_SUCH_METHOD.contains(&status));
+    result.rpc_error.as_ref().map_or_else(by_status, |error| error.code == METHOD_NOT_FOUND)
 }
 
 fn attempt_block(endpoint: &Endpoint, case: &Case<'_>) -> AttemptBlock {

@@ -52,7 +52,15 @@ fn the_least_conf_gets_every_default() {
             pool_max_idle_per_host: 50,
         },
         cooldown: Cooldown { base: Duration::from_secs(3), max: Duration::from_secs(60), jitter: 1.0 },
-        health_check: None,
+        health_check: Some(HealthCheck {
+            interval: Duration::from_secs(60),
+            timeout: Duration::from_secs(5),
+            probe: ProbeKind::Method("eth_blockNumber".into()),
+            implied: true,
+            unhealthy_threshold: 2,
+            healthy_threshold: 1,
+            max_head_lag: None,
+        }),
         endpoints: vec![EndpointConf {
             url: EndpointUrl::parse("http://127.0.0.1:8545").unwrap(),
             name: "001_127.0.0.1".into(),
@@ -257,6 +265,7 @@ fn an_upstream_takes_what_is_written() {
         interval: Duration::from_millis(100),
         timeout: Duration::from_secs(1),
         probe: ProbeKind::Method("getBlockHeight".into()),
+        implied: false,
         unhealthy_threshold: 3,
         healthy_threshold: 4,
         max_head_lag: Some(0),
@@ -274,11 +283,18 @@ fn a_health_check_gets_its_defaults() {
         interval: Duration::from_secs(30),
         timeout: Duration::from_secs(5),
         probe: ProbeKind::Method("eth_blockNumber".into()),
+        implied: true,
         unhealthy_threshold: 2,
         healthy_threshold: 1,
         max_head_lag: None,
     };
     assert_eq!(health("health_check = {}"), expected);
+    // Nobody asked for it, so it is made seldom.
+    assert_eq!(health(""), HealthCheck { interval: Duration::from_secs(60), ..expected });
+    assert_eq!(
+        accepted(&format!("[upstreams.eth]\nhealth_check = 'off'\n{MINIMAL}")).upstreams["eth"].health_check,
+        None
+    );
     let solana = "chain = 'solana'\nchain_id = '5eykt4UsFv8P8NJdTREpY1vzqKqZKvdpKuc147dw2N9d'\nhealth_check = {}";
     assert_eq!(health(solana).probe, ProbeKind::Method("getSlot".into()));
     let path = |status| ProbeKind::Path { path: "/health?deep=1".into(), status };

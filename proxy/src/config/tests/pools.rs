@@ -89,7 +89,7 @@ fn health_checks_are_checked() {
         assert_problems(&conf, &[&format!("upstreams.eth.health_check.{expected}")]);
     }
     for (keys, expected) in [
-        ("chain_id = «1", "needs health_check, which verifies it"),
+        ("health_check = 'off'\nchain_id = «1", "needs health_check, which verifies it"),
         ("health_check = {}\nchain_id = «0", "must be at least 1"),
         ("health_check = {}\nchain_id = «'1'", "must be a whole number, as eth_chainId tells it"),
         ("health_check = {}\nchain = 'solana'\nchain_id = «1", "must be the genesis hash"),

@@ -31,7 +31,7 @@ fn the_health_check_that_the_sample_shows_is_good() {
     let section = section.replace("\n# ", "\n");
     let shown = format!("{before}[upstreams.ethereum.health_check]{section}\n\n{after}");
     let check = parse(&shown, &path, &|_| None).unwrap().upstreams["ethereum"].health_check.clone();
-    let least = "[upstreams.e]\nhealth_check = {}\nendpoints = [{ url = 'http://h' }]";
+    let least = "[upstreams.e]\nhealth_check = { method = 'eth_blockNumber' }\nendpoints = [{ url = 'http://h' }]";
     let least = parse(least, &path, &|_| None).unwrap().upstreams["e"].health_check.clone();
     assert_eq!(check, least);
 }

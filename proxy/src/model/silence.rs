@@ -1,0 +1,122 @@
+//! Endpoints that take requests and answer nobody.
+//!
+//! A timeout is a late witness: until the first one ends, an endpoint that hangs takes all requests that a policy gives it.
+//! Its silence says so sooner. An endpoint is *silent* when [`WITNESSES`] attempts or more are without an answer, the oldest
+//! of them for longer than the limit, and it said nothing to anybody in that time. The limit is three times the longest recent
+//! time between two of its answers while a request waited, and [`SHORTEST`] at least: who usually takes two seconds isn't
+//! silent after one. (The idea is the accrual failure detector's: Hayashibara et al., SRDS 2004.)
+//!
+//! Invariant: one request proves nothing, however long it takes. A single answer, to anybody, ends the silence.
+
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+use super::Tick;
+
+/// Attempts without an answer that make a silence.
+const WITNESSES: u32 = 3;
+/// No silence is shorter: a pause of garbage collection takes up to some 200 ms.
+const SHORTEST: Duration = Duration::from_millis(300);
+/// Times the longest recent gap between answers.
+const GAPS: u32 = 3;
+/// What an answer leaves of the difference to a longer gap before: after 20 answers an eighth.
+const GAP_DECAY: u64 = 10;
+
+/// When an endpoint was last heard. Lock-free; writers race benignly.
+#[derive(Debug, Default)]
+pub struct Silence {
+    heard_at: AtomicU64,
+    /// The decaying longest gap between answers, in microseconds.
+    gap_micros: AtomicU32,
+    /// Attempts that were given up since.
+    overtaken: AtomicU32,
+}
+
+impl Silence {
+    /// An attempt that began at `began` got an answer, of whatever kind, at `now`.
+    pub fn broken(&self, began: Tick, now: Tick) {
+        let gap = now.since(self.since(began)).as_micros();
+        let gap = u64::try_from(gap).unwrap_or(u64::MAX).min(u64::from(u32::MAX));
+        let known = u64::from(self.gap_micros.load(Relaxed));
+        let next = gap.max(known - known.saturating_sub(gap) / GAP_DECAY);
+        if next != known {
+            self.gap_micros.store(u32::try_from(next).unwrap_or(u32::MAX), Relaxed);
+        }
+        self.heard_at.store(now.as_nanos(), Relaxed);
+        if self.overtaken.load(Relaxed) != 0 {
+            self.overtaken.store(0, Relaxed);
+        }
+    }
+
+    /// An attempt that began at `began` was given up without an answer.
+    pub fn overtaken(&self, began: Tick) {
+        if began.as_nanos() >= self.heard_at.load(Relaxed) {
+            self.overtaken.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// Whether the endpoint is silent, with `outstanding` attempts the oldest of which is `age` old.
+    pub fn is_proved(&self, outstanding: u32, age: Duration, now: Tick) -> bool {
+        let limit = self.limit();
+        age >= limit
+            && outstanding.saturating_add(self.overtaken.load(Relaxed)) >= WITNESSES
+            && now.since(Tick::from_nanos(self.heard_at.load(Relaxed))) >= limit
+    }
+
+    /// How long the endpoint may say nothing while requests wait.
+    pub fn limit(&self) -> Duration {
+        Duration::from_micros(u64::from(self.gap_micros.load(Relaxed)) * u64::from(GAPS)).max(SHORTEST)
+    }
+
+    fn since(&self, began: Tick) -> Tick {
+        began.max(Tick::from_nanos(self.heard_at.load(Relaxed)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: fn(u64) -> Duration = Duration::from_millis;
+
+    fn at(ms: u64) -> Tick {
+        Tick::START.after(MS(ms))
+    }
+
+    #[test]
+    fn three_attempts_without_an_answer_are_a_silence_and_two_are_none() {
+        let silence = Silence::default();
+        silence.broken(at(995), at(1_000));
+        assert!(!silence.is_proved(2, MS(5_000), at(9_000)));
+        assert!(!silence.is_proved(3, MS(299), at(9_000)), "the attempts are young");
+        assert!(!silence.is_proved(3, MS(600), at(1_299)), "it was heard just now");
+        assert!(silence.is_proved(3, MS(300), at(1_300)));
+        silence.broken(at(1_000), at(1_301));
+        assert!(!silence.is_proved(30, MS(600), at(1_302)));
+    }
+
+    #[test]
+    fn attempts_that_were_given_up_are_witnesses_until_an_answer() {
+        let silence = Silence::default();
+        silence.broken(at(0), at(10));
+        silence.overtaken(at(5));
+        silence.overtaken(at(20));
+        silence.overtaken(at(30));
+        assert!(!silence.is_proved(0, MS(300), at(1_000)), "the first began before it was heard");
+        assert!(silence.is_proved(1, MS(300), at(1_000)));
+        silence.broken(at(30), at(35));
+        assert!(!silence.is_proved(2, MS(900), at(9_000)));
+    }
+
+    #[test]
+    fn an_endpoint_that_takes_long_may_be_silent_for_longer() {
+        let silence = Silence::default();
+        assert_eq!(silence.limit(), SHORTEST);
+        silence.broken(at(1_000), at(3_000));
+        assert_eq!(silence.limit(), MS(6_000));
+        for n in 0..60 {
+            silence.broken(at(3_000 + n * 10), at(3_010 + n * 10));
+        }
+        assert_eq!(silence.limit(), SHORTEST, "many quick answers later");
+    }
+}
