@@ -45,6 +45,7 @@ pub struct Metrics {
     hedges: IntCounterVec,
     hedges_won: IntCounterVec,
     budget_exhausted: IntCounterVec,
+    budget_excused: IntCounterVec,
     healthy: IntGaugeVec,
     policy_calls: IntCounterVec,
     policy_duration: HistogramVec,
@@ -75,6 +76,8 @@ pub struct UpstreamSeries {
     pub hedges_won: IntCounter,
     /// Retries and hedges that the budget refused.
     pub budget_exhausted: IntCounter,
+    /// Retries and hedges that cost no client's budget.
+    pub budget_excused: IntCounter,
     /// Endpoints that are healthy and in rotation. Set at scrape time.
     pub healthy: IntGauge,
 }
@@ -113,6 +116,11 @@ impl Metrics {
             retries: build.counters("retries_total", "Attempts after one that failed.", &["upstream"])?,
             hedges: build.counters("hedges_total", "Attempts beside one that took long.", &["upstream"])?,
             hedges_won: build.counters("hedges_won_total", "Hedges that answered first.", &["upstream"])?,
+            budget_excused: build.counters(
+                "retry_budget_excused_total",
+                "Retries and hedges that cost no client's budget: the proxy tried an endpoint that comes back.",
+                &["upstream"],
+            )?,
             budget_exhausted: build.counters(
                 "retry_budget_exhausted_total",
                 "Retries and hedges that the budget refused.",
@@ -189,7 +197,7 @@ impl Metrics {
         let _ = self.endpoints.remove_label_values(&[upstream]);
         let _ = self.healthy.remove_label_values(&[upstream]);
         let _ = self.request_duration.remove_label_values(&[upstream]);
-        for counters in [&self.retries, &self.hedges, &self.hedges_won, &self.budget_exhausted] {
+        for counters in [&self.retries, &self.hedges, &self.hedges_won, &self.budget_exhausted, &self.budget_excused] {
             let _ = counters.remove_label_values(&[upstream]);
         }
     }
@@ -204,6 +212,7 @@ impl Metrics {
             hedges: of(&self.hedges),
             hedges_won: of(&self.hedges_won),
             budget_exhausted: of(&self.budget_exhausted),
+            budget_excused: of(&self.budget_excused),
             healthy: self.healthy.with_label_values(&[upstream]),
         }
     }

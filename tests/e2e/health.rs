@@ -64,14 +64,14 @@ fn a_dead_pool_still_serves_and_is_still_probed() {
     let proxy = Proxy::start(&probed([&first, &second]).health("unhealthy_threshold", "1"));
     wait_health(&proxy, "first", "unhealthy");
     wait_health(&proxy, "second", "unhealthy");
-    assert_eq!(proxy.admin("GET", "/health").status, 503);
+    assert_eq!(proxy.admin("GET", "/health").json()["status"], "degraded");
     assert_eq!(proxy.metrics().sum("endpoints_healthy", &[]), 0.0);
     assert_eq!(proxy.post(CALL).result(), "first");
     first.wait_probes(2);
     second.head(7);
     wait_health(&proxy, "second", "healthy");
     assert_eq!(proxy.post(CALL).result(), "second");
-    assert_eq!(proxy.admin("GET", "/health").status, 200);
+    assert_eq!(proxy.admin("GET", "/health").json()["status"], "ok");
 }
 
 #[test]
@@ -83,13 +83,14 @@ fn what_is_no_good_answer_is_a_failed_probe() {
         ("its head is no number", json_result("null")),
         ("not a JSON-RPC answer", Answer::body("<html>welcome</html>").header("content-type", "text/html")),
         ("answer is too large", Answer::body(huge)),
-        ("JSON-RPC error", Answer::rpc_error(-32601, "no such method")),
+        ("it lacks the method of the health check", Answer::rpc_error(-32601, "no such method")),
         ("HTTP status 429", Answer::status(429)),
         ("closed without an answer", Answer::close()),
         ("a content coding that was not asked for", Answer::result("0x7").header("content-encoding", "gzip")),
     ];
     let node = Node::new("node", 7);
-    let proxy = Proxy::start(&probed([&node]).health("unhealthy_threshold", "1"));
+    let conf = probed([&node]).health("unhealthy_threshold", "1").health("method", "'eth_blockNumber'");
+    let proxy = Proxy::start(&conf);
     wait_health(&proxy, "node", "healthy");
     for (expected, answer) in cases {
         node.answer("eth_blockNumber", answer);

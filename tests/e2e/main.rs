@@ -23,6 +23,8 @@
 //! - `signed`: signatures of plugins.
 //! - `refusals`: confs and plugins that are refused, and how it is told.
 //! - `admin`: health, status, metrics, secrets.
+//! - `silence`: endpoints that accept requests and never answer, and their way back.
+//! - `poison`: what one client can make of a pool for the others.
 //! - `explain`: what the operator is told about the next request.
 //! - `shadow`: policies that are tried without effect.
 //! - `canary`: policies that decide a share of the requests.
@@ -57,6 +59,7 @@ mod lifecycle;
 mod limits;
 mod nodes;
 mod nonsense;
+mod poison;
 mod policies;
 mod property;
 mod refusals;
@@ -64,6 +67,7 @@ mod reload;
 mod rollback;
 mod shadow;
 mod signed;
+mod silence;
 mod table;
 mod tls;
 mod watch;

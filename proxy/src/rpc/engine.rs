@@ -85,6 +85,7 @@ pub async fn run<P: Pool>(pool: &P, call: &Call, trace: &mut Trace) -> Result<Re
         assembly: None,
         last: None,
         held: Vec::new(),
+        failures: 0,
         answered: false,
         doubtful: false,
         excused: false,
@@ -108,6 +109,8 @@ pub(super) struct Run<'a, P: Pool> {
     pub(super) last: Option<(AttemptResult, Option<Answer>)>,
     /// What is held against endpoints if the rest of the request bears it out.
     pub(super) held: Vec<Blame>,
+    /// Attempts that failed in a way that the request may have provoked.
+    pub(super) failures: u32,
     /// An endpoint answered, be it with an error that is an answer.
     pub(super) answered: bool,
     /// The endpoint of the attempt that ended last was known to be doubtful.
@@ -159,7 +162,7 @@ impl<P: Pool> Run<'_, P> {
     fn rule(&mut self) {
         let now = clock::now();
         for blame in self.held.drain(..) {
-            let elsewhere = match (self.answered, self.tried.len()) {
+            let elsewhere = match (self.answered, self.failures) {
                 (true, _) => Elsewhere::Answered,
                 (false, ..2) => Elsewhere::Untried,
                 (false, _) => Elsewhere::Failed,

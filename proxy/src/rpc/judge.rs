@@ -16,7 +16,7 @@ use super::part::{Call, Trouble, troubles};
 use super::pool::{Ask, Case, Lease, Pool};
 use super::refusal::Refusal;
 use crate::clock;
-use crate::model::{Action, AttemptResult, Decision, Outcome, RequestFacts, may_retry};
+use crate::model::{Action, AttemptResult, Decision, Outcome, RequestFacts, is_provoked, may_retry};
 
 /// An attempt that is under way.
 pub(super) struct Try<L> {
@@ -95,6 +95,7 @@ impl<P: Pool> Run<'_, P> {
         self.held.extend(blame);
         let decision = decisions.first().copied().unwrap_or(Decision::RETURN);
         self.answered |= decision.success;
+        self.failures += u32::from(is_provoked(&ended.result) && !decision.success);
         if let (true, Expected::Single(id)) = (decision.landed, &call.outgoing.expected)
             && let Some(body) = landed::answer(&call.outgoing.body, id)
         {
@@ -179,7 +180,9 @@ impl<P: Pool> Run<'_, P> {
             .zip(&decisions)
             .map(|((t, case), decision)| (t, *decision, case.may_retry))
             .collect();
-        self.answered |= decisions.iter().all(|decision| decision.success);
+        let answered = decisions.iter().all(|decision| decision.success);
+        self.answered |= answered;
+        self.failures += u32::from(!answered);
         self.held.extend(blame);
         outcomes
     }

@@ -93,7 +93,7 @@ pub trait Lease: Send {
     /// Ends the attempt with a clean success.
     fn succeed(self, request: &RequestFacts, result: &AttemptResult);
 
-    /// Whether its endpoint was known to be doubtful when it was chosen.
+    /// Whether its endpoint was known to be doubtful when the host let it be chosen: it is on its way back.
     fn is_doubtful(&self) -> bool;
 
     /// How long its endpoint may say nothing before it counts as silent.

@@ -73,8 +73,9 @@ impl Pool for Arc<Upstream> {
     }
 
     fn spend(&self, extra: Extra, client: Option<u64>) {
-        if let Some(client) = client {
-            self.live.budget.spend(client);
+        match client {
+            Some(client) => self.live.budget.spend(client),
+            None => self.series.budget_excused.inc(),
         }
         match extra {
             Extra::Retry => self.series.retries.inc(),

@@ -39,8 +39,8 @@ pub struct Attempt {
 enum Footing {
     /// As usual.
     Firm,
-    /// It comes back after a cooldown, or nothing better was left.
-    Doubtful,
+    /// It is on its ramp.
+    Ramp,
     /// It is half-open, and this attempt is its trial.
     Trial,
 }
@@ -51,8 +51,9 @@ impl Attempt {
         let stats = &upstream.endpoint(index).stats;
         let footing = match stats.cooldown.state(now) {
             _ if trial => Footing::Trial,
-            CooldownState::Clear if !stats.is_silent(now) => Footing::Firm,
-            _ => Footing::Doubtful,
+            CooldownState::Ramp(_) => Footing::Ramp,
+            // One that cools, or is silent, is chosen when nothing better is left: that is nobody's test of it.
+            _ => Footing::Firm,
         };
         stats.begin(now);
         Attempt { upstream, index, began: now, settled: false, footing }
@@ -244,7 +245,9 @@ impl Upstream {
     pub(super) fn rule(&self, blame: &Blame, elsewhere: Elsewhere, now: Tick) {
         let endpoint = self.endpoint(blame.index);
         let answered = elsewhere == Elsewhere::Answered;
-        if answered && blame.decision.penalty_ms > 0.0 {
+        // Nothing contradicts it, and nobody else was served well.
+        let is_alone = elsewhere == Elsewhere::Untried && !endpoint.stats.is_alive(now);
+        if (answered || is_alone) && blame.decision.penalty_ms > 0.0 {
             endpoint.stats.fail(blame.decision.penalty_ms);
         }
         let wish = blame.decision.method_ban.max(if blame.is_failure() { self.backoff.base } else { Duration::ZERO });
@@ -252,7 +255,8 @@ impl Upstream {
             self.log_ban(endpoint, &blame.method, wish);
         }
         // Without probes, nobody else's success is the witness.
-        if !self.probed && elsewhere != Elsewhere::Failed && blame.excludes() && !endpoint.stats.is_alive(now) {
+        let is_borne_out = is_alone || (answered && !endpoint.stats.is_alive(now));
+        if !self.probed && is_borne_out && blame.excludes() {
             let result = &blame.result;
             self.cool(endpoint, &blame.decision, (result.outcome.label(), result.detail, result.http_status), now);
         }

@@ -1,0 +1,103 @@
+//! What one client can make of a pool for the others: nothing. Blame needs evidence that is not the request's.
+
+use std::thread::scope;
+
+use fastrand::Rng;
+use serde_json::Value;
+
+use crate::support::{Answer, Conf, Origin, Proxy, Request, json, wait_until};
+
+/// A method of which the endpoints make what `poisoned` says; all else they answer well.
+const POISON: &str = "debug_traceCall";
+
+fn pool(poisoned: Answer) -> Vec<Origin> {
+    let script = move |request: &Request| match request.method() == POISON {
+        true => poisoned.clone(),
+        false => Answer::result("0x7"),
+    };
+    ["a", "b", "c"].into_iter().map(|name| Origin::scripted(name, script.clone())).collect()
+}
+
+fn probed(origins: &[Origin]) -> Conf {
+    Conf::of(origins).with_shipped_policies().health("interval", "'60s'")
+}
+
+fn poisons() -> Vec<Answer> {
+    let quoted = |words: &str| Answer::rpc_error(-32603, &format!("tracer: unexpected token in a {words} b"));
+    let mut poisons: Vec<Answer> = [400, 401, 402, 403, 404, 413, 431, 500, 503].map(Answer::status).into();
+    poisons.extend([-32000, -32003, -32004, -32005, -32603, -32700].map(|code| Answer::rpc_error(code, "no")));
+    poisons.extend(["monthly capacity", "invalid api key", "rate limit"].map(quoted));
+    poisons.extend([Answer::reset(), Answer::close(), Answer::body("<html>"), Answer::status(200)]);
+    poisons
+}
+
+fn excluded(proxy: &Proxy) -> Vec<String> {
+    let status = proxy.status();
+    let endpoints = status["upstreams"]["main"]["endpoints"].as_array().unwrap().clone();
+    let name = |endpoint: &Value| format!("{} {}", endpoint["name"], endpoint["excluded"]);
+    endpoints.iter().filter(|endpoint| endpoint["available"] == false).map(name).collect()
+}
+
+/// Random poison, beside a client that asks for something else: no endpoint is excluded, no method lost, and all are answered.
+#[test]
+fn no_request_excludes_an_endpoint_that_a_probe_finds_good() {
+    scope(|scope| {
+        for (number, poison) in poisons().into_iter().enumerate() {
+            scope.spawn(move || {
+                let origins = pool(poison);
+                let proxy = Proxy::start(&probed(&origins));
+                wait_until("probed", || origins.iter().all(|origin| origin.hits() > 0));
+                let mut rng = Rng::with_seed(number as u64);
+                for _ in 0..60 {
+                    let method = if rng.bool() { POISON } else { "eth_getBalance" };
+                    let response = proxy.post(json::request("1", method));
+                    assert!(method == POISON || response.status == 200, "poison {number}: {}", response.text());
+                    assert_eq!(excluded(&proxy), Vec::<String>::new(), "poison {number}");
+                }
+                assert_eq!(proxy.admin("GET", "/health").json()["status"], "ok", "poison {number}");
+            });
+        }
+    });
+}
+
+/// What is more than the request's word does exclude it: the probe fails, too.
+#[test]
+fn an_endpoint_whose_probe_fails_too_cools_at_once() {
+    for answer in [Answer::status(503), Answer::rpc_error(-32603, "no"), Answer::reset(), Answer::status(401)] {
+        let origins = [Origin::start("bad"), Origin::start("good")];
+        origins.iter().for_each(|origin| origin.answer(Answer::result("0x7")));
+        let proxy = Proxy::start(&probed(&origins));
+        wait_until("probed", || origins.iter().all(|origin| origin.hits() > 0));
+        origins[0].answer(answer);
+        assert_eq!(proxy.post(json::READ).result(), "0x7");
+        wait_until("it cools", || proxy.cooldown("bad") > 0.0);
+    }
+}
+
+/// A method that only one endpoint fails goes elsewhere after a while, and all else stays.
+#[test]
+fn a_method_that_another_endpoint_answers_is_banned_after_three_strikes() {
+    let origins = pool(Answer::rpc_error(-32004, "not supported"));
+    origins[1].answer(Answer::result("0x7"));
+    let proxy = Proxy::start(&probed(&origins).set("retry_budget", "{ share = 10, floor_per_sec = 1000 }"));
+    let banned = || proxy.endpoint("a")["banned_methods"].as_array().map_or(0, Vec::len);
+    assert_eq!(proxy.post(json::request("1", POISON)).result(), "0x7");
+    assert_eq!(banned(), 0, "one is no chance");
+    wait_until("banned", || {
+        assert_eq!(proxy.post(json::request("1", POISON)).result(), "0x7");
+        banned() == 1
+    });
+    assert_eq!(proxy.endpoint("a")["available"], true);
+    // A method that works in between is never banned.
+    let origins = pool(Answer::result("0x7"));
+    let flaky = |request: &Request| match request.number.is_multiple_of(3) {
+        true => Answer::result("0x7"),
+        false => Answer::rpc_error(-32004, "not supported"),
+    };
+    origins[0].script(flaky);
+    let proxy = Proxy::start(&Conf::of(&origins).with_shipped_policies());
+    for _ in 0..200 {
+        assert_eq!(proxy.post(json::READ).status, 200);
+    }
+    assert_eq!(proxy.endpoint("a")["banned_methods"].as_array().map_or(0, Vec::len), 0);
+}

@@ -1,0 +1,132 @@
+//! Endpoints that accept requests and never answer, and their way back after a cooldown.
+
+use std::sync::Mutex;
+use std::thread::{scope, sleep};
+use std::time::{Duration, Instant};
+
+use crate::support::{Answer, Conf, Origin, Proxy, json, wait_until};
+
+const RATE: u32 = 40;
+
+/// The latency of each of so many reads at [`RATE`], each by a client of its own. All must be answered.
+fn reads(proxy: &Proxy, count: u32) -> Vec<Duration> {
+    let latencies = Mutex::new(Vec::new());
+    let began = Instant::now();
+    scope(|scope| {
+        for n in 0..count {
+            sleep((began + Duration::from_secs(1) * n / RATE).saturating_duration_since(Instant::now()));
+            scope.spawn(|| {
+                let began = Instant::now();
+                let response = proxy.post(json::READ);
+                latencies.lock().unwrap().push(began.elapsed());
+                assert_eq!(response.status, 200, "{}", response.text());
+            });
+        }
+    });
+    latencies.into_inner().unwrap()
+}
+
+fn shipped(origins: &[Origin]) -> Conf {
+    Conf::of(origins).with_shipped_policies()
+}
+
+/// As a conf without further settings has it.
+fn defaults(conf: Conf) -> Conf {
+    let conf = conf.cooldown("base", "'3s'").cooldown("jitter", "1.0");
+    conf.client("timeout", "'5s'").client("connect_timeout", "'500ms'").set("deadline", "'10s'")
+}
+
+fn hanging(count: usize) -> Vec<Origin> {
+    let names = ["heaviest", "second", "lightest"];
+    let answer = |n| if n < count { Answer::hang() } else { Answer::result("good").after(Duration::from_millis(5)) };
+    names.into_iter().enumerate().map(|(n, name)| Origin::always(name, answer(n))).collect()
+}
+
+/// Nobody waits for the timeout, whoever scores, however many hang, with probes and without.
+#[test]
+fn reads_are_answered_while_the_heaviest_endpoints_hang() {
+    let conf: [fn(&[Origin]) -> Conf; 3] = [
+        shipped,
+        |origins| Conf::of(origins),
+        |origins| shipped(origins).health("interval", "'60s'").health("method", "'eth_chainId'"),
+    ];
+    scope(|scope| {
+        for (number, conf) in conf.into_iter().enumerate() {
+            for count in [1, 2] {
+                scope.spawn(move || {
+                    let origins = hanging(count);
+                    let proxy = Proxy::start(&defaults(conf(&origins)));
+                    let mut latencies = reads(&proxy, 200);
+                    latencies.sort_unstable();
+                    let late = latencies.iter().filter(|latency| **latency > Duration::from_secs(2)).count();
+                    // The timeout is 5 s: what is answered sooner was rescued.
+                    assert_eq!(late, 0, "conf {number}, {count} hang: {latencies:?}");
+                });
+            }
+        }
+    });
+}
+
+#[test]
+fn an_endpoint_that_hangs_is_excluded_before_its_first_timeout() {
+    let origins = hanging(1);
+    let proxy = Proxy::start(&shipped(&origins).client("timeout", "'60s'").set("deadline", "'60s'"));
+    reads(&proxy, 40);
+    let endpoint = proxy.endpoint("heaviest");
+    assert!(endpoint["cooldown_seconds"].as_f64() > Some(0.0), "{endpoint}");
+    assert!(origins[0].hits() < 30, "{} of 40 requests went there", origins[0].hits());
+}
+
+/// After a cooldown one request goes there at a time, and none of them waits for the endpoint's timeout.
+#[test]
+fn a_half_open_endpoint_is_tried_by_one_request_at_a_time() {
+    let origins = [Origin::always("first", Answer::status(500)), Origin::start("second")];
+    let conf = shipped(&origins).cooldown("base", "'100ms'").cooldown("max", "'200ms'").client("timeout", "'60s'");
+    let proxy = Proxy::start(&conf.set("deadline", "'60s'"));
+    assert_eq!(proxy.post(json::READ).result(), "second");
+    assert!(proxy.cooldown("first") > 0.0);
+    origins[0].answer(Answer::hang());
+    wait_until("its cooldown is over", || proxy.cooldown("first") == 0.0);
+    assert_eq!(proxy.endpoint("first")["excluded"], "half-open: one request or probe at a time tries it");
+    let before = origins[0].hits();
+    let began = Instant::now();
+    scope(|scope| {
+        for _ in 0..20 {
+            scope.spawn(|| assert_eq!(proxy.post(json::READ).result(), "second"));
+        }
+    });
+    assert!(began.elapsed() < Duration::from_secs(30), "none waited for the timeout");
+    assert_eq!(origins[0].hits() - before, 1);
+    // A trial that is overtaken is the next cooldown.
+    assert!(proxy.metrics().sum("endpoint_cooldowns_total", &[("endpoint", "first")]) >= 2.0);
+}
+
+#[test]
+fn traffic_returns_by_a_ramp() {
+    let origins = [Origin::always("first", Answer::status(500)), Origin::start("second")];
+    let proxy = Proxy::start(&shipped(&origins).cooldown("base", "'4s'").cooldown("max", "'8s'"));
+    assert_eq!(proxy.post(json::READ).result(), "second");
+    origins[0].answer(Answer::result("first"));
+    wait_until("the trial succeeds", || proxy.post(json::READ).result() == "first");
+    let firsts = (0..100).filter(|_| proxy.post(json::READ).result() == "first").count();
+    assert!((1..60).contains(&firsts), "{firsts} of 100 at the beginning");
+    wait_until("all of it is back", || (0..20).all(|_| proxy.post(json::READ).result() == "first"));
+}
+
+/// With health checks a probe goes first: no request waits for an endpoint that still hangs.
+#[test]
+fn a_probe_tries_a_half_open_endpoint_before_any_request() {
+    let first = Origin::scripted("first", |request| match request.method().as_str() {
+        "eth_chainId" => Answer::result("0x1"),
+        _ => Answer::status(429),
+    });
+    let origins = [first, Origin::start("second")];
+    let conf = shipped(&origins).cooldown("base", "'300ms'").cooldown("max", "'300ms'");
+    let proxy = Proxy::start(&conf.health("interval", "'60s'").health("method", "'eth_chainId'"));
+    assert_eq!(proxy.post(json::READ).result(), "second");
+    let probes = || origins[0].requests().iter().filter(|request| request.method() == "eth_chainId").count();
+    let before = probes();
+    wait_until("it is probed", || probes() > before);
+    wait_until("it is on its ramp", || proxy.endpoint("first")["excluded"].is_null());
+    assert_eq!(origins[0].requests().iter().filter(|request| request.method() != "eth_chainId").count(), 1);
+}
