@@ -26,7 +26,8 @@ fn the_least_conf_gets_every_default() {
         }
     );
     assert!(config.policies.is_empty());
-    assert_eq!(config.routes, [Route { path_prefix: "/".into(), upstream: "eth".into() }]);
+    let route = Route { path_prefix: "/".into(), upstream: "eth".into(), accept_any_content_type: false };
+    assert_eq!(config.routes, [route]);
     let upstream = &config.upstreams["eth"];
     let expected = UpstreamConf {
         name: "eth".into(),
