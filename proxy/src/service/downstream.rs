@@ -1,5 +1,6 @@
 //! Reading from and writing to the client.
 
+use std::future::pending;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,10 +8,13 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use http::{HeaderName, HeaderValue, Method, StatusCode, Version, header};
 use pingora::http::ResponseHeader;
-use pingora::protocols::http::ServerSession;
+use pingora::protocols::Stream;
+use pingora::protocols::http::v1::server::HttpSession;
+use pingora::protocols::http::{ReusableHttpStream, ServerSession};
 use pingora::{Error, ErrorType, Result};
 
 use super::accepted::{check_content_type, forwarded};
+use super::chunked::{Chunks, ENDLESS};
 use super::ctx::RequestCtx;
 use super::framing;
 use super::path::normalise;
@@ -66,13 +70,21 @@ pub(super) fn set_limits(session: &mut ServerSession, may_follow: bool) {
     session.set_pipelining_enabled(true);
 }
 
-/// Before the answer to a request whose body came in chunks ends. The parser takes an empty chunk size for a zero, and any byte in
-/// a chunk's extension; a proxy before this one may see another end. So bytes that came behind such a body are no request: the
-/// connection is closed with them.
-pub(super) fn forget_what_follows_chunks(session: &mut ServerSession) {
-    if framing::is_chunked(session.req_header()) {
-        session.set_pipelining_enabled(false);
+/// The connection, for its next request, with the beginning of that. `None` when it is closed.
+pub(super) async fn release(session: ServerSession) -> Option<(Stream, Option<BytesMut>)> {
+    match session {
+        // Its end is none that Pingora knows. Nothing came behind it, else the connection wouldn't be kept.
+        ServerSession::H1(mut session) if session.will_keepalive() && is_endless(&session) => {
+            session.finish_body().await.ok()?;
+            Some((session.into_inner(), None))
+        }
+        session => session.finish().await.ok().flatten().map(ReusableHttpStream::into_parts),
     }
+}
+
+fn is_endless(session: &HttpSession) -> bool {
+    let length = session.get_header(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
+    length.and_then(|length| length.parse().ok()) == Some(ENDLESS)
 }
 
 /// Routes, finds a place, reads and inspects.
@@ -134,7 +146,8 @@ fn good_call(
 }
 
 async fn read_body(session: &mut ServerSession, max: usize) -> Result<Bytes, Refusal> {
-    let announced = content_length(session);
+    let mut chunks = take_coding(session)?;
+    let announced = content_length(session).filter(|_| chunks.is_none());
     if announced.is_some_and(|length| length > max) {
         return Err(Refusal::BodyTooLarge(max));
     }
@@ -144,20 +157,49 @@ async fn read_body(session: &mut ServerSession, max: usize) -> Result<Bytes, Ref
     // What a client announces is believed up to a point: beyond it memory is taken as the bytes come.
     let mut body = BytesMut::new();
     loop {
-        match session.read_request_body().await {
-            Ok(Some(piece)) if body.is_empty() && Some(piece.len()) == announced => return Ok(piece),
-            Ok(Some(piece)) => {
-                if body.is_empty() {
-                    body.reserve(announced.unwrap_or_default().min(MOST_AT_ONCE).max(piece.len()));
-                }
-                body.extend_from_slice(&piece);
-            }
-            Ok(None) => return Ok(body.freeze()),
+        let piece = match session.read_request_body().await {
+            Ok(Some(piece)) => piece,
+            Ok(None) if chunks.is_none() => return Ok(body.freeze()),
+            Ok(None) => return Err(Refusal::BrokenBody),
             Err(error) => return Err(unreadable(&error)),
+        };
+        if let Some(chunks) = &mut chunks {
+            if let Some(behind) = chunks.take(&piece, &mut body, max)? {
+                end_of_chunks(session, behind);
+                return Ok(body.freeze());
+            }
+            continue;
         }
+        if body.is_empty() {
+            if Some(piece.len()) == announced {
+                return Ok(piece);
+            }
+            body.reserve(announced.unwrap_or_default().min(MOST_AT_ONCE).max(piece.len()));
+        }
+        body.extend_from_slice(&piece);
         if body.len() > max {
             return Err(Refusal::BodyTooLarge(max));
         }
+    }
+}
+
+/// Has Pingora hand over a chunked body as it comes: [`Chunks`] finds its end.
+fn take_coding(session: &mut ServerSession) -> Result<Option<Chunks>, Refusal> {
+    if !framing::is_chunked(session.req_header()) {
+        return Ok(None);
+    }
+    let head = session.req_header_mut();
+    head.remove_header(&header::TRANSFER_ENCODING);
+    head.insert_header(header::CONTENT_LENGTH, ENDLESS).map_err(|_| Refusal::BrokenBody)?;
+    Ok(Some(Chunks::new()))
+}
+
+/// A body in chunks is read, and so many bytes came `behind` it already: too early to be given back, so they close the connection.
+fn end_of_chunks(session: &mut ServerSession, behind: usize) {
+    session.set_close_on_response_before_downstream_finish(false);
+    session.set_pipelining_enabled(false);
+    if behind > 0 {
+        session.set_keepalive(None);
     }
 }
 
@@ -171,6 +213,11 @@ fn unreadable(error: &Error) -> Refusal {
 /// Ends when the client closes its connection.
 pub(super) async fn until_gone(session: &mut ServerSession) -> Box<Error> {
     match session.read_body_or_idle(true).await {
+        // Behind a body in chunks: the byte is lost, and so is the connection, once this request is answered.
+        Err(error) if *error.etype() == ErrorType::ConnectError => {
+            session.set_keepalive(None);
+            pending().await
+        }
         Err(error) => error,
         Ok(_) => Error::new(ErrorType::ConnectionClosed),
     }

@@ -5,6 +5,7 @@
 //! each request a future of 16 KiB. Connections are accepted here, too, so that each stays with one thread ([`Acceptor`]).
 
 mod accepted;
+mod chunked;
 mod ctx;
 mod downstream;
 mod framing;
@@ -28,9 +29,7 @@ use crate::rpc::{Call, Refusal, Reply, Trace, engine};
 use crate::snapshot::Published;
 use crate::upstream::{Admission, Attempt, Place, Upstream};
 pub use ctx::RequestCtx;
-use downstream::{
-    begin, forget_what_follows_chunks, read_head, read_request, respond, respond_refusal, set_limits, until_gone,
-};
+use downstream::{begin, read_head, read_request, release, respond, respond_refusal, set_limits, until_gone};
 pub use workers::Acceptor;
 
 /// The proxy's service: what every request needs, shared by the worker threads.
@@ -55,7 +54,6 @@ impl ProxyService {
             set_limits(&mut session, head == Ok(true) && !*shutdown.borrow());
             // It holds this generation to its end.
             let mut ctx = RequestCtx::new(self.published.load(), &self.in_flight);
-            let is_sound = head.is_ok();
             let answered = match head {
                 // Boxed, so that a connection that waits for its next request has no room for it.
                 Ok(_) => Box::pin(answer(&mut session, &mut ctx)).await,
@@ -66,12 +64,8 @@ impl ProxyService {
             if answered.is_err() {
                 return;
             }
-            if is_sound {
-                forget_what_follows_chunks(&mut session);
-            }
             let mut settings = HttpPersistentSettings::for_session(&session);
-            let Ok(Some(reusable)) = session.finish().await else { return };
-            let (stream, beginning) = reusable.into_parts();
+            let Some((stream, beginning)) = release(session).await else { return };
             session = ServerSession::new_http1(stream);
             if let Some(beginning) = beginning {
                 settings.set_pipelined_prefix(beginning);

@@ -309,6 +309,22 @@ fn an_endpoint_takes_what_is_written() {
 }
 
 #[test]
+fn a_route_takes_any_content_type_if_it_or_else_its_upstream_says_so() {
+    let routes = "[[routes]]\npath_prefix = '/a'\nupstream = 'eth'\n\
+                  [[routes]]\npath_prefix = '/b'\nupstream = 'eth'\naccept_any_content_type = true\n\
+                  [[routes]]\npath_prefix = '/c'\nupstream = 'eth'\naccept_any_content_type = false\n";
+    for (of_upstream, expected) in
+        [("", [false, true, false]), ("accept_any_content_type = true\n", [true, true, false])]
+    {
+        let config = accepted(&format!("[upstreams.eth]\n{of_upstream}{MINIMAL}{routes}"));
+        let taken: Vec<bool> = config.routes.iter().map(|route| route.accept_any_content_type).collect();
+        assert_eq!(taken, expected, "{of_upstream}");
+    }
+    let config = accepted(&format!("[upstreams.eth]\naccept_any_content_type = true\n{MINIMAL}"));
+    assert!(config.routes[0].accept_any_content_type);
+}
+
+#[test]
 fn routes_stand_longest_prefix_first() {
     let config = accepted(FULL);
     let order: Vec<_> = config.routes.iter().map(|route| (&route.path_prefix[..], &route.upstream[..])).collect();
