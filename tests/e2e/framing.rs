@@ -1,11 +1,12 @@
 //! Raw bytes of clients: where a request ends, and what is no request.
 //!
-//! One table, in parts by theme: bytes in; the answer's status, whether the connection goes on, and how many requests reach the
-//! endpoint, out. Nothing in it knows which reader is behind the port, so any other reader of requests can be held to it.
+//! One table, in parts by theme: bytes in; the answer's status, whether the connection goes on, and
+//! how many requests reach the endpoint, out. Nothing in it knows which reader is behind the port,
+//! so any other reader of requests can be held to it.
 //!
-//! Each case is played twice: alone, and with a whole request behind it in the same write, which smuggles if the reader takes
-//! the end of the case for another. What was refused, or closed, must not let it through; what was served must
-//! serve it once.
+//! Each case is played twice: alone, and with a whole request behind it in the same write, which
+//! smuggles if the reader takes the end of the case for another. What was refused, or closed, must
+//! not let it through; what was served must serve it once.
 
 mod bodies;
 mod chunks;
@@ -35,7 +36,8 @@ pub struct Case {
 pub enum After {
     /// The next request is answered, whenever it comes.
     Kept,
-    /// The next request is answered if it comes after the answer; what came before closes the connection.
+    /// The next request is answered if it comes after the answer; what came before closes the
+    /// connection.
     KeptIfQuiet,
     Closed,
 }
@@ -194,7 +196,8 @@ fn heads_that_are_refused_are_counted_and_logged() {
     wait_until("they are logged", || proxy.lines("outcome=\"malformed\"") == 3);
 }
 
-/// What comes behind a body in chunks, while its answer is waited for, is no request; what comes after the answer is one.
+/// What comes behind a body in chunks, while its answer is waited for, is no request; what comes
+/// after the answer is one.
 #[test]
 fn a_request_that_comes_before_the_answer_to_chunks_closes_the_connection() {
     let (origin, proxy) = start();
@@ -205,7 +208,8 @@ fn a_request_that_comes_before_the_answer_to_chunks_closes_the_connection() {
     client.send(chunks::of(&body));
     wait_until("the endpoint is asked", || origin.hits() == 1);
     client.send(post("/only", &[], json::WRITE));
-    // The proxy answers others after it has read the first byte of that: both connections may be on one thread.
+    // The proxy answers others after it has read the first byte of that: both connections may be on
+    // one thread.
     gate.open();
     let response = client.read();
     assert_eq!(response.result(), "a");

@@ -1,10 +1,12 @@
 //! One request object, read so that no endpoint reads another.
 //!
-//! The endpoint gets the client's bytes, so both must find the same method in them. Readers differ: Go's `encoding/json`, which Geth,
-//! Erigon and Bor are written with, matches keys without case, by Unicode's simple folding, and takes the last match; other
-//! readers take the last or the first of equal keys. An object of one reading has each of the four keys of a request at
-//! most once, and no key that is one of them but for case. Escapes are decoded first, as all readers do: `"m\u0065thod"` is
-//! `method`. Other keys mean nothing to a node, and may stand there as they like.
+//! The endpoint gets the client's bytes, so both must find the same method in them. Readers differ:
+//! Go's `encoding/json`, which Geth, Erigon and Bor are written with, matches keys without case, by
+//! Unicode's simple folding, and takes the last match; other readers take the last or the first of
+//! equal keys. An object of one reading has each of the four keys of a request at most once, and no
+//! key that is one of them but for case. Escapes are decoded first, as all readers do:
+//! `"m\u0065thod"` is `method`. Other keys mean nothing to a node, and may stand there as they
+//! like.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -94,9 +96,10 @@ impl Visitor<'_> for KeyVisitor {
     }
 }
 
-/// Whether a key is `name`, which is in lower case, to a reader that doesn't look at case. Besides capitals these are
-/// the characters that some case mapping takes for an ASCII letter: ſ and the Kelvin sign (Unicode's simple folding), and
-/// the dotted and the dotless i (Turkish, and full mappings).
+/// Whether a key is `name`, which is in lower case, to a reader that doesn't look at case. Besides
+/// capitals these are the characters that some case mapping takes for an ASCII letter: ſ and the
+/// Kelvin sign (Unicode's simple folding), and the dotted and the dotless i (Turkish, and full
+/// mappings).
 fn folds_to(key: &str, name: &str) -> bool {
     // Two of them take a byte more than a letter, and the Kelvin sign two.
     if key.len() < name.len() || key.len() > 3 * name.len() {

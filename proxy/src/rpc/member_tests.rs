@@ -12,17 +12,19 @@ enum Read {
 
 use Read::{Method, Nothing, Refused};
 
-/// A text, and the readings of Go (`encoding/json` into a struct), Python (`json.loads`), JavaScript (`JSON.parse`) and
-/// serde (`serde_json::Value`), then whether it is taken here.
+/// A text, and the readings of Go (`encoding/json` into a struct), Python (`json.loads`),
+/// JavaScript (`JSON.parse`) and serde (`serde_json::Value`), then whether it is taken here.
 type Row = (&'static str, Read, Read, Read, Read, bool);
 
 const A: Read = Method("a");
 const B: Read = Method("b");
 
-/// Sources. Go: the documentation of `json.Unmarshal` ("preferring exact matches but also accepting case-insensitive matches",
-/// `foldName` folds by `unicode.SimpleFold`; keys are set in their order, so the last one stays; invalid UTF-8 and lone surrogates
-/// become U+FFFD). Python: the documentation of `json`, "Repeated Names Within an Object" (the last one), and "Infinite and NaN
-/// Number Values" (taken). JavaScript: ECMA-262, `JSON.parse`: the last one. serde: `serde_json::Map` keeps the last.
+/// Sources. Go: the documentation of `json.Unmarshal` ("preferring exact matches but also accepting
+/// case-insensitive matches", `foldName` folds by `unicode.SimpleFold`; keys are set in their
+/// order, so the last one stays; invalid UTF-8 and lone surrogates become U+FFFD). Python: the
+/// documentation of `json`, "Repeated Names Within an Object" (the last one), and "Infinite and NaN
+/// Number Values" (taken). JavaScript: ECMA-262, `JSON.parse`: the last one. serde:
+/// `serde_json::Map` keeps the last.
 const READINGS: &[Row] = &[
     (r#"{"method":"a"}"#, A, A, A, A, true),
     // Doubled keys.
@@ -41,7 +43,8 @@ const READINGS: &[Row] = &[
     (r#"{"method":"a","params":[],"Params":[1]}"#, A, A, A, A, false),
     (r#"{"method":"a","id":1,"ID":2}"#, A, A, A, A, false),
     (r#"{"method":"a","JSONRPC":"1.0"}"#, A, A, A, A, false),
-    // Folding beyond ASCII: ſ folds to s for Go; nobody has the dotless i, but case mappings differ.
+    // Folding beyond ASCII: ſ folds to s for Go; nobody has the dotless i, but case mappings
+    // differ.
     ("{\"method\":\"a\",\"param\u{17f}\":[1]}", A, A, A, A, false),
     (r#"{"method":"a","param\u017f":[1]}"#, A, A, A, A, false),
     (r#"{"method":"a","j\u017Fonrpc":"1.0"}"#, A, A, A, A, false),
@@ -63,7 +66,8 @@ const READINGS: &[Row] = &[
     (r#"{"method":"a","":"b"}"#, A, A, A, A, true),
     // Escapes in values.
     (r#"{"method":"\u0061"}"#, A, A, A, A, true),
-    // Lone surrogates in keys: Go has U+FFFD for them, Python and JavaScript keep them, serde refuses.
+    // Lone surrogates in keys: Go has U+FFFD for them, Python and JavaScript keep them, serde
+    // refuses.
     (r#"{"method":"a","\ud800":1}"#, A, A, A, Refused, false),
     (r#"{"method":"a","method\udc00":"b"}"#, A, A, A, Refused, false),
     // A byte order mark: refused by all (Python: "Unexpected UTF-8 BOM").
@@ -133,8 +137,8 @@ fn serde_reads_as_the_table_says() {
     }
 }
 
-/// Go's way (`encoding/json`, `foldName` and the order of keys), written down: whatever random objects hold, what is
-/// taken has the same method and the same number of params there.
+/// Go's way (`encoding/json`, `foldName` and the order of keys), written down: whatever random
+/// objects hold, what is taken has the same method and the same number of params there.
 #[test]
 fn random_objects_that_are_taken_mean_the_same_to_a_reader_without_case() {
     let keys = [

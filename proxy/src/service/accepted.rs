@@ -1,22 +1,25 @@
-//! What a client's headers may say: which types of bodies are taken, and which headers are passed on.
+//! What a client's headers may say: which types of bodies are taken, and which headers are passed
+//! on.
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use crate::rpc::Refusal;
 
-/// The client's headers that endpoints get. All others stay here: cookies and credentials are meant for the proxy.
+/// The client's headers that endpoints get. All others stay here: cookies and credentials are meant
+/// for the proxy.
 const FORWARDED: [HeaderName; 4] = [
     header::USER_AGENT,
     HeaderName::from_static("traceparent"),
     HeaderName::from_static("tracestate"),
     HeaderName::from_static("x-request-id"),
 ];
-/// Names and values of them together. Endpoints refuse a head that is too large (nginx and Apache one of 8 KiB, most nodes
-/// one of 16), and would be blamed for what the client sent.
+/// Names and values of them together. Endpoints refuse a head that is too large (nginx and Apache
+/// one of 8 KiB, most nodes one of 16), and would be blamed for what the client sent.
 const MAX_FORWARDED: usize = 8 << 10;
 
-/// Another site's page can send a body without asking first (CORS) as long as its type isn't JSON's, and the endpoint would
-/// get it as JSON. So only JSON's types are taken; none is what programs send, and a page with an `Origin` is none.
+/// Another site's page can send a body without asking first (CORS) as long as its type isn't
+/// JSON's, and the endpoint would get it as JSON. So only JSON's types are taken; none is what
+/// programs send, and a page with an `Origin` is none.
 ///
 /// # Errors
 /// When the body isn't said to be JSON.
@@ -30,7 +33,8 @@ pub(super) fn check_content_type(headers: &HeaderMap) -> Result<(), Refusal> {
     if fits { Ok(()) } else { Err(Refusal::NotJsonType) }
 }
 
-/// RFC 9110, section 8.3.1, and the structured suffix of RFC 6839. `json-rpc` and `jsonrequest` are JSON-RPC's own.
+/// RFC 9110, section 8.3.1, and the structured suffix of RFC 6839. `json-rpc` and `jsonrequest` are
+/// JSON-RPC's own.
 fn is_json(value: &[u8]) -> bool {
     let essence = value.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
     let is = |name: &[u8]| essence.eq_ignore_ascii_case(name);

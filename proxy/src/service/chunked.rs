@@ -1,21 +1,24 @@
 //! Bodies in chunks (RFC 9112, section 7.1), taken apart strictly.
 //!
-//! Pingora's parser, httparse's, takes an empty chunk size for a zero and any byte, LF too, in an extension; and of a chunk of
-//! 2^63 bytes it waits for the first. The end of the body is then another one for a reader before this proxy. So Pingora only
-//! hands over bytes ([`ENDLESS`]), and the end is found here, by the grammar and nothing else. What leaves it is no request.
+//! Pingora's parser, httparse's, takes an empty chunk size for a zero and any byte, LF too, in an
+//! extension; and of a chunk of 2^63 bytes it waits for the first. The end of the body is then
+//! another one for a reader before this proxy. So Pingora only hands over bytes ([`ENDLESS`]), and
+//! the end is found here, by the grammar and nothing else. What leaves it is no request.
 //!
-//! Invariants: a size beyond the limit is refused when it is read, not when it comes; extensions and trailers, which mean
-//! nothing here, have a limit together; however the bytes are cut, the result is the same.
+//! Invariants: a size beyond the limit is refused when it is read, not when it comes; extensions
+//! and trailers, which mean nothing here, have a limit together; however the bytes are cut, the
+//! result is the same.
 
 use bytes::BytesMut;
 
 use crate::rpc::Refusal;
 
 /// The length that Pingora is told in place of the coding. No body ends there.
-pub(super) const ENDLESS: usize = i64::MAX as usize;
+pub(super) const ENDLESS: usize = usize::MAX >> 1;
 /// Hexadecimal digits of a 64-bit number.
 const MAX_DIGITS: u32 = 16;
-/// Bytes of extensions and trailers of a whole body: RFC 9112, section 7.1.1, wants a limit. As much as a head's usual one.
+/// Bytes of extensions and trailers of a whole body: RFC 9112, section 7.1.1, wants a limit. As
+/// much as a head's usual one.
 const MAX_EXTRA: usize = 8 << 10;
 
 /// What is read of a body.
@@ -55,8 +58,8 @@ impl Chunks {
         Chunks { state: State::Size(0), size: 0, extra: 0 }
     }
 
-    /// Takes the next bytes: what they hold of the body goes to `body`, which may have `max` bytes. Once the body has ended, returns
-    /// how many bytes came behind it.
+    /// Takes the next bytes: what they hold of the body goes to `body`, which may have `max` bytes.
+    /// Once the body has ended, returns how many bytes came behind it.
     ///
     /// # Errors
     /// When the bytes aren't chunks, or too many.

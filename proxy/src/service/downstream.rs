@@ -42,8 +42,8 @@ pub(super) fn begin(session: &mut ServerSession) {
     session.set_keepalive(Some(READ_TIMEOUT.as_secs()));
 }
 
-/// Reads and checks a request's head: whether another request may follow, or why it is refused. `None` when there is no request:
-/// most connections end by being closed before their next.
+/// Reads and checks a request's head: whether another request may follow, or why it is refused.
+/// `None` when there is no request: most connections end by being closed before their next.
 pub(super) async fn read_head(session: &mut ServerSession) -> Option<Result<bool, Refusal>> {
     match session.read_request().await {
         Ok(true) => Some(framing::check(session.req_header(), &session.to_h1_raw())),
@@ -194,7 +194,8 @@ fn take_coding(session: &mut ServerSession) -> Result<Option<Chunks>, Refusal> {
     Ok(Some(Chunks::new()))
 }
 
-/// A body in chunks is read, and so many bytes came `behind` it already: too early to be given back, so they close the connection.
+/// A body in chunks is read, and so many bytes came `behind` it already: they can't be given back,
+/// so they close the connection.
 fn end_of_chunks(session: &mut ServerSession, behind: usize) {
     session.set_close_on_response_before_downstream_finish(false);
     session.set_pipelining_enabled(false);

@@ -1,20 +1,23 @@
 //! Where a request begins and ends, and whether another one may follow on its connection.
 //!
-//! Pingora parses the head and reads the body. This module holds the head against RFC 9112 before anything is routed by it,
-//! because Pingora, as the RFC allows, mends what it can: it drops a `Content-Length` beside a `Transfer-Encoding`, takes the
-//! last of several codings, merges equal lengths, and accepts a line that ends with LF alone. A proxy or firewall before this
-//! one that reads such a head in another way sees another end of the body, and the bytes in between become a request that
-//! nobody checked.
+//! Pingora parses the head and reads the body. This module holds the head against RFC 9112 before
+//! anything is routed by it, because Pingora, as the RFC allows, mends what it can: it drops a
+//! `Content-Length` beside a `Transfer-Encoding`, takes the last of several codings, merges equal
+//! lengths, and accepts a line that ends with LF alone. A proxy or firewall before this one that
+//! reads such a head in another way sees another end of the body, and the bytes in between become a
+//! request that nobody checked.
 //!
-//! Invariants: a head with two readings is answered with 400, its connection is closed, and no endpoint sees a byte of it.
-//! Keep-alive may only be narrowed: what Pingora, the client or this module has ended stays ended.
+//! Invariants: a head with two readings is answered with 400, its connection is closed, and no
+//! endpoint sees a byte of it. Keep-alive may only be narrowed: what Pingora, the client or this
+//! module has ended stays ended.
 
 use http::{HeaderMap, HeaderValue, Method, Version, header};
 use pingora::http::RequestHeader;
 
 use crate::rpc::Refusal;
 
-/// Digits of the longest `Content-Length` that is read: more than any body has, and less than a 64-bit number can hold.
+/// Digits of the longest `Content-Length` that is read: more than any body has, and less than a
+/// 64-bit number can hold.
 const MAX_LENGTH_DIGITS: usize = 18;
 /// Digits of a port.
 const MAX_PORT_DIGITS: usize = 5;
@@ -30,7 +33,8 @@ pub(super) fn check(head: &RequestHeader, raw: &[u8]) -> Result<bool, Refusal> {
     check_target(head, raw)?;
     check_host(head)?;
     check_length(&head.headers, raw)?;
-    // A client of HTTP/1.0 takes the end of the connection for the end of the answer. After CONNECT nothing is a request.
+    // A client of HTTP/1.0 takes the end of the connection for the end of the answer. After CONNECT
+    // nothing is a request.
     Ok(head.version >= Version::HTTP_11 && head.method != Method::CONNECT && !says_close(&head.headers))
 }
 
@@ -45,7 +49,8 @@ pub(super) fn expects_continue(head: &RequestHeader) -> bool {
     expect.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
 }
 
-/// Every line ends with CR LF. The parser refuses a CR without LF, so equal numbers of both leave no LF without CR.
+/// Every line ends with CR LF. The parser refuses a CR without LF, so equal numbers of both leave
+/// no LF without CR.
 fn check_lines(raw: &[u8]) -> Result<(), Refusal> {
     match count(raw, b'\r') == count(raw, b'\n') {
         true => Ok(()),
@@ -59,8 +64,8 @@ fn count(bytes: &[u8], wanted: u8) -> usize {
     bytes.chunks(u8::MAX.into()).map(|part| usize::from(of(part))).sum()
 }
 
-/// The forms of RFC 9112, section 3.2: a path, for OPTIONS an asterisk, for CONNECT an authority, or a URL. Pingora has compared
-/// the authority of a URL with `Host`.
+/// The forms of RFC 9112, section 3.2: a path, for OPTIONS an asterisk, for CONNECT an authority,
+/// or a URL. Pingora has compared the authority of a URL with `Host`.
 fn check_target(head: &RequestHeader, raw: &[u8]) -> Result<(), Refusal> {
     // A fragment is the client's own. Pingora drops it, others may take it for a part of the path.
     if raw.iter().take_while(|byte| **byte != b'\n').any(|byte| *byte == b'#') {
@@ -83,7 +88,8 @@ fn is_url(target: &[u8]) -> bool {
     begins(b"http://") || begins(b"https://")
 }
 
-/// RFC 9112, section 3.2: exactly one `Host` (Pingora refuses a second one), with a host and perhaps a port.
+/// RFC 9112, section 3.2: exactly one `Host` (Pingora refuses a second one), with a host and
+/// perhaps a port.
 fn check_host(head: &RequestHeader) -> Result<(), Refusal> {
     match head.headers.get(header::HOST) {
         Some(host) if is_host(host.as_bytes()) => Ok(()),
@@ -107,7 +113,8 @@ fn is_host(host: &[u8]) -> bool {
         Some(_) => return false,
         None => b"",
     };
-    // RFC 3986, section 3.2.2, without the comma, which is what two joined headers have between them.
+    // RFC 3986, section 3.2.2, without the comma, which is what two joined headers have between
+    // them.
     let in_name = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+;=%".contains(byte);
     let in_address = |byte: &u8| in_name(byte) || *byte == b':';
     let is_name = if host.starts_with(b"[") { name.iter().all(in_address) } else { name.iter().all(in_name) };

@@ -1,11 +1,13 @@
 //! The path that a request is routed by: one for all the ways to write it.
 //!
-//! Whoever lets requests through by their path, before this proxy or in it, must see the path that it is routed by. So dot
-//! segments are resolved, doubled slashes are one, and percent-coded characters that mean the same without coding are decoded
-//! (RFC 3986, section 6.2.2), once. What has no such form, because readers differ, is refused: a coded slash, a backslash,
-//! control characters, a `%` that codes nothing.
+//! Whoever lets requests through by their path, before this proxy or in it, must see the path that
+//! it is routed by. So dot segments are resolved, doubled slashes are one, and percent-coded
+//! characters that mean the same without coding are decoded (RFC 3986, section 6.2.2), once. What
+//! has no such form, because readers differ, is refused: a coded slash, a backslash, control
+//! characters, a `%` that codes nothing.
 //!
-//! Invariant: what is normal stays as it is, so that routing a path and routing its normal form lead to the same upstream.
+//! Invariant: what is normal stays as it is, so that routing a path and routing its normal form
+//! lead to the same upstream.
 
 use std::borrow::Cow;
 
@@ -35,7 +37,8 @@ fn is_normal(path: &[u8]) -> bool {
     true
 }
 
-/// Decodes unreserved characters, and refuses what has two readings. Other codes get capital digits.
+/// Decodes unreserved characters, and refuses what has two readings. Other codes get capital
+/// digits.
 fn decode(path: &str) -> Result<String, Refusal> {
     let mut decoded = String::with_capacity(path.len());
     let mut rest = path;

@@ -211,7 +211,8 @@ fn connections() -> Vec<Case> {
     cases
 }
 
-/// RFC 9110, section 10.1.1. After an interim answer the connection is closed: the session says so before the body came.
+/// RFC 9110, section 10.1.1. After an interim answer the connection is closed: the session says so
+/// before the body came.
 fn expectations() -> Vec<Case> {
     let old = format!("POST /only HTTP/1.0\r\nexpect: 100-continue\r\ncontent-length: {}", json::READ.len());
     vec![
