@@ -32,8 +32,17 @@ pub struct Snapshot {
     /// The policies by name.
     pub policies: BTreeMap<String, BoundPolicy>,
     upstreams: BTreeMap<String, Arc<Upstream>>,
-    routes: Vec<(String, Arc<Upstream>)>,
+    routes: Vec<Route>,
     _live: LiveGeneration,
+}
+
+/// Where a path leads.
+pub struct Route {
+    path_prefix: String,
+    /// The upstream.
+    pub upstream: Arc<Upstream>,
+    /// Bodies of any type are taken for JSON.
+    pub accept_any_content_type: bool,
 }
 
 /// What a generation is put together from, besides its policies.
@@ -117,7 +126,11 @@ impl Snapshot {
         let upstreams: BTreeMap<String, Arc<Upstream>> =
             config.upstreams.iter().map(|(name, conf)| (name.clone(), build(conf))).collect();
         let routes = config.routes.iter().filter_map(|route| {
-            upstreams.get(&route.upstream).map(|upstream| (route.path_prefix.clone(), Arc::clone(upstream)))
+            Some(Route {
+                path_prefix: route.path_prefix.clone(),
+                upstream: Arc::clone(upstreams.get(&route.upstream)?),
+                accept_any_content_type: route.accept_any_content_type,
+            })
         });
         Snapshot {
             generation: before.map_or(1, |b| b.generation + 1),
@@ -137,14 +150,14 @@ impl Snapshot {
         self.upstreams.values()
     }
 
-    /// The upstream for a request's path: the longest prefix of whole segments wins.
-    pub fn route(&self, path: &str) -> Option<&Arc<Upstream>> {
+    /// The route of a request's path, in its normal form: the longest prefix of whole segments wins.
+    pub fn route(&self, path: &str) -> Option<&Route> {
         let fits = |prefix: &str| {
             let rest = path.strip_prefix(prefix.trim_end_matches('/'));
             rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
         };
         // The conf sorts them, the longest first.
-        self.routes.iter().find(|(prefix, _)| fits(prefix)).map(|(_, upstream)| upstream)
+        self.routes.iter().find(|route| fits(&route.path_prefix))
     }
 }
 

@@ -4,6 +4,7 @@
 //! Where a test belongs:
 //! - `answers`: a good request gets an endpoint's answer, byte for byte, and nothing leaks either way.
 //! - `bad_input`: what a client does wrong is its own trouble only.
+//! - `framing`: raw bytes of clients, and where each request ends.
 //! - `failover`: what an endpoint does wrong is not the client's trouble.
 //! - `table`: each row of the shipped policy's table.
 //! - `nonsense`: endpoints that send anything but an answer.
@@ -51,6 +52,7 @@ mod chain;
 mod connections;
 mod explain;
 mod failover;
+mod framing;
 mod guests;
 mod health;
 mod hedging;

@@ -184,7 +184,7 @@ fn requesting(snapshot: Snapshot) -> Work {
 }
 
 fn upstream_of(snapshot: &Snapshot) -> Arc<Upstream> {
-    Arc::clone(snapshot.route("/").expect("a route"))
+    Arc::clone(&snapshot.route("/").expect("a route").upstream)
 }
 
 /// A pool without policies.

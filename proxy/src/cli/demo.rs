@@ -99,7 +99,9 @@ fn introduction(folder: &Folder, style: &Style) -> String {
     let commands = [
         (
             "ask through the proxy",
-            format!(r#"curl {PROXY} -d '{{"jsonrpc":"2.0","id":1,"method":"eth_blockNumber"}}'"#),
+            format!(
+                r#"curl {PROXY} -H 'content-type: application/json' -d '{{"jsonrpc":"2.0","id":1,"method":"eth_blockNumber"}}'"#
+            ),
         ),
         ("another policy, under load", format!("sed -i.bak 's/\"tiers\"/\"peak-ewma\"/' {conf}\nkill -HUP {pid}")),
         ("a broken conf is refused", format!("echo 'oops = 1' >> {conf}\n{program} reload")),

@@ -117,6 +117,7 @@ pub(super) struct Upstream {
     /// Default: not verified.
     pub(super) chain_id: Option<Spanned<ChainIdText>>,
     pub(super) read_methods: Spanned<Vec<Spanned<String>>>,
+    pub(super) accept_any_content_type: bool,
     pub(super) scoring: Option<Spanned<String>>,
     pub(super) retry: Option<Spanned<String>>,
     /// Default: none.
@@ -146,6 +147,7 @@ impl Default for Upstream {
             chain: text("ethereum"),
             chain_id: None,
             read_methods: or(Vec::new()),
+            accept_any_content_type: false,
             scoring: None,
             retry: None,
             shadow: None,
@@ -334,6 +336,8 @@ pub(super) struct Route {
     pub(super) path_prefix: Option<Spanned<String>>,
     /// Required.
     pub(super) upstream: Option<Spanned<String>>,
+    /// Default: as the upstream says.
+    pub(super) accept_any_content_type: Option<bool>,
 }
 
 /// A default has no place in the file, and passes every check, so none is ever asked for.

@@ -345,4 +345,7 @@ pub struct Route {
     pub path_prefix: String,
     /// `upstream`: a declared upstream. Required.
     pub upstream: String,
+    /// `accept_any_content_type`: whether bodies that aren't said to be JSON are taken for it. Default: as
+    /// `accept_any_content_type` of the upstream, whose default is `false`.
+    pub accept_any_content_type: bool,
 }

@@ -30,7 +30,9 @@ pub(super) fn routes(file: &File, report: &mut Report<'_>) -> Vec<Route> {
             report.add(key.name("path_prefix"), span, message);
         } else {
             seen.insert(path_prefix.clone(), index);
-            routes.push(Route { path_prefix, upstream });
+            let accept_any_content_type =
+                table.accept_any_content_type.unwrap_or_else(|| accepts_any_content_type(&upstream, file));
+            routes.push(Route { path_prefix, upstream, accept_any_content_type });
         }
     }
     routes.sort_by(|a, b| {
@@ -43,7 +45,11 @@ pub(super) fn routes(file: &File, report: &mut Report<'_>) -> Vec<Route> {
 fn default_routes(key: Key<'_>, file: &File, report: &mut Report<'_>) -> Vec<Route> {
     let mut names = file.upstreams.keys();
     match (names.next(), names.next()) {
-        (Some(only), None) => vec![Route { path_prefix: "/".to_owned(), upstream: only.get_ref().clone() }],
+        (Some(only), None) => {
+            let upstream = only.get_ref().clone();
+            let accept_any_content_type = accepts_any_content_type(&upstream, file);
+            vec![Route { path_prefix: "/".to_owned(), upstream, accept_any_content_type }]
+        }
         (Some(_), Some(second)) => {
             let message = "must say which path leads to which upstream, since there are several: \
                            add [[routes]] with path_prefix and upstream";
@@ -53,6 +59,10 @@ fn default_routes(key: Key<'_>, file: &File, report: &mut Report<'_>) -> Vec<Rou
         // That there is no upstream is reported elsewhere.
         _ => Vec::new(),
     }
+}
+
+fn accepts_any_content_type(upstream: &str, file: &File) -> bool {
+    file.upstreams.iter().any(|(name, table)| name.get_ref() == upstream && table.accept_any_content_type)
 }
 
 fn upstream(key: Key<'_>, table: &file::Table<file::Route>, file: &File, report: &mut Report<'_>) -> Option<String> {

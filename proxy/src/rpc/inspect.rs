@@ -3,18 +3,17 @@
 //! The body is not changed and nothing of it is kept but the method: the endpoint gets the client's own bytes. What
 //! is wrong is told before any endpoint is bothered.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::error::Category;
 use serde_json::value::RawValue;
 
 use super::Refusal;
 use super::batch::{Expected, MemberRequest};
-use super::raw::{Field, for_each_element};
+use super::member::Member;
+use super::raw::for_each_element;
 use crate::model::{MethodClass, Methods};
 
 /// Arrays and objects within each other. Nodes refuse far less; a parser that recurses would be in danger.
@@ -37,21 +36,6 @@ pub struct Inspected {
     pub idempotent: bool,
     /// Which answer would be a good one.
     pub expected: Expected,
-}
-
-/// One request object. `jsonrpc` and `params` are the endpoint's to judge, but may not stand there twice.
-#[derive(Deserialize)]
-struct Member<'a> {
-    #[serde(borrow)]
-    method: Cow<'a, str>,
-    #[serde(default, borrow)]
-    id: Field<'a>,
-    #[serde(default, borrow)]
-    #[expect(dead_code, reason = "read so that a second one is refused")]
-    params: Option<&'a RawValue>,
-    #[serde(default, borrow)]
-    #[expect(dead_code, reason = "read so that a second one is refused")]
-    jsonrpc: Option<&'a RawValue>,
 }
 
 /// Inspects `body`, which may hold up to `max_batch` requests.
@@ -331,6 +315,8 @@ mod tests {
             r#"{"method":"a","params":[],"params":[]}"#,
             r#"[{"method":"a"},{"method":"a"},{"method":"a"},{"method":"a"}]"#,
             r#"[["eth_call",1]]"#,
+            r#"{"method":"a","Method":"b"}"#,
+            r#"[{"method":"a"},{"method":"a","param\u017f":[]}]"#,
         ] {
             assert_eq!(code(body.as_bytes()), -32_600, "{body}");
         }

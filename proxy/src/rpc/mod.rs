@@ -14,6 +14,7 @@ pub mod idle;
 pub mod inspect;
 mod judge;
 mod landed;
+mod member;
 mod part;
 mod patience;
 mod pieces;

@@ -33,6 +33,15 @@ pub enum Refusal {
     /// More members than the upstream allows.
     #[error("invalid request: {0}")]
     BatchTooLong(String),
+    /// The head has more than one reading, or none. The connection is closed.
+    #[error("invalid request: not well-formed HTTP: {0}")]
+    Malformed(&'static str),
+    /// The body isn't said to be JSON.
+    #[error("invalid request: the body must be sent with content-type application/json")]
+    NotJsonType,
+    /// More bytes in headers that are passed on than endpoints take.
+    #[error("the headers that are passed on to endpoints are larger than {0} bytes together")]
+    HeadersTooLarge(usize),
     /// More bytes than `server.max_body`.
     #[error("the body is larger than {0} bytes")]
     BodyTooLarge(usize),
@@ -72,9 +81,13 @@ impl Refusal {
     /// The HTTP status of the answer.
     pub fn status(&self) -> StatusCode {
         match self {
-            Refusal::NotJson(_) | Refusal::Invalid(_) | Refusal::BatchTooLong(_) | Refusal::BrokenBody => {
-                StatusCode::BAD_REQUEST
-            }
+            Refusal::NotJson(_)
+            | Refusal::Invalid(_)
+            | Refusal::BatchTooLong(_)
+            | Refusal::Malformed(_)
+            | Refusal::BrokenBody => StatusCode::BAD_REQUEST,
+            Refusal::NotJsonType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Refusal::HeadersTooLarge(_) => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Refusal::BodyTooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Refusal::NotPost => StatusCode::METHOD_NOT_ALLOWED,
             Refusal::NoRoute => StatusCode::NOT_FOUND,
@@ -92,6 +105,9 @@ impl Refusal {
             Refusal::NotJson(_) => PARSE_ERROR,
             Refusal::Invalid(_)
             | Refusal::BatchTooLong(_)
+            | Refusal::Malformed(_)
+            | Refusal::NotJsonType
+            | Refusal::HeadersTooLarge(_)
             | Refusal::BodyTooLarge(_)
             | Refusal::BrokenBody
             | Refusal::NotPost
@@ -109,6 +125,9 @@ impl Refusal {
             Refusal::NotJson(_) => "not_json",
             Refusal::Invalid(_) => "invalid",
             Refusal::BatchTooLong(_) => "batch_too_long",
+            Refusal::Malformed(_) => "malformed",
+            Refusal::NotJsonType => "not_json_type",
+            Refusal::HeadersTooLarge(_) => "headers_too_large",
             Refusal::BodyTooLarge(_) => "body_too_large",
             Refusal::NotPost => "not_post",
             Refusal::NoRoute => "no_route",

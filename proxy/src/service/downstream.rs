@@ -1,16 +1,23 @@
 //! Reading from and writing to the client.
 
+use std::future::pending;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, header};
+use http::{HeaderName, HeaderValue, Method, StatusCode, Version, header};
 use pingora::http::ResponseHeader;
-use pingora::protocols::http::ServerSession;
+use pingora::protocols::Stream;
+use pingora::protocols::http::v1::server::HttpSession;
+use pingora::protocols::http::{ReusableHttpStream, ServerSession};
 use pingora::{Error, ErrorType, Result};
 
+use super::accepted::{check_content_type, forwarded};
+use super::chunked::{Chunks, ENDLESS};
 use super::ctx::RequestCtx;
+use super::framing;
+use super::path::normalise;
 use crate::clock;
 use crate::model::RequestFacts;
 use crate::rpc::{Ask, Call, Case, Expected, Inspected, Lease, Outgoing, Refusal, Reply, ReplyBody, inspect};
@@ -28,13 +35,6 @@ const MOST_AT_ONCE: usize = 1 << 20;
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
 /// Bytes of a method that the log shows.
 const LOGGED_METHOD: usize = 64;
-/// The client's headers that endpoints get. All others stay here: cookies and credentials are meant for the proxy.
-const FORWARDED: [HeaderName; 4] = [
-    header::USER_AGENT,
-    HeaderName::from_static("traceparent"),
-    HeaderName::from_static("tracestate"),
-    HeaderName::from_static("x-request-id"),
-];
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// For a new connection: a client may not connect and be silent.
@@ -42,26 +42,27 @@ pub(super) fn begin(session: &mut ServerSession) {
     session.set_keepalive(Some(READ_TIMEOUT.as_secs()));
 }
 
-/// Reads a request's head. Tells whether there is one: most connections end by being closed before their next.
-pub(super) async fn read_head(session: &mut ServerSession) -> bool {
+/// Reads and checks a request's head: whether another request may follow, or why it is refused.
+/// `None` when there is no request: most connections end by being closed before their next.
+pub(super) async fn read_head(session: &mut ServerSession) -> Option<Result<bool, Refusal>> {
     match session.read_request().await {
-        Ok(has_one) => has_one,
-        Err(error) => {
-            if *error.etype() == ErrorType::InvalidHTTPHeader {
-                session.respond_error(StatusCode::BAD_REQUEST.as_u16()).await.ok();
-            }
+        Ok(true) => Some(framing::check(session.req_header(), &session.to_h1_raw())),
+        Ok(false) => None,
+        // What was parsed before the error is no head to answer by.
+        Err(error) if *error.etype() == ErrorType::InvalidHTTPHeader => {
+            Some(Err(Refusal::Malformed("the head can't be parsed")))
+        }
+        Err(_) => {
             session.shutdown().await;
-            false
+            None
         }
     }
 }
 
-/// Sets what Pingora leaves unlimited. A process that is `ending` keeps no connection.
-pub(super) fn set_limits(session: &mut ServerSession, ending: bool) {
-    let head = session.req_header();
-    // A client of HTTP/1.0 takes the end of the connection for the end of the answer. After CONNECT nothing is a request.
-    let last = ending || head.version < Version::HTTP_11 || head.method == Method::CONNECT;
-    session.set_keepalive(if last { None } else { Some(KEEPALIVE_SECS) });
+/// Sets what Pingora leaves unlimited. The connection is kept if that `may_follow`, and nobody has ended it before.
+pub(super) fn set_limits(session: &mut ServerSession, may_follow: bool) {
+    let kept = may_follow && session.get_keepalive().is_some();
+    session.set_keepalive(kept.then_some(KEEPALIVE_SECS));
     session.set_read_timeout(Some(READ_TIMEOUT));
     session.set_write_timeout(Some(WRITE_TIMEOUT));
     session.set_total_drain_timeout(Some(DRAIN_TIMEOUT));
@@ -69,23 +70,47 @@ pub(super) fn set_limits(session: &mut ServerSession, ending: bool) {
     session.set_pipelining_enabled(true);
 }
 
+/// The connection, for its next request, with the beginning of that. `None` when it is closed.
+pub(super) async fn release(session: ServerSession) -> Option<(Stream, Option<BytesMut>)> {
+    match session {
+        // Its end is none that Pingora knows. Nothing came behind it, else the connection wouldn't be kept.
+        ServerSession::H1(mut session) if session.will_keepalive() && is_endless(&session) => {
+            session.finish_body().await.ok()?;
+            Some((session.into_inner(), None))
+        }
+        session => session.finish().await.ok().flatten().map(ReusableHttpStream::into_parts),
+    }
+}
+
+fn is_endless(session: &HttpSession) -> bool {
+    let length = session.get_header(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
+    length.and_then(|length| length.parse().ok()) == Some(ENDLESS)
+}
+
 /// Routes, finds a place, reads and inspects.
 pub(super) async fn read_request(
     session: &mut ServerSession,
     ctx: &mut RequestCtx,
 ) -> Result<(Arc<Upstream>, Place, Call), Refusal> {
-    let upstream = ctx.snapshot.route(session.req_header().uri.path()).map(Arc::clone).ok_or(Refusal::NoRoute)?;
+    let head = session.req_header();
+    let path = normalise(head.uri.path())?;
+    let route = ctx.snapshot.route(&path).ok_or(Refusal::NoRoute)?;
+    let upstream = Arc::clone(&route.upstream);
     ctx.upstream = Some(Arc::clone(&upstream));
-    if session.req_header().method != Method::POST {
+    if head.method != Method::POST {
         return Err(Refusal::NotPost);
     }
+    if !route.accept_any_content_type {
+        check_content_type(&head.headers)?;
+    }
+    let headers = forwarded(&head.headers)?;
     let place = upstream.enter()?;
     let max_body = ctx.snapshot.config.server.max_body;
     let body = read_body(session, max_body).await?;
     let inspected = inspect(&body, upstream.max_batch_size, upstream.methods())?;
     ctx.method = inspected.method[..inspected.method.floor_char_boundary(LOGGED_METHOD)].to_owned();
     ctx.batch_size = inspected.batch_size;
-    let call = good_call(session, &upstream, inspected, body, max_body);
+    let call = good_call(session, &upstream, inspected, headers, body, max_body);
     Ok((upstream, place, call))
 }
 
@@ -93,6 +118,7 @@ fn good_call(
     session: &ServerSession,
     upstream: &Upstream,
     inspected: Inspected,
+    headers: Vec<(HeaderName, HeaderValue)>,
     body: Bytes,
     max_answer: usize,
 ) -> Call {
@@ -108,11 +134,9 @@ fn good_call(
         seed: fastrand::u64(..),
         deadline: clock::now().after(upstream.deadline),
     };
-    let headers = &session.req_header().headers;
-    let forwarded = FORWARDED.into_iter().filter_map(|name| headers.get(&name).cloned().map(|value| (name, value)));
     let outgoing = Outgoing {
         body,
-        headers: forwarded.filter(|(name, _)| !is_nominated(headers, name)).collect(),
+        headers,
         expected: inspected.expected,
         resendable: !facts.write || facts.idempotent,
         max_answer,
@@ -122,30 +146,61 @@ fn good_call(
 }
 
 async fn read_body(session: &mut ServerSession, max: usize) -> Result<Bytes, Refusal> {
-    let announced = content_length(session);
+    let mut chunks = take_coding(session)?;
+    let announced = content_length(session).filter(|_| chunks.is_none());
     if announced.is_some_and(|length| length > max) {
         return Err(Refusal::BodyTooLarge(max));
     }
-    if expects_continue(session) {
+    if framing::expects_continue(session.req_header()) {
         session.write_continue_response().await.map_err(|_| Refusal::Stalled)?;
     }
     // What a client announces is believed up to a point: beyond it memory is taken as the bytes come.
     let mut body = BytesMut::new();
     loop {
-        match session.read_request_body().await {
-            Ok(Some(piece)) if body.is_empty() && Some(piece.len()) == announced => return Ok(piece),
-            Ok(Some(piece)) => {
-                if body.is_empty() {
-                    body.reserve(announced.unwrap_or_default().min(MOST_AT_ONCE).max(piece.len()));
-                }
-                body.extend_from_slice(&piece);
-            }
-            Ok(None) => return Ok(body.freeze()),
+        let piece = match session.read_request_body().await {
+            Ok(Some(piece)) => piece,
+            Ok(None) if chunks.is_none() => return Ok(body.freeze()),
+            Ok(None) => return Err(Refusal::BrokenBody),
             Err(error) => return Err(unreadable(&error)),
+        };
+        if let Some(chunks) = &mut chunks {
+            if let Some(behind) = chunks.take(&piece, &mut body, max)? {
+                end_of_chunks(session, behind);
+                return Ok(body.freeze());
+            }
+            continue;
         }
+        if body.is_empty() {
+            if Some(piece.len()) == announced {
+                return Ok(piece);
+            }
+            body.reserve(announced.unwrap_or_default().min(MOST_AT_ONCE).max(piece.len()));
+        }
+        body.extend_from_slice(&piece);
         if body.len() > max {
             return Err(Refusal::BodyTooLarge(max));
         }
+    }
+}
+
+/// Has Pingora hand over a chunked body as it comes: [`Chunks`] finds its end.
+fn take_coding(session: &mut ServerSession) -> Result<Option<Chunks>, Refusal> {
+    if !framing::is_chunked(session.req_header()) {
+        return Ok(None);
+    }
+    let head = session.req_header_mut();
+    head.remove_header(&header::TRANSFER_ENCODING);
+    head.insert_header(header::CONTENT_LENGTH, ENDLESS).map_err(|_| Refusal::BrokenBody)?;
+    Ok(Some(Chunks::new()))
+}
+
+/// A body in chunks is read, and so many bytes came `behind` it already: they can't be given back,
+/// so they close the connection.
+fn end_of_chunks(session: &mut ServerSession, behind: usize) {
+    session.set_close_on_response_before_downstream_finish(false);
+    session.set_pipelining_enabled(false);
+    if behind > 0 {
+        session.set_keepalive(None);
     }
 }
 
@@ -159,6 +214,11 @@ fn unreadable(error: &Error) -> Refusal {
 /// Ends when the client closes its connection.
 pub(super) async fn until_gone(session: &mut ServerSession) -> Box<Error> {
     match session.read_body_or_idle(true).await {
+        // Behind a body in chunks: the byte is lost, and so is the connection, once this request is answered.
+        Err(error) if *error.etype() == ErrorType::ConnectError => {
+            session.set_keepalive(None);
+            pending().await
+        }
         Err(error) => error,
         Ok(_) => Error::new(ErrorType::ConnectionClosed),
     }
@@ -259,12 +319,6 @@ fn build_head(
     Ok(head)
 }
 
-/// What `Connection` names is meant for this hop alone (RFC 9110, section 7.6.1).
-fn is_nominated(headers: &HeaderMap, name: &HeaderName) -> bool {
-    let options = headers.get_all(header::CONNECTION).iter().filter_map(|value| value.to_str().ok());
-    options.flat_map(|value| value.split(',')).any(|option| option.trim().eq_ignore_ascii_case(name.as_str()))
-}
-
 /// The client's address without its port: what its requests have in common.
 fn client_key(session: &ServerSession) -> u64 {
     let mut hasher = DefaultHasher::new();
@@ -274,9 +328,4 @@ fn client_key(session: &ServerSession) -> u64 {
 
 fn content_length(session: &ServerSession) -> Option<usize> {
     session.req_header().headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.trim().parse().ok()
-}
-
-fn expects_continue(session: &ServerSession) -> bool {
-    let expect = session.req_header().headers.get(header::EXPECT);
-    expect.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
 }

@@ -4,8 +4,12 @@
 //! be retried, a body of any size be sent again, and one deadline hold over all attempts. Its hooks for a path that is never taken would cost
 //! each request a future of 16 KiB. Connections are accepted here, too, so that each stays with one thread ([`Acceptor`]).
 
+mod accepted;
+mod chunked;
 mod ctx;
 mod downstream;
+mod framing;
+mod path;
 mod workers;
 
 use std::sync::Arc;
@@ -25,7 +29,7 @@ use crate::rpc::{Call, Refusal, Reply, Trace, engine};
 use crate::snapshot::Published;
 use crate::upstream::{Admission, Attempt, Place, Upstream};
 pub use ctx::RequestCtx;
-use downstream::{begin, read_head, read_request, respond, respond_refusal, set_limits, until_gone};
+use downstream::{begin, read_head, read_request, release, respond, respond_refusal, set_limits, until_gone};
 pub use workers::Acceptor;
 
 /// The proxy's service: what every request needs, shared by the worker threads.
@@ -45,20 +49,23 @@ impl ProxyService {
     pub async fn converse(self: Arc<Self>, stream: Stream, shutdown: ShutdownWatch) {
         let mut session = ServerSession::new_http1(stream);
         begin(&mut session);
-        while read_head(&mut session).await {
-            set_limits(&mut session, *shutdown.borrow());
+        while let Some(head) = read_head(&mut session).await {
+            // A process that ends keeps no connection.
+            set_limits(&mut session, head == Ok(true) && !*shutdown.borrow());
             // It holds this generation to its end.
             let mut ctx = RequestCtx::new(self.published.load(), &self.in_flight);
-            // Boxed, so that a connection that waits for its next request has no room for it.
-            let answered = Box::pin(answer(&mut session, &mut ctx)).await;
+            let answered = match head {
+                // Boxed, so that a connection that waits for its next request has no room for it.
+                Ok(_) => Box::pin(answer(&mut session, &mut ctx)).await,
+                Err(refusal) => Box::pin(respond_refusal(&mut session, &mut ctx, &refusal, None)).await,
+            };
             self.log(&session, &ctx);
             // A client that went away, or an answer that broke off half way: nothing more can be said on this connection.
             if answered.is_err() {
                 return;
             }
             let mut settings = HttpPersistentSettings::for_session(&session);
-            let Ok(Some(reusable)) = session.finish().await else { return };
-            let (stream, beginning) = reusable.into_parts();
+            let Some((stream, beginning)) = release(session).await else { return };
             session = ServerSession::new_http1(stream);
             if let Some(beginning) = beginning {
                 settings.set_pipelined_prefix(beginning);

@@ -26,7 +26,8 @@ fn the_least_conf_gets_every_default() {
         }
     );
     assert!(config.policies.is_empty());
-    assert_eq!(config.routes, [Route { path_prefix: "/".into(), upstream: "eth".into() }]);
+    let route = Route { path_prefix: "/".into(), upstream: "eth".into(), accept_any_content_type: false };
+    assert_eq!(config.routes, [route]);
     let upstream = &config.upstreams["eth"];
     let expected = UpstreamConf {
         name: "eth".into(),
@@ -321,6 +322,22 @@ fn an_endpoint_takes_what_is_written() {
     let headers: Vec<_> = full.headers.iter().map(|(name, value)| (name.as_str(), value.expose())).collect();
     assert_eq!(headers, [("x-api-key", "token-from-env"), ("accept", "application/json")]);
     assert_eq!((v6.name.as_str(), v6.rate_limit, v6.price), ("003_::1", Some(limit(5, 5)), Some(1.0)));
+}
+
+#[test]
+fn a_route_takes_any_content_type_if_it_or_else_its_upstream_says_so() {
+    let routes = "[[routes]]\npath_prefix = '/a'\nupstream = 'eth'\n\
+                  [[routes]]\npath_prefix = '/b'\nupstream = 'eth'\naccept_any_content_type = true\n\
+                  [[routes]]\npath_prefix = '/c'\nupstream = 'eth'\naccept_any_content_type = false\n";
+    for (of_upstream, expected) in
+        [("", [false, true, false]), ("accept_any_content_type = true\n", [true, true, false])]
+    {
+        let config = accepted(&format!("[upstreams.eth]\n{of_upstream}{MINIMAL}{routes}"));
+        let taken: Vec<bool> = config.routes.iter().map(|route| route.accept_any_content_type).collect();
+        assert_eq!(taken, expected, "{of_upstream}");
+    }
+    let config = accepted(&format!("[upstreams.eth]\naccept_any_content_type = true\n{MINIMAL}"));
+    assert!(config.routes[0].accept_any_content_type);
 }
 
 #[test]
