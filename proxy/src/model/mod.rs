@@ -20,6 +20,7 @@ mod share;
 mod stats;
 mod time;
 mod trial;
+mod vendor_reads;
 
 pub use attempt::{Action, AttemptResult, CooldownWish, Decision, Plan, Preference, RequestFacts, RpcError, may_retry};
 pub use bans::MethodBans;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::exchange::Outgoing;
 use super::refusal::Refusal;
 use super::target::Target;
 use crate::model::{AttemptResult, Decision, Plan, Preference, RequestFacts, Tick};
@@ -64,6 +65,8 @@ pub struct Ask<'a> {
 pub struct Case<'a> {
     /// The request, or some members of its batch as one of their own.
     pub request: &'a RequestFacts,
+    /// What the endpoint got: the whole batch, also when it is about some of its members.
+    pub sent: &'a Outgoing,
     /// How its attempt ended.
     pub result: &'a AttemptResult,
     /// Whether the host would allow another attempt.

@@ -2,15 +2,18 @@
 //!
 //! Invariant: an attempt settles exactly once. [`Lease`]'s ends of it consume it; one that is dropped, because its
 //! client went away, settles as canceled, which says nothing about the endpoint.
+//!
+//! Invariant: a request's own words blame no endpoint. A decision that blames one is followed as far as the policy comes to it
+//! without the words of the message that are the request's, too (`rpc::quoted`).
 
 use std::sync::Arc;
 
 use super::{Endpoint, Upstream};
 use crate::clock;
 use crate::model::{AttemptResult, CooldownWish, Decision, Outcome, RequestFacts, Tick, millis_f32};
-use crate::policy::abi::{AttemptBlock, NO_RETRY_AFTER, attempt_flags, flag};
+use crate::policy::abi::{AttemptBlock, MESSAGE_BYTES, NO_RETRY_AFTER, attempt_flags, flag};
 use crate::policy::{Policy, native};
-use crate::rpc::{Ask, Case, Lease, Target};
+use crate::rpc::{Ask, Case, Lease, Target, unquoted};
 
 /// An attempt at an endpoint that is under way.
 pub struct Attempt {
@@ -129,7 +132,13 @@ impl Upstream {
         let mut block = attempt_block(endpoint, case);
         block.candidates_left = self.candidates_left(&ask);
         block.timeout_ms = millis_f32(self.timeout);
-        let decide = |policy: &Policy| policy.retry(&request_block, &block);
+        let decide = |policy: &Policy| {
+            let decision = policy.retry(&request_block, &block)?;
+            match unquoted_block(&block, &decision, case) {
+                Some(unquoted) => Ok(decision.despite(policy.retry(&request_block, &unquoted)?)),
+                None => Ok(decision),
+            }
+        };
         canary.and_then(|canary| canary.ask(seed, decide)).or_else(|| self.retry.as_ref()?.ask(seed, decide))
     }
 
@@ -178,6 +187,23 @@ impl Upstream {
     }
 }
 
+/// The block without the request's own words, if the decision about it blames the endpoint and the message holds any.
+fn unquoted_block(block: &AttemptBlock, decision: &Decision, case: &Case<'_>) -> Option<AttemptBlock> {
+    let seen = || {
+        let message = message_of(case.result);
+        &message[..message.floor_char_boundary(MESSAGE_BYTES)]
+    };
+    let message = decision.blames().then(|| unquoted(seen(), case.request, case.sent)).flatten()?;
+    let mut block = AttemptBlock { message_len: 0, message: [0; MESSAGE_BYTES], ..*block };
+    block.set_message(&message);
+    Some(block)
+}
+
+/// What the endpoint said: a JSON-RPC error's message, or the beginning of another error's body.
+fn message_of(result: &AttemptResult) -> &str {
+    result.rpc_error.as_ref().map_or(&result.text, |error| &error.message)
+}
+
 fn attempt_block(endpoint: &Endpoint, case: &Case<'_>) -> AttemptBlock {
     let result = case.result;
     let retry_after = result
@@ -198,6 +224,6 @@ fn attempt_block(endpoint: &Endpoint, case: &Case<'_>) -> AttemptBlock {
         cooldown_attempts: endpoint.stats.cooldown.attempts(),
         ..AttemptBlock::new()
     };
-    block.set_message(result.rpc_error.as_ref().map_or(&result.text, |error| &error.message));
+    block.set_message(message_of(result));
     block
 }
