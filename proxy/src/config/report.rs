@@ -182,13 +182,12 @@ impl<'t> Report<'t> {
 }
 
 /// Whether a problem with `key` may be there only because the entry at `path` was taken out: it is about the same entry, about what
-/// holds it, or names it.
+/// holds it, or names it, as a neighbour by its last name alone.
 fn may_follow(path: &str, key: &str, message: &str) -> bool {
     let (parent, name) = path.rsplit_once('.').unwrap_or(("", path));
     let name = name.split_once('[').map_or(name, |(array, _)| array);
     let mut words = message.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
-    let is_neighbour =
-        key.strip_prefix(parent).is_some_and(|rest| rest.is_empty() || rest.starts_with('.') || parent.is_empty());
+    let is_neighbour = key.rsplit_once('.').map_or("", |(table, _)| table) == parent;
     path == key
         || path.strip_prefix(key).is_some_and(|rest| rest.starts_with('[') && !rest.contains('.'))
         || (key == "upstreams" && parent == key)

@@ -118,7 +118,7 @@ fn what_only_follows_from_another_mistake_is_not_named() {
         ),
         ("[upstreams.eth]\nscoring = 'p'\n[policies]\np = «5", &["policies.p: must be a table"]),
         (
-            "[upstreams.eth]\nscoring = 'p'\n«[policie.p]\nplugin = 'tiers'",
+            "[upstreams.eth]\nscoring = 'p'\n[«policie.p]\nplugin = 'tiers'",
             &["policie: isn't a known key; did you mean"],
         ),
         ("[admin]\nlisten = '0.0.0.0:1'\ntoken = «5", &["admin.token: must be a string"]),
