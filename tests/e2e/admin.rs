@@ -152,7 +152,8 @@ fn the_command_line_speaks_to_the_proxy_of_its_conf_and_to_no_other() {
     let (code, said) = run(&["status", "-c", &conf, "--admin", &theirs]);
     assert_eq!((code, said.contains("401")), (Some(1), true), "{said}");
     assert_eq!(run(&["status", "-c", &conf, "--token", "wrong"]).0, Some(1));
-    // What else is wrong with the conf is the proxy's to say; without an admin address nobody is asked.
+    // What else is wrong with the conf is the proxy's to say; without an admin address nobody is
+    // asked.
     let text = ours.site().text();
     ours.site().write_text(&format!("{text}\ncolour = 1\n"));
     assert_eq!(run(&["status", "-c", &conf]).0, Some(0));

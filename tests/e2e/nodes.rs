@@ -158,7 +158,8 @@ fn a_node_that_quotes_a_request_is_not_blamed_by_the_words_of_it() {
         assert!(words == "(" || error["message"].as_str().unwrap().contains(words), "{}", answer.text());
         for name in ["a", "b"] {
             let node = proxy.endpoint(name);
-            // The code may begin a backoff, of a second at most. A quota is an hour, credentials and bans are ten minutes.
+            // The code may begin a backoff, of a second at most. A quota is an hour, credentials
+            // and bans are ten minutes.
             assert!(node["cooldown_seconds"].as_f64().unwrap_or(0.0) <= 1.0, "{words}: {node}");
             assert!(node["banned_methods"].as_array().is_none_or(Vec::is_empty), "{words}: {node}");
         }

@@ -1,12 +1,14 @@
 //! What to do with each outcome, as data.
 //!
-//! The first row that matches decides. A row says whether the request may go to another endpoint, what is held against
-//! the endpoint that was tried, whether it cools, and what else follows. To teach the policy an outcome, add a row
-//! above those that would match it too. The numbers are those of the table in the README; 0 is for what it leaves over.
+//! The first row that matches decides. A row says whether the request may go to another endpoint,
+//! what is held against the endpoint that was tried, whether it cools, and what else follows. To
+//! teach the policy an outcome, add a row above those that would match it too. The numbers are
+//! those of the table in the README; 0 is for what it leaves over.
 //!
-//! Invariant: no client can make an endpoint cool, or lose a method, by the words of its request. Where a message quotes
-//! the request, the proxy asks twice, the second time without the quoted words, and follows the milder decision. But a contract
-//! chooses the words of its own revert, and no request holds them: reverts are recognised above the rows that do so by words.
+//! Invariant: no client can make an endpoint cool, or lose a method, by the words of its request.
+//! Where a message quotes the request, the proxy asks twice, the second time without the quoted
+//! words, and follows the milder decision. But a contract chooses the words of its own revert, and
+//! no request holds them: reverts are recognised above the rows that do so by words.
 
 use pointsman_sdk::{Attempt, Chain, Outcome, Request};
 

@@ -27,7 +27,8 @@ use client::AdminClient;
 #[derive(Parser)]
 #[command(version, arg_required_else_help = true)]
 struct Arguments {
-    /// The conf file. Commands that speak to a running proxy take its admin address and token from it.
+    /// The conf file. Commands that speak to a running proxy take its admin address and token from
+    /// it.
     #[arg(long, short, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
     #[command(subcommand)]
@@ -76,7 +77,8 @@ struct AdminOptions {
     /// The admin address of the running proxy [default: that of --config, or 127.0.0.1:8550].
     #[arg(long, value_name = "ADDRESS")]
     admin: Option<String>,
-    /// The admin token [default: that of --config for its own address, or the variable POINTSMAN_TOKEN].
+    /// The admin token [default: that of --config for its own address, or the variable
+    /// POINTSMAN_TOKEN].
     #[arg(long, value_name = "TOKEN")]
     token: Option<String>,
 }
@@ -168,7 +170,8 @@ fn import(file: &Path) -> anyhow::Result<()> {
 }
 
 impl AdminOptions {
-    /// Speaks to `--admin`, or else to the proxy that runs with `conf`: to no other one. The conf's token is for its address alone.
+    /// Speaks to `--admin`, or else to the proxy that runs with `conf`: to no other one. The conf's
+    /// token is for its address alone.
     fn client(&self, conf: Option<&Path>) -> anyhow::Result<AdminClient> {
         let variable = || std::env::var(TOKEN_VARIABLE).ok();
         let (address, token) = match (&self.admin, conf) {

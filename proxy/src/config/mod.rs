@@ -53,7 +53,8 @@ pub fn load(path: &Path) -> Result<Config, ConfigError> {
     parse(&text, path, &|name| std::env::var(name).ok())
 }
 
-/// Reads `[admin]` of the conf at `path`, whatever else is wrong there; and its token too, unless that is known already.
+/// Reads `[admin]` of the conf at `path`, whatever else is wrong there; and its token too, unless
+/// that is known already.
 pub fn load_admin(path: &Path, with_token: bool) -> Result<Admin, ConfigError> {
     let text = std::fs::read_to_string(path).map_err(|reason| ConfigError::Read { path: path.to_owned(), reason })?;
     let text = text.strip_prefix('\u{feff}').unwrap_or(&text);

@@ -1,4 +1,5 @@
-//! Keys that later versions will know. Who writes one has read of it, and is not to look for a slip of the pen.
+//! Keys that later versions will know. Who writes one has read of it, and is not to look for a slip
+//! of the pen.
 
 /// The keys by the table that they belong to.
 pub(super) const PLANNED: &[(&str, &[&str])] = &[

@@ -1,9 +1,11 @@
 //! Collects what is wrong with a conf, so that one run names everything.
 //!
-//! Checks go on after a problem with a stand-in value; a report that isn't empty throws the result away.
+//! Checks go on after a problem with a stand-in value; a report that isn't empty throws the result
+//! away.
 //!
-//! Invariant: each mistake is one problem. Entries of the wrong form are taken out before the rest is checked, as if nobody had
-//! written them; a problem that may only follow from that isn't reported.
+//! Invariant: each mistake is one problem. Entries of the wrong form are taken out before the rest
+//! is checked, as if nobody had written them; a problem that may only follow from that isn't
+//! reported.
 
 use std::fmt;
 use std::ops::{Range, RangeInclusive};
@@ -181,8 +183,8 @@ impl<'t> Report<'t> {
     }
 }
 
-/// Whether a problem with `key` may be there only because the entry at `path` was taken out: it is about the same entry, about what
-/// holds it, or names it, as a neighbour by its last name alone.
+/// Whether a problem with `key` may be there only because the entry at `path` was taken out: it is
+/// about the same entry, about what holds it, or names it, as a neighbour by its last name alone.
 fn may_follow(path: &str, key: &str, message: &str) -> bool {
     let (parent, name) = path.rsplit_once('.').unwrap_or(("", path));
     let name = name.split_once('[').map_or(name, |(array, _)| array);

@@ -105,8 +105,9 @@ impl Sources<'_> {
     }
 }
 
-/// Whether a shell or a template engine was meant to fill something in: `${NAME}`, `$(command)`, `{{ name }}`, or `$NAME` as a word of
-/// its own. A secret that looks so by chance can be had from `env:` or `file:`.
+/// Whether a shell or a template engine was meant to fill something in: `${NAME}`, `$(command)`,
+/// `{{ name }}`, or `$NAME` as a word of its own. A secret that looks so by chance can be had from
+/// `env:` or `file:`.
 fn has_placeholder(text: &str) -> bool {
     let is_name = |rest: &str| {
         let word = rest.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').next().unwrap_or_default();

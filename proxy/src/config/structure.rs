@@ -20,7 +20,8 @@ use super::units::{CHAIN_ID_FORM, DURATION_FORM, SIZE_FORM};
 /// How many wrong entries one run names: each costs another reading of the file.
 const MAX_ROUNDS: usize = 50;
 
-/// Reads the file without its wrong entries, which are reported. Nothing if there is no such file, or more of them than one run names.
+/// Reads the file without its wrong entries, which are reported. Nothing if there is no such file,
+/// or more of them than one run names.
 pub(super) fn read(text: &str, report: &mut Report<'_>) -> Option<File> {
     let mut table = match DeTable::parse(text) {
         Ok(table) => table,

@@ -174,8 +174,9 @@ impl Decision {
         self.cooldown != CooldownWish::None || self.penalty_ms > 0.0 || !self.method_ban.is_zero()
     }
 
-    /// This decision about a message that quotes its request, where `unquoted` is the one about the message without those
-    /// words: the milder blame of the two, and all else of the one that blames less.
+    /// This decision about a message that quotes its request, where `unquoted` is the one about the
+    /// message without those words: the milder blame of the two, and all else of the one that
+    /// blames less.
     pub fn despite(self, unquoted: Decision) -> Decision {
         let cooldown = match self.cooldown.longer(unquoted.cooldown) {
             longer if longer == self.cooldown => unquoted.cooldown,

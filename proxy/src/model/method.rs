@@ -1,8 +1,9 @@
 //! Which JSON-RPC methods change something.
 //!
-//! Reads are listed, by chain; whatever is not listed counts as a write, because sending an unknown write twice is worse than
-//! not retrying an unknown read. The conf may list more. Sources: the Ethereum execution-apis specification and the trace,
-//! debug and txpool namespaces as Geth, Erigon and Nethermind document them; Solana's RPC documentation; those of `vendor_reads`.
+//! Reads are listed, by chain; whatever is not listed counts as a write, because sending an unknown
+//! write twice is worse than not retrying an unknown read. The conf may list more. Sources: the
+//! Ethereum execution-apis specification and the trace, debug and txpool namespaces as Geth, Erigon
+//! and Nethermind document them; Solana's RPC documentation; those of `vendor_reads`.
 
 use super::vendor_reads::{ETHEREUM_VENDOR_READS, SOLANA_VENDOR_READS};
 
@@ -338,7 +339,8 @@ mod tests {
         }
     }
 
-    /// What a name says about what a method does. A vendor's next method must not slip in by mistake.
+    /// What a name says about what a method does. A vendor's next method must not slip in by
+    /// mistake.
     #[test]
     fn no_listed_read_is_named_like_a_write() {
         let verbs = [

@@ -1,14 +1,16 @@
 //! Reads that are no part of a chain's specification: what clients and providers add.
 //!
-//! Invariant: listed is only what by its document changes nothing and can be asked of any endpoint. Left out for that are
-//! filters, which live at one endpoint; `bor_getVoteOnHash`, which locks a milestone; `debug_` methods that write files or
-//! settings; and whatever sends, signs, submits or sponsors.
+//! Invariant: listed is only what by its document changes nothing and can be asked of any endpoint.
+//! Left out for that are filters, which live at one endpoint; `bor_getVoteOnHash`, which locks a
+//! milestone; `debug_` methods that write files or settings; and whatever sends, signs, submits or
+//! sponsors.
 //!
-//! Sources: Erigon's RPC documentation (`erigon_`, `ots_`, `parity_`, `bor_`, `eth_callMany`, `eth_callBundle`), Otterscan's API;
-//! Bor's JSON-RPC documentation; Geth's, Reth's and Besu's documentation of their `debug_`, `eth_` and `txpool_` methods;
-//! zkSync's documentation of `zks_`, Arbitrum's of `arbtrace_`, Linea's of `linea_`, the OP Stack's of `optimism_`; the ERC-4337
-//! and ERC-7769 specifications of bundlers; Alchemy's and QuickNode's API references; for Solana the digital asset standard's
-//! API and Helius's documentation.
+//! Sources: Erigon's RPC documentation (`erigon_`, `ots_`, `parity_`, `bor_`, `eth_callMany`,
+//! `eth_callBundle`), Otterscan's API; Bor's JSON-RPC documentation; Geth's, Reth's and Besu's
+//! documentation of their `debug_`, `eth_` and `txpool_` methods; zkSync's documentation of `zks_`,
+//! Arbitrum's of `arbtrace_`, Linea's of `linea_`, the OP Stack's of `optimism_`; the ERC-4337 and
+//! ERC-7769 specifications of bundlers; Alchemy's and QuickNode's API references; for Solana the
+//! digital asset standard's API and Helius's documentation.
 
 /// Sorted, for binary searches.
 pub(super) const ETHEREUM_VENDOR_READS: &[&str] = &[

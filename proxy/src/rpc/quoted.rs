@@ -1,18 +1,22 @@
 //! The request's own words in an endpoint's error message.
 //!
-//! Nodes quote requests: a tracer's source, a name that they don't know, a value that they can't read. A policy that knows an
-//! endpoint's troubles by their words would take such a quotation for the endpoint's. [`unquoted`] masks it, and
-//! `upstream::settle` follows a decision that blames the endpoint only as far as the policy decides so without those words, too.
+//! Nodes quote requests: a tracer's source, a name that they don't know, a value that they can't
+//! read. A policy that knows an endpoint's troubles by their words would take such a quotation for
+//! the endpoint's. [`unquoted`] masks it, and `upstream::settle` follows a decision that blames the
+//! endpoint only as far as the policy decides so without those words, too.
 //!
-//! Invariant: what is masked can take blame from an endpoint, never add any, so whatever is in doubt is masked. Masked is
-//! - a word of four letters or more that stands anywhere in the request, also inside of another word: it may have been cut;
+//! Invariant: what is masked can take blame from an endpoint, never add any, so whatever is in
+//! doubt is masked. Masked is
+//! - a word of four letters or more that stands anywhere in the request, also inside of another
+//!   word: it may have been cut;
 //! - two neighbouring words, however short, that are neighbours in the request, too;
-//! - the whole message, where the request is too long to be looked through, or holds code for the endpoint to run: what code
-//!   says need not stand in it.
+//! - the whole message, where the request is too long to be looked through, or holds code for the
+//!   endpoint to run: what code says need not stand in it.
 //!
-//! Case, punctuation, white space and escapes make no difference. Two kinds of words count only beside another that is the
-//! request's: short names of fields, since `limit` and `method` are also what endpoints talk about, and headers, since
-//! `python-requests` would have a say in "too many requests". Not masked are words of up to three letters by themselves.
+//! Case, punctuation, white space and escapes make no difference. Two kinds of words count only
+//! beside another that is the request's: short names of fields, since `limit` and `method` are also
+//! what endpoints talk about, and headers, since `python-requests` would have a say in "too many
+//! requests". Not masked are words of up to three letters by themselves.
 
 use std::ops::Range;
 
@@ -153,7 +157,8 @@ fn put_words(words: &mut String, text: &str) {
 /// Which of `patterns` are in `text`. One pass, however many there are: neither text is ours.
 fn find(patterns: &[String], text: &str) -> Vec<bool> {
     let mut found = vec![false; patterns.len()];
-    // Built for one message, so the kind that is quickest to build. A handful of short texts can't be too many for it.
+    // Built for one message, so the kind that is quickest to build. A handful of short texts can't
+    // be too many for it.
     let Ok(automaton) = AhoCorasick::builder().kind(Some(AhoCorasickKind::NoncontiguousNFA)).build(patterns) else {
         return vec![true; patterns.len()];
     };
@@ -180,7 +185,8 @@ fn mask(message: &str, words: &[(Range<usize>, String)], quoted: &[bool]) -> Opt
     (end > 0).then_some(masked)
 }
 
-/// Whether a request asks for code of its own to be run: a string that is more than a name, a number or a block's tag.
+/// Whether a request asks for code of its own to be run: a string that is more than a name, a
+/// number or a block's tag.
 fn brings_code(request: &RequestFacts, body: &str) -> bool {
     let is_plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.' | b':' | b' ');
     request.has_method(|method| RUN_CODE.iter().any(|begin| method.starts_with(begin)))

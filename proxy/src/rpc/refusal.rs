@@ -60,8 +60,8 @@ pub enum Refusal {
         /// When the first of them may take it, if that is known.
         retry_after: Option<Duration>,
     },
-    /// The last endpoint that was tried says that it is at its own limit. Others may be free: a write that was sent goes to none of
-    /// them, and a read has so many attempts.
+    /// The last endpoint that was tried says that it is at its own limit. Others may be free: a
+    /// write that was sent goes to none of them, and a read has so many attempts.
     #[error("the endpoint that was tried last is at its rate limit")]
     EndpointLimited {
         /// When it says that it may take the request, if it does.

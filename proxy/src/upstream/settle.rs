@@ -1,10 +1,12 @@
 //! Where an attempt ends: statistics, cooldown, metrics, and what the retry policy makes of it.
 //!
-//! Invariant: an attempt settles exactly once. [`Lease`]'s ends of it consume it; one that is dropped, because its
-//! client went away, settles as canceled, which says nothing about the endpoint.
+//! Invariant: an attempt settles exactly once. [`Lease`]'s ends of it consume it; one that is
+//! dropped, because its client went away, settles as canceled, which says nothing about the
+//! endpoint.
 //!
-//! Invariant: a request's own words blame no endpoint. A decision that blames one is followed as far as the policy comes to it
-//! without the words of the message that are the request's, too (`rpc::quoted`).
+//! Invariant: a request's own words blame no endpoint. A decision that blames one is followed as
+//! far as the policy comes to it without the words of the message that are the request's, too
+//! (`rpc::quoted`).
 
 use std::sync::Arc;
 
@@ -187,7 +189,8 @@ impl Upstream {
     }
 }
 
-/// The block without the request's own words, if the decision about it blames the endpoint and the message holds any.
+/// The block without the request's own words, if the decision about it blames the endpoint and the
+/// message holds any.
 fn unquoted_block(block: &AttemptBlock, decision: &Decision, case: &Case<'_>) -> Option<AttemptBlock> {
     let seen = || {
         let message = message_of(case.result);
