@@ -8,7 +8,7 @@ TARGET  := $(or $(CARGO_TARGET_DIR),target)
 CARGO_DIR := $(or $(CARGO_HOME),$(HOME)/.cargo)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build plugins run test soak bench bench-plots bench-micro instructions bench-faults lint clean
+.PHONY: help setup build plugins run test soak bench bench-plots bench-micro instructions bench-faults lint deny advisories clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -63,6 +63,12 @@ soak: plugins ## Ten minutes of load while conf and plugins change all the time
 lint: setup ## Formatting and clippy, as CI checks them
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
+
+deny: ## Licences, sources and bans of the dependencies (deny.toml)
+	./scripts/deny check licenses bans sources
+
+advisories: ## Known faults of the dependencies; fetches the database of advisories
+	./scripts/deny check advisories
 
 clean: ## Remove what was built
 	cargo clean

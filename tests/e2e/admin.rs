@@ -118,6 +118,69 @@ fn the_command_line_shows_and_reloads() {
     assert_eq!((nobody.code, nobody.stderr.contains("no proxy answers")), (Some(1), true), "{}", nobody.stderr);
 }
 
+#[test]
+fn the_command_line_speaks_to_the_proxy_of_its_conf_and_to_no_other() {
+    let a = Origin::start("a");
+    let other = Proxy::start(&Conf::of([&a]));
+    let ours = Proxy::start(&Conf::of([&a]).admin("token", "'open-sesame'"));
+    let conf = ours.site().conf().display().to_string();
+    // From the other's folder, with the other's token in the environment.
+    let run = |arguments: &[&str]| {
+        let output = other.site().run(arguments);
+        (output.code, format!("{}{}", output.stdout, output.stderr))
+    };
+    let generations = || {
+        [&other, &ours].map(|proxy| {
+            let mut client = proxy.admin_client();
+            client.send("GET /status HTTP/1.1\r\nhost: admin\r\nauthorization: Bearer open-sesame\r\n\r\n");
+            client.read().json()["generation"].as_u64().unwrap()
+        })
+    };
+    assert_eq!(generations(), [1, 1]);
+    let (code, said) = run(&["reload", "-c", &conf]);
+    assert_eq!((code, said.contains("\"generation\": 2")), (Some(0), true), "{said}");
+    assert_eq!(generations(), [1, 2]);
+    for command in ["status", "explain", "rollback"] {
+        let (code, said) = run(&[command, "--config", &conf]);
+        assert_eq!(code, Some(0), "{command}: {said}");
+    }
+    assert_eq!(generations(), [1, 3]);
+    // An address by name goes first, and gets no token of the conf.
+    let (admin, theirs) = (other.admin_address().to_string(), ours.admin_address().to_string());
+    assert_eq!(run(&["reload", "-c", &conf, "--admin", &admin]).0, Some(0));
+    assert_eq!(generations(), [2, 3]);
+    let (code, said) = run(&["status", "-c", &conf, "--admin", &theirs]);
+    assert_eq!((code, said.contains("401")), (Some(1), true), "{said}");
+    assert_eq!(run(&["status", "-c", &conf, "--token", "wrong"]).0, Some(1));
+    // What else is wrong with the conf is the proxy's to say; without an admin address nobody is
+    // asked.
+    let text = ours.site().text();
+    ours.site().write_text(&format!("{text}\ncolour = 1\n"));
+    assert_eq!(run(&["status", "-c", &conf]).0, Some(0));
+    for (broken, expected) in [
+        ("[admin]\nlisten = 8550\n", "admin.listen: must be a string"),
+        ("[admin]\nlisten = '127.0.0.1:0'\n", "port 0"),
+        ("[admin]\ntoken = 'env:NOBODY_SETS_IT'\n", "NOBODY_SETS_IT isn't set"),
+        ("nonsense", "isn't TOML"),
+    ] {
+        ours.site().write_text(broken);
+        let (code, said) = run(&["reload", "-c", &conf]);
+        assert_eq!((code, said.contains(expected)), (Some(1), true), "{said}");
+    }
+    assert_eq!(generations(), [2, 3]);
+}
+
+#[test]
+fn commands_refuse_a_conf_that_they_do_not_use() {
+    let a = Origin::start("a");
+    let proxy = Proxy::start(&Conf::of([&a]));
+    let conf = proxy.site().conf().display().to_string();
+    for arguments in [&["demo", "-c", &conf][..], &["import-azoth", "-c", &conf, &conf]] {
+        let output = proxy.site().run(arguments);
+        assert_eq!((output.code, output.stderr.contains("takes no --config")), (Some(2), true), "{}", output.stderr);
+    }
+}
+
 /// Failures of every kind, reloads good and bad, every page: the key in the path, the password, the header and the token
 /// show nowhere.
 #[test]

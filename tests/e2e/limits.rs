@@ -71,6 +71,17 @@ fn when_every_rate_limit_refuses_the_client_is_told_so() {
 }
 
 #[test]
+fn a_write_that_one_endpoint_refuses_by_its_limit_is_not_told_that_all_do() {
+    let origins = [Origin::always("first", Answer::status(429)), Origin::start("second"), Origin::start("third")];
+    let proxy = Proxy::start(&Conf::of(&origins).with_shipped_policies());
+    let refused = proxy.post(r#"{"jsonrpc":"2.0","id":1,"method":"eth_sendTransaction","params":[{}]}"#);
+    let error = refused.json()["error"].clone();
+    let message = "the endpoint that was tried last is at its rate limit";
+    assert_eq!((refused.status, error), (429, serde_json::json!({ "code": -32005, "message": message })));
+    assert_eq!(origins.each_ref().map(Origin::hits), [1, 0, 0]);
+}
+
+#[test]
 fn a_retry_asks_the_next_endpoints_rate_limit_too() {
     let first = Origin::always("first", Answer::status(503));
     let second = Origin::start("second");

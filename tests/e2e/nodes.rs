@@ -146,6 +146,27 @@ fn a_node_that_is_killed_under_load_costs_no_answer_and_is_taken_back() {
     });
 }
 
+#[test]
+fn a_node_that_quotes_a_request_is_not_blamed_by_the_words_of_it() {
+    let Some((_nodes, proxy)) = start() else { return };
+    let mut client = proxy.client();
+    for words in ["monthly capacity", "invalid api key", "disabled", "("] {
+        let tracer = json!([{}, "latest", { "tracer": format!("a \"{words}\"") }]);
+        let answer = client.post(request(1, "debug_traceCall", tracer).to_string());
+        let error = answer.json()["error"].clone();
+        assert_eq!(error["code"], -32603, "{}", answer.text());
+        assert!(words == "(" || error["message"].as_str().unwrap().contains(words), "{}", answer.text());
+        for name in ["a", "b"] {
+            let node = proxy.endpoint(name);
+            // The code may begin a backoff, of a second at most. A quota is an hour, credentials
+            // and bans are ten minutes.
+            assert!(node["cooldown_seconds"].as_f64().unwrap_or(0.0) <= 1.0, "{words}: {node}");
+            assert!(node["banned_methods"].as_array().is_none_or(Vec::is_empty), "{words}: {node}");
+        }
+    }
+    wait_until("both serve again", || ["a", "b"].iter().all(|name| proxy.endpoint(name)["available"] == true));
+}
+
 /// Two nodes and a proxy that prefers the first. `None`, and a line that says so, where there are no nodes.
 fn start() -> Option<(Nodes, Proxy)> {
     let binary = anvil()?;

@@ -1,12 +1,14 @@
 //! What to do with each outcome, as data.
 //!
-//! The first row that matches decides. A row says whether the request may go to another endpoint, what is held against
-//! the endpoint that was tried, whether it cools, and what else follows. To teach the policy an outcome, add a row
-//! above those that would match it too. The numbers are those of the table in the README; 0 is for what it leaves over.
+//! The first row that matches decides. A row says whether the request may go to another endpoint,
+//! what is held against the endpoint that was tried, whether it cools, and what else follows. To
+//! teach the policy an outcome, add a row above those that would match it too. The numbers are
+//! those of the table in the README; 0 is for what it leaves over.
 //!
-//! Invariant: no client can make an endpoint cool, or lose a method, by the words of its request. Some messages
-//! quote the request, and a contract chooses the words of its own revert. Such errors are recognised above the rows that
-//! do so by words.
+//! Invariant: no client can make an endpoint cool, or lose a method, by the words of its request.
+//! Where a message quotes the request, the proxy asks twice, the second time without the quoted
+//! words, and follows the milder decision. But a contract chooses the words of its own revert, and
+//! no request holds them: reverts are recognised above the rows that do so by words.
 
 use pointsman_sdk::{Attempt, Chain, Outcome, Request};
 
@@ -114,7 +116,7 @@ pub const TABLE: &[Row] = &[
         .elsewhere(Elsewhere::Safe).penalty(Penalty::ConnectFailed).cools(Cools::Backoff),
 
     // The words of these may be the client's: a revert's reason, a method's name, a tracer's source.
-    on(10, "a revert", &[Code(3), Message(&["reverted", "vm exception"])]).also(Also::Success),
+    on(10, "a revert", &[Code(3), Message(&["revert", "vm exception", "vm execution error"])]).also(Also::Success),
     on(14, "no such method", &[Code(-32601)]).elsewhere(Elsewhere::Safe).also(Also::BanMethod),
     on(16, "the client's own tracer", &[Message(&["in server-side tracer function"])]).also(Also::Success),
 

@@ -68,7 +68,8 @@ impl AdminClient {
         answer: Result<ureq::http::Response<ureq::Body>, ureq::Error>,
         also: &[u16],
     ) -> anyhow::Result<T> {
-        let mut answer = answer.with_context(|| format!("no proxy answers at {} (see --admin)", self.base))?;
+        let mut answer =
+            answer.with_context(|| format!("no proxy answers at {} (see --admin and --config)", self.base))?;
         let status = answer.status();
         let text = answer.body_mut().read_to_string().with_context(|| format!("{} broke off", self.base))?;
         if !status.is_success() && !also.contains(&status.as_u16()) {

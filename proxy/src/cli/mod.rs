@@ -8,13 +8,16 @@ mod explain;
 pub mod import_azoth;
 mod status;
 
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context;
-use clap::{Parser, Subcommand};
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser, Subcommand};
 
+use crate::config;
 use crate::logging::Log;
 use crate::report::ReloadReport;
 use crate::server::{Signals, prepare_first, run};
@@ -24,7 +27,8 @@ use client::AdminClient;
 #[derive(Parser)]
 #[command(version, arg_required_else_help = true)]
 struct Arguments {
-    /// The conf file.
+    /// The conf file. Commands that speak to a running proxy take its admin address and token from
+    /// it.
     #[arg(long, short, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
     #[command(subcommand)]
@@ -70,11 +74,12 @@ enum Command {
 
 #[derive(clap::Args)]
 struct AdminOptions {
-    /// The admin address of the running proxy.
-    #[arg(long, default_value = "127.0.0.1:8550", value_name = "ADDRESS")]
-    admin: String,
-    /// The admin token.
-    #[arg(long, env = "POINTSMAN_TOKEN", hide_env_values = true, value_name = "TOKEN")]
+    /// The admin address of the running proxy [default: that of --config, or 127.0.0.1:8550].
+    #[arg(long, value_name = "ADDRESS")]
+    admin: Option<String>,
+    /// The admin token [default: that of --config for its own address, or the variable
+    /// POINTSMAN_TOKEN].
+    #[arg(long, value_name = "TOKEN")]
     token: Option<String>,
 }
 
@@ -91,26 +96,38 @@ pub fn main() -> ExitCode {
 }
 
 const EXIT_REFUSED: u8 = 1;
+/// The conf's own default.
+const DEFAULT_ADMIN: &str = "127.0.0.1:8550";
+const TOKEN_VARIABLE: &str = "POINTSMAN_TOKEN";
 
 fn execute(arguments: Arguments) -> anyhow::Result<()> {
-    let conf = || arguments.config.clone().unwrap_or_else(|| no_config());
-    match arguments.command {
-        None | Some(Command::Run) => serve(conf()),
-        Some(Command::Check) => check(conf()),
-        Some(Command::Reload(admin)) => print(admin.client().reload()?),
-        Some(Command::Rollback(admin)) => print(admin.client().rollback()?),
-        Some(Command::Status { admin, json }) => status::show(&admin.client(), json),
-        Some(Command::Explain { admin, question, json }) => explain::show(&admin.client(), &question, json),
+    let Arguments { config, command } = arguments;
+    let given = config.as_deref();
+    match command {
+        None | Some(Command::Run) => serve(required(config)),
+        Some(Command::Check) => check(required(config)),
+        Some(Command::Reload(admin)) => print(admin.client(given)?.reload()?),
+        Some(Command::Rollback(admin)) => print(admin.client(given)?.rollback()?),
+        Some(Command::Status { admin, json }) => status::show(&admin.client(given)?, json),
+        Some(Command::Explain { admin, question, json }) => explain::show(&admin.client(given)?, &question, json),
+        Some(Command::Demo(_)) if config.is_some() => unused_config("demo", "it writes a conf of its own"),
         Some(Command::Demo(options)) => demo::show(options),
+        Some(Command::ImportAzoth { .. }) if config.is_some() => unused_config("import-azoth", "it prints a conf"),
         Some(Command::ImportAzoth { file }) => import(&file),
     }
 }
 
-/// A usage error, in clap's own form.
-fn no_config() -> ! {
-    use clap::CommandFactory;
-    let kind = clap::error::ErrorKind::MissingRequiredArgument;
-    Arguments::command().error(kind, "the conf file is missing: --config FILE").exit()
+fn required(config: Option<PathBuf>) -> PathBuf {
+    config.unwrap_or_else(|| usage_error(ErrorKind::MissingRequiredArgument, "the conf file is missing: --config FILE"))
+}
+
+fn unused_config(command: &str, why: &str) -> ! {
+    usage_error(ErrorKind::ArgumentConflict, &format!("{command} takes no --config: {why}"))
+}
+
+/// In clap's own form.
+fn usage_error(kind: ErrorKind, message: &str) -> ! {
+    Arguments::command().error(kind, message).exit()
 }
 
 fn serve(conf: PathBuf) -> anyhow::Result<()> {
@@ -153,7 +170,33 @@ fn import(file: &Path) -> anyhow::Result<()> {
 }
 
 impl AdminOptions {
-    fn client(&self) -> AdminClient {
-        AdminClient::new(&self.admin, self.token.as_deref())
+    /// Speaks to `--admin`, or else to the proxy that runs with `conf`: to no other one. The conf's
+    /// token is for its address alone.
+    fn client(&self, conf: Option<&Path>) -> anyhow::Result<AdminClient> {
+        let variable = || std::env::var(TOKEN_VARIABLE).ok();
+        let (address, token) = match (&self.admin, conf) {
+            (Some(address), _) => (address.clone(), self.token.clone().or_else(variable)),
+            (None, Some(conf)) => self.of_conf(conf)?,
+            (None, None) => (DEFAULT_ADMIN.to_owned(), self.token.clone().or_else(variable)),
+        };
+        Ok(AdminClient::new(&address, token.as_deref()))
+    }
+
+    fn of_conf(&self, conf: &Path) -> anyhow::Result<(String, Option<String>)> {
+        let admin = config::load_admin(conf, self.token.is_none())?;
+        let mut address = admin.listen;
+        anyhow::ensure!(
+            address.port() != 0,
+            "{}: admin.listen has port 0: name the address with --admin",
+            conf.display()
+        );
+        // Nothing can be sent to "any address", and the proxy listens on this one, too.
+        match address.ip() {
+            IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),
+            IpAddr::V6(ip) if ip.is_unspecified() => address.set_ip(Ipv6Addr::LOCALHOST.into()),
+            _ => {}
+        }
+        let token = self.token.clone().or_else(|| admin.token.map(|token| token.expose().to_owned()));
+        Ok((address.to_string(), token))
     }
 }

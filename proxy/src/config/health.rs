@@ -157,12 +157,16 @@ pub(super) fn chain_id(
             return Some(ChainId::Number(report.whole(key, &number, 1..=u64::MAX)));
         }
         (ChainIdText::Text(hash), Chain::Solana) if is_genesis(hash) => return Some(ChainId::Genesis(hash.clone())),
-        (_, Chain::Ethereum) => report.add(key, id.span(), "must be a whole number, as eth_chainId tells it"),
+        (_, Chain::Ethereum) => report.add(
+            key,
+            id.span(),
+            "must be a whole number, as eth_chainId tells it; a genesis hash needs chain = \"solana\"",
+        ),
         (_, Chain::Solana) => {
             report.add(
                 key,
                 id.span(),
-                "must be the genesis hash, as getGenesisHash tells it: 32 to 44 letters and digits",
+                "must be the genesis hash, as getGenesisHash tells it: 32 to 44 letters and digits, with chain = \"solana\"",
             );
         }
     }

@@ -16,6 +16,7 @@ mod endpoint;
 mod error;
 mod file;
 mod health;
+mod planned;
 mod plugins;
 mod policy;
 mod report;
@@ -50,6 +51,26 @@ use crate::signature::TrustedKey;
 pub fn load(path: &Path) -> Result<Config, ConfigError> {
     let text = std::fs::read_to_string(path).map_err(|reason| ConfigError::Read { path: path.to_owned(), reason })?;
     parse(&text, path, &|name| std::env::var(name).ok())
+}
+
+/// Reads `[admin]` of the conf at `path`, whatever else is wrong there; and its token too, unless
+/// that is known already.
+pub fn load_admin(path: &Path, with_token: bool) -> Result<Admin, ConfigError> {
+    let text = std::fs::read_to_string(path).map_err(|reason| ConfigError::Read { path: path.to_owned(), reason })?;
+    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+    let env = |name: &str| std::env::var(name).ok();
+    let sources = secret::Sources { folder: path.parent().unwrap_or(Path::new("")), env: &env };
+    let mut report = report::Report::new(text);
+    let admin = structure::read(text, &mut report).map(|file| validate::admin(&file.admin, &mut report, &sources));
+    let counts = |problem: &Problem| match problem.key.as_str() {
+        "admin.token" => with_token,
+        key => admin.is_none() || key == "admin" || key.starts_with("admin."),
+    };
+    let problems: Vec<Problem> = report.into_problems().into_iter().filter(counts).collect();
+    match admin {
+        Some(admin) if problems.is_empty() => Ok(admin),
+        _ => Err(ConfigError::Invalid { path: path.to_owned(), problems }),
+    }
 }
 
 /// Checks and resolves a conf that was read from `path`, with `env` in place of the environment.

@@ -1,6 +1,11 @@
 //! Collects what is wrong with a conf, so that one run names everything.
 //!
-//! Checks go on after a problem with a stand-in value; a report that isn't empty throws the result away.
+//! Checks go on after a problem with a stand-in value; a report that isn't empty throws the result
+//! away.
+//!
+//! Invariant: each mistake is one problem. Entries of the wrong form are taken out before the rest
+//! is checked, as if nobody had written them; a problem that may only follow from that isn't
+//! reported.
 
 use std::fmt;
 use std::ops::{Range, RangeInclusive};
@@ -55,12 +60,19 @@ pub(super) struct Report<'t> {
     text: &'t str,
     line_starts: Vec<usize>,
     problems: Vec<Problem>,
+    /// Paths of entries that were taken out, and of what they may have been meant to be.
+    taken_out: Vec<String>,
 }
 
 impl<'t> Report<'t> {
     pub(super) fn new(text: &'t str) -> Self {
         let after_newlines = text.match_indices('\n').map(|(at, _)| at + 1);
-        Self { text, line_starts: std::iter::once(0).chain(after_newlines).collect(), problems: Vec::new() }
+        Self {
+            text,
+            line_starts: std::iter::once(0).chain(after_newlines).collect(),
+            problems: Vec::new(),
+            taken_out: Vec::new(),
+        }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -74,7 +86,15 @@ impl<'t> Report<'t> {
     }
 
     pub(super) fn add(&mut self, key: Key<'_>, span: Range<usize>, message: impl Into<String>) {
-        self.add_at(key.to_string(), span, message);
+        let (key, message) = (key.to_string(), message.into());
+        if !self.taken_out.iter().any(|path| may_follow(path, &key, &message)) {
+            self.add_at(key, span, message);
+        }
+    }
+
+    /// The entry at `path` is checked no further.
+    pub(super) fn take_out(&mut self, path: String) {
+        self.taken_out.push(path);
     }
 
     pub(super) fn add_at(&mut self, key: String, span: Range<usize>, message: impl Into<String>) {
@@ -150,6 +170,10 @@ impl<'t> Report<'t> {
         if known.clone().any(|k| k == name.get_ref()) {
             return true;
         }
+        let declared = Key::Root.name(kind).name(name.get_ref()).to_string();
+        if self.taken_out.iter().any(|path| path == kind || *path == declared) {
+            return false;
+        }
         let advice = match did_you_mean(name.get_ref(), known) {
             Some(near) => format!("did you mean \"{}\"?", shown(near)),
             None => format!("declare it as [{kind}.NAME], or name one that is declared"),
@@ -157,4 +181,18 @@ impl<'t> Report<'t> {
         self.add(key, name.span(), format!("isn't in [{kind}]; {advice}"));
         false
     }
+}
+
+/// Whether a problem with `key` may be there only because the entry at `path` was taken out: it is
+/// about the same entry, about what holds it, or names it, as a neighbour by its last name alone.
+fn may_follow(path: &str, key: &str, message: &str) -> bool {
+    let (parent, name) = path.rsplit_once('.').unwrap_or(("", path));
+    let name = name.split_once('[').map_or(name, |(array, _)| array);
+    let mut words = message.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+    let is_neighbour = key.rsplit_once('.').map_or("", |(table, _)| table) == parent;
+    path == key
+        || path.strip_prefix(key).is_some_and(|rest| rest.starts_with('[') && !rest.contains('.'))
+        || (key == "upstreams" && parent == key)
+        || (is_neighbour && words.any(|word| word == name))
+        || message.contains(path)
 }

@@ -48,6 +48,8 @@ pub(super) enum SecretError {
     EmptyFile(PathBuf),
     #[error("must not be empty")]
     Empty,
+    #[error("holds a placeholder, and none is filled in; put the whole value into a variable and write \"env:NAME\"")]
+    Placeholder,
 }
 
 /// Where `env:NAME` and `file:PATH` are looked up.
@@ -66,6 +68,8 @@ impl Sources<'_> {
             self.file(path)
         } else if text.is_empty() {
             Err(SecretError::Empty)
+        } else if has_placeholder(text) {
+            Err(SecretError::Placeholder)
         } else {
             Ok(text.to_owned())
         }
@@ -99,6 +103,19 @@ impl Sources<'_> {
         }
         Ok(value.to_owned())
     }
+}
+
+/// Whether a shell or a template engine was meant to fill something in: `${NAME}`, `$(command)`,
+/// `{{ name }}`, or `$NAME` as a word of its own. A secret that looks so by chance can be had from
+/// `env:` or `file:`.
+fn has_placeholder(text: &str) -> bool {
+    let is_name = |rest: &str| {
+        let word = rest.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').next().unwrap_or_default();
+        let is_upper = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
+        word.len() > 1 && word.starts_with(|c: char| c.is_ascii_uppercase() || c == '_') && word.chars().all(is_upper)
+    };
+    let is_variable = |(at, _): (usize, &str)| !text[..at].ends_with(char::is_alphanumeric) && is_name(&text[at + 1..]);
+    ["${", "$(", "{{"].iter().any(|begin| text.contains(begin)) || text.match_indices('$').any(is_variable)
 }
 
 /// The text of a file, or nothing if it is too large. The bound also ends the reading of a device.

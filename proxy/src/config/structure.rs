@@ -12,15 +12,17 @@ use toml::de::{DeTable, DeValue, Deserializer, Error};
 
 use super::file::File;
 use super::health::HEALTH_FORM;
+use super::planned::PLANNED;
 use super::report::{Key, Report, shown};
 use super::shadow::SHADOW_FORM;
 use super::suggest::did_you_mean;
 use super::units::{CHAIN_ID_FORM, DURATION_FORM, SIZE_FORM};
 
 /// How many wrong entries one run names: each costs another reading of the file.
-const MAX_ROUNDS: usize = 20;
+const MAX_ROUNDS: usize = 50;
 
-/// Reads the file, or reports why it can't be read.
+/// Reads the file without its wrong entries, which are reported. Nothing if there is no such file,
+/// or more of them than one run names.
 pub(super) fn read(text: &str, report: &mut Report<'_>) -> Option<File> {
     let mut table = match DeTable::parse(text) {
         Ok(table) => table,
@@ -32,7 +34,7 @@ pub(super) fn read(text: &str, report: &mut Report<'_>) -> Option<File> {
     };
     for _ in 0..MAX_ROUNDS {
         let error = match File::deserialize(Deserializer::from(table.clone())) {
-            Ok(file) => return report.is_empty().then_some(file),
+            Ok(file) => return Some(file),
             Err(error) => error,
         };
         let target = Target::of(&error);
@@ -40,13 +42,21 @@ pub(super) fn read(text: &str, report: &mut Report<'_>) -> Option<File> {
             report.add(Key::Root, target.span, "isn't a conf");
             return None;
         };
-        report.add_at(rendered(&path), target.span, message(&error, found(table.get_ref(), &path)));
+        let key = rendered(&path);
+        report.add_at(key.clone(), target.span, message(&error, &path, found(table.get_ref(), &path)));
+        if let Some(meant) = unknown_key(&error).and_then(|unknown| unknown.meant(&path))
+            && found(table.get_ref(), &meant).is_none()
+        {
+            report.take_out(rendered(&meant));
+        }
+        report.take_out(key);
         take_out(table.get_mut(), &path);
     }
     None
 }
 
 /// A step from a table or an array to what it holds.
+#[derive(Clone)]
 enum Step {
     Name(String),
     Item(usize),
@@ -93,6 +103,15 @@ fn find_below(value: &Spanned<DeValue<'_>>, target: &Target) -> Option<Vec<Step>
     }
 }
 
+/// Whether the key is one that a later version will know, in its place.
+fn is_planned(path: &[Step]) -> bool {
+    let mut names = path.iter().filter_map(|step| if let Step::Name(name) = step { Some(name.as_str()) } else { None });
+    let Some(key) = names.next_back() else { return false };
+    // Upstreams have names of their own, which the place of a key leaves out.
+    let table: Vec<&str> = names.enumerate().filter(|(at, _)| *at != 1).map(|(_, name)| name).collect();
+    PLANNED.iter().any(|(place, keys)| *place == table.join(".") && keys.contains(&key))
+}
+
 fn rendered(path: &[Step]) -> String {
     path.iter().fold(String::new(), |sum, step| match step {
         Step::Name(name) if sum.is_empty() => shown(name).to_owned(),
@@ -132,13 +151,13 @@ fn take_out_below(value: &mut DeValue<'_>, path: &[Step]) {
 }
 
 /// Says what is wrong without quoting the value.
-fn message(error: &Error, found: Option<&DeValue<'_>>) -> String {
-    let said = error.message();
-    if let Some(rest) = said.strip_prefix("unknown field ") {
-        return unknown_key(rest);
+fn message(error: &Error, path: &[Step], found: Option<&DeValue<'_>>) -> String {
+    if let Some(unknown) = unknown_key(error) {
+        return unknown.message(path);
     }
     // What was expected comes last. What comes before it quotes the value.
-    let expected = said.rsplit_once(", expected ").map_or("something else", |(_, expected)| worded(expected));
+    let expected =
+        error.message().rsplit_once(", expected ").map_or("something else", |(_, expected)| worded(expected));
     match found {
         Some(DeValue::Integer(_)) if expected == WHOLE => "is too large a number".to_owned(),
         Some(value) => format!("must be {expected}, not {}", kind(value)),
@@ -146,15 +165,41 @@ fn message(error: &Error, found: Option<&DeValue<'_>>) -> String {
     }
 }
 
-/// Words Serde's "`key`, expected `a` or `b`" for an operator.
-fn unknown_key(said: &str) -> String {
+/// A key that isn't known, and those that are in its place.
+struct UnknownKey<'e> {
+    word: &'e str,
+    known: Vec<&'e str>,
+}
+
+/// Reads Serde's "unknown field `key`, expected `a` or `b`".
+fn unknown_key(error: &Error) -> Option<UnknownKey<'_>> {
+    let said = error.message().strip_prefix("unknown field ")?;
     // Every other part between backticks is a name: first the unknown key, then those there are.
     let mut names = said.rsplit_once(", expected ").map_or("", |(_, list)| list).split('`');
-    let known: Vec<&str> = std::iter::from_fn(|| names.nth(1)).collect();
+    let known = std::iter::from_fn(|| names.nth(1)).collect();
     let word = said.strip_prefix('`').and_then(|rest| rest.split('`').next()).unwrap_or_default();
-    match did_you_mean(word, known.iter().copied()) {
-        Some(near) => format!("isn't a known key; did you mean \"{near}\"?"),
-        None => format!("isn't a known key; the keys here are {}", known.join(", ")),
+    Some(UnknownKey { word, known })
+}
+
+impl UnknownKey<'_> {
+    /// The path of the key that was meant by the one at `path`.
+    fn meant(&self, path: &[Step]) -> Option<Vec<Step>> {
+        let (_, parent) = path.split_last()?;
+        Some([parent, &[Step::Name(self.near()?.to_owned())]].concat())
+    }
+
+    fn near(&self) -> Option<&str> {
+        did_you_mean(self.word, self.known.iter().copied())
+    }
+
+    fn message(&self, path: &[Step]) -> String {
+        if is_planned(path) {
+            return "is not supported yet; leave it out".to_owned();
+        }
+        match self.near() {
+            Some(near) => format!("isn't a known key; did you mean \"{near}\"?"),
+            None => format!("isn't a known key; the keys here are {}", self.known.join(", ")),
+        }
     }
 }
 

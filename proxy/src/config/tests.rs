@@ -1,6 +1,7 @@
 //! Tests of the conf as a whole. A `«` in a conf marks where a problem must be placed; it is taken out first.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that can't go on must fail")]
 
+mod all_at_once;
 mod keys;
 mod pools;
 mod problems;

@@ -37,6 +37,7 @@ impl EndpointUrl {
         let tls = match url.scheme() {
             "http" => false,
             "https" => true,
+            "ws" | "wss" => return Err(UrlError::WebSocket),
             _ => return Err(UrlError::Scheme),
         };
         if url.fragment().is_some() {
@@ -107,6 +108,9 @@ pub enum UrlError {
     /// Neither `http` nor `https`.
     #[error("must begin with http:// or https://")]
     Scheme,
+    /// `ws` or `wss`.
+    #[error("must begin with http:// or https://; ws:// and wss:// are not supported yet")]
+    WebSocket,
     /// Port 0.
     #[error("must not have port 0")]
     Port,

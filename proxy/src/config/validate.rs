@@ -51,7 +51,7 @@ fn server(file: &file::Server, report: &mut Report<'_>) -> Server {
     }
 }
 
-fn admin(file: &file::Admin, report: &mut Report<'_>, sources: &Sources<'_>) -> Admin {
+pub(super) fn admin(file: &file::Admin, report: &mut Report<'_>, sources: &Sources<'_>) -> Admin {
     let key = Key::Root.name("admin");
     let listen = address(key.name("listen"), &file.listen, report);
     if file.token.is_none() && !listen.ip().to_canonical().is_loopback() {

@@ -169,6 +169,25 @@ impl Decision {
         landed: false,
     };
 
+    /// Whether anything is held against the endpoint.
+    pub fn blames(&self) -> bool {
+        self.cooldown != CooldownWish::None || self.penalty_ms > 0.0 || !self.method_ban.is_zero()
+    }
+
+    /// This decision about a message that quotes its request, where `unquoted` is the one about the
+    /// message without those words: the milder blame of the two, and all else of the one that
+    /// blames less.
+    pub fn despite(self, unquoted: Decision) -> Decision {
+        let cooldown = match self.cooldown.longer(unquoted.cooldown) {
+            longer if longer == self.cooldown => unquoted.cooldown,
+            _ => self.cooldown,
+        };
+        let penalty_ms = self.penalty_ms.min(unquoted.penalty_ms);
+        let method_ban = self.method_ban.min(unquoted.method_ban);
+        let is_milder = (cooldown, penalty_ms, method_ban) != (self.cooldown, self.penalty_ms, self.method_ban);
+        Decision { cooldown, penalty_ms, method_ban, ..if is_milder { unquoted } else { self } }
+    }
+
     /// What two decisions about parts of one attempt mean for its endpoint: the worse of each. Action, preference and ban
     /// belong to the parts, not to the endpoint.
     pub fn worse(self, other: Decision) -> Decision {
@@ -251,6 +270,27 @@ mod tests {
         assert_eq!(answer.worse(answer), answer);
         for both in [limited.worse(failure), failure.worse(limited)] {
             assert_eq!(both, Decision { penalty_ms: 5.0, ..limited });
+        }
+    }
+
+    #[test]
+    fn a_quotation_can_only_lessen_what_is_held_against_an_endpoint() {
+        let backoff = Decision { cooldown: CooldownWish::Backoff, ..Decision::RETURN };
+        let quota = Decision { cooldown: CooldownWish::Fixed(Duration::from_secs(3_600)), ..Decision::RETURN };
+        let failure = Decision { penalty_ms: 5.0, prefer: Preference::History, ..backoff };
+        let banned = Decision { method_ban: Duration::from_secs(600), ..Decision::RETURN };
+        let answer = Decision { success: true, ..Decision::RETURN };
+        for (quoting, unquoted, expected) in [
+            (quota, answer, answer),
+            (quota, failure, Decision { penalty_ms: 0.0, ..failure }),
+            (quota, quota, quota),
+            (backoff, quota, backoff),
+            (banned, failure, Decision { cooldown: CooldownWish::None, penalty_ms: 0.0, ..failure }),
+            (failure, banned, Decision { method_ban: Duration::ZERO, ..banned }),
+            (failure, Decision { prefer: Preference::None, ..failure }, failure),
+        ] {
+            assert_eq!(quoting.despite(unquoted), expected, "{quoting:?} {unquoted:?}");
+            assert!(quoting.blames() && !answer.blames());
         }
     }
 

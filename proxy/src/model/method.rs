@@ -1,8 +1,11 @@
 //! Which JSON-RPC methods change something.
 //!
-//! Reads are listed, by chain; whatever is not listed counts as a write, because sending an unknown write twice is worse than
-//! not retrying an unknown read. The conf may list more. Sources: the Ethereum execution-apis specification and the trace,
-//! debug and txpool namespaces as Geth, Erigon and Nethermind document them; Solana's RPC documentation.
+//! Reads are listed, by chain; whatever is not listed counts as a write, because sending an unknown
+//! write twice is worse than not retrying an unknown read. The conf may list more. Sources: the
+//! Ethereum execution-apis specification and the trace, debug and txpool namespaces as Geth, Erigon
+//! and Nethermind document them; Solana's RPC documentation; those of `vendor_reads`.
+
+use super::vendor_reads::{ETHEREUM_VENDOR_READS, SOLANA_VENDOR_READS};
 
 /// What a retry of a method may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -201,37 +204,39 @@ impl Methods {
     }
 }
 
-/// Writes that are counted by name.
+/// Writes that are counted by name. Sorted, too.
 const WRITES: [&str; 3] = [SEND_RAW_TRANSACTION, "eth_sendTransaction", "sendTransaction"];
 
+/// Methods that are told apart, in the order of their numbers.
+const KNOWN: [&[&str]; 5] = [ETHEREUM_READS, SOLANA_READS, ETHEREUM_VENDOR_READS, SOLANA_VENDOR_READS, &WRITES];
+
 /// How many methods are told apart, all that aren't known being one.
-pub(super) const METHOD_KINDS: usize = ETHEREUM_READS.len() + SOLANA_READS.len() + WRITES.len() + 1;
+pub(super) const METHOD_KINDS: usize =
+    KNOWN[0].len() + KNOWN[1].len() + KNOWN[2].len() + KNOWN[3].len() + KNOWN[4].len() + 1;
 
 /// A number below [`METHOD_KINDS`] for `method`, the last one for all that aren't known: clients can't make new ones.
 pub(super) fn method_kind(method: &str) -> usize {
-    let (ethereum, solana) = (ETHEREUM_READS.len(), SOLANA_READS.len());
-    if let Ok(position) = ETHEREUM_READS.binary_search(&method) {
-        return position;
+    let mut before = 0;
+    for list in KNOWN {
+        if let Ok(position) = list.binary_search(&method) {
+            return before + position;
+        }
+        before += list.len();
     }
-    if let Ok(position) = SOLANA_READS.binary_search(&method) {
-        return ethereum + position;
-    }
-    let write = WRITES.iter().position(|write| *write == method);
-    ethereum + solana + write.unwrap_or(WRITES.len())
+    METHOD_KINDS - 1
 }
 
 /// `method` as a metric label: itself if it is a known one, else `other`.
 pub fn method_label(method: &str) -> &'static str {
-    let known = ETHEREUM_READS.iter().chain(SOLANA_READS).chain(&WRITES);
-    known.copied().nth(method_kind(method)).unwrap_or("other")
+    KNOWN.into_iter().flatten().copied().nth(method_kind(method)).unwrap_or("other")
 }
 
 fn is_read(chain: Chain, method: &str) -> bool {
-    let reads = match chain {
-        Chain::Ethereum => ETHEREUM_READS,
-        Chain::Solana => SOLANA_READS,
+    let [reads, vendors] = match chain {
+        Chain::Ethereum => [ETHEREUM_READS, ETHEREUM_VENDOR_READS],
+        Chain::Solana => [SOLANA_READS, SOLANA_VENDOR_READS],
     };
-    reads.binary_search(&method).is_ok()
+    reads.binary_search(&method).is_ok() || vendors.binary_search(&method).is_ok()
 }
 
 #[cfg(test)]
@@ -240,7 +245,11 @@ mod tests {
 
     #[test]
     fn the_tables_are_sorted() {
-        assert!(ETHEREUM_READS.is_sorted() && SOLANA_READS.is_sorted());
+        assert!(KNOWN.iter().all(|list| list.is_sorted()));
+        let mut all = KNOWN.concat();
+        all.sort_unstable();
+        all.dedup();
+        assert_eq!(all.len() + 1, METHOD_KINDS, "a method is listed twice");
     }
 
     #[test]
@@ -256,6 +265,111 @@ mod tests {
         assert_eq!(method_label("eth_sendRawTransaction"), "eth_sendRawTransaction");
         assert_eq!(method_label("made_up_by_a_client"), "other");
         assert_eq!(method_kind("made_up_by_a_client"), METHOD_KINDS - 1);
+    }
+
+    #[test]
+    fn vendors_reads_are_reads_and_nothing_that_may_change_something_is() {
+        let methods = Methods::default();
+        for read in [
+            "erigon_getHeaderByNumber",
+            "ots_searchTransactionsBefore",
+            "bor_getAuthor",
+            "zks_L1BatchNumber",
+            "zks_getTransactionDetails",
+            "arbtrace_replayBlockTransactions",
+            "alchemy_getAssetTransfers",
+            "eth_callMany",
+            "eth_getUserOperationReceipt",
+            "debug_storageRangeAt",
+            "debug_traceCallMany",
+            "linea_estimateGas",
+            "txpool_contentFrom",
+        ] {
+            assert_eq!(methods.classify(read), MethodClass::Read, "{read}");
+            assert_eq!(method_label(read), read);
+        }
+        for write in [
+            "zks_sendRawTransactionWithDetailedOutput",
+            "alchemy_sendPrivateTransaction",
+            "alchemy_requestGasAndPaymasterAndData",
+            "eth_sendUserOperation",
+            "eth_sendBundle",
+            "eth_sendPrivateTransaction",
+            "eth_sendRawTransactionSync",
+            "eth_sendRawTransactionConditional",
+            "eth_submitWork",
+            "eth_getWork",
+            "eth_sign",
+            "eth_newFilter",
+            "eth_newBlockFilter",
+            "eth_getFilterChanges",
+            "eth_getFilterLogs",
+            "eth_uninstallFilter",
+            "eth_subscribe",
+            "bor_getVoteOnHash",
+            "bor_sendRawTransactionConditional",
+            "debug_setHead",
+            "debug_setGCPercent",
+            "debug_standardTraceBlockToFile",
+            "debug_traceBlockFromFile",
+            "debug_chaindbCompact",
+            "personal_unlockAccount",
+            "admin_addPeer",
+            "miner_start",
+            "clique_propose",
+            "engine_forkchoiceUpdatedV3",
+            "anvil_setBalance",
+            "hardhat_mine",
+            "evm_mine",
+            "pm_sponsorUserOperation",
+            "parity_setMode",
+            "erigon_",
+            "zks_getSomethingNew",
+        ] {
+            assert_eq!(methods.classify(write), MethodClass::Write, "{write}");
+        }
+        let solana = Methods::new(Chain::Solana, &[]);
+        for (method, class) in [
+            ("getAssetsByOwner", MethodClass::Read),
+            ("searchAssets", MethodClass::Read),
+            ("sendBundle", MethodClass::Write),
+            ("sendSmartTransaction", MethodClass::Write),
+        ] {
+            assert_eq!(solana.classify(method), class, "{method}");
+        }
+    }
+
+    /// What a name says about what a method does. A vendor's next method must not slip in by
+    /// mistake.
+    #[test]
+    fn no_listed_read_is_named_like_a_write() {
+        let verbs = [
+            "send",
+            "submit",
+            "sign",
+            "set",
+            "add",
+            "remove",
+            "new",
+            "uninstall",
+            "start",
+            "stop",
+            "import",
+            "unlock",
+            "lock",
+            "propose",
+            "sponsor",
+            "request",
+            "write",
+            "delete",
+            "mine",
+            "vote",
+            "subscribe",
+        ];
+        for method in KNOWN[..4].concat() {
+            let name = method.split_once('_').map_or(method, |(_, name)| name);
+            assert!(verbs.iter().all(|verb| !name.starts_with(verb)), "{method}");
+        }
     }
 
     #[test]

@@ -24,6 +24,7 @@ mod stats;
 mod time;
 mod trial;
 mod trial_slot;
+mod vendor_reads;
 
 pub use attempt::{Action, AttemptResult, CooldownWish, Decision, Plan, Preference, RequestFacts, RpcError, may_retry};
 pub use bans::MethodBans;

@@ -17,7 +17,7 @@ pub(super) const ABI_MAJOR: u32 = 1;
 /// Bytes of a method name that fit into a request block.
 const METHOD_BYTES: usize = 64;
 /// Bytes of an error message that fit into an attempt block.
-const MESSAGE_BYTES: usize = 192;
+pub const MESSAGE_BYTES: usize = 192;
 
 /// Bits of [`RequestBlock::flags`].
 pub mod request_flags {

@@ -290,7 +290,7 @@ impl<P: Pool> Run<'_, P> {
         let next = self.judge(call, ended.0, ended.1);
         let (other, rest) = other;
         match next {
-            Next::Answer(_) => other.lease.overtaken(&self.ask(call, false, clock::now()), took),
+            Next::Answer(_) => other.lease.overtaken(&self.ask(call, false, clock::now()), &call.outgoing, took),
             Next::Again(_, Some(_)) => other.lease.lose(),
             Next::Again(_, None) | Next::GiveUp => {
                 let next = self.judge(call, other, rest.await);

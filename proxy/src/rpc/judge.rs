@@ -89,7 +89,13 @@ impl<P: Pool> Run<'_, P> {
     /// An attempt that failed, and has one answer at most.
     fn judge_whole(&mut self, call: &Call, ended: Ended<P::Lease>, answer: Option<Answer>) -> Next<P::Lease> {
         let allowed = self.allows(&call.facts, &ended.result);
-        let case = Case { request: &call.facts, result: &ended.result, may_retry: allowed, member: false };
+        let case = Case {
+            request: &call.facts,
+            sent: &call.outgoing,
+            result: &ended.result,
+            may_retry: allowed,
+            member: false,
+        };
         let (decisions, blame) =
             ended.lease.fail(&self.ask_about(call, ended.attempt, ended.prior_sent), &ended.result, &[case]);
         self.held.extend(blame);
@@ -170,7 +176,7 @@ impl<P: Pool> Run<'_, P> {
         }
         let case = |trouble: &'t Trouble| {
             let may_retry = self.allows(&trouble.facts, &trouble.result);
-            Case { request: &trouble.facts, result: &trouble.result, may_retry, member: true }
+            Case { request: &trouble.facts, sent: &call.outgoing, result: &trouble.result, may_retry, member: true }
         };
         let cases: Vec<Case<'_>> = troubles.iter().map(case).collect();
         let (decisions, blame) = lease.fail(&self.ask_about(call, attempt, prior_sent), &result, &cases);
@@ -248,7 +254,7 @@ fn land(member: &MemberRequest, slot: &mut Slot) {
 /// What the client is told when this was the last attempt, and had no answer of its own.
 fn refusal_after(result: &AttemptResult, request: &RequestFacts) -> Refusal {
     if result.http_status == Some(StatusCode::TOO_MANY_REQUESTS.as_u16()) {
-        return Refusal::RateLimited { retry_after: result.retry_after };
+        return Refusal::EndpointLimited { retry_after: result.retry_after };
     }
     if result.outcome == Outcome::Timeout || clock::now() >= request.deadline {
         return Refusal::TimedOut;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::exchange::Outgoing;
 use super::refusal::Refusal;
 use super::target::Target;
 use crate::model::{AttemptResult, Blame, Decision, Elsewhere, Plan, Preference, RequestFacts, Tick};
@@ -68,6 +69,8 @@ pub struct Ask<'a> {
 pub struct Case<'a> {
     /// The request, or some members of its batch as one of their own.
     pub request: &'a RequestFacts,
+    /// What the endpoint got: the whole batch, also when it is about some of its members.
+    pub sent: &'a Outgoing,
     /// How its attempt ended.
     pub result: &'a AttemptResult,
     /// Whether the host would allow another attempt.
@@ -110,7 +113,7 @@ pub trait Lease: Send {
     fn lose(self);
 
     /// Ends the attempt because another one was faster, which took so long.
-    fn overtaken(self, ask: &Ask<'_>, took: Duration);
+    fn overtaken(self, ask: &Ask<'_>, sent: &Outgoing, took: Duration);
 }
 
 impl<'a> Ask<'a> {

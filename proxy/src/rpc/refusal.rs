@@ -63,10 +63,17 @@ pub enum Refusal {
     /// Nothing may take the request.
     #[error("no endpoint is available")]
     NoEndpoint,
-    /// Every endpoint that could take it refuses by its rate limiter, or by its own.
+    /// Every endpoint that could take it refuses by its rate limiter.
     #[error("every endpoint is at its rate limit")]
     RateLimited {
         /// When the first of them may take it, if that is known.
+        retry_after: Option<Duration>,
+    },
+    /// The last endpoint that was tried says that it is at its own limit. Others may be free: a
+    /// write that was sent goes to none of them, and a read has so many attempts.
+    #[error("the endpoint that was tried last is at its rate limit")]
+    EndpointLimited {
+        /// When it says that it may take the request, if it does.
         retry_after: Option<Duration>,
     },
     /// The deadline passed.
@@ -93,7 +100,7 @@ impl Refusal {
             Refusal::NoRoute => StatusCode::NOT_FOUND,
             Refusal::Stalled => StatusCode::REQUEST_TIMEOUT,
             Refusal::Overloaded | Refusal::NoEndpoint => StatusCode::SERVICE_UNAVAILABLE,
-            Refusal::RateLimited { .. } => StatusCode::TOO_MANY_REQUESTS,
+            Refusal::RateLimited { .. } | Refusal::EndpointLimited { .. } => StatusCode::TOO_MANY_REQUESTS,
             Refusal::TimedOut => StatusCode::GATEWAY_TIMEOUT,
             Refusal::EndpointsFailed => StatusCode::BAD_GATEWAY,
         }
@@ -113,7 +120,7 @@ impl Refusal {
             | Refusal::NotPost
             | Refusal::NoRoute
             | Refusal::Stalled => INVALID_REQUEST,
-            Refusal::Overloaded | Refusal::RateLimited { .. } => LIMIT_EXCEEDED,
+            Refusal::Overloaded | Refusal::RateLimited { .. } | Refusal::EndpointLimited { .. } => LIMIT_EXCEEDED,
             Refusal::NoEndpoint => RESOURCE_UNAVAILABLE,
             Refusal::TimedOut | Refusal::EndpointsFailed => SERVER_ERROR,
         }
@@ -135,7 +142,7 @@ impl Refusal {
             Refusal::Stalled => "stalled",
             Refusal::Overloaded => "overloaded",
             Refusal::NoEndpoint => "no_endpoint",
-            Refusal::RateLimited { .. } => "rate_limited",
+            Refusal::RateLimited { .. } | Refusal::EndpointLimited { .. } => "rate_limited",
             Refusal::TimedOut => "timed_out",
             Refusal::EndpointsFailed => "endpoints_failed",
         }
@@ -144,7 +151,8 @@ impl Refusal {
     /// Seconds for `Retry-After`, rounded up.
     pub fn retry_after_secs(&self) -> Option<u64> {
         match self {
-            Refusal::RateLimited { retry_after: Some(after) } => {
+            Refusal::RateLimited { retry_after: Some(after) }
+            | Refusal::EndpointLimited { retry_after: Some(after) } => {
                 Some((after.as_secs() + u64::from(after.subsec_nanos() > 0)).max(1))
             }
             _ => None,

@@ -247,7 +247,8 @@ pub(super) async fn respond(
                     Ok(piece) => piece,
                     Err(mut broken) => {
                         broken.latency = result.latency + clock::now().since(passing_on);
-                        let case = Case { request: &call.facts, result: &broken, may_retry: false, member: false };
+                        let (request, sent) = (&call.facts, &call.outgoing);
+                        let case = Case { request, sent, result: &broken, may_retry: false, member: false };
                         let ask = Ask { attempt: ctx.trace.attempts, ..Ask::first(&call.facts, clock::now()) };
                         drop(lease.fail(&ask, &broken, &[case]));
                         return Err(Error::explain(ErrorType::ReadError, broken.detail));

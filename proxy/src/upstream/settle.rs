@@ -1,8 +1,11 @@
 //! Where an attempt ends: statistics, cooldown, metrics, and what the retry policy makes of it.
 //!
-//! Invariants: an attempt settles exactly once. [`Lease`]'s ends of it consume it; one that is dropped, because its
-//! client went away, settles as canceled, which says nothing about the endpoint. What a request can provoke is held against no
-//! endpoint on the word of that request: see [`Blame`].
+//! Invariants: an attempt settles exactly once. [`Lease`]'s ends of it consume it; one that is
+//! dropped, because its client went away, settles as canceled, which says nothing about the
+//! endpoint. What a request can provoke is held against no endpoint on the word of that request:
+//! see [`Blame`]. And a request's own words blame none: a decision that blames an endpoint is
+//! followed as far as the policy comes to it without the words of the message that are the
+//! request's, too (`rpc::quoted`).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,9 +16,9 @@ use crate::model::{
     AttemptResult, Blame, CooldownState, CooldownWish, Decision, Elsewhere, Outcome, RequestFacts, Tick, is_provoked,
     millis_f32,
 };
-use crate::policy::abi::{AttemptBlock, NO_RETRY_AFTER, attempt_flags, flag};
+use crate::policy::abi::{AttemptBlock, MESSAGE_BYTES, NO_RETRY_AFTER, attempt_flags, flag};
 use crate::policy::{Policy, native};
-use crate::rpc::{Ask, Case, Lease, Target};
+use crate::rpc::{Ask, Case, Lease, Outgoing, Target, unquoted};
 
 /// An overtaken attempt took so many times as long as the one that answered.
 const SLOWER: u32 = 2;
@@ -134,7 +137,7 @@ impl Lease for Attempt {
         self.waited(now);
     }
 
-    fn overtaken(self, ask: &Ask<'_>, took: Duration) {
+    fn overtaken(self, ask: &Ask<'_>, sent: &Outgoing, took: Duration) {
         let now = clock::now();
         let waited = now.since(self.began);
         let is_silent = self.endpoint().stats.overtaken(self.began, now);
@@ -142,7 +145,7 @@ impl Lease for Attempt {
         if was_slow && (is_silent || self.footing == Footing::Trial) {
             let latency = waited;
             let result = AttemptResult { latency, ..AttemptResult::failed(Outcome::Timeout, true, OVERTAKEN) };
-            let case = Case { request: ask.request, result: &result, may_retry: false, member: false };
+            let case = Case { request: ask.request, sent, result: &result, may_retry: false, member: false };
             self.fail_as(true, ask, &result, &[case], now);
         } else {
             let mut attempt = self;
@@ -237,7 +240,13 @@ impl Upstream {
         let mut block = attempt_block(endpoint, case);
         block.candidates_left = self.candidates_left(&ask);
         block.timeout_ms = millis_f32(self.timeout);
-        let decide = |policy: &Policy| policy.retry(&request_block, &block);
+        let decide = |policy: &Policy| {
+            let decision = policy.retry(&request_block, &block)?;
+            match unquoted_block(&block, &decision, case) {
+                Some(unquoted) => Ok(decision.despite(policy.retry(&request_block, &unquoted)?)),
+                None => Ok(decision),
+            }
+        };
         canary.and_then(|canary| canary.ask(seed, decide)).or_else(|| self.retry.as_ref()?.ask(seed, decide))
     }
 
@@ -329,6 +338,24 @@ fn lacks_method(result: &AttemptResult) -> bool {
     result.rpc_error.as_ref().map_or_else(by_status, |error| error.code == METHOD_NOT_FOUND)
 }
 
+/// The block without the request's own words, if the decision about it blames the endpoint and the
+/// message holds any.
+fn unquoted_block(block: &AttemptBlock, decision: &Decision, case: &Case<'_>) -> Option<AttemptBlock> {
+    let seen = || {
+        let message = message_of(case.result);
+        &message[..message.floor_char_boundary(MESSAGE_BYTES)]
+    };
+    let message = decision.blames().then(|| unquoted(seen(), case.request, case.sent)).flatten()?;
+    let mut block = AttemptBlock { message_len: 0, message: [0; MESSAGE_BYTES], ..*block };
+    block.set_message(&message);
+    Some(block)
+}
+
+/// What the endpoint said: a JSON-RPC error's message, or the beginning of another error's body.
+fn message_of(result: &AttemptResult) -> &str {
+    result.rpc_error.as_ref().map_or(&result.text, |error| &error.message)
+}
+
 fn attempt_block(endpoint: &Endpoint, case: &Case<'_>) -> AttemptBlock {
     let result = case.result;
     let retry_after = result
@@ -349,6 +376,6 @@ fn attempt_block(endpoint: &Endpoint, case: &Case<'_>) -> AttemptBlock {
         cooldown_attempts: endpoint.stats.cooldown.attempts(),
         ..AttemptBlock::new()
     };
-    block.set_message(result.rpc_error.as_ref().map_or(&result.text, |error| &error.message));
+    block.set_message(message_of(result));
     block
 }

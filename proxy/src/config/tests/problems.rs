@@ -59,6 +59,7 @@ price = «"cheap"
 headers = { authorization = «7 }
 tags = «"archive"
 [[upstreams.eth.endpoints]]
+url = "http://h"
 weight = «99999999999999999999
 «weigth = 1
 "#,
@@ -87,14 +88,14 @@ weight = «99999999999999999999
 
 #[test]
 fn tables_of_the_wrong_shape_are_refused() {
-    assert_problems("«[[server]]\nthreads = 1\n", &["server: must be a table, not an array"]);
+    assert_added(&[("«[[server]]\nthreads = 1\n", &["server: must be a table, not an array"])]);
     assert_problems("upstreams = «3", &["upstreams: must be a table, not a whole number"]);
     assert_problems("«[[upstreams.eth]]\nendpoints = []", &["upstreams.eth: must be a table, not an array"]);
     assert_problems(
         "[upstreams.eth]\nendpoints = [«'u', 'v']",
         &["upstreams.eth.endpoints[0]: must be a table, not a string"],
     );
-    assert_problems("«[server.listen]\na = 1", &["server.listen: must be an array, not a table"]);
+    assert_added(&[("«[server.listen]\na = 1", &["server.listen: must be an array, not a table"])]);
 }
 
 #[test]

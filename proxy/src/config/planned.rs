@@ -1,0 +1,56 @@
+//! Keys that later versions will know. Who writes one has read of it, and is not to look for a slip
+//! of the pen.
+
+/// The keys by the table that they belong to.
+pub(super) const PLANNED: &[(&str, &[&str])] = &[
+    ("", &["clients", "include", "watch", "state_file", "client_key", "cors"]),
+    (
+        "server",
+        &[
+            "listeners",
+            "tls",
+            "http2",
+            "proxy_protocol",
+            "trusted_proxies",
+            "max_connections",
+            "max_buffered",
+            "client_key",
+            "cors",
+            "state_file",
+        ],
+    ),
+    ("admin", &["hosts", "tls"]),
+    ("plugins", &["on_error", "verify"]),
+    (
+        "upstreams",
+        &[
+            "tls",
+            "http2",
+            "replay_buffer",
+            "consistency",
+            "consistency_wait",
+            "empty",
+            "learn_limits",
+            "broadcast",
+            "record",
+            "explore",
+            "client_key",
+            "cors",
+        ],
+    ),
+    ("upstreams.client", &["tls", "http2"]),
+    ("upstreams.endpoints", &["tls", "http2", "ws_url"]),
+    (
+        "routes",
+        &[
+            "hosts",
+            "strip_prefix",
+            "replace_prefix",
+            "request_headers",
+            "response_headers",
+            "respond",
+            "client_key",
+            "cors",
+        ],
+    ),
+];
