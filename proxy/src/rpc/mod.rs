@@ -7,6 +7,7 @@
 
 mod answer;
 mod batch;
+mod buffered;
 pub mod classify;
 pub mod engine;
 pub mod exchange;
@@ -28,6 +29,7 @@ mod stream;
 pub mod target;
 mod transport;
 
+pub use buffered::{Buffered, Held};
 pub use batch::{Expected, MemberRequest};
 pub use engine::{Reply, ReplyBody, Trace};
 pub use exchange::Outgoing;

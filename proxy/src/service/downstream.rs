@@ -1,6 +1,6 @@
 //! Reading from and writing to the client.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,11 +10,17 @@ use pingora::http::ResponseHeader;
 use pingora::protocols::http::ServerSession;
 use pingora::{Error, ErrorType, Result};
 
+use siphasher::sip::SipHasher13;
+
+use super::alarm::Alarm;
 use super::ctx::RequestCtx;
 use crate::clock;
-use crate::model::RequestFacts;
-use crate::rpc::{Ask, Call, Case, Expected, Inspected, Lease, Outgoing, Refusal, Reply, ReplyBody, inspect};
-use crate::upstream::{Attempt, Place, Upstream};
+use crate::config::ClientKey;
+use crate::model::{RequestFacts, Tick};
+use crate::rpc::{
+    Ask, Buffered, Call, Case, Expected, Inspected, Lease, Outgoing, Refusal, Reply, ReplyBody, inspect,
+};
+use crate::upstream::{Attempt, Upstream};
 
 /// How long a connection waits for its next request, in seconds (nginx's default).
 const KEEPALIVE_SECS: u64 = 75;
@@ -22,6 +28,9 @@ const KEEPALIVE_SECS: u64 = 75;
 const READ_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a client may take no byte of its answer (nginx's default).
 const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long a body may take however short it is, and how many bytes a second it must have on average from then on (as Apache's `RequestReadTimeout`).
+const BODY_GRACE: Duration = Duration::from_secs(10);
+const BODY_RATE: u64 = 1_024;
 /// Memory that is taken for a body on the word of its client alone.
 const MOST_AT_ONCE: usize = 1 << 20;
 /// How long the rest of a refused body is read, so that the client sees the refusal and not a reset.
@@ -37,15 +46,22 @@ const FORWARDED: [HeaderName; 4] = [
 ];
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
-/// For a new connection: a client may not connect and be silent.
-pub(super) fn begin(session: &mut ServerSession) {
+/// For a new session: the head is there already.
+pub(super) fn begin(session: &mut ServerSession, head: BytesMut) {
     session.set_keepalive(Some(READ_TIMEOUT.as_secs()));
+    session.set_pipelined_prefix(head);
 }
 
-/// Reads a request's head. Tells whether there is one: most connections end by being closed before their next.
-pub(super) async fn read_head(session: &mut ServerSession) -> bool {
-    match session.read_request().await {
-        Ok(has_one) => has_one,
+/// Has a whole head parsed. Tells whether it is a request's.
+pub(super) async fn parse_head(session: &mut ServerSession, alarm: &mut Alarm) -> bool {
+    // Nothing is to be read for it. If Pingora sees that otherwise, there is an end all the same.
+    let parsed = tokio::select! {
+        biased;
+        parsed = session.read_request() => parsed,
+        () = async { alarm.at(clock::now().after(READ_TIMEOUT)).await } => Ok(false),
+    };
+    match parsed {
+        Ok(is_one) => is_one,
         Err(error) => {
             if *error.etype() == ErrorType::InvalidHTTPHeader {
                 session.respond_error(StatusCode::BAD_REQUEST.as_u16()).await.ok();
@@ -69,24 +85,26 @@ pub(super) fn set_limits(session: &mut ServerSession, ending: bool) {
     session.set_pipelining_enabled(true);
 }
 
-/// Routes, finds a place, reads and inspects.
+/// Routes, reads and inspects.
 pub(super) async fn read_request(
+    buffered: &Arc<Buffered>,
     session: &mut ServerSession,
     ctx: &mut RequestCtx,
-) -> Result<(Arc<Upstream>, Place, Call), Refusal> {
+    alarm: &mut Alarm,
+) -> Result<(Arc<Upstream>, Call), Refusal> {
     let upstream = ctx.snapshot.route(session.req_header().uri.path()).map(Arc::clone).ok_or(Refusal::NoRoute)?;
     ctx.upstream = Some(Arc::clone(&upstream));
     if session.req_header().method != Method::POST {
         return Err(Refusal::NotPost);
     }
-    let place = upstream.enter()?;
     let max_body = ctx.snapshot.config.server.max_body;
-    let body = read_body(session, max_body).await?;
+    let body = read_body(buffered, session, ctx, alarm).await?;
     let inspected = inspect(&body, upstream.max_batch_size, upstream.methods())?;
     ctx.method = inspected.method[..inspected.method.floor_char_boundary(LOGGED_METHOD)].to_owned();
     ctx.batch_size = inspected.batch_size;
-    let call = good_call(session, &upstream, inspected, body, max_body);
-    Ok((upstream, place, call))
+    let client_key = client_key(session, ctx.client_key);
+    let call = good_call(session, &upstream, inspected, body, max_body, client_key);
+    Ok((upstream, call))
 }
 
 fn good_call(
@@ -95,6 +113,7 @@ fn good_call(
     inspected: Inspected,
     body: Bytes,
     max_answer: usize,
+    client_key: u64,
 ) -> Call {
     let facts = RequestFacts {
         method: inspected.method,
@@ -104,7 +123,7 @@ fn good_call(
         write: inspected.write,
         idempotent: inspected.idempotent,
         body_bytes: body.len(),
-        client_key: client_key(session),
+        client_key,
         seed: fastrand::u64(..),
         deadline: clock::now().after(upstream.deadline),
     };
@@ -121,7 +140,13 @@ fn good_call(
     Call { facts, outgoing }
 }
 
-async fn read_body(session: &mut ServerSession, max: usize) -> Result<Bytes, Refusal> {
+async fn read_body(
+    buffered: &Arc<Buffered>,
+    session: &mut ServerSession,
+    ctx: &mut RequestCtx,
+    alarm: &mut Alarm,
+) -> Result<Bytes, Refusal> {
+    let (max, most) = (ctx.snapshot.config.server.max_body, ctx.snapshot.config.server.max_buffered);
     let announced = content_length(session);
     if announced.is_some_and(|length| length > max) {
         return Err(Refusal::BodyTooLarge(max));
@@ -132,21 +157,35 @@ async fn read_body(session: &mut ServerSession, max: usize) -> Result<Bytes, Ref
     // What a client announces is believed up to a point: beyond it memory is taken as the bytes come.
     let mut body = BytesMut::new();
     loop {
-        match session.read_request_body().await {
-            Ok(Some(piece)) if body.is_empty() && Some(piece.len()) == announced => return Ok(piece),
-            Ok(Some(piece)) => {
-                if body.is_empty() {
-                    body.reserve(announced.unwrap_or_default().min(MOST_AT_ONCE).max(piece.len()));
-                }
-                body.extend_from_slice(&piece);
-            }
-            Ok(None) => return Ok(body.freeze()),
-            Err(error) => return Err(unreadable(&error)),
-        }
-        if body.len() > max {
+        let piece = tokio::select! {
+            biased;
+            piece = session.read_request_body() => piece,
+            () = alarm.at(body_due(ctx.began, body.len())) => return Err(Refusal::Stalled),
+        };
+        let Some(piece) = piece.map_err(|error| unreadable(&error))? else { return Ok(body.freeze()) };
+        let length = body.len() + piece.len();
+        if length > max {
             return Err(Refusal::BodyTooLarge(max));
         }
+        if length > body.capacity() {
+            if body.is_empty() && Some(length) == announced {
+                return if ctx.held.cover(buffered, length, most) { Ok(piece) } else { Err(Refusal::NoMemory) };
+            }
+            let likely = announced.unwrap_or_default().min(MOST_AT_ONCE);
+            let roomy = length.max(likely).max(2 * body.capacity()).min(max);
+            let mut fits = |size: usize| ctx.held.cover(buffered, size, most).then_some(size);
+            // All of it in one piece, of exactly the size that is counted.
+            let mut larger = BytesMut::with_capacity(fits(roomy).or_else(|| fits(length)).ok_or(Refusal::NoMemory)?);
+            larger.extend_from_slice(&body);
+            body = larger;
+        }
+        body.extend_from_slice(&piece);
     }
+}
+
+/// When a body must be whole of which so many bytes are there, unless more come.
+fn body_due(began: Tick, bytes: usize) -> Tick {
+    began.after(BODY_GRACE + Duration::from_millis(bytes as u64 * 1_000 / BODY_RATE))
 }
 
 fn unreadable(error: &Error) -> Refusal {
@@ -265,9 +304,9 @@ fn is_nominated(headers: &HeaderMap, name: &HeaderName) -> bool {
     options.flat_map(|value| value.split(',')).any(|option| option.trim().eq_ignore_ascii_case(name.as_str()))
 }
 
-/// The client's address without its port: what its requests have in common.
-fn client_key(session: &ServerSession) -> u64 {
-    let mut hasher = DefaultHasher::new();
+/// The client's address without its port: what its requests have in common. Who doesn't know the key can't tell the address, nor choose addresses that collide.
+fn client_key(session: &ServerSession, key: ClientKey) -> u64 {
+    let mut hasher = SipHasher13::new_with_key(&key.0);
     session.client_addr().and_then(|address| address.as_inet()).map(std::net::SocketAddr::ip).hash(&mut hasher);
     hasher.finish()
 }
