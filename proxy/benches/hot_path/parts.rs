@@ -1,9 +1,9 @@
 //! The parts of a request's way through the proxy, each by itself, and all of it between two mock connections.
 
-use std::net::Ipv4Addr;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::hint::black_box;
+use std::net::Ipv4Addr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -82,7 +82,9 @@ fn client_key(
     let key = parent.name("client_key_secret");
     match sources.resolve(text.get_ref()) {
         Ok(secret) if secret.len() >= SHORTEST_SECRET => return Some(ClientKey::derived(&secret)),
-        Ok(_) => report.add(key, text.span(), "must be at least 16 bytes long, such as the output of `openssl rand -hex 16`"),
+        Ok(_) => {
+            report.add(key, text.span(), "must be at least 16 bytes long, such as the output of `openssl rand -hex 16`")
+        }
         Err(error) => report.add(key, text.span(), error.to_string()),
     }
     None

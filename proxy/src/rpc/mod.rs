@@ -29,8 +29,8 @@ mod stream;
 pub mod target;
 mod transport;
 
-pub use buffered::{Buffered, Held};
 pub use batch::{Expected, MemberRequest};
+pub use buffered::{Buffered, Held};
 pub use engine::{Reply, ReplyBody, Trace};
 pub use exchange::Outgoing;
 pub use idle::{Connection, Home, become_worker};

@@ -17,9 +17,7 @@ use super::ctx::RequestCtx;
 use crate::clock;
 use crate::config::ClientKey;
 use crate::model::{RequestFacts, Tick};
-use crate::rpc::{
-    Ask, Buffered, Call, Case, Expected, Inspected, Lease, Outgoing, Refusal, Reply, ReplyBody, inspect,
-};
+use crate::rpc::{Ask, Buffered, Call, Case, Expected, Inspected, Lease, Outgoing, Refusal, Reply, ReplyBody, inspect};
 use crate::upstream::{Attempt, Upstream};
 
 /// How long a connection waits for its next request, in seconds (nginx's default).

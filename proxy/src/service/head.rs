@@ -190,8 +190,8 @@ pub(super) async fn turn_away<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S,
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::service::connections::{Connections, Most};
     use crate::metrics::Metrics;
+    use crate::service::connections::{Connections, Most};
     use prometheus::Registry;
     use tokio::io::duplex;
 
@@ -301,8 +301,7 @@ mod tests {
         let (mut client, mut stream) = duplex(1 << 20);
         client.write_all(&vec![b'x'; LONGEST + 1]).await.unwrap();
         let (seat, mut alarm) = (seat(), Alarm::new(clock::now()));
-        let mut entrance =
-            Entrance { stream: &mut stream, seat: &seat, alarm: &mut alarm, patience: &Patience::USUAL };
+        let mut entrance = Entrance { stream: &mut stream, seat: &seat, alarm: &mut alarm, patience: &Patience::USUAL };
         assert_eq!(entrance.first().await, Arrival::Refused(Refusal::HeadTooLarge(LONGEST)));
     }
 }

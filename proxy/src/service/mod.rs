@@ -75,8 +75,7 @@ impl ProxyService {
     /// A client's connection: its requests, one after the other, until one of both sides ends it.
     pub async fn converse(self: Arc<Self>, mut stream: Stream, seat: Seat, shutdown: ShutdownWatch) {
         let mut alarm = Alarm::new(clock::now().after(Patience::USUAL.head));
-        let mut entrance =
-            Entrance { stream: &mut stream, seat: &seat, alarm: &mut alarm, patience: &Patience::USUAL };
+        let mut entrance = Entrance { stream: &mut stream, seat: &seat, alarm: &mut alarm, patience: &Patience::USUAL };
         let mut arrival = entrance.first().await;
         loop {
             let head = match arrival {

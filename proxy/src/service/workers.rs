@@ -73,10 +73,8 @@ impl Acceptor {
 #[async_trait]
 impl Service for Acceptor {
     async fn start_service(&mut self, _: Option<ListenFds>, shutdown: ShutdownWatch, _: usize) {
-        let accepting = self
-            .listeners
-            .drain(..)
-            .map(|listener| accept(listener, &self.workers, &self.service, shutdown.clone()));
+        let accepting =
+            self.listeners.drain(..).map(|listener| accept(listener, &self.workers, &self.service, shutdown.clone()));
         join_all(accepting).await;
     }
 
