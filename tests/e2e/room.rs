@@ -49,7 +49,8 @@ fn busy(proxy: &Proxy, origin: &Origin) -> Client {
 
 #[test]
 fn who_waits_longest_makes_room_for_a_new_client() {
-    let (gate, origin, proxy) = start(|conf| conf.server("max_connections", "3"));
+    // One thread: who has an answer waits before the next one gets it.
+    let (gate, origin, proxy) = start(|conf| conf.server("max_connections", "3").server("threads", "1"));
     let mut busy = busy(&proxy, &origin);
     let [mut oldest, mut newer] = [kept(&proxy), kept(&proxy)];
     let mut new = kept(&proxy);

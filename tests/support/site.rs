@@ -116,7 +116,7 @@ impl Site {
             // The shell becomes the binary: its process id stays.
             Some((soft, hard)) => {
                 let mut command = Command::new("sh");
-                command.args(["-c", &format!("ulimit -Hn {hard} && ulimit -Sn {soft} && exec \"$@\""), "sh", binary]);
+                command.args(["-c", &format!("ulimit -Sn {soft} && ulimit -Hn {hard} && exec \"$@\""), "sh", binary]);
                 command
             }
             None => Command::new(binary),

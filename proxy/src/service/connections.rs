@@ -103,7 +103,8 @@ impl Connections {
                 return Err(self.refuse(inner, Full::InAll));
             }
         }
-        let member = Arc::new(Member { address, waits_since: AtomicU64::new(BUSY), task: AtomicWaker::new() });
+        let member =
+            Arc::new(Member { address, waits_since: AtomicU64::new(waiting(clock::now())), task: AtomicWaker::new() });
         let number = inner.next;
         inner.next += 1;
         inner.members.insert(number, Arc::clone(&member));
@@ -193,9 +194,10 @@ impl Full {
 }
 
 impl Seat {
-    /// It waits for a request from now on.
+    /// It waits for a request from now on. A new one does from its beginning.
     pub(super) fn rest(&self, now: Tick) {
-        self.member.waits_since.store(now.as_nanos().min(SHED - 1), SeqCst);
+        // One that was shed stays so.
+        let _ = self.member.waits_since.compare_exchange(BUSY, waiting(now), SeqCst, SeqCst);
     }
 
     /// It waits no more. False if it was shed meanwhile.
@@ -217,6 +219,11 @@ impl Drop for Seat {
         inner.remove(self.number);
         self.all.tell(&inner);
     }
+}
+
+/// Waiting since then.
+fn waiting(since: Tick) -> u64 {
+    since.as_nanos().min(SHED - 1)
 }
 
 /// What counts as one address: who has an IPv6 address usually has 2^64 of them.
@@ -243,6 +250,13 @@ mod tests {
         IpAddr::from([10, 0, 0, last])
     }
 
+    /// One with a request.
+    fn busy(all: &Arc<Connections>, last: u8, most: Most) -> Seat {
+        let seat = all.enter(address(last), most).unwrap();
+        assert!(seat.wake_up());
+        seat
+    }
+
     fn at(second: u64) -> Tick {
         Tick::from_nanos(second * 1_000_000_000)
     }
@@ -250,13 +264,15 @@ mod tests {
     #[test]
     fn who_waits_longest_makes_room() {
         let all = connections();
-        let seats: Vec<Seat> = (0..3).map(|n| all.enter(address(n), MOST).unwrap()).collect();
+        let seats: Vec<Seat> = (0..3).map(|n| busy(&all, n, MOST)).collect();
         assert_eq!(all.enter(address(9), MOST).err(), Some(Full::InAll), "all are busy");
         seats[0].rest(at(3));
         seats[1].rest(at(1));
         seats[2].rest(at(2));
         assert!(seats[2].wake_up());
-        let fourth = all.enter(address(9), MOST).unwrap();
+        let fourth = busy(&all, 9, MOST);
+        // One that was shed doesn't come back by waiting.
+        seats[1].rest(at(9));
         assert_eq!(seats.iter().map(Seat::wake_up).collect::<Vec<_>>(), [true, false, true]);
         assert_eq!(all.enter(address(9), MOST).err(), Some(Full::InAll));
         // It was counted off when it was shed, and isn't once more.
@@ -271,12 +287,12 @@ mod tests {
     fn an_address_makes_room_for_itself() {
         let all = connections();
         let most = Most { in_all: 9, per_address: 2 };
-        let others = all.enter(address(1), most).unwrap();
+        let others = busy(&all, 1, most);
         others.rest(at(0));
-        let own = [all.enter(address(2), most).unwrap(), all.enter(address(2), most).unwrap()];
+        let own = [busy(&all, 2, most), busy(&all, 2, most)];
         assert_eq!(all.enter(address(2), most).err(), Some(Full::PerAddress));
         own[1].rest(at(5));
-        let third = all.enter(address(2), most).unwrap();
+        let third = busy(&all, 2, most);
         assert!(!own[1].wake_up());
         assert!(others.wake_up(), "the others' connections stay");
         drop((own, third));
@@ -286,7 +302,7 @@ mod tests {
     #[test]
     fn a_lower_limit_of_a_reload_sheds_what_is_too_much() {
         let all = connections();
-        let seats: Vec<Seat> = (0..3).map(|n| all.enter(address(n), MOST).unwrap()).collect();
+        let seats: Vec<Seat> = (0..3).map(|n| busy(&all, n, MOST)).collect();
         seats.iter().zip(0..).for_each(|(seat, n)| seat.rest(at(n)));
         let _new = all.enter(address(9), Most { in_all: 2, per_address: 9 }).unwrap();
         assert_eq!(seats.iter().map(Seat::wake_up).collect::<Vec<_>>(), [false, false, true]);
