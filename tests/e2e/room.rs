@@ -129,6 +129,11 @@ fn idle_clients_that_take_all_they_get_harm_nobody() {
     assert!(idle[0].is_closed_by_server());
 }
 
+/// A request with as many spaces behind it as make it so long.
+fn padded(request: &str, size: usize) -> String {
+    format!("{request}{}", " ".repeat(size - request.len()))
+}
+
 #[track_caller]
 fn assert_no_memory(response: &Response) {
     assert_eq!((response.status, response.error_code()), (503, -32005), "{}", response.text());
@@ -137,7 +142,7 @@ fn assert_no_memory(response: &Response) {
 
 /// A request of so many bytes, of which the last is kept back.
 fn all_but_one(proxy: &Proxy, size: usize, chunked: bool) -> (Client, Vec<u8>) {
-    let body = format!("{:<size$}", json::request("1", "eth_getLogs"));
+    let body = padded(&json::request("1", "eth_getLogs"), size);
     let whole = if chunked {
         let head = b"POST / HTTP/1.1\r\nhost: proxy\r\ntransfer-encoding: chunked\r\n\r\n".to_vec();
         [head, in_chunks(body.as_bytes(), 10_000)].concat()
@@ -164,7 +169,7 @@ fn bodies_under_way_are_bounded_together() {
             drop(second);
         }
         // Small ones don't count.
-        assert_eq!(proxy.post(format!("{:<10000}", json::READ)).result(), "a");
+        assert_eq!(proxy.post(padded(json::READ, 10000)).result(), "a");
         // Its memory is free when it is answered, or its client gone.
         if chunked {
             gate.open();
@@ -172,7 +177,7 @@ fn bodies_under_way_are_bounded_together() {
         } else {
             drop(first);
         }
-        wait_until("its memory is free", || proxy.post(format!("{:<900000}", json::READ)).status == 200);
+        wait_until("its memory is free", || proxy.post(padded(json::READ, 900000)).status == 200);
     }
 }
 
@@ -181,8 +186,8 @@ fn a_body_that_breaks_off_gives_its_memory_back() {
     let (_gate, _origin, proxy) = start(|conf| conf.server("max_body", "'1MiB'").server("max_buffered", "'1MiB'"));
     for chunked in [false, true] {
         let (client, _) = all_but_one(&proxy, 900_000, chunked);
-        wait_until("it holds memory", || proxy.post(format!("{:<900000}", json::READ)).status == 503);
+        wait_until("it holds memory", || proxy.post(padded(json::READ, 900000)).status == 503);
         drop(client);
-        wait_until("its memory is free", || proxy.post(format!("{:<900000}", json::READ)).status == 200);
+        wait_until("its memory is free", || proxy.post(padded(json::READ, 900000)).status == 200);
     }
 }
