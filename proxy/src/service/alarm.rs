@@ -6,6 +6,7 @@
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use tokio::time::{Instant, Sleep, sleep_until};
 
@@ -36,6 +37,11 @@ impl Alarm {
         }
     }
 
+    /// Ends after `delay`. The clock is read only if somebody waits for it.
+    pub(super) async fn after(&mut self, delay: Duration) {
+        self.at(clock::now().after(delay)).await;
+    }
+
     /// Ends at `due`.
     pub(super) async fn at(&mut self, due: Tick) {
         poll_fn(|cx| self.poll_due(cx, due)).await;
@@ -48,8 +54,6 @@ fn instant(tick: Tick) -> Instant {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     const LATE: Duration = Duration::from_secs(3_600);

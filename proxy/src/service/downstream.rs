@@ -56,7 +56,7 @@ pub(super) async fn parse_head(session: &mut ServerSession, alarm: &mut Alarm) -
     let parsed = tokio::select! {
         biased;
         parsed = session.read_request() => parsed,
-        () = async { alarm.at(clock::now().after(READ_TIMEOUT)).await } => Ok(false),
+        () = alarm.after(READ_TIMEOUT) => Ok(false),
     };
     match parsed {
         Ok(is_one) => is_one,
