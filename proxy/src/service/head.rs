@@ -216,7 +216,7 @@ mod tests {
             ("POST / HTTP/1.1\nhost: a\n\n{}", Some(25)),
             ("GET / HTTP/1.1\r\n\r\n", Some(18)),
             ("\r\n\n\r\nGET / HTTP/1.1\r\n\r\n", Some(23)),
-            ("GET / HTTP/1.1\r\na: \r\r\nb\r\n\r\n", Some(28)),
+            ("GET / HTTP/1.1\r\na: \r\r\nb\r\n\r\n", Some(27)),
             ("GET / HTTP/1.1\r\na: b\r\n", None),
             ("\r\n\r\n\r\n", None),
             ("\u{16}\u{3}", Some(1)),
