@@ -89,7 +89,9 @@ impl Connections {
         let address = network(client);
         let mut inner = self.lock();
         let mut shed = 0;
-        if inner.by_address.get(&address).is_some_and(|count| *count >= most.per_address) {
+        // By default one address may have all of them, and then it isn't this limit that is reached.
+        let has_limit = most.per_address < most.in_all;
+        if has_limit && inner.by_address.get(&address).is_some_and(|count| *count >= most.per_address) {
             shed += inner.shed(1, |member| member.address == address);
             if shed == 0 {
                 return Err(self.refuse(inner, Full::PerAddress));
