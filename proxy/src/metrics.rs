@@ -56,6 +56,11 @@ pub struct Metrics {
     canaries: Arc<CanaryMetrics>,
     reloads: IntCounterVec,
     plugin_cache: IntCounterVec,
+    connections_refused: IntCounterVec,
+    /// Clients that are connected.
+    pub connections: IntGauge,
+    /// Clients whose connection was closed between requests, to make room.
+    pub connections_shed: IntCounter,
     /// The generation that serves.
     pub generation: IntGauge,
     /// Generations that a request still holds, the serving one included.
@@ -148,6 +153,16 @@ impl Metrics {
                 "Looks into plugins.cache_dir by result.",
                 &["result"],
             )?,
+            connections_refused: build.counters(
+                "connections_refused_total",
+                "Connections of clients that were closed at once, by the limit that was reached.",
+                &["reason"],
+            )?,
+            connections: build.gauge("connections", "Clients that are connected.")?,
+            connections_shed: build.counter(
+                "connections_shed_total",
+                "Connections of clients that were closed between requests, to make room for others.",
+            )?,
             generation: build.gauge("generation", "The generation that serves.")?,
             generations_live: build.gauge("generations_live", "Generations still held.")?,
             automatic_rollbacks: build.counter(
@@ -185,6 +200,11 @@ impl Metrics {
     /// Counts looks into the folder for compiled code.
     pub fn count_plugin_cache(&self, result: &'static str, count: u64) {
         self.plugin_cache.with_label_values(&[result]).inc_by(count);
+    }
+
+    /// Counts a client's connection that is closed at once, by the limit that was reached.
+    pub fn count_refused_connection(&self, reason: &'static str) {
+        self.connections_refused.with_label_values(&[reason]).inc();
     }
 
     /// Tells how many endpoints an upstream has.

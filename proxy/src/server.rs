@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use async_trait::async_trait;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use pingora::apps::http_app::HttpServer;
 use pingora::server::configuration::ServerConf;
 use pingora::server::{RunArgs, Server, ShutdownSignal, ShutdownSignalWatch};
@@ -65,6 +66,7 @@ pub struct Prepared {
 /// # Errors
 /// What a reload would be refused for.
 pub fn prepare_first(conf: PathBuf) -> anyhow::Result<Prepared> {
+    raise_open_files();
     let config = config::load(&conf)?;
     let limits = Limits { instances: config.plugins.max_instances, ..Limits::DEFAULT };
     let runtime = PolicyRuntime::new(config.server.threads + EXTRA_CALLERS, limits)?;
@@ -74,6 +76,16 @@ pub fn prepare_first(conf: PathBuf) -> anyhow::Result<Prepared> {
     let resources = Resources { metrics, transport, shadows, doubts: Arc::default() };
     let snapshot = prepare(&conf, config, None, &runtime, &resources)?;
     Ok(Prepared { conf, runtime, resources, comparer, snapshot })
+}
+
+/// The limit of open files is usually low because of programs that use `select`, and may be raised by every process. What the conf allows
+/// connections is derived from the hard one.
+fn raise_open_files() {
+    let raised = getrlimit(Resource::RLIMIT_NOFILE)
+        .and_then(|(soft, hard)| if soft < hard { setrlimit(Resource::RLIMIT_NOFILE, hard, hard) } else { Ok(()) });
+    if let Err(error) = raised {
+        tracing::warn!(%error, "the limit of open files can't be raised");
+    }
 }
 
 /// Runs until a signal ends the process.
@@ -97,11 +109,10 @@ pub fn run(prepared: Prepared, signals: Signals, log: Arc<Log>) -> anyhow::Resul
     signals.reload_on_hangup(handle.clone())?;
     let watcher = plugin_watcher(Arc::clone(&published), handle.clone());
 
-    let in_flight = Arc::new(AtomicUsize::new(0));
     let mut server = Server::new_with_opt_and_conf(None, pingora_conf());
     server.bootstrap();
     let access = Arc::clone(log.access());
-    let proxy = ProxyService { published: Arc::clone(&published), metrics: Arc::clone(&metrics), access, in_flight };
+    let proxy = ProxyService::new(Arc::clone(&published), Arc::clone(&metrics), access).context("random numbers")?;
     let shutdown = Shutdown { in_flight: Arc::clone(&proxy.in_flight), published: Arc::clone(&published), log };
     let listeners = listen_on(sockets, &config.server.listen)?;
     server.add_service(Acceptor::new(listeners, config.server.threads, proxy).context("worker threads")?);

@@ -15,6 +15,8 @@
 //! - `chain`: which of them are of the right chain, and up with it.
 //! - `connections`: kept connections, names, answers in pieces.
 //! - `limits`: rate limits, concurrency, batch sizes.
+//! - `slow_clients`: clients that take their time with a request.
+//! - `room`: what clients may hold of the process: connections, memory.
 //! - `tls`: endpoints behind HTTPS.
 //! - `lifecycle`: start, signals, clients that leave.
 //! - `reload`: what a reload changes and keeps, also under load.
@@ -67,9 +69,11 @@ mod property;
 mod refusals;
 mod reload;
 mod rollback;
+mod room;
 mod shadow;
 mod signed;
 mod silence;
+mod slow_clients;
 mod table;
 mod tls;
 mod watch;

@@ -21,6 +21,7 @@ pub struct Conf {
     endpoints: Vec<Endpoint>,
     extra: String,
     pub(super) environment: Vec<(String, String)>,
+    pub(super) open_files: Option<(usize, usize)>,
     pub(super) shipped: Vec<String>,
     pub(super) guests: Vec<Guest>,
     pub(super) signer: Option<Signer>,
@@ -52,6 +53,7 @@ impl Conf {
             endpoints: endpoints.into_iter().collect(),
             extra: String::new(),
             environment: Vec::new(),
+            open_files: None,
             shipped: Vec::new(),
             guests: Vec::new(),
             signer: None,
@@ -130,6 +132,11 @@ impl Conf {
     pub fn environment(mut self, name: &str, value: &str) -> Conf {
         self.environment.push((name.to_owned(), value.to_owned()));
         self
+    }
+
+    /// The proxy is started with these limits of open files, soft and hard.
+    pub fn open_files(self, soft: usize, hard: usize) -> Conf {
+        Conf { open_files: Some((soft, hard)), ..self }
     }
 
     /// The plugin `name` of this repository lies in the plugin folder.

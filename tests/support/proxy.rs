@@ -212,6 +212,14 @@ impl Proxy {
         Some(std::fs::read_dir(format!("/proc/{id}/fd")).ok()?.count())
     }
 
+    /// The limits of open files, soft and hard.
+    pub fn open_files_limit(&self) -> Option<(usize, usize)> {
+        let limits = std::fs::read_to_string(format!("/proc/{}/limits", self.child.lock().unwrap().id())).ok()?;
+        let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"))?;
+        let mut numbers = line.split_whitespace().map(str::parse);
+        Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
+    }
+
     fn status_kib(&self, key: &str) -> Option<u64> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.lock().unwrap().id())).ok()?;
         let line = status.lines().find_map(|line| line.strip_prefix(key))?;

@@ -20,6 +20,7 @@ static GIVEN: Mutex<Option<HashSet<u16>>> = Mutex::new(None);
 pub struct Site {
     folder: TempDir,
     environment: Vec<(String, String)>,
+    open_files: Option<(usize, usize)>,
     /// Where the proxy listens.
     pub listen: SocketAddr,
     /// Where its admin address is.
@@ -41,7 +42,8 @@ impl Site {
     /// Writes the conf, with free ports, and lays the plugins beside it.
     pub fn new(conf: &Conf) -> Site {
         let folder = tempfile::Builder::new().prefix("pointsman-").tempdir().expect("a folder");
-        let site = Site { folder, environment: conf.environment.clone(), listen: free_port(), admin: free_port() };
+        let (environment, open_files) = (conf.environment.clone(), conf.open_files);
+        let site = Site { folder, environment, open_files, listen: free_port(), admin: free_port() };
         std::fs::create_dir(site.plugins()).expect("a folder");
         site.write(conf);
         site
@@ -109,7 +111,16 @@ impl Site {
 
     /// The binary with these arguments, not yet started.
     pub fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_pointsman"));
+        let binary = env!("CARGO_BIN_EXE_pointsman");
+        let mut command = match self.open_files {
+            // The shell becomes the binary: its process id stays.
+            Some((soft, hard)) => {
+                let mut command = Command::new("sh");
+                command.args(["-c", &format!("ulimit -Sn {soft} && ulimit -Hn {hard} && exec \"$@\""), "sh", binary]);
+                command
+            }
+            None => Command::new(binary),
+        };
         command.args(arguments).current_dir(self.folder.path()).env("RUST_LOG", "info,pointsman=debug");
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command

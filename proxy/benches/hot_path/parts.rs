@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::hint::black_box;
+use std::net::Ipv4Addr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -17,7 +18,7 @@ use pointsman::policy::Catalog;
 use pointsman::rpc::classify::classify;
 use pointsman::rpc::{Ask, Connection, Home, Inspected, Lease, Pool, Transport, inspect};
 use pointsman::server::prepare_first;
-use pointsman::service::ProxyService;
+use pointsman::service::{Most, ProxyService};
 use pointsman::snapshot::{Cause, Parts, Published, Snapshot};
 use pointsman::upstream::{Limiter, Resources, Upstream, shadows};
 use prometheus::Registry;
@@ -170,16 +171,15 @@ fn requesting(snapshot: Snapshot) -> Work {
         let connection = Connection { stream: Box::new(Mock::endpoint(HTTP_ANSWER)), home: Home::here() };
         endpoint.target().release(connection, pointsman::clock::now());
     }
-    let service = Arc::new(ProxyService {
-        published: Arc::new(Published::new(snapshot, Arc::clone(&metrics))),
-        metrics,
-        access: AccessLog::start(std::io::sink()),
-        in_flight: Arc::default(),
-    });
+    let published = Arc::new(Published::new(snapshot, Arc::clone(&metrics)));
+    let service = ProxyService::new(published, metrics, AccessLog::start(std::io::sink()));
+    let service = Arc::new(service.expect("random numbers"));
     let (_ending, shutdown) = tokio::sync::watch::channel(false);
     Box::new(move |times| {
         let client = Box::new(Mock::client(HTTP_REQUEST, times));
-        timed(|| runtime.block_on(Arc::clone(&service).converse(client, shutdown.clone())))
+        let most = Most { in_all: 1, per_address: 1 };
+        let seat = service.connections.enter(Ipv4Addr::LOCALHOST.into(), most).expect("room");
+        timed(|| runtime.block_on(Arc::clone(&service).converse(client, seat, shutdown.clone())))
     })
 }
 

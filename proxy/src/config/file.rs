@@ -39,6 +39,14 @@ pub(super) struct Server {
     pub(super) threads: Option<Spanned<i64>>,
     pub(super) max_body: Spanned<SizeText>,
     pub(super) shutdown_grace: Spanned<DurationText>,
+    /// Default: by the limit of open files.
+    pub(super) max_connections: Option<Spanned<i64>>,
+    /// Default: as many as `max_connections`.
+    pub(super) max_connections_per_address: Option<Spanned<i64>>,
+    /// Default: by the memory that the process may use.
+    pub(super) max_buffered: Option<Spanned<SizeText>>,
+    /// Default: another one for each process.
+    pub(super) client_key_secret: Option<Spanned<String>>,
 }
 
 impl Default for Server {
@@ -48,6 +56,10 @@ impl Default for Server {
             threads: None,
             max_body: or(SizeText::new("10MiB")),
             shutdown_grace: duration("30s"),
+            max_connections: None,
+            max_connections_per_address: None,
+            max_buffered: None,
+            client_key_secret: None,
         }
     }
 }

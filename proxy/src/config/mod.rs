@@ -16,6 +16,7 @@ mod endpoint;
 mod error;
 mod file;
 mod health;
+mod machine;
 mod planned;
 mod plugins;
 mod policy;
@@ -42,7 +43,7 @@ use http::HeaderName;
 
 pub use self::error::{ConfigError, Place, Problem};
 pub use self::policy::NATIVE;
-pub use self::secret::Secret;
+pub use self::secret::{ClientKey, Secret};
 pub use self::url::{EndpointUrl, UrlError};
 use crate::model::{Chain, Rails};
 use crate::signature::TrustedKey;
@@ -117,6 +118,17 @@ pub struct Server {
     /// `shutdown_grace`: how long requests in flight may take to end after TERM; `"0s"` waits for none. Default
     /// `"30s"`.
     pub shutdown_grace: Duration,
+    /// `max_connections`: of clients, at once; 1 to 1,000,000. Default: half of the files that the process may open, less a reserve.
+    pub max_connections: usize,
+    /// `max_connections_per_address`: of clients at one IPv4 address, or in one /64 of IPv6; 1 to 1,000,000. Default: as many as
+    /// `max_connections`, since behind another proxy all clients have one address.
+    pub max_connections_per_address: usize,
+    /// `max_buffered`: bytes of request bodies in memory at once, not counting the first 16 KiB of each; `max_body` to 1 TiB. Default: a
+    /// quarter of the memory that the process may use.
+    pub max_buffered: usize,
+    /// `client_key_secret`: what policies see of a client's address depends on it; processes that share it agree. A secret of 16 bytes or more.
+    /// Default: chance, another one for each process.
+    pub client_key: Option<ClientKey>,
 }
 
 /// The side that operators see.

@@ -4,6 +4,8 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use sha2::{Digest, Sha256};
+
 /// The longest secret that a file may hold. Keys and tokens are far shorter; this keeps out a wrong path.
 const MAX_SECRET_FILE: u64 = 64 << 10;
 
@@ -24,6 +26,25 @@ impl Secret {
 }
 
 impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("<redacted>")
+    }
+}
+
+/// A key for hashing clients' addresses: with it they could be found by trial.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct ClientKey(pub [u8; 16]);
+
+impl ClientKey {
+    /// The key that a secret stands for.
+    pub(super) fn derived(secret: &str) -> Self {
+        let digest: [u8; 32] = Sha256::digest(secret).into();
+        let [first, _] = *digest.as_chunks().0 else { return ClientKey([0; 16]) };
+        ClientKey(first)
+    }
+}
+
+impl fmt::Debug for ClientKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("<redacted>")
     }

@@ -10,13 +10,19 @@ use toml::Spanned;
 use super::check::{LONGEST, check_name};
 use super::file::{self, File};
 use super::report::{Key, Report};
-use super::secret::{Secret, Sources};
-use super::{Admin, Config, Server, UpstreamConf, plugins, policy, routes, upstream};
+use super::secret::{ClientKey, Secret, Sources};
+use super::{Admin, Config, Server, UpstreamConf, machine, plugins, policy, routes, upstream};
 
 /// Worker threads. The largest machines have fewer cores.
 const THREADS: RangeInclusive<usize> = 1..=1_024;
 /// A request body is held in memory while it is tried.
 const MAX_BODY: RangeInclusive<usize> = 1..=1 << 30;
+/// Connections of clients. A process can't have many more open files.
+const CONNECTIONS: RangeInclusive<usize> = 1..=1_000_000;
+/// Bodies under way in the whole process.
+const MAX_BUFFERED: usize = 1 << 40;
+/// A shorter secret could be found by trial.
+const SHORTEST_SECRET: usize = 16;
 /// Endpoints of all upstreams together. Snapshots, metrics and the status page grow with them.
 const MAX_ENDPOINTS: usize = 100_000;
 /// Stands in for an address that can't be read.
@@ -24,7 +30,7 @@ const NO_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 
 
 /// Checks everything. If anything was reported, the result is not to be used.
 pub(super) fn config(file: &File, report: &mut Report<'_>, sources: &Sources<'_>) -> Config {
-    let server = server(&file.server, report);
+    let server = server(&file.server, report, sources);
     let admin = admin(&file.admin, report, sources);
     check_listeners(&file.server, &server, &file.admin, &admin, report);
     let policies = policy::policies(&file.policies, report);
@@ -33,22 +39,55 @@ pub(super) fn config(file: &File, report: &mut Report<'_>, sources: &Sources<'_>
     Config { server, admin, plugins: plugins::plugins(&file.plugins, report, sources), policies, upstreams, routes }
 }
 
-fn server(file: &file::Server, report: &mut Report<'_>) -> Server {
+fn server(file: &file::Server, report: &mut Report<'_>, sources: &Sources<'_>) -> Server {
     let key = Key::Root.name("server");
     let listen_key = key.name("listen");
     if file.listen.get_ref().is_empty() {
         report.add(listen_key, file.listen.span(), "must hold at least one address, such as \"127.0.0.1:8549\"");
     }
     let listen = file.listen.get_ref().iter().enumerate();
+    let max_body = report.size(key.name("max_body"), &file.max_body, MAX_BODY);
+    let max_connections = match &file.max_connections {
+        Some(most) => report.whole(key.name("max_connections"), most, CONNECTIONS),
+        None => machine::connections(machine::open_files()),
+    };
     Server {
         listen: listen.map(|(index, text)| address(listen_key.item(index), text, report)).collect(),
         threads: match &file.threads {
             Some(threads) => report.whole(key.name("threads"), threads, THREADS),
             None => std::thread::available_parallelism().map_or(1, usize::from),
         },
-        max_body: report.size(key.name("max_body"), &file.max_body, MAX_BODY),
+        max_body,
         shutdown_grace: report.duration(key.name("shutdown_grace"), &file.shutdown_grace, Duration::ZERO..=LONGEST),
+        max_connections,
+        max_connections_per_address: match &file.max_connections_per_address {
+            Some(most) => report.whole(key.name("max_connections_per_address"), most, CONNECTIONS),
+            None => max_connections,
+        },
+        // A body that fits into `max_body` must have room when it is alone.
+        max_buffered: match &file.max_buffered {
+            Some(most) => report.size(key.name("max_buffered"), most, max_body..=MAX_BUFFERED),
+            None => max_body.max(machine::memory() / 4),
+        },
+        client_key: file.client_key_secret.as_ref().and_then(|text| client_key(&key, text, report, sources)),
     }
+}
+
+fn client_key(
+    parent: &Key<'_>,
+    text: &Spanned<String>,
+    report: &mut Report<'_>,
+    sources: &Sources<'_>,
+) -> Option<ClientKey> {
+    let key = parent.name("client_key_secret");
+    match sources.resolve(text.get_ref()) {
+        Ok(secret) if secret.len() >= SHORTEST_SECRET => return Some(ClientKey::derived(&secret)),
+        Ok(_) => {
+            report.add(key, text.span(), "must be at least 16 bytes long, such as the output of `openssl rand -hex 16`")
+        }
+        Err(error) => report.add(key, text.span(), error.to_string()),
+    }
+    None
 }
 
 pub(super) fn admin(file: &file::Admin, report: &mut Report<'_>, sources: &Sources<'_>) -> Admin {

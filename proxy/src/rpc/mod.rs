@@ -7,6 +7,7 @@
 
 mod answer;
 mod batch;
+mod buffered;
 pub mod classify;
 pub mod engine;
 pub mod exchange;
@@ -31,6 +32,7 @@ pub mod target;
 mod transport;
 
 pub use batch::{Expected, MemberRequest};
+pub use buffered::{Buffered, Held};
 pub use engine::{Reply, ReplyBody, Trace};
 pub use exchange::Outgoing;
 pub use idle::{Connection, Home, become_worker};

@@ -57,6 +57,12 @@ pub enum Refusal {
     /// The client stopped sending.
     #[error("the request did not arrive in time")]
     Stalled,
+    /// A head without an end within so many bytes.
+    #[error("the head is larger than {0} bytes")]
+    HeadTooLarge(usize),
+    /// `server.max_buffered` is reached.
+    #[error("the proxy holds as many bytes of requests as it may")]
+    NoMemory,
     /// The upstream's `max_concurrency` is reached.
     #[error("too many requests are under way")]
     Overloaded,
@@ -99,7 +105,8 @@ impl Refusal {
             Refusal::NotPost => StatusCode::METHOD_NOT_ALLOWED,
             Refusal::NoRoute => StatusCode::NOT_FOUND,
             Refusal::Stalled => StatusCode::REQUEST_TIMEOUT,
-            Refusal::Overloaded | Refusal::NoEndpoint => StatusCode::SERVICE_UNAVAILABLE,
+            Refusal::HeadTooLarge(_) => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Refusal::Overloaded | Refusal::NoMemory | Refusal::NoEndpoint => StatusCode::SERVICE_UNAVAILABLE,
             Refusal::RateLimited { .. } | Refusal::EndpointLimited { .. } => StatusCode::TOO_MANY_REQUESTS,
             Refusal::TimedOut => StatusCode::GATEWAY_TIMEOUT,
             Refusal::EndpointsFailed => StatusCode::BAD_GATEWAY,
@@ -116,11 +123,14 @@ impl Refusal {
             | Refusal::NotJsonType
             | Refusal::HeadersTooLarge(_)
             | Refusal::BodyTooLarge(_)
+            | Refusal::HeadTooLarge(_)
             | Refusal::BrokenBody
             | Refusal::NotPost
             | Refusal::NoRoute
             | Refusal::Stalled => INVALID_REQUEST,
-            Refusal::Overloaded | Refusal::RateLimited { .. } | Refusal::EndpointLimited { .. } => LIMIT_EXCEEDED,
+            Refusal::Overloaded | Refusal::NoMemory | Refusal::RateLimited { .. } | Refusal::EndpointLimited { .. } => {
+                LIMIT_EXCEEDED
+            }
             Refusal::NoEndpoint => RESOURCE_UNAVAILABLE,
             Refusal::TimedOut | Refusal::EndpointsFailed => SERVER_ERROR,
         }
@@ -140,6 +150,8 @@ impl Refusal {
             Refusal::NoRoute => "no_route",
             Refusal::BrokenBody => "broken_body",
             Refusal::Stalled => "stalled",
+            Refusal::HeadTooLarge(_) => "head_too_large",
+            Refusal::NoMemory => "no_memory",
             Refusal::Overloaded => "overloaded",
             Refusal::NoEndpoint => "no_endpoint",
             Refusal::RateLimited { .. } | Refusal::EndpointLimited { .. } => "rate_limited",
@@ -155,6 +167,8 @@ impl Refusal {
             | Refusal::EndpointLimited { retry_after: Some(after) } => {
                 Some((after.as_secs() + u64::from(after.subsec_nanos() > 0)).max(1))
             }
+            // What holds the memory is gone within moments.
+            Refusal::NoMemory => Some(1),
             _ => None,
         }
     }

@@ -7,11 +7,13 @@ use std::time::Duration;
 use http::StatusCode;
 use pingora::protocols::http::ServerSession;
 
+use super::ProxyService;
 use crate::clock;
+use crate::config::ClientKey;
 use crate::logging::AccessLine;
 use crate::metrics::NO_UPSTREAM;
 use crate::model::Tick;
-use crate::rpc::Trace;
+use crate::rpc::{Held, Trace};
 use crate::snapshot::Snapshot;
 use crate::upstream::Upstream;
 
@@ -30,14 +32,20 @@ pub struct RequestCtx {
     /// The answer's status, once it was sent.
     pub(super) status: Option<StatusCode>,
     pub(super) refusal: Option<&'static str>,
+    /// The memory that its body takes.
+    pub(super) held: Held,
+    /// What its client's address is hashed with.
+    pub(super) client_key: ClientKey,
     _in_flight: InFlight,
 }
 
 struct InFlight(Arc<AtomicUsize>);
 
 impl RequestCtx {
-    pub(super) fn new(snapshot: Arc<Snapshot>, in_flight: &Arc<AtomicUsize>) -> Self {
+    pub(super) fn new(service: &ProxyService) -> Self {
+        let snapshot = service.published.load();
         RequestCtx {
+            client_key: snapshot.config.server.client_key.unwrap_or(service.client_key),
             snapshot,
             began: clock::now(),
             upstream: None,
@@ -46,7 +54,8 @@ impl RequestCtx {
             trace: Trace::default(),
             status: None,
             refusal: None,
-            _in_flight: InFlight::new(in_flight),
+            held: Held::default(),
+            _in_flight: InFlight::new(&service.in_flight),
         }
     }
 

@@ -1,7 +1,7 @@
 //! Reading from and writing to the client.
 
 use std::future::pending;
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,16 +12,19 @@ use pingora::protocols::Stream;
 use pingora::protocols::http::v1::server::HttpSession;
 use pingora::protocols::http::{ReusableHttpStream, ServerSession};
 use pingora::{Error, ErrorType, Result};
+use siphasher::sip::SipHasher13;
 
 use super::accepted::{check_content_type, forwarded};
-use super::chunked::{Chunks, ENDLESS};
+use super::alarm::Alarm;
+use super::chunked::ENDLESS;
 use super::ctx::RequestCtx;
-use super::framing;
 use super::path::normalise;
+use super::{body, framing};
 use crate::clock;
+use crate::config::ClientKey;
 use crate::model::RequestFacts;
-use crate::rpc::{Ask, Call, Case, Expected, Inspected, Lease, Outgoing, Refusal, Reply, ReplyBody, inspect};
-use crate::upstream::{Attempt, Place, Upstream};
+use crate::rpc::{Ask, Buffered, Call, Case, Expected, Inspected, Lease, Outgoing, Refusal, Reply, ReplyBody, inspect};
+use crate::upstream::{Attempt, Upstream};
 
 /// How long a connection waits for its next request, in seconds (nginx's default).
 const KEEPALIVE_SECS: u64 = 75;
@@ -29,23 +32,28 @@ const KEEPALIVE_SECS: u64 = 75;
 const READ_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a client may take no byte of its answer (nginx's default).
 const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
-/// Memory that is taken for a body on the word of its client alone.
-const MOST_AT_ONCE: usize = 1 << 20;
 /// How long the rest of a refused body is read, so that the client sees the refusal and not a reset.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
 /// Bytes of a method that the log shows.
 const LOGGED_METHOD: usize = 64;
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
-/// For a new connection: a client may not connect and be silent.
-pub(super) fn begin(session: &mut ServerSession) {
+/// For a new session: the head is there already.
+pub(super) fn begin(session: &mut ServerSession, head: BytesMut) {
     session.set_keepalive(Some(READ_TIMEOUT.as_secs()));
+    session.set_pipelined_prefix(head);
 }
 
-/// Reads and checks a request's head: whether another request may follow, or why it is refused.
-/// `None` when there is no request: most connections end by being closed before their next.
-pub(super) async fn read_head(session: &mut ServerSession) -> Option<Result<bool, Refusal>> {
-    match session.read_request().await {
+/// Has a whole head parsed, and checks it: whether another request may follow, or why it is refused. `None` when it is no
+/// request's.
+pub(super) async fn parse_head(session: &mut ServerSession, alarm: &mut Alarm) -> Option<Result<bool, Refusal>> {
+    // Nothing is to be read for it. If Pingora sees that otherwise, there is an end all the same.
+    let parsed = tokio::select! {
+        biased;
+        parsed = session.read_request() => parsed,
+        () = alarm.after(READ_TIMEOUT) => Ok(false),
+    };
+    match parsed {
         Ok(true) => Some(framing::check(session.req_header(), &session.to_h1_raw())),
         Ok(false) => None,
         // What was parsed before the error is no head to answer by.
@@ -87,11 +95,13 @@ fn is_endless(session: &HttpSession) -> bool {
     length.and_then(|length| length.parse().ok()) == Some(ENDLESS)
 }
 
-/// Routes, finds a place, reads and inspects.
+/// Routes, reads and inspects.
 pub(super) async fn read_request(
+    buffered: &Arc<Buffered>,
     session: &mut ServerSession,
     ctx: &mut RequestCtx,
-) -> Result<(Arc<Upstream>, Place, Call), Refusal> {
+    alarm: &mut Alarm,
+) -> Result<(Arc<Upstream>, Call), Refusal> {
     let head = session.req_header();
     let path = normalise(head.uri.path())?;
     let route = ctx.snapshot.route(&path).ok_or(Refusal::NoRoute)?;
@@ -104,23 +114,23 @@ pub(super) async fn read_request(
         check_content_type(&head.headers)?;
     }
     let headers = forwarded(&head.headers)?;
-    let place = upstream.enter()?;
     let max_body = ctx.snapshot.config.server.max_body;
-    let body = read_body(session, max_body).await?;
+    let body = body::read(buffered, session, ctx, alarm).await?;
     let inspected = inspect(&body, upstream.max_batch_size, upstream.methods())?;
     ctx.method = inspected.method[..inspected.method.floor_char_boundary(LOGGED_METHOD)].to_owned();
     ctx.batch_size = inspected.batch_size;
-    let call = good_call(session, &upstream, inspected, headers, body, max_body);
-    Ok((upstream, place, call))
+    let client_key = client_key(session, ctx.client_key);
+    let call = good_call(upstream.deadline, inspected, headers, body, max_body, client_key);
+    Ok((upstream, call))
 }
 
 fn good_call(
-    session: &ServerSession,
-    upstream: &Upstream,
+    deadline: Duration,
     inspected: Inspected,
     headers: Vec<(HeaderName, HeaderValue)>,
     body: Bytes,
     max_answer: usize,
+    client_key: u64,
 ) -> Call {
     let facts = RequestFacts {
         method: inspected.method,
@@ -130,9 +140,9 @@ fn good_call(
         write: inspected.write,
         idempotent: inspected.idempotent,
         body_bytes: body.len(),
-        client_key: client_key(session),
+        client_key,
         seed: fastrand::u64(..),
-        deadline: clock::now().after(upstream.deadline),
+        deadline: clock::now().after(deadline),
     };
     let outgoing = Outgoing {
         body,
@@ -143,72 +153,6 @@ fn good_call(
         whole: false,
     };
     Call { facts, outgoing }
-}
-
-async fn read_body(session: &mut ServerSession, max: usize) -> Result<Bytes, Refusal> {
-    let mut chunks = take_coding(session)?;
-    let announced = content_length(session).filter(|_| chunks.is_none());
-    if announced.is_some_and(|length| length > max) {
-        return Err(Refusal::BodyTooLarge(max));
-    }
-    if framing::expects_continue(session.req_header()) {
-        session.write_continue_response().await.map_err(|_| Refusal::Stalled)?;
-    }
-    // What a client announces is believed up to a point: beyond it memory is taken as the bytes come.
-    let mut body = BytesMut::new();
-    loop {
-        let piece = match session.read_request_body().await {
-            Ok(Some(piece)) => piece,
-            Ok(None) if chunks.is_none() => return Ok(body.freeze()),
-            Ok(None) => return Err(Refusal::BrokenBody),
-            Err(error) => return Err(unreadable(&error)),
-        };
-        if let Some(chunks) = &mut chunks {
-            if let Some(behind) = chunks.take(&piece, &mut body, max)? {
-                end_of_chunks(session, behind);
-                return Ok(body.freeze());
-            }
-            continue;
-        }
-        if body.is_empty() {
-            if Some(piece.len()) == announced {
-                return Ok(piece);
-            }
-            body.reserve(announced.unwrap_or_default().min(MOST_AT_ONCE).max(piece.len()));
-        }
-        body.extend_from_slice(&piece);
-        if body.len() > max {
-            return Err(Refusal::BodyTooLarge(max));
-        }
-    }
-}
-
-/// Has Pingora hand over a chunked body as it comes: [`Chunks`] finds its end.
-fn take_coding(session: &mut ServerSession) -> Result<Option<Chunks>, Refusal> {
-    if !framing::is_chunked(session.req_header()) {
-        return Ok(None);
-    }
-    let head = session.req_header_mut();
-    head.remove_header(&header::TRANSFER_ENCODING);
-    head.insert_header(header::CONTENT_LENGTH, ENDLESS).map_err(|_| Refusal::BrokenBody)?;
-    Ok(Some(Chunks::new()))
-}
-
-/// A body in chunks is read, and so many bytes came `behind` it already: they can't be given back,
-/// so they close the connection.
-fn end_of_chunks(session: &mut ServerSession, behind: usize) {
-    session.set_close_on_response_before_downstream_finish(false);
-    session.set_pipelining_enabled(false);
-    if behind > 0 {
-        session.set_keepalive(None);
-    }
-}
-
-fn unreadable(error: &Error) -> Refusal {
-    match error.etype() {
-        ErrorType::ReadTimedout => Refusal::Stalled,
-        _ => Refusal::BrokenBody,
-    }
 }
 
 /// Ends when the client closes its connection.
@@ -320,13 +264,10 @@ fn build_head(
     Ok(head)
 }
 
-/// The client's address without its port: what its requests have in common.
-fn client_key(session: &ServerSession) -> u64 {
-    let mut hasher = DefaultHasher::new();
+/// The client's address without its port: what its requests have in common. Without the key nobody
+/// can compute it, nor choose addresses that collide.
+fn client_key(session: &ServerSession, key: ClientKey) -> u64 {
+    let mut hasher = SipHasher13::new_with_key(&key.0);
     session.client_addr().and_then(|address| address.as_inet()).map(std::net::SocketAddr::ip).hash(&mut hasher);
     hasher.finish()
-}
-
-fn content_length(session: &ServerSession) -> Option<usize> {
-    session.req_header().headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.trim().parse().ok()
 }

@@ -5,31 +5,39 @@
 //! each request a future of 16 KiB. Connections are accepted here, too, so that each stays with one thread ([`Acceptor`]).
 
 mod accepted;
+mod alarm;
+mod body;
 mod chunked;
+mod connections;
 mod ctx;
 mod downstream;
 mod framing;
+mod head;
 mod path;
 mod workers;
 
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
-use pingora::apps::HttpPersistentSettings;
 use pingora::protocols::Stream;
 use pingora::protocols::http::ServerSession;
 use pingora::server::ShutdownWatch;
 use pingora::{Error, Result};
 
 use crate::clock;
+use crate::config::ClientKey;
 use crate::logging::AccessLog;
 use crate::metrics::Metrics;
 use crate::model::method_label;
-use crate::rpc::{Call, Refusal, Reply, Trace, engine};
+use crate::rpc::{Buffered, Call, Refusal, Reply, Trace, engine};
 use crate::snapshot::Published;
-use crate::upstream::{Admission, Attempt, Place, Upstream};
+use crate::upstream::{Admission, Attempt, Upstream};
+use alarm::Alarm;
+pub use connections::{Connections, Full, Most, Seat};
 pub use ctx::RequestCtx;
-use downstream::{begin, read_head, read_request, release, respond, respond_refusal, set_limits, until_gone};
+use downstream::{begin, parse_head, read_request, release, respond, respond_refusal, set_limits, until_gone};
+use head::{Arrival, Entrance, Patience, turn_away};
 pub use workers::Acceptor;
 
 /// The proxy's service: what every request needs, shared by the worker threads.
@@ -42,21 +50,54 @@ pub struct ProxyService {
     pub access: Arc<AccessLog>,
     /// Requests between their head and the end of their answer: what a shutdown waits for.
     pub in_flight: Arc<AtomicUsize>,
+    /// The clients.
+    pub connections: Arc<Connections>,
+    /// What requests hold in memory.
+    pub buffered: Arc<Buffered>,
+    /// What clients' addresses are hashed with, unless the conf has a secret for it.
+    client_key: ClientKey,
 }
 
 impl ProxyService {
+    /// A service without clients.
+    ///
+    /// # Errors
+    /// When the system gives no random numbers.
+    pub fn new(published: Arc<Published>, metrics: Arc<Metrics>, access: Arc<AccessLog>) -> io::Result<Self> {
+        let mut key = [0; 16];
+        getrandom::fill(&mut key).map_err(io::Error::other)?;
+        Ok(ProxyService {
+            published,
+            connections: Connections::new(Arc::clone(&metrics)),
+            metrics,
+            access,
+            in_flight: Arc::default(),
+            buffered: Arc::default(),
+            client_key: ClientKey(key),
+        })
+    }
+
     /// A client's connection: its requests, one after the other, until one of both sides ends it.
-    pub async fn converse(self: Arc<Self>, stream: Stream, shutdown: ShutdownWatch) {
-        let mut session = ServerSession::new_http1(stream);
-        begin(&mut session);
-        while let Some(head) = read_head(&mut session).await {
+    pub async fn converse(self: Arc<Self>, mut stream: Stream, seat: Seat, shutdown: ShutdownWatch) {
+        let mut alarm = Alarm::new(clock::now().after(Patience::USUAL.head));
+        let mut entrance = Entrance { stream: &mut stream, seat: &seat, alarm: &mut alarm, patience: &Patience::USUAL };
+        let mut arrival = entrance.first().await;
+        loop {
+            let head = match arrival {
+                Arrival::Whole(head) => head,
+                Arrival::Nothing => return,
+                Arrival::Refused(why) => return Box::pin(turn_away(&mut stream, &why)).await,
+            };
+            let mut session = ServerSession::new_http1(stream);
+            begin(&mut session, head);
+            let Some(head) = parse_head(&mut session, &mut alarm).await else { return };
             // A process that ends keeps no connection.
             set_limits(&mut session, head == Ok(true) && !*shutdown.borrow());
             // It holds this generation to its end.
-            let mut ctx = RequestCtx::new(self.published.load(), &self.in_flight);
+            let mut ctx = RequestCtx::new(&self);
             let answered = match head {
                 // Boxed, so that a connection that waits for its next request has no room for it.
-                Ok(_) => Box::pin(answer(&mut session, &mut ctx)).await,
+                Ok(_) => Box::pin(answer(&self.buffered, &mut session, &mut ctx, &mut alarm)).await,
                 Err(refusal) => Box::pin(respond_refusal(&mut session, &mut ctx, &refusal, None)).await,
             };
             self.log(&session, &ctx);
@@ -64,13 +105,13 @@ impl ProxyService {
             if answered.is_err() {
                 return;
             }
-            let mut settings = HttpPersistentSettings::for_session(&session);
-            let Some((stream, beginning)) = release(session).await else { return };
-            session = ServerSession::new_http1(stream);
-            if let Some(beginning) = beginning {
-                settings.set_pipelined_prefix(beginning);
-            }
-            settings.apply_to_session(&mut session);
+            drop(ctx);
+            let Some(reusable) = release(session).await else { return };
+            let beginning;
+            (stream, beginning) = reusable;
+            let mut entrance =
+                Entrance { stream: &mut stream, seat: &seat, alarm: &mut alarm, patience: &Patience::USUAL };
+            arrival = entrance.next(beginning.unwrap_or_default()).await;
         }
     }
 
@@ -93,8 +134,13 @@ impl ProxyService {
 ///
 /// # Errors
 /// When the client is gone, or the answer can't be sent to its end.
-async fn answer(session: &mut ServerSession, ctx: &mut RequestCtx) -> Result<()> {
-    let (upstream, place, call) = match read_request(session, ctx).await {
+async fn answer(
+    buffered: &Arc<Buffered>,
+    session: &mut ServerSession,
+    ctx: &mut RequestCtx,
+    alarm: &mut Alarm,
+) -> Result<()> {
+    let (upstream, call) = match read_request(buffered, session, ctx, alarm).await {
         Ok(request) => request,
         Err(refusal) => return respond_refusal(session, ctx, &refusal, None).await,
     };
@@ -102,7 +148,7 @@ async fn answer(session: &mut ServerSession, ctx: &mut RequestCtx) -> Result<()>
     let mut admission = None;
     let answer = tokio::select! {
         biased;
-        answer = serve(&upstream, place, &mut admission, &call, &mut ctx.trace) => Ok::<_, Box<Error>>(answer),
+        answer = serve(&upstream, &mut admission, &call, &mut ctx.trace) => Ok::<_, Box<Error>>(answer),
         gone = until_gone(session) => Err(gone),
     };
     match answer? {
@@ -111,15 +157,14 @@ async fn answer(session: &mut ServerSession, ctx: &mut RequestCtx) -> Result<()>
     }
 }
 
-/// Waits for the request's turn and runs its attempts.
+/// Finds the request a place, which it has only now that it is complete; waits for its turn and runs its attempts.
 async fn serve(
     upstream: &Arc<Upstream>,
-    place: Place,
     admission: &mut Option<Admission>,
     call: &Call,
     trace: &mut Trace,
 ) -> std::result::Result<Reply<Attempt>, Refusal> {
-    *admission = Some(place.turn().await?);
+    *admission = Some(upstream.enter()?.turn().await?);
     let watched = upstream.watch(call.facts.seed);
     let answer = engine::run(upstream, call, trace).await;
     if let Some(watched) = watched {

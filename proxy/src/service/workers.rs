@@ -19,7 +19,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Builder;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-use super::ProxyService;
+use super::connections::Full;
+use super::{Most, ProxyService, Seat};
 use crate::rpc::{PlainStream, become_worker};
 
 /// How long nothing is accepted when the process has no file descriptor left (nginx's `accept_mutex_delay`).
@@ -29,6 +30,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(500);
 pub struct Acceptor {
     listeners: Vec<StdListener>,
     workers: Workers,
+    service: Arc<ProxyService>,
 }
 
 /// The worker threads.
@@ -49,10 +51,11 @@ struct Accepted {
     client: SocketAddr,
     shutdown: ShutdownWatch,
     seat: Seat,
+    share: Share,
 }
 
 /// A connection that counts as its worker's until it is dropped.
-struct Seat(Arc<AtomicUsize>);
+struct Share(Arc<AtomicUsize>);
 
 impl Acceptor {
     /// Starts so many `workers` of `service`, and will accept from `listeners` for them.
@@ -63,14 +66,15 @@ impl Acceptor {
         let service = Arc::new(service);
         let workers = (0..workers).map(|number| Worker::start(number, Arc::clone(&service)));
         let workers = workers.collect::<io::Result<_>>()?;
-        Ok(Acceptor { listeners, workers: Workers { workers, next: AtomicUsize::new(0) } })
+        Ok(Acceptor { listeners, workers: Workers { workers, next: AtomicUsize::new(0) }, service })
     }
 }
 
 #[async_trait]
 impl Service for Acceptor {
     async fn start_service(&mut self, _: Option<ListenFds>, shutdown: ShutdownWatch, _: usize) {
-        let accepting = self.listeners.drain(..).map(|listener| accept(listener, &self.workers, shutdown.clone()));
+        let accepting =
+            self.listeners.drain(..).map(|listener| accept(listener, &self.workers, &self.service, shutdown.clone()));
         join_all(accepting).await;
     }
 
@@ -84,7 +88,7 @@ impl Service for Acceptor {
 }
 
 /// Accepts until the process ends.
-async fn accept(listener: StdListener, workers: &Workers, mut shutdown: ShutdownWatch) {
+async fn accept(listener: StdListener, workers: &Workers, service: &ProxyService, mut shutdown: ShutdownWatch) {
     let listener = match TcpListener::from_std(listener) {
         Ok(listener) => listener,
         Err(error) => return tracing::error!(%error, "can't accept connections"),
@@ -94,17 +98,30 @@ async fn accept(listener: StdListener, workers: &Workers, mut shutdown: Shutdown
             accepted = listener.accept() => accepted,
             _ = shutdown.wait_for(|ending| *ending) => return,
         };
-        match accepted.and_then(|(socket, client)| workers.place(socket.into_std()?, client, &shutdown)) {
+        let placed = accepted.and_then(|(socket, client)| {
+            // Dropping the socket is all the answer that somebody gets for whom there is no room.
+            let Ok(seat) = admit(service, client) else { return Ok(()) };
+            workers.place(socket.into_std()?, client, seat, &shutdown)
+        });
+        match placed {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {
                 tracing::debug!(%error, "a client was gone before it was accepted");
             }
             Err(error) => {
+                service.connections.lack_files();
                 tracing::warn!(%error, "can't accept a connection");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
     }
+}
+
+/// By the limits of the generation that serves.
+fn admit(service: &ProxyService, client: SocketAddr) -> Result<Seat, Full> {
+    let server = &service.published.load().config.server;
+    let most = Most { in_all: server.max_connections, per_address: server.max_connections_per_address };
+    service.connections.enter(client.ip(), most)
 }
 
 impl Worker {
@@ -121,12 +138,12 @@ impl Worker {
 
 /// A worker's event loop.
 async fn work(mut accepted: UnboundedReceiver<Accepted>, service: Arc<ProxyService>) {
-    while let Some(Accepted { socket, client, shutdown, seat }) = accepted.recv().await {
+    while let Some(Accepted { socket, client, shutdown, seat, share }) = accepted.recv().await {
         let service = Arc::clone(&service);
         match TcpStream::from_std(socket).and_then(|socket| PlainStream::new(socket, client)) {
             Ok(stream) => drop(tokio::spawn(async move {
-                let _seat = seat;
-                service.converse(Box::new(stream), shutdown).await;
+                let _share = share;
+                service.converse(Box::new(stream), seat, shutdown).await;
             })),
             Err(error) => tracing::debug!(%error, "a client was gone as soon as it came"),
         }
@@ -137,27 +154,25 @@ async fn work(mut accepted: UnboundedReceiver<Accepted>, service: Arc<ProxyServi
 
 impl Workers {
     /// Gives a connection to the worker that has fewest; those that have as few take turns.
-    fn place(&self, socket: StdStream, client: SocketAddr, shutdown: &ShutdownWatch) -> io::Result<()> {
+    fn place(&self, socket: StdStream, client: SocketAddr, seat: Seat, shutdown: &ShutdownWatch) -> io::Result<()> {
         let start = self.next.fetch_add(1, Relaxed) % self.workers.len();
         let (before, after) = self.workers.split_at(start);
         let fewest = after.iter().chain(before).min_by_key(|worker| worker.connections.load(Relaxed));
         let worker = fewest.ok_or(io::ErrorKind::NotConnected)?;
-        let seat = Seat::of(worker);
-        worker
-            .inbox
-            .send(Accepted { socket, client, shutdown: shutdown.clone(), seat })
-            .map_err(|_| io::ErrorKind::NotConnected.into())
+        let share = Share::of(worker);
+        let accepted = Accepted { socket, client, shutdown: shutdown.clone(), seat, share };
+        worker.inbox.send(accepted).map_err(|_| io::ErrorKind::NotConnected.into())
     }
 }
 
-impl Seat {
+impl Share {
     fn of(worker: &Worker) -> Self {
         worker.connections.fetch_add(1, Relaxed);
-        Seat(Arc::clone(&worker.connections))
+        Share(Arc::clone(&worker.connections))
     }
 }
 
-impl Drop for Seat {
+impl Drop for Share {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Relaxed);
     }
@@ -165,9 +180,12 @@ impl Drop for Seat {
 
 #[cfg(test)]
 mod tests {
+    use prometheus::Registry;
     use tokio::sync::watch;
 
+    use super::super::Connections;
     use super::*;
+    use crate::metrics::Metrics;
 
     #[test]
     fn a_connection_goes_to_the_worker_that_has_fewest() {
@@ -181,9 +199,12 @@ mod tests {
             })
             .unzip();
         let workers = Workers { workers, next: AtomicUsize::new(0) };
+        let connections = Connections::new(Metrics::new(Registry::new()).unwrap());
+        let most = Most { in_all: 99, per_address: 99 };
         let place = |times: usize| {
             for _ in 0..times {
-                workers.place(StdStream::connect(address).unwrap(), address, &shutdown).unwrap();
+                let seat = connections.enter(address.ip(), most).unwrap();
+                workers.place(StdStream::connect(address).unwrap(), address, seat, &shutdown).unwrap();
             }
             workers.workers.iter().map(|worker| worker.connections.load(Relaxed)).collect::<Vec<_>>()
         };

@@ -13,6 +13,10 @@ fn the_least_conf_gets_every_default() {
     assert_eq!(config.server.threads, std::thread::available_parallelism().unwrap().get());
     assert_eq!(config.server.max_body, 10 << 20);
     assert_eq!(config.server.shutdown_grace, Duration::from_secs(30));
+    assert_eq!(config.server.max_connections, machine::connections(machine::open_files()));
+    assert_eq!(config.server.max_connections_per_address, config.server.max_connections);
+    assert_eq!(config.server.max_buffered, (machine::memory() / 4).max(10 << 20));
+    assert_eq!(config.server.client_key, None);
     assert_eq!(config.admin, Admin { listen: "127.0.0.1:8550".parse().unwrap(), token: None });
     assert_eq!(
         config.plugins,
@@ -83,6 +87,10 @@ listen = ["0.0.0.0:80", "[::1]:81"]
 threads = 4
 max_body = "64KiB"
 shutdown_grace = "0s"
+max_connections = 500
+max_connections_per_address = 50
+max_buffered = "1MiB"
+client_key_secret = "sixteen bytes..."
 
 [admin]
 listen = "0.0.0.0:8551"
@@ -194,6 +202,10 @@ fn server_admin_and_plugins_take_what_is_written() {
         threads: 4,
         max_body: 64 << 10,
         shutdown_grace: Duration::ZERO,
+        max_connections: 500,
+        max_connections_per_address: 50,
+        max_buffered: 1 << 20,
+        client_key: Some(ClientKey::derived("sixteen bytes...")),
     };
     assert_eq!(config.server, expected);
     assert_eq!(config.admin.listen, "0.0.0.0:8551".parse().unwrap());

@@ -114,6 +114,17 @@ fn server_and_admin_are_checked() {
         ("[server]\nmax_body = «'10MB'", &["server.max_body: must be a size such as"]),
         ("[server]\nmax_body = «0", &["server.max_body: must be at least 1 B"]),
         ("[server]\nmax_body = «'2GiB'", &["server.max_body: must be at most 1073741824 B"]),
+        ("[server]\nmax_connections = «0", &["server.max_connections: must be at least 1"]),
+        (
+            "[server]\nmax_connections_per_address = «2_000_000",
+            &["server.max_connections_per_address: must be at most 1000000"],
+        ),
+        ("[server]\nmax_buffered = «'9MiB'", &["server.max_buffered: must be at least 10485760 B"]),
+        ("[server]\nclient_key_secret = «'short'", &["server.client_key_secret: must be at least 16 bytes"]),
+        (
+            "[server]\nclient_key_secret = «'env:UNSET'",
+            &["server.client_key_secret: the environment variable UNSET isn't set"],
+        ),
         ("[server]\nshutdown_grace = «'30'", &["server.shutdown_grace: must be a duration such as"]),
         ("[server]\nshutdown_grace = «'25h'", &["server.shutdown_grace: must be at most 1day"]),
         ("[admin]\nlisten = «'0.0.0.0:1'", &["admin.listen: needs admin.token"]),
