@@ -23,6 +23,9 @@
 //! - `signed`: signatures of plugins.
 //! - `refusals`: confs and plugins that are refused, and how it is told.
 //! - `admin`: health, status, metrics, secrets.
+//! - `admin_wire`: raw bytes for the admin address, and who is kept away from it.
+//! - `files`: paths in the conf that lead to anything but a file.
+//! - `printed`: what reaches terminals and logs.
 //! - `explain`: what the operator is told about the next request.
 //! - `shadow`: policies that are tried without effect.
 //! - `canary`: policies that decide a share of the requests.
@@ -40,6 +43,7 @@
 mod support;
 
 mod admin;
+mod admin_wire;
 mod answers;
 mod bad_input;
 mod batches;
@@ -49,6 +53,7 @@ mod chain;
 mod connections;
 mod explain;
 mod failover;
+mod files;
 mod guests;
 mod health;
 mod hedging;
@@ -58,6 +63,7 @@ mod limits;
 mod nodes;
 mod nonsense;
 mod policies;
+mod printed;
 mod property;
 mod refusals;
 mod reload;

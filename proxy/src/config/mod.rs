@@ -43,12 +43,17 @@ pub use self::error::{ConfigError, Place, Problem};
 pub use self::policy::NATIVE;
 pub use self::secret::Secret;
 pub use self::url::{EndpointUrl, UrlError};
+use crate::files;
 use crate::model::{Chain, Rails};
 use crate::signature::TrustedKey;
 
+/// Bytes of a conf. One of 100,000 endpoints, the most that there may be, has some 10 MiB.
+const CONF_BYTES: usize = 16 << 20;
+
 /// Reads, checks and resolves the conf at `path`.
 pub fn load(path: &Path) -> Result<Config, ConfigError> {
-    let text = std::fs::read_to_string(path).map_err(|reason| ConfigError::Read { path: path.to_owned(), reason })?;
+    let text =
+        files::read_text(path, CONF_BYTES).map_err(|reason| ConfigError::Read { path: path.to_owned(), reason })?;
     parse(&text, path, &|name| std::env::var(name).ok())
 }
 
@@ -106,6 +111,9 @@ pub struct Admin {
     /// `token`: the bearer token that requests must carry, ASCII without spaces. A secret. Required if `listen`
     /// isn't a loopback address. Default: none.
     pub token: Option<Secret>,
+    /// `hosts`: names, without a port, in lower case, that a request may be addressed to besides the address itself and loopback
+    /// names; with a token any name will do. Default: none.
+    pub hosts: Vec<String>,
 }
 
 /// Where compiled policies are.

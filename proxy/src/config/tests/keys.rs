@@ -13,7 +13,7 @@ fn the_least_conf_gets_every_default() {
     assert_eq!(config.server.threads, std::thread::available_parallelism().unwrap().get());
     assert_eq!(config.server.max_body, 10 << 20);
     assert_eq!(config.server.shutdown_grace, Duration::from_secs(30));
-    assert_eq!(config.admin, Admin { listen: "127.0.0.1:8550".parse().unwrap(), token: None });
+    assert_eq!(config.admin, Admin { listen: "127.0.0.1:8550".parse().unwrap(), token: None, hosts: Vec::new() });
     assert_eq!(
         config.plugins,
         Plugins {
