@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 use std::os::unix::fs::symlink;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
+use crate::refusals::expect_warning;
 use crate::support::{
     Answer, Client, Conf, GENERATED, Origin, Proxy, harmless, hostile, hostile_files, json, wait_until,
 };

@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 
-use crate::refusals::expect_refusal;
+use crate::refusals::{expect_refusal, expect_warning};
 use crate::support::{Conf, Guest, Origin, Proxy, Signer, Site, json, wait_until};
 
 fn orderly(version: &str) -> Guest {
