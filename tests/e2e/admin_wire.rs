@@ -191,7 +191,7 @@ fn written(proxy: &Proxy, (line, headers, body, _): &Case) -> String {
     format!("{line}\r\n{head}\r\n{body}")
         .replace("@@", "\u{1}")
         .replace(":@", &format!(":{port}"))
-        .replace('\u{1}', ":1@")
+        .replace('\u{1}', "1@")
 }
 
 fn run(proxy: &Proxy, cases: &[Case]) {

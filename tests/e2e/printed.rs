@@ -20,17 +20,17 @@ fn names_paths_and_arguments_are_escaped() {
     assert_eq!((response.status, is_fit(&response.text())), (200, true), "{}", response.text());
     let conf = proxy.site().conf();
     let conf = conf.to_str().unwrap();
-    let admin = proxy.admin_address().to_string();
-    let odd = format!("no-such{BAD}.toml");
+    let (admin, odd) = (proxy.admin_address().to_string(), format!("no-such{BAD}.toml"));
+    let (admin, odd) = (admin.as_str(), odd.as_str());
     for (arguments, code) in [
         (vec!["check", "--config", conf], 0),
-        (vec!["reload", "--admin", &admin], 0),
-        (vec!["check", "--config", &odd], 1),
-        (vec!["--config", &odd], 1),
-        (vec!["import-azoth", &odd], 1),
-        (vec!["status", "--admin", &odd], 1),
-        (vec![&odd], 2),
-        (vec!["check", &odd], 2),
+        (vec!["reload", "--admin", admin], 0),
+        (vec!["check", "--config", odd], 1),
+        (vec!["--config", odd], 1),
+        (vec!["import-azoth", odd], 1),
+        (vec!["status", "--admin", odd], 1),
+        (vec![odd], 2),
+        (vec!["check", odd], 2),
     ] {
         let output = proxy.site().run(&arguments);
         assert_eq!(output.code, Some(code), "{arguments:?}: {}", output.stderr);

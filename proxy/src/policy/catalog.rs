@@ -104,7 +104,7 @@ impl Catalog {
             .max_by(|a, b| a.plugin.identity().version.cmp(&b.plugin.identity().version));
         // A file that is being written over, or has lost its signature, doesn't bring an older version back.
         let newest = best.map(|entry| &entry.plugin.identity().version);
-        let was_better = |was: &Identity| fits(was) && newest.is_none_or(|newest| was.version > *newest);
+        let was_better = |was: &Identity| fits(was) && newest.is_some_and(|newest| was.version > *newest);
         if let Some(lost) = self.broken.iter().find(|broken| broken.was.as_ref().is_some_and(was_better)) {
             return refuse(format!("the plugin file {} that it was loaded from is broken: {}", lost.file, lost.reason));
         }
