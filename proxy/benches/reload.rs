@@ -22,6 +22,7 @@ use std::sync::Arc;
 use criterion::{BatchSize, BenchmarkId, Criterion, criterion_group, criterion_main};
 use pointsman::config;
 use pointsman::policy::PolicyRuntime;
+use pointsman::progress::Progress;
 use pointsman::reload::prepare;
 use pointsman::server::{Prepared, prepare_first};
 use pointsman::snapshot::{Published, Snapshot};
@@ -50,7 +51,8 @@ impl Process {
     fn reload(&self, conf: &Path) -> Arc<Snapshot> {
         let before = self.published.load();
         let config = config::load(conf).expect("a good conf");
-        let next = prepare(conf, config, Some(&before), &self.runtime, &self.resources).expect("a generation");
+        let next = prepare(conf, config, Some(&before), &self.runtime, &self.resources, &Progress::default())
+            .expect("a generation");
         self.published.publish(next)
     }
 }

@@ -65,6 +65,8 @@ pub struct Metrics {
     pub generation: IntGauge,
     /// Generations that a request still holds, the serving one included.
     pub generations_live: IntGauge,
+    /// 1 while a preparation hangs.
+    pub reload_stuck: IntGauge,
     /// Reloads that were rolled back because their policies were quarantined.
     pub automatic_rollbacks: IntCounter,
 }
@@ -164,6 +166,7 @@ impl Metrics {
                 "Connections of clients that were closed between requests, to make room for others.",
             )?,
             generation: build.gauge("generation", "The generation that serves.")?,
+            reload_stuck: build.gauge("reload_stuck", "1 while the preparation of a generation hangs.")?,
             generations_live: build.gauge("generations_live", "Generations still held.")?,
             automatic_rollbacks: build.counter(
                 "automatic_rollbacks_total",

@@ -14,11 +14,28 @@ pub struct ReloadReport {
     pub error: Option<String>,
     /// The generation that serves now.
     pub generation: u64,
+    /// What is wrong with files of the plugin folder that no policy needs.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
     /// What is different from the generation before.
     pub changes: Changes,
     /// A rollback was asked for, and there was no generation to go back to. The form of the answer doesn't show it.
     #[serde(skip)]
     pub nothing_kept: bool,
+    /// It couldn't be carried out because a preparation hangs.
+    #[serde(skip)]
+    pub stuck: bool,
+}
+
+/// A preparation of a generation that hasn't ended.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct UnderWay {
+    /// What it is doing.
+    pub stage: String,
+    /// For how long it has been doing that.
+    pub seconds: f64,
+    /// It took too long: its result is dropped, and until it ends there is no other.
+    pub stuck: bool,
 }
 
 /// The difference between two generations.
@@ -38,6 +55,9 @@ pub struct Changes {
     pub plugins_changed: Vec<PluginChange>,
     /// Anything in the conf is different.
     pub config_updated: bool,
+    /// The keys of other settings, such as `upstreams.ethereum.deadline`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub settings_updated: Vec<String>,
     /// A client setting is different: connections are made anew.
     pub client_rebuilt: bool,
     /// Settings that are different from those the process runs with, and need a restart.
@@ -78,11 +98,22 @@ impl Changes {
         ];
         let mut parts: Vec<String> =
             counted.into_iter().filter(|(_, n)| *n > 0).map(|(what, n)| plural(what, n)).collect();
+        if !self.settings_updated.is_empty() {
+            parts.push(format!("settings updated: {}", listed(&self.settings_updated)));
+        }
         if parts.is_empty() {
             parts.push(if self.config_updated { "settings updated" } else { "nothing changed" }.into());
         }
         parts.join(", ")
     }
+}
+
+/// Keys that a line shows; the report has them all.
+const LISTED: usize = 8;
+
+fn listed(keys: &[String]) -> String {
+    let shown = keys[..keys.len().min(LISTED)].join(", ");
+    if keys.len() > LISTED { format!("{shown} and {} more", keys.len() - LISTED) } else { shown }
 }
 
 fn plural(what: &str, n: usize) -> String {

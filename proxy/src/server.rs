@@ -13,7 +13,6 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use async_trait::async_trait;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use pingora::apps::http_app::HttpServer;
 use pingora::server::configuration::ServerConf;
 use pingora::server::{RunArgs, Server, ShutdownSignal, ShutdownSignalWatch};
 use pingora::services::background::background_service;
@@ -22,7 +21,7 @@ use prometheus::Registry;
 use socket2::{Domain, Socket, Type};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::admin::{AdminService, Reload};
+use crate::admin::{AdminServer, AdminService, Reload};
 use crate::config::{self, Config};
 use crate::dns;
 use crate::health::HealthChecker;
@@ -30,8 +29,9 @@ use crate::housekeeping::Housekeeper;
 use crate::logging::Log;
 use crate::metrics::Metrics;
 use crate::policy::{Limits, PolicyRuntime};
-use crate::reload::{Ask, ReloadHandle, Reloader, RestartSettings, prepare, queue};
-use crate::report::ReloadReport;
+use crate::progress::Progress;
+use crate::reload::{Ask, Failed, Job, Patience, ReloadHandle, Reloader, RestartSettings, Stuck, prepare, queue};
+use crate::report::{ReloadReport, UnderWay};
 use crate::rpc::Transport;
 use crate::service::{Acceptor, ProxyService};
 use crate::snapshot::{Published, Snapshot};
@@ -67,6 +67,18 @@ pub struct Prepared {
 /// What a reload would be refused for.
 pub fn prepare_first(conf: PathBuf) -> anyhow::Result<Prepared> {
     raise_open_files();
+    let job = Job::start(Progress::default(), move |progress| prepare_on_this_thread(conf, progress));
+    match job.context("no thread can be started")?.wait(Patience::START) {
+        Ok(prepared) => prepared,
+        Err(Failed::Panicked(stage)) => anyhow::bail!("preparing the first generation panicked in stage \"{stage}\""),
+        Err(Failed::Hangs(Stuck { stage, since, .. })) => {
+            anyhow::bail!("preparing the first generation hangs in stage \"{stage}\" for {} s", since.as_secs())
+        }
+    }
+}
+
+fn prepare_on_this_thread(conf: PathBuf, progress: &Progress) -> anyhow::Result<Prepared> {
+    progress.enter("read the conf and the files that it names");
     let config = config::load(&conf)?;
     let limits = Limits { instances: config.plugins.max_instances, ..Limits::DEFAULT };
     let runtime = PolicyRuntime::new(config.server.threads + EXTRA_CALLERS, limits)?;
@@ -74,7 +86,7 @@ pub fn prepare_first(conf: PathBuf) -> anyhow::Result<Prepared> {
     let transport = Arc::new(Transport::new(config.server.threads));
     let (shadows, comparer) = shadows();
     let resources = Resources { metrics, transport, shadows, doubts: Arc::default() };
-    let snapshot = prepare(&conf, config, None, &runtime, &resources)?;
+    let snapshot = prepare(&conf, config, None, &runtime, &resources, progress)?;
     Ok(Prepared { conf, runtime, resources, comparer, snapshot })
 }
 
@@ -140,9 +152,9 @@ fn admin_service(
     published: Arc<Published>,
     metrics: Arc<Metrics>,
     reload: ReloadHandle,
-) -> Service<HttpServer<AdminService>> {
+) -> Service<AdminServer> {
     let app = AdminService { published, metrics, reload: Box::new(reload) };
-    let mut service = Service::new("admin".into(), HttpServer::new_app(app));
+    let mut service = Service::new("admin".into(), AdminServer::new(app));
     service.add_tcp(&config.admin.listen.to_string());
     service.threads = Some(1);
     service
@@ -160,6 +172,10 @@ impl Reload for ReloadHandle {
 
     async fn rollback(&self) -> Option<ReloadReport> {
         self.request_and_wait(Ask::Rollback).await
+    }
+
+    fn under_way(&self) -> Option<UnderWay> {
+        ReloadHandle::under_way(self)
     }
 }
 

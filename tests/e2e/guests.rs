@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 use std::os::unix::fs::symlink;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
+use crate::refusals::expect_warning;
 use crate::support::{
     Answer, Client, Conf, GENERATED, Origin, Proxy, harmless, hostile, hostile_files, json, wait_until,
 };
@@ -78,7 +79,7 @@ const REFUSED: [(&str, &[&str]); 68] = [
     ("no-retry", &["does not export `pointsman_retry`"]),
     ("plan-wrong-type", &["export `pointsman_plan` has a wrong type"]),
     ("plan-always-traps", &["stage probe: plan trapped"]),
-    // These are no contents of files; `places_that_are_no_files_are_refused` puts them there.
+    // These are no contents of files; `places_that_are_no_files_are_not_used` puts them there.
     ("a-folder", &["stage read: is not a file"]),
     ("a-link-out", &["stage read: is a link that leads out of the plugin folder"]),
     ("a-link-to-nothing", &["stage read: can't be read"]),
@@ -203,7 +204,7 @@ fn a_broken_module_is_refused_and_the_old_generation_serves_on() {
 }
 
 #[test]
-fn places_that_are_no_files_are_refused() {
+fn places_that_are_no_files_are_not_used() {
     let [a, b] = ["a", "b"].map(Origin::start);
     let proxy = proxy_with("scoring", Conf::of([&a, &b]));
     let outside = proxy.site().folder().join("outside.wasm");
@@ -218,7 +219,7 @@ fn places_that_are_no_files_are_refused() {
             _ => nix::unistd::mkfifo(&place, nix::sys::stat::Mode::S_IRWXU).unwrap(),
         }
         let (_, parts) = REFUSED.iter().find(|(refused, _)| *refused == name).expect("what is said");
-        expect_refusal(&proxy, name, &[parts, &["hostile-place.wasm"][..]].concat());
+        expect_warning(&proxy, &[parts, &["hostile-place.wasm"][..]].concat());
         if name == "a-folder" { std::fs::remove_dir(&place) } else { std::fs::remove_file(&place) }.unwrap();
     }
     assert_eq!(proxy.post_reload().status, 200);

@@ -13,7 +13,7 @@ const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 
 /// The top modules from the lowest layer to the highest. A module may use those of lower layers, and none beside it.
 const LAYERS: [&[&str]; 10] = [
-    &["model", "report"],
+    &["files", "model", "progress", "report", "text"],
     &["clock", "listing", "signature"],
     &["metrics", "policy", "config", "rpc"],
     &["upstream"],

@@ -28,6 +28,9 @@
 //! - `admin`: health, status, metrics, secrets.
 //! - `silence`: endpoints that accept requests and never answer, and their way back.
 //! - `poison`: what one client can make of a pool for the others.
+//! - `admin_wire`: raw bytes for the admin address, and who is kept away from it.
+//! - `files`: paths in the conf that lead to anything but a file.
+//! - `printed`: what reaches terminals and logs.
 //! - `explain`: what the operator is told about the next request.
 //! - `shadow`: policies that are tried without effect.
 //! - `canary`: policies that decide a share of the requests.
@@ -45,6 +48,7 @@
 mod support;
 
 mod admin;
+mod admin_wire;
 mod answers;
 mod bad_input;
 mod batches;
@@ -54,6 +58,7 @@ mod chain;
 mod connections;
 mod explain;
 mod failover;
+mod files;
 mod framing;
 mod guests;
 mod health;
@@ -65,6 +70,7 @@ mod nodes;
 mod nonsense;
 mod poison;
 mod policies;
+mod printed;
 mod property;
 mod refusals;
 mod reload;

@@ -74,7 +74,8 @@ impl Client {
     /// Posts `body` to `path` with further headers, and reads the answer.
     #[track_caller]
     pub fn post_with(&mut self, path: &str, headers: &[(&str, &str)], body: impl AsRef<[u8]>) -> Response {
-        self.send(post(path, headers, body));
+        let host = self.host();
+        self.send(post_to(&host, path, headers, body));
         self.read()
     }
 
@@ -87,8 +88,12 @@ impl Client {
     /// Gets `path`.
     #[track_caller]
     pub fn get(&mut self, path: &str) -> Response {
-        self.send(format!("GET {path} HTTP/1.1\r\nhost: proxy\r\n\r\n"));
+        self.send(format!("GET {path} HTTP/1.1\r\nhost: {}\r\n\r\n", self.host()));
         self.read()
+    }
+
+    fn host(&self) -> String {
+        self.stream.peer_addr().expect("an open connection").to_string()
     }
 
     /// Sends these bytes.
@@ -206,8 +211,12 @@ impl Client {
 
 /// A POST request as bytes.
 pub fn post(path: &str, headers: &[(&str, &str)], body: impl AsRef<[u8]>) -> Vec<u8> {
+    post_to("proxy", path, headers, body)
+}
+
+fn post_to(host: &str, path: &str, headers: &[(&str, &str)], body: impl AsRef<[u8]>) -> Vec<u8> {
     let body = body.as_ref();
-    let mut head = format!("POST {path} HTTP/1.1\r\nhost: proxy\r\ncontent-type: application/json\r\n");
+    let mut head = format!("POST {path} HTTP/1.1\r\nhost: {host}\r\ncontent-type: application/json\r\n");
     for (name, value) in headers {
         head += &format!("{name}: {value}\r\n");
     }

@@ -130,6 +130,13 @@ impl Proxy {
         self.metrics().sum("reloads_total", &[("result", result)])
     }
 
+    /// Reloads and rollbacks so far with any of these results.
+    #[track_caller]
+    pub fn reloads_with(&self, results: &[&str]) -> f64 {
+        let metrics = self.metrics();
+        results.iter().map(|result| metrics.sum("reloads_total", &[("result", result)])).sum()
+    }
+
     /// `GET /status`.
     #[track_caller]
     pub fn status(&self) -> serde_json::Value {
@@ -164,7 +171,7 @@ impl Proxy {
             "GET" => client.get(path),
             "POST" => client.post_with(path, &[], ""),
             _ => {
-                client.send(format!("{method} {path} HTTP/1.1\r\nhost: admin\r\n\r\n"));
+                client.send(format!("{method} {path} HTTP/1.1\r\nhost: {}\r\n\r\n", self.site.admin));
                 client.read()
             }
         }

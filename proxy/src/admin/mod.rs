@@ -2,26 +2,32 @@
 //!
 //! Everything that is shown comes from the serving snapshot, and endpoints are shown by name: no answer holds a URL.
 
+mod connections;
 mod explain;
+mod guard;
+mod request;
+mod server;
 mod shadow;
 mod status;
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use http::{Method, Response, StatusCode, header};
-use pingora::apps::http_app::ServeHttp;
-use pingora::protocols::http::ServerSession;
+use http::{HeaderValue, Method, Response, StatusCode, header};
 use serde::Serialize;
 
 use crate::clock;
 use crate::metrics::Metrics;
 use crate::model::{HealthState, Tick};
-use crate::report::ReloadReport;
+use crate::report::{ReloadReport, UnderWay};
 use crate::snapshot::Published;
+use crate::text;
 use crate::upstream::{Endpoint, Standing, Upstream};
+use connections::Seat;
 use explain::Question;
 pub use explain::{ExplainedEndpoint, Explanation, ImaginedRequest, Inputs};
+use request::{Head, Refused};
+pub use server::AdminServer;
 pub use shadow::{Disagreement, ScoredEndpoint, ShadowStatus, Shadows};
 pub use status::{ArmStatus, CanaryStatus, EndpointStatus, PolicyStatus, Status, UpstreamStatus};
 
@@ -32,6 +38,8 @@ pub trait Reload: Send + Sync {
     async fn reload(&self) -> Option<ReloadReport>;
     /// Publishes the previous generation again.
     async fn rollback(&self) -> Option<ReloadReport>;
+    /// What is being prepared now.
+    fn under_way(&self) -> Option<UnderWay>;
 }
 
 /// The admin service.
@@ -44,45 +52,46 @@ pub struct AdminService {
     pub reload: Box<dyn Reload>,
 }
 
+/// What changes something, by POST.
+const CHANGES: [&str; 2] = ["/reload", "/rollback"];
 /// What is told on other paths.
 const NOT_FOUND: &str = "there are /health, /status, /metrics, /explain, /shadow and, with POST, /reload and /rollback";
 
+/// What a request without the token needs (RFC 6750).
+const CHALLENGE: HeaderValue = HeaderValue::from_static("Bearer realm=\"pointsman admin\"");
+
 type Answer = Response<Vec<u8>>;
 
-#[async_trait]
-impl ServeHttp for AdminService {
-    async fn response(&self, session: &mut ServerSession) -> Answer {
-        let head = session.req_header();
-        let (method, path) = (head.method.clone(), head.uri.path().to_owned());
-        let query = head.uri.query().unwrap_or_default().to_owned();
-        let credentials = head.headers.get(header::AUTHORIZATION).map(|value| value.as_bytes().to_vec());
-        // A load balancer that asks for health has no token.
-        if path != "/health" && !self.is_allowed(credentials.as_deref()) {
-            return error(StatusCode::UNAUTHORIZED, "this needs `Authorization: Bearer` with the admin token");
+impl AdminService {
+    /// Refuses who may not ask, before anything more is read.
+    fn check(&self, head: &Head) -> Result<(), Refused> {
+        // A load balancer that asks for health has no token, and a name of its own for us.
+        if head.path == "/health" {
+            return Ok(());
         }
-        match (method, path.as_str()) {
-            (Method::GET | Method::HEAD, "/health") => self.health(),
-            (Method::GET, "/status") => json(StatusCode::OK, &self.status()),
-            (Method::GET, "/metrics") => self.metrics(),
-            (Method::GET, "/explain") => self.explain(&query),
-            (Method::GET, "/shadow") => self.shadow(&query),
-            (Method::POST, "/reload") => reported(self.reload.reload().await),
-            (Method::POST, "/rollback") => reported(self.reload.rollback().await),
-            (_, "/health" | "/status" | "/metrics" | "/explain" | "/shadow") => {
-                error(StatusCode::METHOD_NOT_ALLOWED, "use GET")
-            }
-            (_, "/reload" | "/rollback") => error(StatusCode::METHOD_NOT_ALLOWED, "use POST"),
+        guard::check(head, &self.published.load().config.admin)?;
+        if CHANGES.contains(&head.path.as_str()) { guard::check_change(head) } else { Ok(()) }
+    }
+
+    async fn answer(&self, head: &Head, seat: &Seat<'_>) -> Answer {
+        match (&head.method, head.path.as_str()) {
+            (&Method::GET | &Method::HEAD, "/health") => self.health(),
+            (&Method::GET, "/status") => json(StatusCode::OK, &self.status()),
+            (&Method::GET, "/metrics") => self.metrics(),
+            (&Method::GET, "/explain") => self.explain(&head.query),
+            (&Method::GET, "/shadow") => self.shadow(&head.query),
+            (&Method::POST, path) if CHANGES.contains(&path) => self.change(path, seat).await,
+            (_, "/health" | "/status" | "/metrics" | "/explain" | "/shadow") => not_allowed("GET"),
+            (_, path) if CHANGES.contains(&path) => not_allowed("POST"),
             _ => error(StatusCode::NOT_FOUND, NOT_FOUND),
         }
     }
-}
 
-impl AdminService {
-    fn is_allowed(&self, credentials: Option<&[u8]>) -> bool {
-        let snapshot = self.published.load();
-        let Some(token) = &snapshot.config.admin.token else { return true };
-        let given = credentials.and_then(|c| c.strip_prefix(b"Bearer ")).unwrap_or_default();
-        is_equal(given, token.expose().as_bytes())
+    async fn change(&self, path: &str, seat: &Seat<'_>) -> Answer {
+        let Some(_waiting) = seat.wait() else {
+            return error(StatusCode::SERVICE_UNAVAILABLE, "too many wait for a reload or rollback already");
+        };
+        reported(if path == "/reload" { self.reload.reload().await } else { self.reload.rollback().await })
     }
 
     /// Whether requests get an endpoint. 503 says that those of some upstream are refused. One whose endpoints are all unfit is
@@ -116,7 +125,7 @@ impl AdminService {
     }
 
     fn status(&self) -> Status {
-        Status::of(&self.published.load(), clock::now())
+        Status { reload: self.reload.under_way(), ..Status::of(&self.published.load(), clock::now()) }
     }
 
     fn explain(&self, query: &str) -> Answer {
@@ -155,6 +164,7 @@ fn reported(report: Option<ReloadReport>) -> Answer {
     match report {
         Some(report) if report.success => json(StatusCode::OK, &report),
         Some(report) if report.nothing_kept => json(StatusCode::CONFLICT, &report),
+        Some(report) if report.stuck => json(StatusCode::SERVICE_UNAVAILABLE, &report),
         Some(report) => json(StatusCode::UNPROCESSABLE_ENTITY, &report),
         None => error(StatusCode::SERVICE_UNAVAILABLE, "the process is about to end"),
     }
@@ -170,26 +180,38 @@ fn set_gauges(endpoint: &Endpoint, now: Tick) {
 }
 
 fn json(status: StatusCode, body: &impl Serialize) -> Answer {
-    let mut text = serde_json::to_vec_pretty(body).unwrap_or_default();
-    text.push(b'\n');
-    answer(status, "application/json", text)
+    let mut shown = text::json(&serde_json::to_string_pretty(body).unwrap_or_default()).into_owned();
+    shown.push('\n');
+    answer(status, "application/json", shown.into_bytes())
 }
 
 fn error(status: StatusCode, message: &str) -> Answer {
     json(status, &serde_json::json!({ "error": message }))
 }
 
+fn refusal(refused: &Refused) -> Answer {
+    let mut answer = error(refused.status, &refused.why);
+    if refused.status == StatusCode::UNAUTHORIZED {
+        answer.headers_mut().insert(header::WWW_AUTHENTICATE, CHALLENGE);
+    }
+    answer
+}
+
+fn not_allowed(method: &'static str) -> Answer {
+    let mut answer = error(StatusCode::METHOD_NOT_ALLOWED, &format!("use {method}"));
+    answer.headers_mut().insert(header::ALLOW, HeaderValue::from_static(method));
+    answer
+}
+
+/// No answer allows another site's page to read it.
 fn answer(status: StatusCode, content_type: &str, body: Vec<u8>) -> Answer {
     let response = Response::builder()
         .status(status)
         .header(header::CONTENT_TYPE, content_type)
         .header(header::CONTENT_LENGTH, body.len())
-        .header(header::CACHE_CONTROL, "no-store");
+        .header(header::CACHE_CONTROL, "no-store")
+        .header(header::X_CONTENT_TYPE_OPTIONS, "nosniff")
+        .header("cross-origin-resource-policy", "same-origin");
     // The parts above are constants and numbers: they always make a response.
     response.body(body).unwrap_or_default()
-}
-
-/// Compares in a time that tells only the length.
-fn is_equal(a: &[u8], b: &[u8]) -> bool {
-    a.len() == b.len() && a.iter().zip(b).fold(0, |difference, (x, y)| difference | (x ^ y)) == 0
 }

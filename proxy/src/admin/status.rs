@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::NATIVE;
 use crate::model::{HealthState, ProbeFailure, Tally, Tick};
+use crate::report::UnderWay;
 use crate::snapshot::Snapshot;
 use crate::upstream::{BoundPolicy, Canary, Endpoint, Exclusion, Standing, Upstream};
 
@@ -19,6 +20,9 @@ pub struct Status {
     /// Why it was published.
     #[serde(default)]
     pub cause: String,
+    /// What a reload is doing, while one is under way or stuck.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reload: Option<UnderWay>,
     /// Seconds since the process began.
     pub uptime_seconds: u64,
     /// By name.
@@ -172,6 +176,7 @@ impl Status {
             version: env!("CARGO_PKG_VERSION").into(),
             generation: snapshot.generation,
             cause: snapshot.cause.to_string(),
+            reload: None,
             uptime_seconds: now.since(Tick::START).as_secs(),
             upstreams: upstreams.collect(),
             policies: policies.collect(),

@@ -2,6 +2,7 @@
 
 use super::client::AdminClient;
 use crate::admin::{ExplainedEndpoint, Explanation};
+use crate::text;
 
 /// What is asked about.
 #[derive(clap::Args)]
@@ -20,9 +21,9 @@ pub(super) struct Question {
 pub(super) fn show(client: &AdminClient, question: &Question, json: bool) -> anyhow::Result<()> {
     let explanation = client.explain(&question.query())?;
     if json {
-        println!("{}", serde_json::to_string_pretty(&explanation)?);
+        println!("{}", text::json(&serde_json::to_string_pretty(&explanation)?));
     } else {
-        print!("{}", table(&explanation));
+        print!("{}", text::lines(&table(&explanation)));
     }
     Ok(())
 }

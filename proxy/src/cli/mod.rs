@@ -18,9 +18,11 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::config;
+use crate::files;
 use crate::logging::Log;
 use crate::report::ReloadReport;
 use crate::server::{Signals, prepare_first, run};
+use crate::text;
 use client::AdminClient;
 
 /// A reverse proxy for pools of JSON-RPC endpoints whose scoring and retry policies are WebAssembly modules.
@@ -85,11 +87,11 @@ struct AdminOptions {
 
 /// Runs the command that the arguments name.
 pub fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments = Arguments::try_parse().unwrap_or_else(|error| usage(&error));
     match execute(arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("pointsman: {error:#}");
+            eprintln!("pointsman: {}", text::lines(&format!("{error:#}")));
             ExitCode::from(EXIT_REFUSED)
         }
     }
@@ -99,6 +101,16 @@ const EXIT_REFUSED: u8 = 1;
 /// The conf's own default.
 const DEFAULT_ADMIN: &str = "127.0.0.1:8550";
 const TOKEN_VARIABLE: &str = "POINTSMAN_TOKEN";
+const EXIT_USAGE: i32 = 2;
+
+/// Help, the version, or what is wrong with the arguments, which are quoted.
+fn usage(error: &clap::Error) -> ! {
+    if !error.use_stderr() {
+        error.exit()
+    }
+    eprint!("{}", text::lines(&error.render().to_string()));
+    std::process::exit(EXIT_USAGE)
+}
 
 fn execute(arguments: Arguments) -> anyhow::Result<()> {
     let Arguments { config, command } = arguments;
@@ -144,27 +156,34 @@ fn check(conf: PathBuf) -> anyhow::Result<()> {
     let prepared = prepare_first(conf)?;
     let snapshot = &prepared.snapshot;
     let endpoints: usize = snapshot.upstreams().map(|upstream| upstream.endpoints().len()).sum();
-    println!("{shown}: good (upstreams: {}, endpoints: {endpoints})", snapshot.upstreams().count());
+    for warning in snapshot.catalog.warnings() {
+        eprintln!("warning: {}", text::lines(&warning));
+    }
+    println!("{}: good (upstreams: {}, endpoints: {endpoints})", text::lines(&shown), snapshot.upstreams().count());
     for (name, bound) in &snapshot.policies {
         println!("policy {name}: {} {}", bound.policy.identity().plugin, bound.policy.identity());
     }
     Ok(())
 }
 
+/// The report of what was done; of what was refused, the reason alone.
 fn print(report: ReloadReport) -> anyhow::Result<()> {
-    println!("{}", serde_json::to_string_pretty(&report)?);
-    match report.error {
-        Some(error) => anyhow::bail!("{error}"),
-        None => Ok(()),
+    if let Some(error) = report.error {
+        anyhow::bail!("{}: {error}", report.message);
     }
+    println!("{}", text::json(&serde_json::to_string_pretty(&report)?));
+    Ok(())
 }
 
+/// Bytes of a conf to import.
+const IMPORTED_BYTES: usize = 16 << 20;
+
 fn import(file: &Path) -> anyhow::Result<()> {
-    let text = std::fs::read_to_string(file).with_context(|| format!("can't read {}", file.display()))?;
+    let text = files::read_text(file, IMPORTED_BYTES).with_context(|| file.display().to_string())?;
     let imported = import_azoth::convert(&text).with_context(|| file.display().to_string())?;
     print!("{}", imported.conf);
     for note in imported.notes {
-        eprintln!("note: {note}");
+        eprintln!("note: {}", text::lines(&note));
     }
     Ok(())
 }

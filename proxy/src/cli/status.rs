@@ -2,13 +2,14 @@
 
 use super::client::AdminClient;
 use crate::admin::{ArmStatus, CanaryStatus, EndpointStatus, PolicyStatus, Status};
+use crate::text;
 
 pub(super) fn show(client: &AdminClient, json: bool) -> anyhow::Result<()> {
     let status = client.status()?;
     if json {
-        println!("{}", serde_json::to_string_pretty(&status)?);
+        println!("{}", text::json(&serde_json::to_string_pretty(&status)?));
     } else {
-        print!("{}", table(&status));
+        print!("{}", text::lines(&table(&status)));
     }
     Ok(())
 }

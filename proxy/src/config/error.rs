@@ -4,8 +4,9 @@
 //! its number, since it may hold a key.
 
 use std::fmt;
-use std::io;
 use std::path::{Path, PathBuf};
+
+use crate::files::FileError;
 
 /// How many problems a message lists: enough to work through, short enough for a log line.
 const LISTED: usize = 100;
@@ -15,12 +16,12 @@ const LISTED: usize = 100;
 pub enum ConfigError {
     /// The file can't be read.
     // `reason` is part of the message, so it isn't a `source` that would be printed a second time.
-    #[error("{}: can't be read: {reason}", path.display())]
+    #[error("{}: {reason}", path.display())]
     Read {
         /// The conf file.
         path: PathBuf,
-        /// What the operating system said.
-        reason: io::Error,
+        /// Why not.
+        reason: FileError,
     },
     /// The file was read, and these parts of it are wrong.
     #[error("{}", listing(path, problems))]

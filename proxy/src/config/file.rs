@@ -69,11 +69,12 @@ impl Default for Server {
 pub(super) struct Admin {
     pub(super) listen: Spanned<String>,
     pub(super) token: Option<Spanned<String>>,
+    pub(super) hosts: Vec<Spanned<String>>,
 }
 
 impl Default for Admin {
     fn default() -> Self {
-        Self { listen: text("127.0.0.1:8550"), token: None }
+        Self { listen: text("127.0.0.1:8550"), token: None, hosts: Vec::new() }
     }
 }
 

@@ -45,19 +45,27 @@ pub use self::error::{ConfigError, Place, Problem};
 pub use self::policy::NATIVE;
 pub use self::secret::{ClientKey, Secret};
 pub use self::url::{EndpointUrl, UrlError};
+use crate::files;
 use crate::model::{Chain, Rails};
 use crate::signature::TrustedKey;
 
+/// Bytes of a conf. One of 100,000 endpoints, the most that there may be, has some 10 MiB.
+const CONF_BYTES: usize = 16 << 20;
+
 /// Reads, checks and resolves the conf at `path`.
 pub fn load(path: &Path) -> Result<Config, ConfigError> {
-    let text = std::fs::read_to_string(path).map_err(|reason| ConfigError::Read { path: path.to_owned(), reason })?;
+    let text = read(path)?;
     parse(&text, path, &|name| std::env::var(name).ok())
+}
+
+fn read(path: &Path) -> Result<String, ConfigError> {
+    files::read_text(path, CONF_BYTES).map_err(|reason| ConfigError::Read { path: path.to_owned(), reason })
 }
 
 /// Reads `[admin]` of the conf at `path`, whatever else is wrong there; and its token too, unless
 /// that is known already.
 pub fn load_admin(path: &Path, with_token: bool) -> Result<Admin, ConfigError> {
-    let text = std::fs::read_to_string(path).map_err(|reason| ConfigError::Read { path: path.to_owned(), reason })?;
+    let text = read(path)?;
     let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
     let env = |name: &str| std::env::var(name).ok();
     let sources = secret::Sources { folder: path.parent().unwrap_or(Path::new("")), env: &env };
@@ -139,6 +147,9 @@ pub struct Admin {
     /// `token`: the bearer token that requests must carry, ASCII without spaces. A secret. Required if `listen`
     /// isn't a loopback address. Default: none.
     pub token: Option<Secret>,
+    /// `hosts`: names, without a port, in lower case, that a request may be addressed to besides the address itself and loopback
+    /// names; with a token any name will do. Default: none.
+    pub hosts: Vec<String>,
 }
 
 /// Where compiled policies are.

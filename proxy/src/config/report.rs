@@ -19,6 +19,35 @@ use super::units::{DURATION_FORM, DurationText, SIZE_FORM, SizeText};
 
 /// The longest key that is worth printing.
 const SHOWN_KEY: usize = 64;
+/// Stands in for a name that isn't shown.
+const HIDDEN: &str = "\"…\"";
+/// Letters and digits in a row that are a token rather than a name.
+const TOKEN_WORD: usize = 16;
+/// The name of a header that is too short to be a secret.
+const SHORT_HEADER: usize = 8;
+/// Headers that endpoints ask for, and those that a conf may not set.
+const USUAL_HEADERS: [&str; 20] = [
+    "accept-encoding",
+    "accept-language",
+    "authorization",
+    "cache-control",
+    "connection",
+    "content-encoding",
+    "content-length",
+    "content-type",
+    "keep-alive",
+    "proxy-authorization",
+    "transfer-encoding",
+    "user-agent",
+    "x-access-token",
+    "x-api-key",
+    "x-api-secret",
+    "x-auth-token",
+    "x-client-id",
+    "x-forwarded-for",
+    "x-project-id",
+    "x-request-id",
+];
 
 /// The path of a key, as borrowed steps: it costs nothing until a problem prints it.
 #[derive(Clone, Copy)]
@@ -33,6 +62,13 @@ impl Key<'_> {
         Key::Name(self, name)
     }
 
+    fn last(&self) -> &str {
+        match self {
+            Key::Name(_, name) => name,
+            Key::Root | Key::Item(..) => "",
+        }
+    }
+
     pub(super) fn item(&self, index: usize) -> Key<'_> {
         Key::Item(self, index)
     }
@@ -43,16 +79,32 @@ impl fmt::Display for Key<'_> {
         match self {
             Key::Root => Ok(()),
             Key::Name(Key::Root, name) => f.write_str(shown(name)),
-            Key::Name(parent, name) => write!(f, "{parent}.{}", shown(name)),
+            Key::Name(parent, name) => write!(f, "{parent}.{}", shown_below(parent.last(), name)),
             Key::Item(parent, index) => write!(f, "{parent}[{index}]"),
         }
     }
 }
 
-/// A name from the conf as a message may show it. Anything but a short bare word could be a URL.
+/// A name from the conf as a message may show it. Anything but a short bare word could be a URL, and a long word of letters and
+/// digits a token.
 pub(super) fn shown(name: &str) -> &str {
     let bare = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-    if !name.is_empty() && name.len() <= SHOWN_KEY && name.chars().all(bare) { name } else { "\"…\"" }
+    let is_bare = !name.is_empty() && name.len() <= SHOWN_KEY && name.chars().all(bare);
+    if is_bare && !is_like_a_token(name) { name } else { HIDDEN }
+}
+
+/// A name as it may be shown below the key `parent`. Who pastes a token as the *name* of a header sees its place instead: a name
+/// is shown only if it is a usual one, or too short to be worth hiding.
+pub(super) fn shown_below<'n>(parent: &str, name: &'n str) -> &'n str {
+    let usual = || name.len() <= SHORT_HEADER || USUAL_HEADERS.iter().any(|usual| name.eq_ignore_ascii_case(usual));
+    if parent != "headers" || usual() { shown(name) } else { HIDDEN }
+}
+
+fn is_like_a_token(name: &str) -> bool {
+    name.split(['-', '_', '.']).any(|word| {
+        let digits = word.bytes().filter(u8::is_ascii_digit).count();
+        word.len() >= TOKEN_WORD && digits > 0
+    })
 }
 
 /// The problems found so far, and the text that their places refer to.

@@ -1,13 +1,14 @@
 //! Values that must not be shown, and where they come from: the conf itself, the environment or a file.
 
 use std::fmt;
-use std::io;
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
+use crate::files::{self, FileError};
+
 /// The longest secret that a file may hold. Keys and tokens are far shorter; this keeps out a wrong path.
-const MAX_SECRET_FILE: u64 = 64 << 10;
+const MAX_SECRET_FILE: usize = 64 << 10;
 
 /// A value that appears in no log, metric, page or message: printing it gives `<redacted>`.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -61,8 +62,8 @@ pub(super) enum SecretError {
     EmptyVariable(String),
     #[error("file: must be followed by a path, as in \"file:keys/rpc\"")]
     NoPath,
-    #[error("the file {} can't be read: {reason}", path.display())]
-    Unreadable { path: PathBuf, reason: io::Error },
+    #[error("the file {} {reason}", path.display())]
+    Unreadable { path: PathBuf, reason: FileError },
     #[error("the file {} is larger than 64 KiB, which is no secret", .0.display())]
     TooLarge(PathBuf),
     #[error("the file {} is empty", .0.display())]
@@ -113,9 +114,9 @@ impl Sources<'_> {
             return Err(SecretError::NoPath);
         }
         let path = self.folder.join(path);
-        let text = match read_small(&path) {
-            Ok(Some(text)) => text,
-            Ok(None) => return Err(SecretError::TooLarge(path)),
+        let text = match files::read_text(&path, MAX_SECRET_FILE) {
+            Ok(text) => text,
+            Err(FileError::TooLarge { .. }) => return Err(SecretError::TooLarge(path)),
             Err(reason) => return Err(SecretError::Unreadable { path, reason }),
         };
         let value = text.trim_end_matches(['\r', '\n']);
@@ -137,13 +138,4 @@ fn has_placeholder(text: &str) -> bool {
     };
     let is_variable = |(at, _): (usize, &str)| !text[..at].ends_with(char::is_alphanumeric) && is_name(&text[at + 1..]);
     ["${", "$(", "{{"].iter().any(|begin| text.contains(begin)) || text.match_indices('$').any(is_variable)
-}
-
-/// The text of a file, or nothing if it is too large. The bound also ends the reading of a device.
-fn read_small(path: &Path) -> io::Result<Option<String>> {
-    use io::Read as _;
-    let mut text = String::new();
-    let file = std::fs::File::open(path)?;
-    let read = file.take(MAX_SECRET_FILE + 1).read_to_string(&mut text)?;
-    Ok((read as u64 <= MAX_SECRET_FILE).then_some(text))
 }

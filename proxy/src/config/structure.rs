@@ -13,7 +13,7 @@ use toml::de::{DeTable, DeValue, Deserializer, Error};
 use super::file::File;
 use super::health::HEALTH_FORM;
 use super::planned::PLANNED;
-use super::report::{Key, Report, shown};
+use super::report::{Key, Report, shown_below};
 use super::shadow::SHADOW_FORM;
 use super::suggest::did_you_mean;
 use super::units::{CHAIN_ID_FORM, DURATION_FORM, SIZE_FORM};
@@ -113,11 +113,19 @@ fn is_planned(path: &[Step]) -> bool {
 }
 
 fn rendered(path: &[Step]) -> String {
-    path.iter().fold(String::new(), |sum, step| match step {
-        Step::Name(name) if sum.is_empty() => shown(name).to_owned(),
-        Step::Name(name) => format!("{sum}.{}", shown(name)),
-        Step::Item(index) => format!("{sum}[{index}]"),
-    })
+    let mut sum = String::new();
+    let mut parent = "";
+    for step in path {
+        match step {
+            Step::Name(name) => {
+                sum += if sum.is_empty() { "" } else { "." };
+                sum += shown_below(parent, name);
+                parent = name;
+            }
+            Step::Item(index) => sum += &format!("[{index}]"),
+        }
+    }
+    sum
 }
 
 fn found<'t, 'i>(table: &'t DeTable<'i>, path: &[Step]) -> Option<&'t DeValue<'i>> {

@@ -25,6 +25,8 @@ const MAX_BUFFERED: usize = 1 << 40;
 const SHORTEST_SECRET: usize = 16;
 /// Endpoints of all upstreams together. Snapshots, metrics and the status page grow with them.
 const MAX_ENDPOINTS: usize = 100_000;
+/// Bytes of a host's name (RFC 1035).
+const LONGEST_HOST: usize = 253;
 /// Stands in for an address that can't be read.
 const NO_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
@@ -98,7 +100,24 @@ pub(super) fn admin(file: &file::Admin, report: &mut Report<'_>, sources: &Sourc
         report.add(key.name("listen"), file.listen.span(), message);
     }
     let token = file.token.as_ref().and_then(|text| token(key.name("token"), text, report, sources));
-    Admin { listen, token }
+    let hosts = file.hosts.iter().enumerate().map(|(index, text)| host(key.name("hosts").item(index), text, report));
+    Admin { listen, token, hosts: hosts.collect() }
+}
+
+/// A name or an address as a `Host` header has it, without the port.
+fn host(key: Key<'_>, text: &Spanned<String>, report: &mut Report<'_>) -> String {
+    let name = text.get_ref().to_ascii_lowercase();
+    let is_name = |name: &str| name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'));
+    let is_address = |name: &str| name.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).is_some_and(is_ipv6);
+    if name.is_empty() || name.len() > LONGEST_HOST || !(is_name(&name) || is_address(&name)) {
+        let message = "must be a host's name or address without a port, such as \"metrics.example.com\" or \"[::1]\"";
+        report.add(key, text.span(), message);
+    }
+    name
+}
+
+fn is_ipv6(text: &str) -> bool {
+    text.parse::<std::net::Ipv6Addr>().is_ok()
 }
 
 fn token(key: Key<'_>, text: &Spanned<String>, report: &mut Report<'_>, sources: &Sources<'_>) -> Option<Secret> {

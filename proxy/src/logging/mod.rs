@@ -1,16 +1,21 @@
 //! The log: one line per event on standard error, written by a thread of its own. Requests have a shorter way to it: [`access`].
 
 mod access;
+mod filter;
 mod line;
+mod printable;
 
 use std::io::Write;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 pub use access::AccessLog;
 pub use line::AccessLine;
+use printable::Printable;
 
 /// What is logged where `RUST_LOG` says nothing: Pingora tells of its ordinary life at level info.
 const DEFAULT_FILTER: &str = "info,pingora_core=warn";
@@ -24,7 +29,7 @@ pub struct Log {
 }
 
 impl Log {
-    /// Starts logging. `RUST_LOG` chooses what is logged, as the `tracing-subscriber` crate documents.
+    /// Starts logging. `RUST_LOG` chooses what is logged, as the `tracing-subscriber` crate documents, within what may be ([`filter`]).
     pub fn start() -> Self {
         Self::start_in(std::io::stderr(), DEFAULT_FILTER)
     }
@@ -32,9 +37,15 @@ impl Log {
     /// Starts logging into `writer`, with `default_filter` where `RUST_LOG` says nothing.
     pub fn start_in(writer: impl Write + Send + 'static, default_filter: &str) -> Self {
         let (writer, guard) = NonBlockingBuilder::default().buffered_lines_limit(BUFFERED_LINES).finish(writer);
-        let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default_filter));
+        let asked = std::env::var("RUST_LOG");
+        let filter::Choice { filter, warning } = filter::choose(asked.as_deref().ok(), default_filter);
         let access = AccessLog::start(writer.clone());
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer).with_ansi(false).init();
+        let lines = tracing_subscriber::fmt::layer().with_writer(Printable(writer)).with_ansi(false);
+        let cap = filter_fn(filter::may_be_logged);
+        tracing_subscriber::registry().with(lines).with(filter).with(cap).init();
+        if let Some(warning) = warning {
+            tracing::warn!("{warning}");
+        }
         Log { access, guard: Mutex::new(Some(guard)) }
     }
 

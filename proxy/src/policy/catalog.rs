@@ -1,8 +1,9 @@
 //! The plugin folder: which modules there are, and which of them the conf asks for.
 //!
-//! Every `*.wasm` in the folder must be a good plugin, wanted or not: an operator who dropped a broken file is told at once,
-//! instead of finding later that it was passed over. Names that begin with a dot are skipped, so that tools
-//! which write a temporary file and rename it do no harm.
+//! A file that can't be used harms only a policy that needs it. It is listed with its reason, which the log, `check` and the
+//! answer of a reload show; a policy whose plugin isn't there is refused, and the refusal quotes what is wrong with which files. A
+//! stricter rule would keep a proxy from starting, at a reboot, for a file that nobody asked for. Names that begin with a
+//! dot are skipped, so that tools which write a temporary file and rename it do no harm.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -12,14 +13,28 @@ use semver::VersionReq;
 
 use super::cache::CodeCache;
 use super::error::{PluginError, Stage};
-use super::{Digest, Plugin, PolicyRuntime, files};
+use super::{Digest, Identity, Plugin, PolicyRuntime, files};
+use crate::progress::Progress;
 use crate::signature::{KeyId, TrustedKey};
 
 /// The compiled plugins of a folder.
 #[derive(Clone, Default)]
 pub struct Catalog {
     plugins: BTreeMap<Digest, Entry>,
+    /// Files that can't be used, in the order of their names.
+    broken: Vec<Broken>,
 }
+
+#[derive(Clone)]
+struct Broken {
+    file: String,
+    reason: String,
+    /// What a file of this name was in the generation before.
+    was: Option<Identity>,
+}
+
+/// Warnings that are shown; one more says how many there are.
+const SHOWN: usize = 20;
 
 #[derive(Clone)]
 struct Entry {
@@ -44,15 +59,27 @@ impl Catalog {
     /// time, of the very bytes that are compiled or were.
     ///
     /// # Errors
-    /// When the folder or one of its modules can't be used.
-    pub fn scan(runtime: &PolicyRuntime, source: &Source<'_>, previous: &Catalog) -> Result<Self, PluginError> {
+    /// When the folder can't be read.
+    pub fn scan(
+        runtime: &PolicyRuntime,
+        source: &Source<'_>,
+        previous: &Catalog,
+        progress: &Progress,
+    ) -> Result<Self, PluginError> {
         let mut catalog = Catalog::default();
         for path in files::modules(source.dir)? {
-            let entry = Entry::read(runtime, source, &path, previous)
-                .and_then(|entry| catalog.add(entry))
-                .map_err(|e| e.of(format!("plugin file {}", path.display())));
-            entry?;
+            let file = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            progress.enter(format!("read and compile {file}"));
+            match Entry::read(runtime, source, &path, previous) {
+                Ok(entry) => drop(catalog.plugins.entry(entry.plugin.identity().digest).or_insert(entry)),
+                Err(error) => {
+                    let was = previous.plugins.values().find(|entry| entry.file == file);
+                    let was = was.map(|entry| entry.plugin.identity().clone());
+                    catalog.broken.push(Broken { file, reason: error.to_string(), was });
+                }
+            }
         }
+        progress.enter("tidy the folder of compiled code");
         if let Some(cache) = source.cache {
             cache.tidy(catalog.plugins.keys());
         }
@@ -64,16 +91,44 @@ impl Catalog {
     /// # Errors
     /// When there is none; the message says what there is.
     pub fn find(&self, name: &str, requirement: &VersionReq, pin: Option<Digest>) -> Result<Arc<Plugin>, PluginError> {
+        let refuse = |reason: String| Err(PluginError::new(Stage::Match, reason));
         let named: Vec<&Entry> = self.plugins.values().filter(|e| e.plugin.identity().plugin == name).collect();
+        let fits = |identity: &Identity| {
+            identity.plugin == name
+                && requirement.matches(&identity.version)
+                && pin.is_none_or(|pin| pin == identity.digest)
+        };
         let best = named
             .iter()
-            .filter(|e| requirement.matches(&e.plugin.identity().version))
-            .filter(|e| pin.is_none_or(|pin| pin == e.plugin.identity().digest))
+            .filter(|e| fits(e.plugin.identity()))
             .max_by(|a, b| a.plugin.identity().version.cmp(&b.plugin.identity().version));
-        match best {
-            Some(entry) => Ok(Arc::clone(&entry.plugin)),
-            None => Err(PluginError::new(Stage::Match, self.what_there_is(name, requirement, pin, &named))),
+        // A file that is being written over, or has lost its signature, doesn't bring an older version back.
+        let newest = best.map(|entry| &entry.plugin.identity().version);
+        let was_better = |was: &Identity| fits(was) && newest.is_some_and(|newest| was.version > *newest);
+        if let Some(lost) = self.broken.iter().find(|broken| broken.was.as_ref().is_some_and(was_better)) {
+            return refuse(format!("the plugin file {} that it was loaded from is broken: {}", lost.file, lost.reason));
         }
+        match best {
+            Some(entry) => match self.twin(entry).filter(|_| pin.is_none()) {
+                Some(twin) => refuse(entry.conflict(twin)),
+                None => Ok(Arc::clone(&entry.plugin)),
+            },
+            None => refuse(self.what_there_is(name, requirement, pin, &named)),
+        }
+    }
+
+    /// What is wrong with files that no policy needed, a line each.
+    pub fn warnings(&self) -> Vec<String> {
+        let broken =
+            self.broken.iter().map(|broken| format!("plugin file {} is not used: {}", broken.file, broken.reason));
+        let twins = self.plugins.values().filter_map(|entry| self.twin(entry).map(|twin| entry.conflict(twin)));
+        let mut warnings: Vec<String> = broken.chain(twins).collect();
+        let more = warnings.len().saturating_sub(SHOWN);
+        if more > 0 {
+            warnings.truncate(SHOWN);
+            warnings.push(format!("and {more} more files of the plugin folder are not used"));
+        }
+        warnings
     }
 
     /// Who signed the file of the module with this digest; `None` if no signatures were asked for.
@@ -81,21 +136,13 @@ impl Catalog {
         self.plugins.get(&digest)?.signer
     }
 
-    fn add(&mut self, entry: Entry) -> Result<(), PluginError> {
+    /// Another file of the same name and version.
+    fn twin(&self, entry: &Entry) -> Option<&Entry> {
         let identity = entry.plugin.identity();
-        let twin = self.plugins.values().find(|e| {
+        self.plugins.values().find(|e| {
             let other = e.plugin.identity();
             other.plugin == identity.plugin && other.version == identity.version && other.digest != identity.digest
-        });
-        if let Some(twin) = twin {
-            let reason = format!(
-                "is {} {}, and so is {} with different contents; give one of them another version or remove it",
-                identity.plugin, identity.version, twin.file
-            );
-            return Err(PluginError::new(Stage::Match, reason));
-        }
-        self.plugins.entry(identity.digest).or_insert(entry);
-        Ok(())
+        })
     }
 
     fn what_there_is(&self, name: &str, requirement: &VersionReq, pin: Option<Digest>, named: &[&Entry]) -> String {
@@ -103,15 +150,32 @@ impl Catalog {
             let names: Vec<&str> = self.plugins.values().map(|e| e.plugin.identity().plugin.as_str()).collect();
             let there =
                 if names.is_empty() { "it holds no plugin".into() } else { format!("it holds {}", names.join(", ")) };
-            return format!("the plugin folder has no plugin named \"{name}\"; {there}");
+            return format!("the plugin folder has no plugin named \"{name}\"; {there}{}", self.broken_files(name));
         }
         let versions: Vec<String> = named.iter().map(|e| format!("{} in {}", e.plugin.identity(), e.file)).collect();
         let pinned = pin.map_or(String::new(), |pin| format!(" with sha256 {pin}"));
-        format!("no \"{name}\" matches version \"{requirement}\"{pinned}; there is {}", versions.join(", "))
+        let (there, broken) = (versions.join(", "), self.broken_files(name));
+        format!("no \"{name}\" matches version \"{requirement}\"{pinned}; there is {there}{broken}")
+    }
+
+    /// Files that can't be used may be what is missing: what a broken one is called inside isn't known. Those whose file has the
+    /// plugin's name come first.
+    fn broken_files(&self, name: &str) -> String {
+        let mut files: Vec<&Broken> = self.broken.iter().collect();
+        files.sort_by_key(|broken| !broken.file.contains(name));
+        files.iter().map(|broken| format!("; {} can't be used: {}", broken.file, broken.reason)).collect()
     }
 }
 
 impl Entry {
+    fn conflict(&self, twin: &Entry) -> String {
+        let identity = self.plugin.identity();
+        format!(
+            "{} is {} {}, and so is {} with different contents; give one of them another version or remove it",
+            self.file, identity.plugin, identity.version, twin.file
+        )
+    }
+
     fn read(
         runtime: &PolicyRuntime,
         source: &Source<'_>,

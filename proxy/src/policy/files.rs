@@ -1,27 +1,28 @@
 //! The files of the plugin folder: where they may be, how large they may be, and whose signature they bear.
 
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
 use super::error::{PluginError, Stage};
+use crate::files;
 use crate::listing::is_module;
 use crate::signature::{self, KeyId, SignatureError, TrustedKey};
 
 /// Bytes of a signature file. Its comments may have 1 and 8 KiB, the rest is some 200 bytes.
 const SIGNATURE_BYTES: usize = 16 << 10;
 
+/// Modules of a folder. Each takes a part of a second to compile, and room in the memory.
+const MODULES: usize = 1_000;
+
 /// Why a file of the folder isn't read.
 #[derive(Debug, Error)]
 enum FileError {
-    #[error("can't be read: {0}")]
-    Io(#[from] io::Error),
+    #[error(transparent)]
+    Unfit(files::FileError),
     #[error("is a link that leads out of the plugin folder")]
     Outside,
-    #[error("is not a file")]
-    NoFile,
     #[error("has {size} bytes; {kind} may have {limit}")]
     TooLarge { size: u64, kind: &'static str, limit: usize },
 }
@@ -37,6 +38,10 @@ pub(super) fn modules(dir: &Path) -> Result<Vec<PathBuf>, PluginError> {
         let path = entry.map_err(refuse)?.path();
         if path.file_name().is_some_and(is_module) {
             files.push(path);
+        }
+        if files.len() > MODULES {
+            let reason = format!("holds more than {MODULES} modules; remove those that no policy names");
+            return Err(PluginError::new(Stage::Read, reason).of(format!("plugin folder {}", dir.display())));
         }
     }
     files.sort();
@@ -56,7 +61,7 @@ pub(super) fn verify(path: &Path, wasm: &[u8], keys: &[TrustedKey]) -> Result<Ke
     let sign = format!("`minisign -Sm {module} -x {file}`");
 
     let signature = read(&beside, "a signature", SIGNATURE_BYTES).map_err(|error| match error {
-        FileError::Io(e) if e.kind() == io::ErrorKind::NotFound => {
+        FileError::Unfit(files::FileError::Io(e)) if e.kind() == io::ErrorKind::NotFound => {
             refuse(format!("has no signature, which plugins.trusted_keys asks for: make {file} with {sign}"))
         }
         error => refuse(format!("its signature {file} {error}; make another with {sign}")),
@@ -73,23 +78,15 @@ pub(super) fn verify(path: &Path, wasm: &[u8], keys: &[TrustedKey]) -> Result<Ke
     })
 }
 
-/// A plain file inside of its folder, also when a link leads to it.
+/// A regular file inside of its folder, also when a link leads to it.
 fn read(path: &Path, kind: &'static str, limit: usize) -> Result<Vec<u8>, FileError> {
-    let target = path.canonicalize()?;
+    let target = path.canonicalize().map_err(|e| FileError::Unfit(e.into()))?;
     // The folder's own path has no links left: `modules` has followed them.
     if !path.parent().is_some_and(|root| target.starts_with(root)) {
         return Err(FileError::Outside);
     }
-    if !target.is_file() {
-        return Err(FileError::NoFile);
-    }
-    let file = File::open(path)?;
-    let size = file.metadata()?.len();
-    if size > limit as u64 {
-        return Err(FileError::TooLarge { size, kind, limit });
-    }
-    let mut bytes = Vec::new();
-    // It may grow while it is read; one byte too many is refused later.
-    file.take(limit as u64 + 1).read_to_end(&mut bytes)?;
-    Ok(bytes)
+    files::read(path, limit).map_err(|error| match error {
+        files::FileError::TooLarge { size, limit } => FileError::TooLarge { size, kind, limit },
+        error => FileError::Unfit(error),
+    })
 }

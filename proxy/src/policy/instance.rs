@@ -271,7 +271,20 @@ fn refuse_start(store: &Store<Host>, error: &wasmtime::Error, limits: &Limits) -
         let reason = format!("all {} instances are in use; plugins.max_instances may be raised", limits.instances);
         PluginError::new(Stage::Instantiate, reason)
     } else {
-        PluginError::new(Stage::Instantiate, format!("{error:#}"))
+        let reason = format!("{error:#}");
+        let advice = if reason.contains("unknown import") { import_advice(&reason) } else { "" };
+        PluginError::new(Stage::Instantiate, format!("{reason}{advice}"))
+    }
+}
+
+/// What to do about an import that isn't there.
+fn import_advice(reason: &str) -> &'static str {
+    if reason.contains("`env::abort`") {
+        "; a policy may import pointsman.log only; AssemblyScript leaves this one out with `--use abort=`"
+    } else if reason.contains("`wasi_snapshot_preview1::") {
+        "; a policy may import pointsman.log only; build it for a target without WASI, as wasm32-unknown-unknown"
+    } else {
+        "; a policy may import pointsman.log only"
     }
 }
 

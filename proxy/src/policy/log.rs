@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use super::limits::LOG_LINE_BYTES;
 use crate::clock;
 use crate::model::Tick;
+use crate::text;
 
 /// The log of one policy, shared by its instances: a guest that faults with every line gets no more lines for it.
 #[derive(Debug)]
@@ -48,9 +49,9 @@ impl GuestLog {
     }
 }
 
-/// `bytes` as text without control characters.
+/// `bytes` as text without characters that change how others are shown.
 pub(super) fn printable(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+    String::from_utf8_lossy(bytes).chars().map(|c| if text::is_unfit(c) { ' ' } else { c }).collect()
 }
 
 #[cfg(test)]
@@ -72,5 +73,6 @@ mod tests {
     #[test]
     fn escapes_do_not_reach_the_terminal() {
         assert_eq!(printable(b"a\x1b[31mb\n\xff"), "a [31mb \u{fffd}");
+        assert_eq!(printable("a\u{202e}b\u{200b}".as_bytes()), "a b ");
     }
 }

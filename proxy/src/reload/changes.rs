@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use crate::config::{Config, EndpointConf, EndpointUrl};
+use crate::config::{Config, EndpointConf, EndpointUrl, UpstreamConf};
 use crate::report::{Changes, PluginChange};
 use crate::snapshot::Snapshot;
 use crate::upstream::BoundPolicy;
@@ -48,12 +48,92 @@ pub fn compare(before: &Snapshot, after: &Snapshot, started: &RestartSettings) -
             .upstreams
             .iter()
             .any(|(name, u)| old.upstreams.get(name).is_some_and(|o| o.client != u.client)),
+        settings_updated: settings(old, new),
         restart_required: started.differences(&RestartSettings::of(new)),
         ..Changes::default()
     };
     compare_endpoints(&endpoints(old), &endpoints(new), &mut changes);
     compare_policies(&before.policies, &after.policies, &mut changes);
     changes
+}
+
+/// `"prefix.key"` for each of these fields that differs.
+macro_rules! differing {
+    ($prefix:expr, $old:expr, $new:expr, $($field:ident),+ $(,)?) => {
+        [$(($old.$field != $new.$field).then(|| format!("{}.{}", $prefix, stringify!($field)))),+].into_iter().flatten()
+    };
+}
+
+/// The keys of settings that differ, but those of endpoints and of upstreams that came or went.
+fn settings(old: &Config, new: &Config) -> Vec<String> {
+    let mut keys: Vec<String> = Vec::new();
+    keys.extend(differing!("server", old.server, new.server, listen, threads, max_body, shutdown_grace));
+    let (before, after) = (&old.server, &new.server);
+    keys.extend(differing!(
+        "server",
+        before,
+        after,
+        max_connections,
+        max_connections_per_address,
+        max_buffered,
+        client_key
+    ));
+    keys.extend(differing!("admin", old.admin, new.admin, listen, token, hosts));
+    let (before, after) = (&old.plugins, &new.plugins);
+    keys.extend(differing!(
+        "plugins",
+        before,
+        after,
+        dir,
+        cache_dir,
+        trusted_keys,
+        max_instances,
+        watch,
+        rollback_grace
+    ));
+    for (name, after) in &new.policies {
+        let Some(before) = old.policies.get(name) else { continue };
+        keys.extend(differing!(format!("policies.{name}"), before, after, plugin, version, sha256, fuel, config));
+    }
+    for (name, after) in &new.upstreams {
+        keys.extend(old.upstreams.get(name).into_iter().flat_map(|before| upstream_settings(name, before, after)));
+    }
+    keys.extend((old.routes != new.routes).then(|| "routes".to_owned()));
+    keys
+}
+
+fn upstream_settings(name: &str, old: &UpstreamConf, new: &UpstreamConf) -> Vec<String> {
+    let prefix = format!("upstreams.{name}");
+    let mut keys: Vec<String> = differing!(
+        prefix,
+        old,
+        new,
+        chain,
+        chain_id,
+        read_methods,
+        scoring,
+        retry,
+        shadow,
+        canary,
+        candidates,
+        max_attempts,
+        deadline,
+        max_batch_size,
+        max_concurrency,
+        queue_timeout,
+        retry_budget,
+        latency_smoothing_factor,
+        client,
+        cooldown,
+        health_check,
+    )
+    .collect();
+    // A setting that isn't listed above: the upstream at least is named.
+    let same_endpoints = UpstreamConf { endpoints: new.endpoints.clone(), ..old.clone() };
+    if keys.is_empty() && same_endpoints != *new {
+        keys.push(prefix);
+    }
+    keys
 }
 
 /// By upstream and identity: the name to show, and the conf.

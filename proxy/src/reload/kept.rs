@@ -10,6 +10,7 @@ use std::sync::Arc;
 use super::{ReloadError, build, guard, listing};
 use crate::config::Config;
 use crate::policy::{Catalog, PolicyRuntime};
+use crate::progress::Progress;
 use crate::report::Changes;
 use crate::snapshot::{Cause, Parts, Snapshot};
 use crate::upstream::{Resources, Standing, Why};
@@ -62,7 +63,9 @@ impl Kept {
         before: &Snapshot,
         runtime: &PolicyRuntime,
         resources: &Resources,
+        progress: &Progress,
     ) -> Result<Snapshot, ReloadError> {
+        progress.enter("list the plugin folder");
         let parts = Parts {
             config: Arc::clone(&self.config),
             catalog: self.catalog.clone(),
@@ -71,7 +74,7 @@ impl Kept {
             cause,
             verdicts: self.verdicts(before),
         };
-        build(conf, parts, Some(before), runtime, resources)
+        build(conf, parts, Some(before), runtime, resources, progress)
             .map_err(|error| ReloadError::Kept { generation: self.generation, error: Box::new(error) })
     }
 

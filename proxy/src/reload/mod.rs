@@ -2,10 +2,12 @@
 //! beginning only: it takes what is [`kept`] of the generation before. Some generations nobody asks for: see [`guard`].
 //!
 //! Invariants: a generation is published whole or not at all; whatever fails before the publish leaves the old one serving and
-//! says which stage failed; there is one reload or rollback at a time, and a burst of requests becomes one more.
+//! says which stage failed; there is one reload or rollback at a time, and a burst of requests becomes one more; nothing that a
+//! preparation waits for keeps this thread from answering ([`job`]).
 
 mod changes;
 mod guard;
+mod job;
 mod kept;
 mod policies;
 mod queue;
@@ -26,11 +28,14 @@ use crate::config::{self, Config, ConfigError, Plugins};
 use crate::dns;
 use crate::listing::Listing;
 use crate::policy::{Catalog, CodeCache, PluginError, PolicyRuntime, Source};
+use crate::progress::Progress;
 use crate::report::{Changes, ReloadReport};
 use crate::snapshot::{Cause, Parts, Published, Snapshot};
 use crate::upstream::Resources;
 use guard::{Probation, Verdict};
+pub(crate) use job::{Failed, Job, Patience, Stuck};
 use kept::{Kept, ReplacedBy};
+use queue::Current;
 
 /// How often a generation that was replaced is looked at, until no request holds it.
 const RETIRE_PERIOD: Duration = Duration::from_millis(50);
@@ -59,8 +64,18 @@ pub enum ReloadError {
         reason: String,
     },
     /// A rollback without a generation to go back to.
-    #[error("there is no previous generation to roll back to: the one that serves is the first since the start")]
+    #[error("there is no previous generation to roll back to: no reload since the start has changed anything")]
     NoPrevious,
+    /// A stage took longer than it may, or panicked.
+    #[error("the preparation {how} in stage \"{stage}\"{advice}")]
+    Stuck {
+        /// What it was doing.
+        stage: String,
+        /// What became of it.
+        how: String,
+        /// What to do.
+        advice: &'static str,
+    },
     /// A generation that has served doesn't do so again.
     #[error("generation {generation} can't serve again: {error}")]
     Kept {
@@ -69,6 +84,28 @@ pub enum ReloadError {
         /// Why not; its place is one of the conf as it was then.
         error: Box<ReloadError>,
     },
+}
+
+impl ReloadError {
+    fn given_up(stage: String) -> Self {
+        let advice =
+            "; is a file or folder on a file system that doesn't answer? Until it ends nothing else is prepared";
+        ReloadError::Stuck { stage, how: "took too long and was given up".into(), advice }
+    }
+
+    fn still_stuck(stuck: &Stuck<Prepared>) -> Self {
+        let (stage, lasted) = stuck.doing();
+        let how = format!("of an earlier reload still hangs, for {:.0} s,", lasted.as_secs_f64());
+        ReloadError::Stuck { stage, how, advice: "; nothing else is prepared until it ends" }
+    }
+
+    fn panicked(stage: String) -> Self {
+        ReloadError::Stuck { stage, how: "panicked".into(), advice: "; the log has the panic's message" }
+    }
+
+    fn no_thread(error: &std::io::Error) -> Self {
+        ReloadError::Stuck { stage: "begin".into(), how: format!("got no thread ({error})"), advice: "" }
+    }
 }
 
 /// Everything but the publish: finds and compiles plugins, checks, configures and probes the policies, and puts the generation
@@ -82,18 +119,20 @@ pub fn prepare(
     before: Option<&Snapshot>,
     runtime: &PolicyRuntime,
     resources: &Resources,
+    progress: &Progress,
 ) -> Result<Snapshot, ReloadError> {
+    progress.enter("list the plugin folder");
     let known = before.map(|b| b.catalog.clone()).unwrap_or_default();
     // Before the scan: what changes meanwhile is then a change for whoever watches the folder.
     let listing = listing(&config);
     let catalog = if config.policies.is_empty() {
         Catalog::default()
     } else {
-        scan(&config.plugins, &known, runtime, resources)?
+        scan(&config.plugins, &known, runtime, resources, progress)?
     };
     let cause = if before.is_some() { Cause::Reload } else { Cause::Start };
     let parts = Parts { config: Arc::new(config), catalog, listing, cause, verdicts: BTreeMap::new() };
-    build(conf, parts, before, runtime, resources)
+    build(conf, parts, before, runtime, resources, progress)
 }
 
 /// Reads and compiles what the plugin folder holds, as far as neither `known` nor the cache on disk has it.
@@ -102,10 +141,11 @@ fn scan(
     known: &Catalog,
     runtime: &PolicyRuntime,
     resources: &Resources,
+    progress: &Progress,
 ) -> Result<Catalog, PluginError> {
     let cache = plugins.cache_dir.as_deref().map(|dir| CodeCache::open(dir, runtime)).transpose()?;
     let source = Source { dir: &plugins.dir, trusted_keys: plugins.trusted_keys.as_deref(), cache: cache.as_ref() };
-    let catalog = Catalog::scan(runtime, &source, known);
+    let catalog = Catalog::scan(runtime, &source, known, progress);
     for (result, count) in cache.iter().flat_map(CodeCache::counts) {
         resources.metrics.count_plugin_cache(result, count);
     }
@@ -124,10 +164,16 @@ fn build(
     before: Option<&Snapshot>,
     runtime: &PolicyRuntime,
     resources: &Resources,
+    progress: &Progress,
 ) -> Result<Snapshot, ReloadError> {
     let empty = BTreeMap::new();
     let loaded = before.map_or(&empty, |b| &b.policies);
-    let policies = policies::load(conf, &parts.config, &parts.catalog, loaded, runtime, resources)?;
+    let policies = policies::load(conf, &parts, loaded, runtime, resources, progress)?;
+    progress.enter("build");
+    if progress.is_given_up() {
+        // Nobody will publish it: no metric series for it, then.
+        return Err(ReloadError::given_up(progress.stage().0));
+    }
     Ok(Snapshot::assemble(parts, policies, before, resources))
 }
 
@@ -145,6 +191,9 @@ pub struct Reloader {
     pub published: Arc<Published>,
 }
 
+/// What a preparation ends with.
+type Prepared = Result<Snapshot, ReloadError>;
+
 /// What a new generation is made for.
 enum Step {
     Asked(Ask),
@@ -156,7 +205,10 @@ enum Step {
 /// What the reload thread remembers of earlier generations.
 #[derive(Default)]
 struct Memory {
-    kept: Option<Kept>,
+    kept: Option<Arc<Kept>>,
+    /// A preparation that hangs.
+    stuck: Option<Stuck<Prepared>>,
+    current: Current,
     probation: Option<Probation>,
     /// Generations that a request may still hold.
     retiring: Vec<Arc<Snapshot>>,
@@ -165,22 +217,27 @@ struct Memory {
 impl Reloader {
     /// Serves `requests` until their last sender is gone.
     pub fn run(self, mut requests: Requests) {
-        let mut memory = Memory::default();
+        let this = Arc::new(self);
+        let mut memory = Memory { current: requests.current.clone(), ..Memory::default() };
         loop {
-            let next = match self.period(&memory) {
+            memory.look_after_stuck();
+            let next = match this.period(&memory) {
                 Some(period) => requests.wait_for(period),
                 None => requests.wait(),
             };
             match next {
                 Ok(askers) => {
-                    let report = self.carry_out(&Step::Asked(askers.ask), &mut memory);
+                    let report = this.carry_out(&Arc::new(Step::Asked(askers.ask)), &mut memory);
                     askers.answer(&report);
                 }
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
             }
-            if let Some(step) = self.due(&mut memory) {
-                self.carry_out(&step, &mut memory);
+            // What nobody asked for can wait until something can be prepared again.
+            if memory.stuck.is_none()
+                && let Some(step) = this.due(&mut memory)
+            {
+                this.carry_out(&Arc::new(step), &mut memory);
             }
             // Dropped here and not by its last request: closing connections and unmapping instances takes a while.
             memory.retiring.retain(|snapshot| Arc::strong_count(snapshot) > 1);
@@ -189,7 +246,7 @@ impl Reloader {
 
     /// How long nobody needs to look at anything, if nobody asks.
     fn period(&self, memory: &Memory) -> Option<Duration> {
-        let retiring = (!memory.retiring.is_empty()).then_some(RETIRE_PERIOD);
+        let retiring = (!memory.retiring.is_empty() || memory.stuck.is_some()).then_some(RETIRE_PERIOD);
         let guarded = memory.probation.is_some() || guard::has_canary(&self.published.load());
         retiring.or(guarded.then_some(guard::PERIOD))
     }
@@ -208,21 +265,24 @@ impl Reloader {
     }
 
     /// Makes a generation and publishes it, or says why there is none.
-    fn carry_out(&self, step: &Step, memory: &mut Memory) -> ReloadReport {
+    fn carry_out(self: &Arc<Self>, step: &Arc<Step>, memory: &mut Memory) -> ReloadReport {
         let began = Instant::now();
         let before = self.published.load();
-        let outcome = self.next(step, &before, memory.kept.as_ref());
+        let outcome = self.prepared(step, &before, memory);
         let outcome = outcome.map(|next| {
             let changes = self.publish(&before, next);
             (self.published.load(), changes)
         });
         let ms = (began.elapsed().as_secs_f64() * 1e6).round() / 1e3;
-        if let Step::Asked(_) = step {
+        self.resources.metrics.reload_stuck.set(i64::from(memory.stuck.is_some()));
+        if let Step::Asked(_) = **step {
             self.resources.metrics.count_reload(outcome.is_ok());
         }
         match outcome {
             Ok((after, changes)) => {
-                let message = message(step, &after, &changes, memory.kept.as_ref());
+                let message = message(step, &after, &changes, memory.kept.as_deref());
+                let warnings = after.catalog.warnings();
+                warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
                 tracing::info!(generation = after.generation, ms, changes = %describe(&changes), "{}", step.done());
                 self.announce(step, &after);
                 memory.learn(step, before, &after, &changes);
@@ -231,26 +291,66 @@ impl Reloader {
                     message,
                     error: None,
                     generation: after.generation,
+                    warnings,
                     changes,
                     nothing_kept: false,
+                    stuck: false,
                 }
             }
             Err(error) => refusal(step, before.generation, ms, &error),
         }
     }
 
+    /// Has the next generation prepared, unless a preparation hangs.
+    fn prepared(self: &Arc<Self>, step: &Arc<Step>, before: &Arc<Snapshot>, memory: &mut Memory) -> Prepared {
+        if let Some(stuck) = &memory.stuck {
+            return Err(ReloadError::still_stuck(stuck));
+        }
+        let (this, step, before) = (Arc::clone(self), Arc::clone(step), Arc::clone(before));
+        let (kept, progress) = (memory.kept.clone(), Progress::default());
+        memory.current.set(Some(progress.clone()));
+        let work = move |progress: &Progress| {
+            let next = this.next(&step, &before, kept.as_deref(), progress)?;
+            progress.enter("look up new names");
+            dns::resolve_new(&next);
+            Ok(next)
+        };
+        let outcome = match Job::start(progress, work) {
+            Ok(job) => job.wait(Patience::RELOAD),
+            Err(error) => Ok(Err(ReloadError::no_thread(&error))),
+        };
+        match outcome {
+            Ok(prepared) => {
+                memory.current.set(None);
+                prepared
+            }
+            Err(Failed::Panicked(stage)) => {
+                memory.current.set(None);
+                Err(ReloadError::panicked(stage))
+            }
+            Err(Failed::Hangs(stuck)) => {
+                let error = ReloadError::given_up(stuck.stage.clone());
+                memory.stuck = Some(stuck);
+                Err(error)
+            }
+        }
+    }
+
     /// The next generation.
-    fn next(&self, step: &Step, before: &Snapshot, kept: Option<&Kept>) -> Result<Snapshot, ReloadError> {
+    fn next(&self, step: &Step, before: &Snapshot, kept: Option<&Kept>, progress: &Progress) -> Prepared {
         let Reloader { conf, runtime, resources, .. } = self;
         match step {
-            Step::Asked(Ask::Reload) => prepare(conf, config::load(conf)?, Some(before), runtime, resources),
+            Step::Asked(Ask::Reload) => {
+                progress.enter("read the conf and the files that it names");
+                prepare(conf, config::load(conf)?, Some(before), runtime, resources, progress)
+            }
             Step::Asked(Ask::Rollback) => {
                 let kept = kept.ok_or(ReloadError::NoPrevious)?;
-                kept.prepare(conf, kept.asked_for(), before, runtime, resources)
+                kept.prepare(conf, kept.asked_for(), before, runtime, resources, progress)
             }
             Step::Quarantine(policy) => {
                 let kept = kept.ok_or(ReloadError::NoPrevious)?;
-                kept.prepare(conf, kept.because_of(policy), before, runtime, resources)
+                kept.prepare(conf, kept.because_of(policy), before, runtime, resources, progress)
             }
             Step::Canaries(verdicts) => {
                 let parts = Parts {
@@ -260,13 +360,12 @@ impl Reloader {
                     cause: Cause::Canaries(verdicts.iter().map(Verdict::text).collect()),
                     verdicts: verdicts.iter().map(Verdict::standing).collect(),
                 };
-                build(conf, parts, Some(before), runtime, resources)
+                build(conf, parts, Some(before), runtime, resources, progress)
             }
         }
     }
 
     fn publish(&self, before: &Snapshot, next: Snapshot) -> Changes {
-        dns::resolve_new(&next);
         let changes = compare(before, &next, &self.started);
         self.published.publish(next);
         changes
@@ -288,13 +387,20 @@ impl Reloader {
 }
 
 impl Memory {
+    /// Forgets a preparation that hung and has ended.
+    fn look_after_stuck(&mut self) {
+        if self.stuck.take_if(|stuck| stuck.is_over()).is_some() {
+            self.current.set(None);
+        }
+    }
+
     fn learn(&mut self, step: &Step, before: Arc<Snapshot>, after: &Snapshot, changes: &Changes) {
         match step {
-            // A reload that changed nothing doesn't take the place of what is kept: who rolls back wants what was different.
-            Step::Asked(Ask::Reload) if !changes.is_any() && self.kept.is_some() => {}
+            // Who rolls back wants what was different.
+            Step::Asked(Ask::Reload) if !changes.is_any() => {}
             // Nor does one without a canary that did harm.
             Step::Canaries(verdicts) if !verdicts.iter().any(Verdict::is_promotion) => {}
-            _ => self.kept = Some(Kept::of(&before, step.replaced_by())),
+            _ => self.kept = Some(Arc::new(Kept::of(&before, step.replaced_by()))),
         }
         match step {
             Step::Asked(Ask::Reload) if changes.is_any() => {
@@ -349,8 +455,9 @@ fn refusal(step: &Step, generation: u64, ms: f64, error: &ReloadError) -> Reload
         message: format!("refused; generation {generation} serves on"),
         error: Some(error.to_string()),
         generation,
-        changes: Changes::default(),
         nothing_kept: matches!(error, ReloadError::NoPrevious),
+        stuck: matches!(error, ReloadError::Stuck { .. }),
+        ..ReloadReport::default()
     }
 }
 

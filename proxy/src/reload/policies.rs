@@ -7,19 +7,22 @@ use std::sync::Arc;
 use super::ReloadError;
 use crate::config::{Config, PolicyConf, UpstreamConf};
 use crate::policy::{Catalog, Digest, Fault, Kinds, PluginError, PolicyRuntime, Setup};
+use crate::progress::Progress;
+use crate::snapshot::Parts;
 use crate::upstream::{BoundPolicy, Resources};
 
-/// Matches, configures and probes every policy of `config`.
+/// Matches, configures and probes every policy of the conf.
 pub(super) fn load(
     conf: &Path,
-    config: &Config,
-    catalog: &Catalog,
+    Parts { config, catalog, .. }: &Parts,
     loaded: &BTreeMap<String, BoundPolicy>,
     runtime: &PolicyRuntime,
     resources: &Resources,
+    progress: &Progress,
 ) -> Result<BTreeMap<String, BoundPolicy>, ReloadError> {
     let mut policies = BTreeMap::new();
     for (name, wanted) in &config.policies {
+        progress.enter(format!("instantiate and probe policy {name}"));
         let refuse = |reason: String| ReloadError::Policy {
             conf: conf.to_owned(),
             line: wanted.place.line,

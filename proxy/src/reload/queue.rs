@@ -5,11 +5,13 @@
 //! at the same time mean the same one, and don't undo each other's.
 
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use crate::report::ReloadReport;
+use crate::progress::Progress;
+use crate::report::{ReloadReport, UnderWay};
 
 /// What can be asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,13 +27,18 @@ type Asker = Option<oneshot::Sender<ReloadReport>>;
 
 /// Asks for reloads and rollbacks.
 #[derive(Clone)]
-pub struct ReloadHandle(Sender<(Ask, Asker)>);
+pub struct ReloadHandle(Sender<(Ask, Asker)>, Current);
+
+/// What is being prepared, for those who ask while it goes on.
+#[derive(Clone, Default)]
+pub(super) struct Current(Arc<Mutex<Option<Progress>>>);
 
 /// What has been asked for.
 pub struct Requests {
     receiver: Receiver<(Ask, Asker)>,
     /// The first that asked for something else than those before.
     next: Option<(Ask, Asker)>,
+    pub(super) current: Current,
 }
 
 /// All who asked for the same before it began.
@@ -44,7 +51,19 @@ pub struct Askers {
 /// A queue of reloads and rollbacks.
 pub fn queue() -> (ReloadHandle, Requests) {
     let (sender, receiver) = channel();
-    (ReloadHandle(sender), Requests { receiver, next: None })
+    let current = Current::default();
+    (ReloadHandle(sender, current.clone()), Requests { receiver, next: None, current })
+}
+
+impl Current {
+    pub(super) fn set(&self, progress: Option<Progress>) {
+        *self.lock() = progress;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Progress>> {
+        // One assignment changes it: a panic can't leave it half changed.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl ReloadHandle {
@@ -52,6 +71,13 @@ impl ReloadHandle {
     pub fn request(&self) {
         // Nobody reloads at the end of the process.
         let _ = self.0.send((Ask::Reload, None));
+    }
+
+    /// What is being prepared now, or hangs.
+    pub fn under_way(&self) -> Option<UnderWay> {
+        let progress = self.1.lock().clone()?;
+        let (stage, lasted) = progress.stage();
+        Some(UnderWay { stage, seconds: lasted.as_secs_f64(), stuck: progress.is_given_up() })
     }
 
     /// Asks for what begins after now, and waits for its report. `None` at the end of the process.

@@ -17,7 +17,7 @@ fn the_least_conf_gets_every_default() {
     assert_eq!(config.server.max_connections_per_address, config.server.max_connections);
     assert_eq!(config.server.max_buffered, (machine::memory() / 4).max(10 << 20));
     assert_eq!(config.server.client_key, None);
-    assert_eq!(config.admin, Admin { listen: "127.0.0.1:8550".parse().unwrap(), token: None });
+    assert_eq!(config.admin, Admin { listen: "127.0.0.1:8550".parse().unwrap(), token: None, hosts: Vec::new() });
     assert_eq!(
         config.plugins,
         Plugins {

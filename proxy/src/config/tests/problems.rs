@@ -168,7 +168,7 @@ fn secrets_that_cannot_be_had_are_named() {
         ("[admin]\ntoken = «'env:A-B'", &["admin.token: env: must be followed by the name"]),
         ("[admin]\ntoken = «'file:'", &["admin.token: file: must be followed by a path"]),
         ("[admin]\ntoken = «'file:no/such'", &["admin.token: the file conf/no/such can't be read: "]),
-        ("[admin]\ntoken = «'file:/dev/null'", &["admin.token: the file /dev/null is empty"]),
+        ("[admin]\ntoken = «'file:/dev/null'", &["admin.token: the file /dev/null is not a file but a device"]),
         (
             "headers = { x-key = «'env:NOPE' }",
             &["upstreams.eth.endpoints[0].headers.x-key: the environment variable NOPE"],

@@ -1,0 +1,77 @@
+//! How many connections the admin address has at once.
+//!
+//! Invariant: a new connection is always taken, so that `/health` goes on to answer; beyond the limit the oldest one ends, unless
+//! it waits for a reload. Those that wait have a limit of their own.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::{Notify, Semaphore, SemaphorePermit};
+
+/// Connections at once. Scrapers, probes and people are a handful.
+const MOST: usize = 128;
+/// Requests that wait for a reload or rollback at once.
+const MOST_WAITING: usize = 32;
+
+pub(super) struct Connections {
+    open: Mutex<Open>,
+    waiting: Semaphore,
+}
+
+#[derive(Default)]
+struct Open {
+    next: u64,
+    /// The oldest first.
+    by_age: BTreeMap<u64, Arc<Notify>>,
+}
+
+/// A connection's place. Dropping it frees it.
+pub(super) struct Seat<'c> {
+    connections: &'c Connections,
+    number: u64,
+    shed: Arc<Notify>,
+}
+
+impl Connections {
+    pub(super) fn new() -> Self {
+        Connections { open: Mutex::default(), waiting: Semaphore::new(MOST_WAITING) }
+    }
+
+    pub(super) fn enter(&self) -> Seat<'_> {
+        let mut open = self.open();
+        if open.by_age.len() >= MOST
+            && let Some((_, oldest)) = open.by_age.pop_first()
+        {
+            oldest.notify_one();
+        }
+        let (number, shed) = (open.next, Arc::new(Notify::new()));
+        open.next += 1;
+        open.by_age.insert(number, Arc::clone(&shed));
+        Seat { connections: self, number, shed }
+    }
+
+    fn open(&self) -> MutexGuard<'_, Open> {
+        // Each change is whole: a panic elsewhere leaves a map that is right.
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Seat<'_> {
+    /// Ends when this connection has to make room.
+    pub(super) async fn shed(&self) {
+        self.shed.notified().await;
+    }
+
+    /// From now on it isn't shed. `None` if too many wait already.
+    pub(super) fn wait(&self) -> Option<SemaphorePermit<'_>> {
+        let permit = self.connections.waiting.try_acquire().ok()?;
+        self.connections.open().by_age.remove(&self.number);
+        Some(permit)
+    }
+}
+
+impl Drop for Seat<'_> {
+    fn drop(&mut self) {
+        self.connections.open().by_age.remove(&self.number);
+    }
+}
