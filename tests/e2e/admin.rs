@@ -132,11 +132,12 @@ fn the_command_line_speaks_to_the_proxy_of_its_conf_and_to_no_other() {
     let generations = || {
         [&other, &ours].map(|proxy| {
             let mut client = proxy.admin_client();
-            client.send("GET /status HTTP/1.1\r\nhost: admin\r\nauthorization: Bearer open-sesame\r\n\r\n");
+            client.send("GET /status HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer open-sesame\r\n\r\n");
             client.read().json()["generation"].as_u64().unwrap()
         })
     };
     assert_eq!(generations(), [1, 1]);
+    ours.rewrite_conf(&Conf::of([&a]).admin("token", "'open-sesame'").set("max_attempts", "2"));
     let (code, said) = run(&["reload", "-c", &conf]);
     assert_eq!((code, said.contains("\"generation\": 2")), (Some(0), true), "{said}");
     assert_eq!(generations(), [1, 2]);

@@ -25,6 +25,8 @@ const BUSY: u64 = u64::MAX;
 const SHED: u64 = u64::MAX - 1;
 /// Of so many connections one more is shed at once: looking for the oldest takes a look at all.
 const SHARE: usize = 1_024;
+/// Connections that were shed and are still open, at most: they are no part of the limit and have files all the same.
+const MAX_CLOSING: usize = 16;
 /// How often the log tells of refusals.
 const WARN_PERIOD: Duration = Duration::from_secs(10);
 
@@ -38,6 +40,8 @@ pub struct Connections {
 struct Inner {
     members: HashMap<u64, Arc<Member>>,
     by_address: HashMap<IpAddr, usize>,
+    /// Shed, and still open.
+    closing: usize,
     next: u64,
     warned: Option<Tick>,
     refused_since: u64,
@@ -121,6 +125,11 @@ impl Connections {
         self.metrics.count_refused_connection("files");
     }
 
+    /// Whether so many shed connections are still open that no other one is to be accepted yet: each has a file.
+    pub(super) fn is_behind(&self) -> bool {
+        self.lock().closing > MAX_CLOSING
+    }
+
     fn refuse(&self, mut inner: MutexGuard<'_, Inner>, why: Full) -> Full {
         self.metrics.count_refused_connection(why.label());
         self.tell(&inner);
@@ -164,6 +173,7 @@ impl Inner {
         }
         member.task.wake();
         self.remove(number);
+        self.closing += 1;
         true
     }
 
@@ -218,7 +228,11 @@ impl Seat {
 impl Drop for Seat {
     fn drop(&mut self) {
         let mut inner = self.all.lock();
-        inner.remove(self.number);
+        if inner.members.contains_key(&self.number) {
+            inner.remove(self.number);
+        } else {
+            inner.closing -= 1;
+        }
         self.all.tell(&inner);
     }
 }

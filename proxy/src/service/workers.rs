@@ -26,6 +26,9 @@ use crate::rpc::{PlainStream, become_worker};
 /// How long nothing is accepted when the process has no file descriptor left (nginx's `accept_mutex_delay`).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(500);
 
+/// How long the workers get to close what was shed.
+const SHED_PAUSE: Duration = Duration::from_millis(1);
+
 /// Accepts connections and gives them to the workers.
 pub struct Acceptor {
     listeners: Vec<StdListener>,
@@ -94,6 +97,9 @@ async fn accept(listener: StdListener, workers: &Workers, service: &ProxyService
         Err(error) => return tracing::error!(%error, "can't accept connections"),
     };
     loop {
+        while service.connections.is_behind() {
+            tokio::time::sleep(SHED_PAUSE).await;
+        }
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             _ = shutdown.wait_for(|ending| *ending) => return,

@@ -174,9 +174,9 @@ impl Attempt {
         }
         let Some(worst) = decisions.iter().copied().reduce(Decision::worse) else { return (decisions, None) };
         let worst = self.judge_trial(worst);
-        upstream.note(endpoint, &worst, result, self.began, now);
         let blame =
             Blame { index: self.index, decision: worst, result: result.clone(), method: ask.request.method.clone() };
+        upstream.note(endpoint, &blame, self.began, now);
         if is_own {
             upstream.hold_against(endpoint, &blame, now);
             return (decisions, None);
@@ -290,13 +290,15 @@ impl Upstream {
     }
 
     /// Takes what an attempt says of the endpoint's latency, and a success.
-    fn note(&self, endpoint: &Endpoint, decision: &Decision, result: &AttemptResult, began: Tick, now: Tick) {
+    fn note(&self, endpoint: &Endpoint, blame: &Blame, began: Tick, now: Tick) {
+        let Blame { decision, result, method, .. } = blame;
         // A timeout is a latency, too: at least as long as was waited.
         if result.outcome == Outcome::Timeout || decision.success {
             endpoint.stats.record_latency(result.latency, self.smoothing, now);
         }
         if decision.success && decision.penalty_ms <= 0.0 {
             endpoint.stats.succeed(began, now);
+            endpoint.stats.bans.succeed(method);
         }
     }
 
