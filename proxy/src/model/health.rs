@@ -43,6 +43,9 @@ impl ProbeFailure {
     /// Its head is far beyond all others'.
     pub const IMPLAUSIBLE_HEAD: ProbeFailure = ProbeFailure::new("implausible head");
 
+    /// The proxy couldn't ask: it says nothing about the endpoint.
+    pub const OWN_LACK: ProbeFailure = ProbeFailure::new(super::OWN_LACK);
+
     /// A failure in these words.
     pub const fn new(detail: &'static str) -> Self {
         ProbeFailure { detail, http_status: None }

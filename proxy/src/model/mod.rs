@@ -13,6 +13,7 @@ mod histogram;
 mod latencies;
 mod method;
 mod outcome;
+mod pace;
 mod quarantine;
 mod ranks;
 mod sampler;
@@ -21,7 +22,9 @@ mod stats;
 mod time;
 mod trial;
 
-pub use attempt::{Action, AttemptResult, CooldownWish, Decision, Plan, Preference, RequestFacts, RpcError, may_retry};
+pub use attempt::{
+    Action, AttemptResult, CooldownWish, Decision, OWN_LACK, Plan, Preference, RequestFacts, RpcError, may_retry,
+};
 pub use bans::MethodBans;
 pub use budget::{BudgetLimits, RetryBudget};
 pub use cooldown::{Backoff, Cooldown};
@@ -31,6 +34,7 @@ pub use histogram::{LatencyBuckets, LatencyCounts, LatencyHistogram};
 pub use latencies::MethodLatencies;
 pub use method::{Chain, MethodClass, Methods, SEND_RAW_TRANSACTION, method_label};
 pub use outcome::Outcome;
+pub use pace::{FloorRate, Pace};
 pub use quarantine::{Entry, Quarantine};
 pub use ranks::rank_correlation;
 pub use sampler::{Draws, Sampler};

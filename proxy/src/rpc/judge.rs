@@ -234,6 +234,9 @@ fn refusal_after(result: &AttemptResult, request: &RequestFacts) -> Refusal {
     if result.http_status == Some(StatusCode::TOO_MANY_REQUESTS.as_u16()) {
         return Refusal::RateLimited { retry_after: result.retry_after };
     }
+    if result.is_own_lack() {
+        return Refusal::OwnLack;
+    }
     if result.outcome == Outcome::Timeout || clock::now() >= request.deadline {
         return Refusal::TimedOut;
     }

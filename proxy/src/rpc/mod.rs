@@ -8,8 +8,10 @@
 mod answer;
 mod batch;
 pub mod classify;
+mod duplex;
 pub mod engine;
 pub mod exchange;
+mod id;
 pub mod idle;
 pub mod inspect;
 mod judge;
@@ -30,7 +32,8 @@ mod transport;
 
 pub use batch::{Expected, MemberRequest};
 pub use engine::{Reply, ReplyBody, Trace};
-pub use exchange::Outgoing;
+pub use exchange::{Arriving, Outgoing};
+pub use id::Id;
 pub use idle::{Connection, Home, become_worker};
 pub use inspect::{Inspected, inspect};
 pub use part::Call;

@@ -3,6 +3,9 @@
 //! Most answers are small and as plain as can be: HTTP/1.1, one `Content-Length`, a connection that stays open, no byte too many. They are
 //! read here, out of one buffer. All others are Pingora's to read, from their first byte on: chunks, long bodies, ends of connections, odd
 //! heads. What isn't plain beyond doubt isn't plain, so there is one place that decides what is odd and what is wrong.
+//!
+//! Lines of a head may end with a bare LF, as RFC 9112 (section 2.2) lets a recipient accept: nothing of a head is passed on as it is written, and
+//! one connection bears one answer at a time, so nobody behind us could find the head's end elsewhere.
 
 use std::mem::MaybeUninit;
 use std::time::Duration;
@@ -74,9 +77,9 @@ enum Rest {
 }
 
 impl Response {
-    /// Reads an answer as far as its head, or all of it if that is easy.
-    pub(super) async fn read(mut stream: Stream) -> Result<Self, Failure> {
-        let mut buffer = BytesMut::with_capacity(ROOM);
+    /// Reads an answer as far as its head, or all of it if that is easy. It begins with the bytes of `buffer`.
+    pub(super) async fn read(mut stream: Stream, mut buffer: BytesMut) -> Result<Self, Failure> {
+        buffer.reserve(ROOM);
         if let Some((head, size)) = read_plain(&mut stream, &mut buffer).await {
             let body = buffer.split_off(size).freeze();
             return Ok(Response { head, rest: Rest::Whole(body, stream) });
@@ -180,20 +183,21 @@ fn head_of(status: StatusCode, session: &HttpSession) -> ResponseHead {
 /// Reads into `buffer` until a plain answer is there; the second number is the size of its head. `None` when the answer turns out not to be
 /// plain, or when it ends early: what was read is in the buffer.
 async fn read_plain(stream: &mut Stream, buffer: &mut BytesMut) -> Option<(ResponseHead, usize)> {
-    while buffer.len() < MOST {
+    loop {
+        if !buffer.is_empty() {
+            match parse(buffer) {
+                Parsed::Whole(head, size) => return Some((head, size)),
+                Parsed::Unfinished if buffer.len() < MOST => {}
+                Parsed::Unfinished | Parsed::Other => return None,
+            }
+        }
         if buffer.spare_capacity_mut().is_empty() {
             buffer.reserve(buffer.len());
         }
         if stream.read_buf(buffer).await.ok()? == 0 {
             return None;
         }
-        match parse(buffer) {
-            Parsed::Whole(head, size) => return Some((head, size)),
-            Parsed::Unfinished => {}
-            Parsed::Other => return None,
-        }
     }
-    None
 }
 
 #[derive(Debug, PartialEq)]

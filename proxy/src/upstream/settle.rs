@@ -72,6 +72,9 @@ impl Lease for Attempt {
         let endpoint = self.endpoint();
         endpoint.details.series.duration.observe(result.latency.as_secs_f64());
         let decisions: Vec<Decision> = cases.iter().map(|case| self.upstream.decide(endpoint, ask, case)).collect();
+        if result.is_own_lack() {
+            return decisions;
+        }
         for (case, decision) in cases.iter().zip(&decisions) {
             self.upstream.ban(endpoint, case.request, decision);
         }
