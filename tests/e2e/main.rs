@@ -7,6 +7,9 @@
 //! - `failover`: what an endpoint does wrong is not the client's trouble.
 //! - `table`: each row of the shipped policy's table.
 //! - `nonsense`: endpoints that send anything but an answer.
+//! - `wire_endpoint`: a table of what endpoints send, byte by byte.
+//! - `ids`: ids that JSON libraries write in another way.
+//! - `streams`: long bodies and answers, and who reads or sends them slowly.
 //! - `batches`: what belongs to which member, and what is asked again elsewhere.
 //! - `hedging`: second attempts beside slow ones, and the retry budget.
 //! - `property`: what must hold whatever endpoints do.
@@ -52,6 +55,7 @@ mod failover;
 mod guests;
 mod health;
 mod hedging;
+mod ids;
 mod layers;
 mod lifecycle;
 mod limits;
@@ -64,6 +68,8 @@ mod reload;
 mod rollback;
 mod shadow;
 mod signed;
+mod streams;
 mod table;
 mod tls;
 mod watch;
+mod wire_endpoint;

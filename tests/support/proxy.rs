@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
 use std::time::Instant;
 
@@ -210,6 +210,13 @@ impl Proxy {
     pub fn open_files(&self) -> Option<usize> {
         let id = self.child.lock().unwrap().id();
         Some(std::fs::read_dir(format!("/proc/{id}/fd")).ok()?.count())
+    }
+
+    /// From now on it may open no more than so many files. What is open stays open.
+    pub fn limit_open_files(&self, most: usize) {
+        let id = self.child.lock().unwrap().id().to_string();
+        let status = Command::new("prlimit").args(["--pid", &id, &format!("--nofile={most}:")]).status();
+        assert!(status.expect("util-linux is installed").success(), "the limit is set");
     }
 
     fn status_kib(&self, key: &str) -> Option<u64> {

@@ -125,7 +125,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_final_answer_ends_the_sending() {
-        for says in [&b"HTTP/1.1 413 Too Large\r\n\r\n"[..], b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n\r\n", b"?"] {
+        for says in
+            [&b"HTTP/1.1 413 Too Large\r\n\r\n"[..], b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n\r\n", b"?"]
+        {
             let (sent, _) = send_to(2_000, says, false).await;
             assert!(!sent.complete && !sent.broken);
             assert_eq!(sent.early, says);

@@ -53,10 +53,42 @@ const LIBRARIES: [fn(&str) -> Option<String>; 5] = [go, javascript, python, caut
 /// Ids of every form, and random ones.
 fn ids() -> Vec<String> {
     let known = [
-        "0", "1", "42", "9007199254740991", "9007199254740992", "9007199254740993", "18446744073709551616", "-0", "-1",
-        "0.0", "1.0", "1.50", "1e2", "1E+2", "1e400", "-1e400", "1e-400", "123456789012345678901234567890", "null",
-        r#""""#, r#""a""#, r#""req-1_2.3:4""#, r#""1""#, r#""\uD800""#, r#""\ud83d\ude00""#, r#""\u0061""#, r#""\/""#,
-        r#""a/b""#, r#""<&>""#, r#""x=y'""#, r#""\"\\""#, r#""\n""#, "\"é\"", "\"\u{2028}\"", "\"\u{7f}\"", "\"😀\"",
+        "0",
+        "1",
+        "42",
+        "9007199254740991",
+        "9007199254740992",
+        "9007199254740993",
+        "18446744073709551616",
+        "-0",
+        "-1",
+        "0.0",
+        "1.0",
+        "1.50",
+        "1e2",
+        "1E+2",
+        "1e400",
+        "-1e400",
+        "1e-400",
+        "123456789012345678901234567890",
+        "null",
+        r#""""#,
+        r#""a""#,
+        r#""req-1_2.3:4""#,
+        r#""1""#,
+        r#""\uD800""#,
+        r#""\ud83d\ude00""#,
+        r#""\u0061""#,
+        r#""\/""#,
+        r#""a/b""#,
+        r#""<&>""#,
+        r#""x=y'""#,
+        r#""\"\\""#,
+        r#""\n""#,
+        "\"é\"",
+        "\"\u{2028}\"",
+        "\"\u{7f}\"",
+        "\"😀\"",
     ];
     let mut random = fastrand::Rng::with_seed(7);
     let pieces = ["a", "Z", "0", " ", "-", "\\u0041", "\\n", "é", "<", "/", "=", "\\\"", "}", ",", "\\ud800", "😀"];
@@ -96,11 +128,14 @@ fn written(request: &[u8], library: fn(&str) -> Option<String>) -> String {
 #[test]
 fn the_client_gets_its_own_id_however_an_endpoint_writes_it() {
     for id in ids() {
-        let (expected, sent) = read(&format!(r#"{{"jsonrpc":"2.0", "id" : {id} ,"method":"eth_call","params":[{{"id":7}}]}}"#));
+        let (expected, sent) =
+            read(&format!(r#"{{"jsonrpc":"2.0", "id" : {id} ,"method":"eth_call","params":[{{"id":7}}]}}"#));
         let Expected::Single(known) = &expected else { panic!("{id}") };
         for library in LIBRARIES {
             let given = written(&sent, library);
-            for (before, after) in [(r#"{"result":1, "id": "#, " }"), ("{\"id\":", r#","error":{"code":3,"message":"x"}}"#)] {
+            for (before, after) in
+                [(r#"{"result":1, "id": "#, " }"), ("{\"id\":", r#","error":{"code":3,"message":"x"}}"#)]
+            {
                 let answer = Bytes::from(format!("{before}{given}{after}"));
                 let classified = classify(http::StatusCode::OK, false, &answer, &expected);
                 assert_ne!(classified.outcome, crate::model::Outcome::BadResponse, "{id}: {answer:?}");

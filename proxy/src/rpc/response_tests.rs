@@ -134,7 +134,10 @@ async fn a_head_that_does_not_end_is_no_answer() {
     let answer = format!("HTTP/1.1 200 OK\r\nx: {}", "y".repeat(2 << 20));
     let (mut far, near) = duplex(64 << 10);
     tokio::spawn(async move { far.write_all(answer.as_bytes()).await });
-    assert_eq!(Response::read(Box::new(near), BytesMut::new()).await.err().map(|failure| failure.detail), Some("answer is not HTTP"));
+    assert_eq!(
+        Response::read(Box::new(near), BytesMut::new()).await.err().map(|failure| failure.detail),
+        Some("answer is not HTTP")
+    );
 }
 
 #[tokio::test]

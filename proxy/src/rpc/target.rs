@@ -138,7 +138,8 @@ impl Target {
         }
         let connecting = tokio::time::timeout(self.settings.connect_timeout, TcpStream::connect(address));
         let socket = connecting.await.map_err(|_| TIMED_OUT)?;
-        let stream = socket.and_then(|socket| PlainStream::new(socket, address)).map_err(|error| plain_kind(&error, address))?;
+        let stream =
+            socket.and_then(|socket| PlainStream::new(socket, address)).map_err(|error| plain_kind(&error, address))?;
         Ok(Box::new(stream))
     }
 
