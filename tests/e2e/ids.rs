@@ -33,7 +33,7 @@ fn rewriting(request: &Request, answer: impl Fn(&Value) -> Value) -> Answer {
 }
 
 fn result_of(request: &Value) -> Value {
-    value!({ "jsonrpc": "2.0", "id": request["id"], "result": request["method"] })
+    value!({ "jsonrpc": "2.0", "id": request["id"], "result": request["params"].get(0).unwrap_or(&request["method"]) })
 }
 
 #[test]
@@ -62,19 +62,22 @@ fn so_does_it_with_errors_of_every_status() {
         for id in ODD {
             let response = proxy.post(json::request(id, "eth_call"));
             assert!(response.text().contains(&format!(r#""id":{id}}}"#)), "{status}: {}", response.text());
-            assert_eq!(response.error_code(), 3);
+            assert!(response.text().contains(r#""code":3"#), "{}", response.text());
         }
     }
-    assert_eq!(proxy.cooldown("a"), 0.0);
 }
 
 /// In another order than they were asked, with duplicates, in pieces, and split by retries.
 #[test]
 fn so_does_it_in_batches() {
     let ids: Vec<&str> = ODD.into_iter().chain(["1", "1", "\"x\"", "2", "null"]).collect();
-    let members: Vec<String> = ids.iter().enumerate().map(|(n, id)| json::request(id, &format!("eth_{n}"))).collect();
+    let members: Vec<String> = ids
+        .iter()
+        .enumerate()
+        .map(|(n, id)| format!(r#"{{"id":{id},"method":"eth_call","params":["{n}"]}}"#))
+        .collect();
     let batch = format!("[{}]", members.join(","));
-    let results = ids.iter().enumerate().map(|(n, id)| format!(r#"{{"id":{id},"jsonrpc":"2.0","result":"eth_{n}"}}"#));
+    let results = ids.iter().enumerate().map(|(n, id)| format!(r#"{{"id":{id},"jsonrpc":"2.0","result":"{n}"}}"#));
     let expected = format!("[{}]", results.collect::<Vec<_>>().join(","));
     for most in ["100", "3"] {
         let (bad, good) = (Origin::start("bad"), Origin::start("good"));
@@ -84,7 +87,7 @@ fn so_does_it_in_batches() {
             Answer::body(Value::Array(members.iter().step_by(2).map(result_of).collect()).to_string())
         });
         good.script(|request: &Request| rewriting(request, result_of));
-        let conf = Conf::of([&bad, &good]).with_shipped_policies().set("read_methods", "['eth_']");
+        let conf = Conf::of([&bad, &good]).with_shipped_policies();
         let conf = conf
             .endpoint(0, |bad| bad.set("max_batch_size", most))
             .endpoint(1, |good| good.set("max_batch_size", most));
