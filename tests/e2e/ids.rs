@@ -102,9 +102,9 @@ fn so_does_it_with_long_answers() {
     let origin = Origin::start("a");
     let proxy = Proxy::start(&Conf::of([&origin]));
     let long = "7".repeat(3_000_000);
-    for (before, after) in
-        [("{\"id\":", format!(r#","result":"{long}"}}"#)), (&format!(r#"{{"result":"{long}","id":"#), "}".to_owned())]
-    {
+    let first = ("{\"id\":".to_owned(), format!(r#","result":"{long}"}}"#));
+    let last = (format!(r#"{{"result":"{long}","id":"#), "}".to_owned());
+    for (before, after) in [first, last] {
         for chunked in [false, true] {
             let answer = Answer::body(format!("{before}1{after}"));
             origin.answer(if chunked { answer.chunked(50_000) } else { answer });

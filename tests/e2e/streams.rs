@@ -40,7 +40,11 @@ fn an_endpoint_that_answers_early_and_stops_reading_has_answered() {
         let good = Origin::start("good");
         let address = refuses_early(answer, then_reset);
         let bad = Endpoint::new(&format!("http://{address}"), "bad").weight(200);
-        let conf = Conf::of([&good]).and(bad).with_shipped_policies().server("max_body", "'32MiB'");
+        let conf = Conf::of([&good])
+            .endpoint(0, |good| good.weight(20))
+            .and(bad)
+            .with_shipped_policies()
+            .server("max_body", "'32MiB'");
         let proxy = Proxy::start(&conf);
         for n in 1..=2 {
             assert_eq!(proxy.post(long_read()).result(), "good");
@@ -73,10 +77,13 @@ fn slow_readers_hold_no_places_and_blame_nobody() {
     assert_eq!(proxy.post(json::request("2", "eth_chainId")).result(), "a", "there is a place");
     let in_flight = proxy.endpoint("a")["in_flight"].clone();
     assert_eq!(in_flight, 3, "all long answers still go on");
-    // The endpoint has enough of them.
-    wait_until("the clients have made it wait", || proxy.post(json::request("2", "eth_chainId")).status == 200);
+    let places = || proxy.status()["upstreams"]["main"]["in_flight"].clone();
+    wait_until("all clients have made it wait", || places() == 0);
+    // The endpoint has enough of them, which shows when they read on.
     origin.stop();
-    drop(readers);
+    for mut reader in readers {
+        assert!(reader.read_rest().is_ok_and(|rest| rest.len() < LONG), "the answer broke off");
+    }
     wait_until("all are settled", || proxy.endpoint("a")["in_flight"] == 0);
     let attempts = proxy.endpoint("a")["attempts"].clone();
     assert_eq!(attempts["canceled"], 3, "{attempts}");

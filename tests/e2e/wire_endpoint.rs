@@ -58,7 +58,7 @@ fn pair(sends: impl Fn(&str) -> Answer + Send + Sync + 'static) -> (Origin, Prox
 }
 
 fn check(cases: &'static [Case]) {
-    let find = |good: &str| cases.iter().find(|case| good.contains(&format!("\"{}\"", case.name)));
+    let find = move |good: &str| cases.iter().find(|case| good.contains(&format!("\"{}\"", case.name)));
     let (origin, proxy) = pair(move |good| (find(good).expect("a row of this name").sends)(good));
     let wrong = cases.iter().filter_map(|case| {
         let (gets, kept) = try_one(&proxy, &origin, case.name);
