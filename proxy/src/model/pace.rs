@@ -73,13 +73,13 @@ mod tests {
             pace.record(500, SEC(1));
             goes_on
         });
-        assert_eq!(moves.count(), 20, "10 s, and one for each 1,000 bytes");
+        assert_eq!(moves.count(), 19, "10 s, half a second for each 500 bytes, and the last second is not whole");
     }
 
     #[test]
     fn waiting_for_others_does_not_count() {
         let mut pace = pace();
-        pace.record(1, SEC(4));
+        pace.record(0, SEC(4));
         pace.record(1_000_000, Duration::ZERO);
         assert_eq!((pace.allowance(0), pace.waited()), (SEC(1_006), SEC(4)));
     }

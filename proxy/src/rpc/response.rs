@@ -123,6 +123,7 @@ impl Response {
     pub(super) async fn release(self, target: &Target, home: Home) {
         let stream = match self.rest {
             Rest::Whole(_, stream) => Some(stream),
+            Rest::Session(session) if !is_framed_once(&session) => None,
             Rest::Session(mut session) => {
                 session.respect_keepalive();
                 Box::pin(session.reuse()).await.and_then(Replayed::into_inner)
@@ -168,6 +169,16 @@ async fn read_head(session: &mut HttpSession) -> Result<StatusCode, Failure> {
     }
 }
 
+fn count(session: &HttpSession, name: &header::HeaderName) -> usize {
+    session.resp_header().map_or(0, |head| head.headers.get_all(name).iter().count())
+}
+
+/// Whether a head says once at most where its body ends. After another the connection isn't used again: the endpoint may think that
+/// it ended elsewhere (RFC 9112, section 6.3).
+fn is_framed_once(session: &HttpSession) -> bool {
+    count(session, &header::CONTENT_LENGTH) + count(session, &header::TRANSFER_ENCODING) <= 1
+}
+
 fn head_of(status: StatusCode, session: &HttpSession) -> ResponseHead {
     let value = |name| session.get_header(name).map(HeaderValue::as_bytes);
     let is_chunked_at_most = value(header::TRANSFER_ENCODING).is_none_or(|v| v.eq_ignore_ascii_case(b"chunked"));
@@ -176,7 +187,9 @@ fn head_of(status: StatusCode, session: &HttpSession) -> ResponseHead {
         content_type: session.get_header(header::CONTENT_TYPE).cloned(),
         retry_after: value(header::RETRY_AFTER).and_then(retry_after),
         length: value(header::CONTENT_LENGTH).and_then(|value| number(value.trim_ascii())),
-        encoded: !is_chunked_at_most || !value(header::CONTENT_ENCODING).is_none_or(is_identity),
+        encoded: !is_chunked_at_most
+            || count(session, &header::TRANSFER_ENCODING) > 1
+            || !value(header::CONTENT_ENCODING).is_none_or(is_identity),
     }
 }
 

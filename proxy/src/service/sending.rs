@@ -4,7 +4,9 @@
 //! is kept until the endpoint has said all, but neither beyond the request's deadline nor for a client that makes the answer wait.
 //! Whatever goes wrong after a client made it wait is not held against the endpoint.
 
+use std::future::poll_fn;
 use std::pin::pin;
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -16,7 +18,7 @@ use tokio::time::timeout;
 use super::ctx::RequestCtx;
 use super::downstream::{JSON, WRITE_TIMEOUT};
 use crate::clock;
-use crate::model::{AttemptResult, FloorRate, Pace, RequestFacts};
+use crate::model::{AttemptResult, FloorRate, Outcome, Pace, RequestFacts};
 use crate::rpc::{Arriving, Ask, Case, Lease};
 use crate::upstream::{Admission, Attempt};
 
@@ -66,10 +68,16 @@ impl<'s> Sending<'s> {
     }
 
     async fn write_piece(&mut self, piece: Bytes, last: bool) -> Result<()> {
-        let (size, began) = (piece.len(), clock::now());
+        let size = piece.len();
         let most = self.client.allowance(size).min(WRITE_TIMEOUT);
         let patience = HELD_UP.saturating_sub(self.client.waited()).min(most);
         let mut writing = pin!(self.session.write_response_body(piece, last));
+        // What is taken at once wasn't waited for.
+        if let Poll::Ready(written) = poll_fn(|cx| Poll::Ready(writing.as_mut().poll(cx))).await {
+            self.client.record(size, Duration::ZERO);
+            return written;
+        }
+        let began = clock::now();
         let written = match timeout(patience, &mut writing).await {
             Err(_) => {
                 self.place = None;
@@ -115,8 +123,8 @@ impl<'s> Sending<'s> {
             piece = match next {
                 Ok(piece) => piece.unwrap_or_default(),
                 Err(mut broken) => {
-                    // An endpoint doesn't wait forever for a client that reads slowly.
-                    if self.client.waited() < HELD_UP {
+                    // An endpoint doesn't wait forever for a client that reads slowly. What it sends too much it sends all the same.
+                    if self.client.waited() < HELD_UP || broken.outcome == Outcome::BadResponse {
                         broken.latency = result.latency + clock::now().since(began);
                         let case = Case { request: facts, result: &broken, may_retry: false, member: false };
                         let ask = Ask { attempt: ctx.trace.attempts, ..Ask::first(facts, clock::now()) };
