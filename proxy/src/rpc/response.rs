@@ -68,6 +68,7 @@ pub(super) struct ResponseHead {
 pub(super) struct Response {
     pub(super) head: ResponseHead,
     rest: Rest,
+    framed_once: bool,
 }
 
 enum Rest {
@@ -82,17 +83,18 @@ impl Response {
         buffer.reserve(ROOM);
         if let Some((head, size)) = read_plain(&mut stream, &mut buffer).await {
             let body = buffer.split_off(size).freeze();
-            return Ok(Response { head, rest: Rest::Whole(body, stream) });
+            return Ok(Response { head, rest: Rest::Whole(body, stream), framed_once: true });
         }
         // Boxed, as all that only the others need: a request's future has room for the way of most alone.
         Box::pin(Self::read_by_session(stream, buffer)).await
     }
 
     async fn read_by_session(stream: Stream, buffer: BytesMut) -> Result<Self, Failure> {
+        let framed_once = is_framed_once(&buffer);
         let stream = if buffer.is_empty() { stream } else { Replayed::boxed(buffer, stream) };
         let mut session = Box::new(HttpSession::new(stream));
         let status = read_head(&mut session).await?;
-        Ok(Response { head: head_of(status, &session), rest: Rest::Session(session) })
+        Ok(Response { head: head_of(status, &session), rest: Rest::Session(session), framed_once })
     }
 
     /// Reads the body to its end or until there are more than `limit` bytes.
@@ -123,7 +125,7 @@ impl Response {
     pub(super) async fn release(self, target: &Target, home: Home) {
         let stream = match self.rest {
             Rest::Whole(_, stream) => Some(stream),
-            Rest::Session(session) if !is_framed_once(&session) => None,
+            Rest::Session(_) if !self.framed_once => None,
             Rest::Session(mut session) => {
                 session.respect_keepalive();
                 Box::pin(session.reuse()).await.and_then(Replayed::into_inner)
@@ -173,10 +175,19 @@ fn count(session: &HttpSession, name: &header::HeaderName) -> usize {
     session.resp_header().map_or(0, |head| head.headers.get_all(name).iter().count())
 }
 
-/// Whether a head says once at most where its body ends. After another the connection isn't used again: the endpoint may think that
-/// it ended elsewhere (RFC 9112, section 6.3).
-fn is_framed_once(session: &HttpSession) -> bool {
-    count(session, &header::CONTENT_LENGTH) + count(session, &header::TRANSFER_ENCODING) <= 1
+/// Whether the head in these bytes says once at most where its body ends, and that beyond doubt. After another the connection isn't
+/// used again: the endpoint may think that it ended elsewhere (RFC 9112, section 6.3).
+fn is_framed_once(bytes: &[u8]) -> bool {
+    let mut headers = [httparse::EMPTY_HEADER; MOST_HEADERS];
+    let mut response = httparse::Response::new(&mut headers);
+    let is_read = matches!(response.parse(bytes), Ok(httparse::Status::Complete(_)));
+    let is_final = response.code.is_some_and(|code| code >= 200);
+    let is_framing = |header: &&httparse::Header<'_>| {
+        [header::CONTENT_LENGTH, header::TRANSFER_ENCODING]
+            .iter()
+            .any(|name| header.name.eq_ignore_ascii_case(name.as_str()))
+    };
+    is_read && is_final && response.headers.iter().filter(is_framing).count() <= 1
 }
 
 fn head_of(status: StatusCode, session: &HttpSession) -> ResponseHead {

@@ -72,7 +72,7 @@ pub(super) const HEADS: &[Case] = &[
     case("status 299", Mine, KEPT, |good| head("HTTP/1.1 299 OK", good)),
     case("status 206", Mine, KEPT, |good| head("HTTP/1.1 206 Partial", good)),
     case("status 300", Failed, KEPT, |good| head("HTTP/1.1 300 Choices", good)),
-    case("status 426", Failed, CLOSED, |good| head("HTTP/1.1 426 Upgrade\r\nupgrade: h2c", good)),
+    case("status 426", Failed, KEPT, |good| head("HTTP/1.1 426 Upgrade\r\nupgrade: h2c", good)),
     case("an empty line first", Mine, KEPT, |good| head("\r\nHTTP/1.1 200 OK", good)),
     case("101 with an upgrade", Failed, CLOSED, |good| head("HTTP/1.1 101 Go\r\nupgrade: websocket", good)),
     case("one 100", Mine, CLOSED, |good| interim(100, 1, good)),
@@ -111,7 +111,7 @@ pub(super) const HEADS: &[Case] = &[
     case("a header of 30 KB", Mine, CLOSED, |good| header(&format!("x: {}", "y".repeat(30_000)), good)),
     case("a header of 2 MB", Failed, CLOSED, |good| header(&format!("x: {}", "y".repeat(2_000_000)), good)),
     case("a head without end", Late, CLOSED, |_| Answer::raw("HTTP/1.1 200 OK\r\nx: y\r\n").then_hang()),
-    case("one byte at a time", Mine, KEPT, |good| header("server: x", good).in_pieces(1)),
+    case("a few bytes at a time", Mine, KEPT, |good| header("server: x", good).in_pieces(7)),
 ];
 
 pub(super) const FRAMING: &[Case] = &[
