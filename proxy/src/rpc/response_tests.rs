@@ -90,9 +90,11 @@ async fn by_session(answer: &str) -> Read {
         });
     }
     let mut session = Box::new(HttpSession::new(Box::new(near)));
-    let response = read_head(&mut session)
-        .await
-        .map(|status| Response { head: head_of(status, &session), rest: Rest::Session(session) });
+    let response = read_head(&mut session).await.map(|status| Response {
+        head: head_of(status, &session),
+        rest: Rest::Session(session),
+        framed_once: true,
+    });
     read_to_end(response).await
 }
 
