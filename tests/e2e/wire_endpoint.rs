@@ -113,7 +113,8 @@ fn an_answer_that_ends_at_any_byte_is_none() {
     let chunked = |good: &str| {
         format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{:x}\r\n{good}\r\n0\r\n\r\n", good.len())
     };
-    let forms: [(&str, fn(&str) -> String); 2] = [("length", whole), ("chunks", chunked)];
+    type Make = fn(&str) -> String;
+    let forms: [(&str, Make); 2] = [("length", whole), ("chunks", chunked)];
     for (form, make) in forms {
         for reset in [false, true] {
             let (origin, proxy) = pair(move |good| {

@@ -15,7 +15,7 @@ fn go(id: &str) -> Option<String> {
 fn javascript(id: &str) -> Option<String> {
     match id.parse::<f64>() {
         Ok(number) if number.is_infinite() => Some("null".to_owned()),
-        Ok(number) if number == 0.0 => Some("0".to_owned()),
+        Ok(0.0) => Some("0".to_owned()),
         Ok(number) if number.abs() < 1e21 => Some(format!("{number}")),
         Ok(number) => Some(format!("{number:e}")),
         Err(_) => serde(id),

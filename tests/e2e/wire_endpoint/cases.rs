@@ -105,8 +105,8 @@ pub(super) const HEADS: &[Case] = &[
         let head = format!("HTTP/1.1 200 OK\r\nx: ?\r\ncontent-length: {}\r\n\r\n{good}", good.len());
         Answer::raw(head.into_bytes().into_iter().map(|b| if b == b'?' { 0xfc } else { b }).collect::<Vec<u8>>())
     }),
-    case("a hundred headers", Mine, CLOSED, |good| header(&"x: y\r\n".repeat(100).trim_end().to_owned(), good)),
-    case("a thousand headers", Failed, CLOSED, |good| header(&"x: y\r\n".repeat(1_000).trim_end().to_owned(), good)),
+    case("a hundred headers", Mine, CLOSED, |good| header("x: y\r\n".repeat(100).trim_end(), good)),
+    case("a thousand headers", Failed, CLOSED, |good| header("x: y\r\n".repeat(1_000).trim_end(), good)),
     case("a header of 10 KB", Mine, KEPT, |good| header(&format!("x: {}", "y".repeat(10_000)), good)),
     case("a header of 30 KB", Mine, CLOSED, |good| header(&format!("x: {}", "y".repeat(30_000)), good)),
     case("a header of 2 MB", Failed, CLOSED, |good| header(&format!("x: {}", "y".repeat(2_000_000)), good)),
