@@ -24,7 +24,7 @@ use crate::upstream::{Admission, Attempt};
 
 /// What a client has to take of an answer on average, as what it has to send of a request (Apache's `RequestReadTimeout`).
 const CLIENT_FLOOR: FloorRate = FloorRate { bytes_per_sec: 1 << 10, grace: Duration::from_secs(10) };
-/// What an endpoint has to send of a long answer on average, from the request's deadline on: a tenth of what a bad line does.
+/// What an endpoint has to send of a long answer on average, from the request's deadline on.
 const ENDPOINT_BYTES_PER_SEC: u32 = 16 << 10;
 /// The least time for that, when the deadline is close.
 const LEAST_GRACE: Duration = Duration::from_secs(1);
