@@ -8,6 +8,9 @@
 //! - `failover`: what an endpoint does wrong is not the client's trouble.
 //! - `table`: each row of the shipped policy's table.
 //! - `nonsense`: endpoints that send anything but an answer.
+//! - `wire_endpoint`: a table of what endpoints send, byte by byte.
+//! - `ids`: ids that JSON libraries write in another way.
+//! - `streams`: long bodies and answers, and who reads or sends them slowly.
 //! - `batches`: what belongs to which member, and what is asked again elsewhere.
 //! - `hedging`: second attempts beside slow ones, and the retry budget.
 //! - `property`: what must hold whatever endpoints do.
@@ -63,6 +66,7 @@ mod framing;
 mod guests;
 mod health;
 mod hedging;
+mod ids;
 mod layers;
 mod lifecycle;
 mod limits;
@@ -80,6 +84,8 @@ mod shadow;
 mod signed;
 mod silence;
 mod slow_clients;
+mod streams;
 mod table;
 mod tls;
 mod watch;
+mod wire_endpoint;

@@ -138,12 +138,12 @@ fn replaced(text: &str, old: &[u8], new: &[u8]) -> Vec<u8> {
 }
 
 /// The answer to a single request, with a text as its result.
-fn answer_to(request: &Request, result: &str) -> String {
+pub(crate) fn answer_to(request: &Request, result: &str) -> String {
     String::from_utf8(json::answer(&request.body, &format!(r#""result":"{result}""#))).expect("an answer is text")
 }
 
 /// No endpoint is ever left alone, so that one proxy can take all cases one after the other.
-fn patient(conf: Conf) -> Conf {
+pub(crate) fn patient(conf: Conf) -> Conf {
     let conf =
         conf.with_shipped_policies().extra("[policies.again.config]\ncooldown = false\nhedge = { enabled = false }");
     conf.set("retry_budget", "{ share = 1.0, floor_per_sec = 1000 }")
@@ -156,7 +156,7 @@ fn attempts(proxy: &Proxy, outcome: &str) -> u64 {
     proxy.endpoint("bad")["attempts"][outcome].as_u64().unwrap_or(0)
 }
 
-fn read(id: &str) -> String {
+pub(crate) fn read(id: &str) -> String {
     json::request(&format!("\"{id}\""), "eth_blockNumber")
 }
 

@@ -48,6 +48,7 @@ pub(super) enum End {
     Reset,
     Hang,
     Forever(&'static str),
+    Trickle(&'static str, Duration),
 }
 
 impl Answer {
@@ -157,6 +158,11 @@ impl Answer {
     /// Then this, again and again, until the connection breaks.
     pub fn then_forever(self, text: &'static str) -> Answer {
         Answer { end: End::Forever(text), ..self }
+    }
+
+    /// Then this, with a pause before each, until the connection breaks.
+    pub fn then_trickle(self, text: &'static str, pause: Duration) -> Answer {
+        Answer { end: End::Trickle(text, pause), ..self }
     }
 
     fn new(status: u16, body: Body) -> Answer {

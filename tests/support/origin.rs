@@ -340,6 +340,12 @@ impl Shared {
                     while wire.write_all(piece.as_bytes()).await.is_ok() {}
                     return;
                 }
+                End::Trickle(text, pause) => {
+                    while wire.write_all(text.as_bytes()).await.is_ok() {
+                        tokio::time::sleep(pause).await;
+                    }
+                    return;
+                }
                 End::Close => return,
                 End::Reset => {
                     let _ = wire.tcp().set_zero_linger();

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
 use std::time::Instant;
 
@@ -225,6 +225,13 @@ impl Proxy {
         let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"))?;
         let mut numbers = line.split_whitespace().map(str::parse);
         Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
+    }
+
+    /// From now on it may open no more than so many files. What is open stays open.
+    pub fn limit_open_files(&self, most: usize) {
+        let id = self.child.lock().unwrap().id().to_string();
+        let status = Command::new("prlimit").args(["--pid", &id, &format!("--nofile={most}:")]).status();
+        assert!(status.expect("util-linux is installed").success(), "the limit is set");
     }
 
     fn status_kib(&self, key: &str) -> Option<u64> {

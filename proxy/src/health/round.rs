@@ -129,6 +129,10 @@ impl Round {
     }
 
     fn fail(&self, endpoint: &Endpoint, failure: ProbeFailure) {
+        if failure == ProbeFailure::OWN_LACK {
+            tracing::warn!(upstream = &**self.upstream.name(), endpoint = &**endpoint.name(), why = %failure, "probe not made");
+            return;
+        }
         endpoint.series().health_check_failures.inc();
         tracing::debug!(upstream = &**self.upstream.name(), endpoint = &**endpoint.name(), why = %failure, "probe failed");
         // The wrong chain is a verdict of its own: no threshold has to be crossed back when it is the right one again.

@@ -48,6 +48,9 @@ pub struct RpcError {
     pub message: String,
 }
 
+/// The detail of a connection that could not be made because the proxy itself has nothing to make it with.
+pub const OWN_LACK: &str = "the proxy has no file descriptor, port or memory left";
+
 /// How one attempt ended, in full.
 #[derive(Clone, Debug)]
 pub struct AttemptResult {
@@ -70,6 +73,11 @@ pub struct AttemptResult {
 }
 
 impl AttemptResult {
+    /// Whether the proxy's own lack of resources ended it, which is no endpoint's fault.
+    pub fn is_own_lack(&self) -> bool {
+        self.outcome == Outcome::ConnectFailed && self.detail == OWN_LACK
+    }
+
     /// A result without a response.
     pub fn failed(outcome: Outcome, bytes_sent: bool, detail: &'static str) -> Self {
         AttemptResult {

@@ -45,6 +45,9 @@ impl ProbeFailure {
     /// It lacks the method that it was asked for.
     pub const NO_METHOD: ProbeFailure = ProbeFailure::new("it lacks the method of the health check");
 
+    /// The proxy couldn't ask: it says nothing about the endpoint.
+    pub const OWN_LACK: ProbeFailure = ProbeFailure::new(super::OWN_LACK);
+
     /// A failure in these words.
     pub const fn new(detail: &'static str) -> Self {
         ProbeFailure { detail, http_status: None }

@@ -14,6 +14,7 @@ mod histogram;
 mod latencies;
 mod method;
 mod outcome;
+mod pace;
 mod probe_gate;
 mod quarantine;
 mod ranks;
@@ -26,7 +27,9 @@ mod trial;
 mod trial_slot;
 mod vendor_reads;
 
-pub use attempt::{Action, AttemptResult, CooldownWish, Decision, Plan, Preference, RequestFacts, RpcError, may_retry};
+pub use attempt::{
+    Action, AttemptResult, CooldownWish, Decision, OWN_LACK, Plan, Preference, RequestFacts, RpcError, may_retry,
+};
 pub use bans::MethodBans;
 pub use blame::{Blame, Elsewhere, is_provoked};
 pub use budget::{BudgetLimits, RetryBudget};
@@ -37,6 +40,7 @@ pub use histogram::{LatencyBuckets, LatencyCounts, LatencyHistogram};
 pub use latencies::MethodLatencies;
 pub use method::{Chain, MethodClass, Methods, SEND_RAW_TRANSACTION, method_label};
 pub use outcome::Outcome;
+pub use pace::{FloorRate, Pace};
 pub use probe_gate::ProbeGate;
 pub use quarantine::{Entry, Quarantine};
 pub use ranks::rank_correlation;

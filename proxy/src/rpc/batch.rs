@@ -11,14 +11,15 @@ use std::sync::Arc;
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::answer::{Member, Says};
-use super::raw::{for_each_element, is_same_id, normal_id};
+use super::id::Id;
+use super::raw::{for_each_element, normal_id};
 use crate::model::{MethodClass, RpcError};
 
 /// What a good answer to a request looks like.
 #[derive(Clone, Debug)]
 pub enum Expected {
     /// An object with this id, and a result or an error.
-    Single(Bytes),
+    Single(Id),
     /// An array with an answer for each member that has an id.
     Batch(Arc<[MemberRequest]>),
     /// Nothing, or one of the others: no member of the request has an id.
@@ -29,8 +30,8 @@ pub enum Expected {
 #[derive(Clone, Debug)]
 pub struct MemberRequest {
     /// Its id as it is written; `None` for a notification.
-    pub id: Option<Bytes>,
-    /// All of it as it is written.
+    pub id: Option<Id>,
+    /// All of it as endpoints get it.
     pub raw: Bytes,
     /// What a retry may do.
     pub class: MethodClass,
@@ -39,7 +40,7 @@ pub struct MemberRequest {
 /// What an endpoint said to a member of a batch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Slot {
-    /// A result, with its id, as it is written.
+    /// A result, with the client's id, as it is written.
     Answered(Bytes),
     /// An error, as it is written and as it is read.
     Failed(Bytes, RpcError),
@@ -77,7 +78,8 @@ pub(super) fn find_answers(requests: &[MemberRequest], body: &Bytes) -> Option<A
         answers.take(body.slice_ref(raw.as_bytes()), member.ok(), &mut matching);
         Ok::<(), Infallible>(())
     })?;
-    answers.as_is &= !answers.slots.contains(&Slot::Open);
+    let renumbered = requests.iter().any(|request| request.id.as_ref().is_some_and(Id::is_replaced));
+    answers.as_is &= !renumbered && !answers.slots.contains(&Slot::Open);
     Some(answers)
 }
 
@@ -88,12 +90,18 @@ impl Answers {
             self.as_is = false;
             return;
         };
+        let given = member.id().unwrap_or(b"null");
+        let found = matching.find(given, &self.slots);
+        let raw = match found.position().and_then(|position| matching.requests[position].id.as_ref()) {
+            Some(id) => id.put_back(&raw, given),
+            None => raw,
+        };
         let said = match member.says() {
-            Says::Result => Slot::Answered(raw.clone()),
-            Says::Error(error) => Slot::Failed(raw.clone(), error),
+            Says::Result => Slot::Answered(raw),
+            Says::Error(error) => Slot::Failed(raw, error),
             Says::Nothing => Slot::Open,
         };
-        match matching.find(member.id().unwrap_or(b"null"), &self.slots) {
+        match found {
             Found::InOrder(position) => self.slots[position] = said,
             Found::OutOfOrder(position) => {
                 self.slots[position] = said;
@@ -135,13 +143,22 @@ enum Found {
     Stranger,
 }
 
+impl Found {
+    fn position(&self) -> Option<usize> {
+        match self {
+            Found::InOrder(position) | Found::OutOfOrder(position) | Found::Again(position) => Some(*position),
+            Found::Stranger => None,
+        }
+    }
+}
+
 impl Matching<'_> {
     fn find(&mut self, id: &[u8], slots: &[Slot]) -> Found {
         while self.requests.get(self.next).is_some_and(|request| request.id.is_none()) {
             self.next += 1;
         }
-        let expected = self.requests.get(self.next).and_then(|request| request.id.as_deref());
-        if self.by_id.is_none() && expected.is_some_and(|expected| is_same_id(expected, id)) {
+        let expected = self.requests.get(self.next).and_then(|request| request.id.as_ref());
+        if self.by_id.is_none() && expected.is_some_and(|expected| expected.is(id)) {
             self.next += 1;
             return Found::InOrder(self.next - 1);
         }
@@ -161,7 +178,7 @@ impl Matching<'_> {
 fn index(requests: &[MemberRequest]) -> HashMap<String, Vec<usize>> {
     let mut by_id: HashMap<String, Vec<usize>> = HashMap::new();
     for (position, request) in requests.iter().enumerate() {
-        if let Some(id) = request.id.as_deref().and_then(normal_id) {
+        if let Some(id) = request.id.as_ref().and_then(Id::key) {
             by_id.entry(id).or_default().push(position);
         }
     }

@@ -2,7 +2,7 @@ use super::*;
 
 fn members(ids: &[Option<&'static str>]) -> Arc<[MemberRequest]> {
     let member = |id: &Option<&'static str>| MemberRequest {
-        id: id.map(|id| Bytes::from_static(id.as_bytes())),
+        id: id.map(|id| Id::as_is(Bytes::from_static(id.as_bytes()))),
         raw: Bytes::from(format!("<{}>", id.unwrap_or("-"))),
         class: MethodClass::Read,
     };

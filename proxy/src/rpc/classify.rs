@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 
 use super::answer::{Member, Says, cut};
 use super::batch::{Expected, MemberRequest, Slot, find_answers};
-use super::raw::is_same_id;
+use super::id::Id;
 use crate::model::{Outcome, RpcError};
 
 const CODED: &str = "a content coding that was not asked for";
@@ -61,7 +61,7 @@ pub fn classify(status: StatusCode, encoded: bool, body: &Bytes, expected: &Expe
 /// some send long pages.
 pub fn classify_long(status: StatusCode, encoded: bool, beginning: &[u8], expected: &Expected) -> Classified {
     let first = beginning.trim_ascii_start().first();
-    let is_other = |asked: &Bytes| leading_id(beginning).is_some_and(|given| !is_same_id(asked, given));
+    let is_other = |asked: &Id| leading_id(beginning).is_some_and(|given| !asked.is(given));
     let is_json = match expected {
         Expected::Single(_) => first == Some(&b'{'),
         Expected::Batch(_) => first == Some(&b'['),
@@ -78,7 +78,7 @@ pub fn classify_long(status: StatusCode, encoded: bool, beginning: &[u8], expect
 }
 
 /// The id of an answer whose end is missing, if it stands before the result.
-fn leading_id(beginning: &[u8]) -> Option<&[u8]> {
+pub(super) fn leading_id(beginning: &[u8]) -> Option<&[u8]> {
     let mut id = None;
     // It always fails: at the end of the beginning, if not before.
     let _ = serde_json::Deserializer::from_slice(beginning).deserialize_map(LeadingId(&mut id));
@@ -124,13 +124,13 @@ fn parse(body: &Bytes, expected: &Expected) -> Classified {
 }
 
 /// An error may come without an id: the endpoint may not have read it. `None` accepts any.
-fn parse_single(body: &[u8], id: Option<&Bytes>) -> Classified {
+fn parse_single(body: &[u8], id: Option<&Id>) -> Classified {
     // Serde takes an array of the fields for an object, and doesn't look at texts that nobody wants.
     let is_object = body.trim_ascii_start().starts_with(b"{") && std::str::from_utf8(body).is_ok();
     let Some(member) = Member::parse(body).filter(|_| is_object) else {
         return Classified::new(Outcome::BadResponse, NO_ANSWER);
     };
-    let is_asked = |given: &[u8]| id.is_none_or(|asked| is_same_id(asked, given));
+    let is_asked = |given: &[u8]| id.is_none_or(|asked| asked.is(given));
     match (member.says(), member.id()) {
         (Says::Error(error), id) if id.is_none_or(is_asked) => rpc_error(error),
         (Says::Result, id) if is_asked(id.unwrap_or(b"null")) => Classified::new(Outcome::Success, ""),

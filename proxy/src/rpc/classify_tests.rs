@@ -1,11 +1,12 @@
 use super::super::answer::MAX_MESSAGE;
 use super::super::batch::MemberRequest;
+use super::super::id::Id;
 use super::*;
 use crate::model::MethodClass;
 
 fn batch(ids: &[&'static str]) -> Expected {
     let member = |id: &&'static str| MemberRequest {
-        id: Some(Bytes::from_static(id.as_bytes())),
+        id: Some(Id::as_is(Bytes::from_static(id.as_bytes()))),
         raw: Bytes::new(),
         class: MethodClass::Read,
     };
@@ -13,7 +14,7 @@ fn batch(ids: &[&'static str]) -> Expected {
 }
 
 fn single() -> Expected {
-    Expected::Single(Bytes::from_static(b"1"))
+    Expected::Single(Id::as_is(Bytes::from_static(b"1")))
 }
 
 fn answered(status: u16, body: &str, expected: &Expected) -> (Outcome, Option<i64>) {

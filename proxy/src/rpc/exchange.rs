@@ -11,7 +11,8 @@ use bytes::Bytes;
 use http::{HeaderName, HeaderValue, StatusCode};
 
 use super::batch::{Expected, Slot};
-use super::classify::{classify, classify_long};
+use super::classify::{classify, classify_long, leading_id};
+use super::duplex::Sent;
 use super::idle::{Connection, Home};
 use super::patience::Patience;
 use super::response::{BROKEN_OFF, Failure, Response, ResponseHead};
@@ -68,7 +69,8 @@ pub struct Arriving {
     /// The announced length of the whole body.
     pub length: Option<usize>,
     response: Response,
-    target: Arc<Target>,
+    target: Option<Arc<Target>>,
+    timeout: Duration,
     home: Home,
     left: usize,
 }
@@ -130,13 +132,14 @@ async fn converse(
 ) -> Result<(AttemptResult, Answer), Failure> {
     let Connection { mut stream, home } = connection;
     *sent = true;
-    let sent_whole = target.head.send(&mut stream, &outgoing.headers, Some(&outgoing.body)).await.is_ok();
+    let Sent { complete: sent_whole, broken, early } =
+        target.head.send(&mut stream, &outgoing.headers, Some(&outgoing.body)).await;
     // An endpoint that refuses a request need not read it to its end: the refusal counts, not the broken connection. But what
     // there is to read on a used connection may be of its past.
-    if !sent_whole && !fresh {
+    if broken && !fresh {
         return Err(Failure::silent(BROKE_SENDING));
     }
-    let mut response = match Response::read(stream).await {
+    let mut response = match Response::read(stream, early).await {
         Err(failure) if failure.silent && !sent_whole => return Err(Failure::silent(BROKE_SENDING)),
         read => read?,
     };
@@ -145,7 +148,11 @@ async fn converse(
         return Err(Failure::new(Outcome::BadResponse, TOO_LARGE));
     }
     let limit = if outgoing.whole { outgoing.max_answer } else { INSPECT_LIMIT.min(outgoing.max_answer) };
-    let body = response.read_body(limit).await?;
+    let mut body = response.read_body(limit).await?;
+    if !response.is_complete() && is_needed_whole(&outgoing.expected, &body) {
+        let rest = Box::pin(response.read_body(outgoing.max_answer.saturating_sub(body.len()))).await?;
+        body = [body, rest].concat().into();
+    }
     if body.len() > outgoing.max_answer {
         return Err(Failure::new(Outcome::BadResponse, TOO_LARGE));
     }
@@ -171,14 +178,21 @@ async fn converse(
         if sent_whole {
             response.release(target, home).await;
         }
+        if let Expected::Single(id) = &outgoing.expected {
+            body = id.restore(body);
+        }
         classified.members.map_or(AnswerBody::Whole(body), AnswerBody::Members)
     } else {
         let left = outgoing.max_answer.saturating_sub(body.len());
+        let beginning = restore_leading(&outgoing.expected, &body);
+        let length = length.map(|length| length.saturating_sub(body.len()) + beginning.len());
         AnswerBody::Partial(Box::new(Arriving {
-            beginning: body,
+            beginning,
             length,
             response,
-            target: Arc::clone(target),
+            // Nothing is to be reused after a request that wasn't sent to its end.
+            target: sent_whole.then(|| Arc::clone(target)),
+            timeout: target.settings.timeout,
             home,
             left,
         }))
@@ -186,14 +200,32 @@ async fn converse(
     Ok((result, Answer { status, content_type, body }))
 }
 
+/// Whether the client's id has to be put back at a place that isn't there yet.
+fn is_needed_whole(expected: &Expected, beginning: &[u8]) -> bool {
+    matches!(expected, Expected::Single(id) if id.is_replaced() && leading_id(beginning).is_none())
+}
+
+fn restore_leading(expected: &Expected, beginning: &Bytes) -> Bytes {
+    match (expected, leading_id(beginning)) {
+        (Expected::Single(id), Some(given)) => id.put_back(beginning, given),
+        _ => beginning.clone(),
+    }
+}
+
 impl Arriving {
-    /// The next piece of the body; `None` at its end.
+    /// Whether the endpoint has said all.
+    pub fn is_complete(&mut self) -> bool {
+        self.response.is_complete()
+    }
+
+    /// The next piece of the body, within `patience`; `None` at its end.
     ///
     /// # Errors
-    /// The attempt's result, when the endpoint breaks off, is silent for the client timeout, or sends more than is allowed.
-    pub async fn next(&mut self) -> Result<Option<Bytes>, Box<AttemptResult>> {
+    /// The attempt's result, when the endpoint breaks off, is silent for that long or the client timeout, or sends more than is
+    /// allowed.
+    pub async fn next(&mut self, patience: Duration) -> Result<Option<Bytes>, Box<AttemptResult>> {
         let failed = |outcome, detail| Box::new(AttemptResult::failed(outcome, true, detail));
-        let read = tokio::time::timeout(self.target.settings.timeout, self.response.next()).await;
+        let read = tokio::time::timeout(self.timeout.min(patience), self.response.next()).await;
         let piece = read
             .map_err(|_| failed(Outcome::Timeout, "timed out in the middle of the answer"))?
             .map_err(|()| failed(Outcome::Reset, BROKEN_OFF))?;
@@ -205,6 +237,8 @@ impl Arriving {
 
     /// Keeps the connection for a next request. To be called at the end of the body.
     pub async fn finish(self) {
-        self.response.release(&self.target, self.home).await;
+        if let Some(target) = &self.target {
+            self.response.release(target, self.home).await;
+        }
     }
 }

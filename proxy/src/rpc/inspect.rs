@@ -1,7 +1,7 @@
 //! Reads a client's body: is it JSON-RPC, what does it ask for, how large is it.
 //!
-//! The body is not changed and nothing of it is kept but the method: the endpoint gets the client's own bytes. What
-//! is wrong is told before any endpoint is bothered.
+//! Nothing of the body is kept but the method: the endpoint gets the client's own bytes, but for ids that endpoints may write
+//! in another way (see [`super::id`]). What is wrong is told before any endpoint is bothered.
 
 use std::sync::Arc;
 
@@ -11,7 +11,8 @@ use serde_json::error::Category;
 use serde_json::value::RawValue;
 
 use super::Refusal;
-use super::batch::{Expected, MemberRequest};
+use super::batch::{Expected, MemberRequest, array};
+use super::id::{Id, number_batch, of_single};
 use super::member::Member;
 use super::raw::for_each_element;
 use crate::model::{MethodClass, Methods};
@@ -36,6 +37,8 @@ pub struct Inspected {
     pub idempotent: bool,
     /// Which answer would be a good one.
     pub expected: Expected,
+    /// What endpoints get, if it isn't the body as it is: with ids of our own.
+    pub renumbered: Option<Bytes>,
 }
 
 /// Inspects `body`, which may hold up to `max_batch` requests.
@@ -57,6 +60,8 @@ fn single(text: &str, body: &Bytes, methods: &Methods) -> Result<Inspected, Refu
     refuse_depth(text, MAX_DEPTH)?;
     let member: Member<'_> = serde_json::from_str(text).map_err(refuse)?;
     let class = methods.classify(&member.method);
+    let id = id(&member, body)?.map(|id| of_single(body, id));
+    let renumbered = id.as_ref().filter(|(id, _)| id.is_replaced()).map(|(_, body)| body.clone());
     Ok(Inspected {
         method: member.method.as_ref().to_owned(),
         methods: Vec::new(),
@@ -64,7 +69,8 @@ fn single(text: &str, body: &Bytes, methods: &Methods) -> Result<Inspected, Refu
         batch: false,
         write: class != MethodClass::Read,
         idempotent: class == MethodClass::IdempotentWrite,
-        expected: id(&member, body)?.map_or(Expected::Nothing, Expected::Single),
+        expected: id.map_or(Expected::Nothing, |(id, _)| Expected::Single(id)),
+        renumbered,
     })
 }
 
@@ -76,7 +82,7 @@ fn batch(text: &str, body: &Bytes, max_batch: usize, methods: &Methods) -> Resul
     });
     match read {
         Some(Ok(())) if batch.requests.is_empty() => Err(Refusal::Invalid("the batch is empty".into())),
-        Some(Ok(())) => Ok(of_members(batch.requests, batch.classes.into_iter().map(|(name, _)| name).collect())),
+        Some(Ok(())) => Ok(batch.finish()),
         stopped => Err(refuse_batch(text, max_batch, stopped.and_then(Result::err).flatten())),
     }
 }
@@ -111,11 +117,18 @@ impl Batch<'_> {
         let member = member.map_err(refuse)?;
         let class = self.classify(&member.method);
         self.requests.push(MemberRequest {
-            id: id(&member, self.body)?,
+            id: id(&member, self.body)?.map(Id::as_is),
             raw: self.body.slice_ref(raw.as_bytes()),
             class,
         });
         Ok(())
+    }
+
+    fn finish(mut self) -> Inspected {
+        let renumbered = number_batch(&mut self.requests);
+        let renumbered = renumbered.then(|| array(self.requests.iter().map(|member| member.raw.clone())));
+        let names = self.classes.into_iter().map(|(name, _)| name).collect();
+        Inspected { renumbered, ..of_members(self.requests, names) }
     }
 
     fn classify(&mut self, method: &str) -> MethodClass {
@@ -143,6 +156,7 @@ pub(super) fn of_members(members: Vec<MemberRequest>, mut names: Vec<String>) ->
             true => Expected::Batch(Arc::from(members)),
             false => Expected::Nothing,
         },
+        renumbered: None,
     }
 }
 
@@ -265,7 +279,7 @@ mod tests {
     #[test]
     fn ids_are_kept_as_they_are_written() {
         let Expected::Single(id) = read(r#"{"method":"a","id": 1.50 }"#).unwrap().expected else { panic!("single") };
-        assert_eq!(id, "1.50");
+        assert_eq!(*id, *b"1.50");
         let Expected::Batch(members) = read(r#"[{"id":"x","method":"a"}, {"method":"b"}]"#).unwrap().expected else {
             panic!("a batch")
         };

@@ -91,7 +91,7 @@ impl<P: Pool> Run<'_, P> {
         let allowed = self.allows(&call.facts, &ended.result);
         let case = Case {
             request: &call.facts,
-            sent: &call.outgoing,
+            sent: Some(&call.outgoing),
             result: &ended.result,
             may_retry: allowed,
             member: false,
@@ -176,7 +176,13 @@ impl<P: Pool> Run<'_, P> {
         }
         let case = |trouble: &'t Trouble| {
             let may_retry = self.allows(&trouble.facts, &trouble.result);
-            Case { request: &trouble.facts, sent: &call.outgoing, result: &trouble.result, may_retry, member: true }
+            Case {
+                request: &trouble.facts,
+                sent: Some(&call.outgoing),
+                result: &trouble.result,
+                may_retry,
+                member: true,
+            }
         };
         let cases: Vec<Case<'_>> = troubles.iter().map(case).collect();
         let (decisions, blame) = lease.fail(&self.ask_about(call, attempt, prior_sent), &result, &cases);
@@ -255,6 +261,9 @@ fn land(member: &MemberRequest, slot: &mut Slot) {
 fn refusal_after(result: &AttemptResult, request: &RequestFacts) -> Refusal {
     if result.http_status == Some(StatusCode::TOO_MANY_REQUESTS.as_u16()) {
         return Refusal::EndpointLimited { retry_after: result.retry_after };
+    }
+    if result.is_own_lack() {
+        return Refusal::OwnLack;
     }
     if result.outcome == Outcome::Timeout || clock::now() >= request.deadline {
         return Refusal::TimedOut;

@@ -31,7 +31,8 @@ impl Call {
         let mut names: Vec<String> = members.iter().map(|member| method_of(&member.raw)).collect();
         names.sort_unstable();
         names.dedup();
-        let Inspected { method, methods, batch_size, batch, write, idempotent, expected } = of_members(members, names);
+        let Inspected { method, methods, batch_size, batch, write, idempotent, expected, renumbered: _ } =
+            of_members(members, names);
         let facts = RequestFacts {
             method,
             methods,

@@ -69,8 +69,9 @@ pub struct Ask<'a> {
 pub struct Case<'a> {
     /// The request, or some members of its batch as one of their own.
     pub request: &'a RequestFacts,
-    /// What the endpoint got: the whole batch, also when it is about some of its members.
-    pub sent: &'a Outgoing,
+    /// What the endpoint got: the whole batch, also when it is about some of its members. None once it is gone, after the
+    /// beginning of a long answer: then the endpoint said no words.
+    pub sent: Option<&'a Outgoing>,
     /// How its attempt ended.
     pub result: &'a AttemptResult,
     /// Whether the host would allow another attempt.
@@ -92,6 +93,9 @@ pub trait Lease: Send {
 
     /// Larger batches are split for this endpoint.
     fn max_batch_size(&self) -> Option<usize>;
+
+    /// The endpoint sends an answer that takes its time: it isn't silent.
+    fn heard(&self);
 
     /// Ends the attempt with a clean success.
     fn succeed(self, request: &RequestFacts, result: &AttemptResult);

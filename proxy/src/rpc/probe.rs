@@ -13,6 +13,7 @@ use serde_json::Value;
 
 use super::batch::Expected;
 use super::classify::classify;
+use super::id::Id;
 use super::idle::Connection;
 use super::request::Head;
 use super::response::{Failure, Response};
@@ -37,7 +38,7 @@ pub async fn call(target: &Arc<Target>, method: &str, budget: Duration) -> Resul
         let too_large = Err(ProbeFailure::new("answer is too large"));
         return if answer.status.is_success() { too_large } else { Err(wrong_status(answer.status)) };
     };
-    let expected = Expected::Single(Bytes::from_static(b"1"));
+    let expected = Expected::Single(Id::as_is(Bytes::from_static(b"1")));
     let classified = classify(answer.status, answer.encoded, &body, &expected);
     match classified.outcome {
         Outcome::Success => read_result(&body),
@@ -120,8 +121,10 @@ async fn converse(connection: Connection, target: &Target, question: &Question<'
         Question::Post(body) => target.head.send(&mut stream, &[], Some(body)).await,
         Question::Get(path) => Head::of_get(path, &target.destination).send(&mut stream, &[], None).await,
     };
-    sent.map_err(|_| Failure::silent("broke while the request was sent"))?;
-    let mut response = Response::read(stream).await?;
+    if !sent.complete {
+        return Err(Failure::silent("broke while the request was sent"));
+    }
+    let mut response = Response::read(stream, sent.early).await?;
     let body = response.read_body(MAX_ANSWER).await?;
     let is_whole = response.is_complete() && body.len() <= MAX_ANSWER;
     let (status, encoded) = (response.head.status, response.head.encoded);

@@ -85,6 +85,9 @@ pub enum Refusal {
     /// The deadline passed.
     #[error("no endpoint answered in time")]
     TimedOut,
+    /// No connection could be made for want of the proxy's own resources.
+    #[error("the proxy has no file descriptor, port or memory left")]
+    OwnLack,
     /// Endpoints were tried and failed.
     #[error("the endpoints that were tried failed")]
     EndpointsFailed,
@@ -106,7 +109,9 @@ impl Refusal {
             Refusal::NoRoute => StatusCode::NOT_FOUND,
             Refusal::Stalled => StatusCode::REQUEST_TIMEOUT,
             Refusal::HeadTooLarge(_) => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-            Refusal::Overloaded | Refusal::NoMemory | Refusal::NoEndpoint => StatusCode::SERVICE_UNAVAILABLE,
+            Refusal::Overloaded | Refusal::NoMemory | Refusal::NoEndpoint | Refusal::OwnLack => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Refusal::RateLimited { .. } | Refusal::EndpointLimited { .. } => StatusCode::TOO_MANY_REQUESTS,
             Refusal::TimedOut => StatusCode::GATEWAY_TIMEOUT,
             Refusal::EndpointsFailed => StatusCode::BAD_GATEWAY,
@@ -131,7 +136,7 @@ impl Refusal {
             Refusal::Overloaded | Refusal::NoMemory | Refusal::RateLimited { .. } | Refusal::EndpointLimited { .. } => {
                 LIMIT_EXCEEDED
             }
-            Refusal::NoEndpoint => RESOURCE_UNAVAILABLE,
+            Refusal::NoEndpoint | Refusal::OwnLack => RESOURCE_UNAVAILABLE,
             Refusal::TimedOut | Refusal::EndpointsFailed => SERVER_ERROR,
         }
     }
@@ -156,6 +161,7 @@ impl Refusal {
             Refusal::NoEndpoint => "no_endpoint",
             Refusal::RateLimited { .. } | Refusal::EndpointLimited { .. } => "rate_limited",
             Refusal::TimedOut => "timed_out",
+            Refusal::OwnLack => "own_lack",
             Refusal::EndpointsFailed => "endpoints_failed",
         }
     }
@@ -218,6 +224,7 @@ struct ErrorObject<'a> {
 #[cfg(test)]
 mod tests {
     use super::super::batch::MemberRequest;
+    use super::super::id::Id;
     use super::*;
     use crate::model::MethodClass;
 
@@ -229,10 +236,10 @@ mod tests {
     fn every_id_is_answered_as_it_was_written() {
         let refusal = Refusal::NoEndpoint;
         let error = r#""error":{"code":-32002,"message":"no endpoint is available"}}"#;
-        let single = Expected::Single(Bytes::from_static(b"1e2"));
+        let single = Expected::Single(Id::as_is(Bytes::from_static(b"1e2")));
         assert_eq!(text(&refusal, Some(&single)), format!(r#"{{"jsonrpc":"2.0","id":1e2,{error}"#));
         let member = |id: Option<&'static str>| MemberRequest {
-            id: id.map(|id| Bytes::from_static(id.as_bytes())),
+            id: id.map(|id| Id::as_is(Bytes::from_static(id.as_bytes()))),
             raw: Bytes::new(),
             class: MethodClass::Read,
         };

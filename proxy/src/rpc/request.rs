@@ -9,6 +9,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use pingora::protocols::Stream;
 use tokio::io::AsyncWriteExt;
 
+use super::duplex::{Sent, send_and_listen};
 use super::target::Destination;
 
 /// A body up to this size is copied behind its head, to leave with it.
@@ -71,12 +72,18 @@ impl Head {
         stream: &mut Stream,
         headers: &[(HeaderName, HeaderValue)],
         body: Option<&[u8]>,
-    ) -> std::io::Result<()> {
-        stream.write_all(&self.finish(headers, body)).await?;
+    ) -> Sent {
+        let begin = self.finish(headers, body);
         if let Some(large) = body.filter(|body| body.len() > SMALL) {
-            stream.write_all(large).await?;
+            // Boxed, since it is rare: a request's future has room for the way of most alone.
+            return Box::pin(send_and_listen(stream, [&begin, large])).await;
         }
-        stream.flush().await
+        let sent = async {
+            stream.write_all(&begin).await?;
+            stream.flush().await
+        };
+        let complete = sent.await.is_ok();
+        Sent { complete, broken: !complete, ..Sent::default() }
     }
 }
 

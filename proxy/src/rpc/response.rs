@@ -3,6 +3,9 @@
 //! Most answers are small and as plain as can be: HTTP/1.1, one `Content-Length`, a connection that stays open, no byte too many. They are
 //! read here, out of one buffer. All others are Pingora's to read, from their first byte on: chunks, long bodies, ends of connections, odd
 //! heads. What isn't plain beyond doubt isn't plain, so there is one place that decides what is odd and what is wrong.
+//!
+//! Lines of a head may end with a bare LF, as RFC 9112 (section 2.2) lets a recipient accept: nothing of a head is passed on as it is written, and
+//! one connection bears one answer at a time, so nobody behind us could find the head's end elsewhere.
 
 use std::mem::MaybeUninit;
 use std::time::Duration;
@@ -65,6 +68,7 @@ pub(super) struct ResponseHead {
 pub(super) struct Response {
     pub(super) head: ResponseHead,
     rest: Rest,
+    framed_once: bool,
 }
 
 enum Rest {
@@ -74,22 +78,23 @@ enum Rest {
 }
 
 impl Response {
-    /// Reads an answer as far as its head, or all of it if that is easy.
-    pub(super) async fn read(mut stream: Stream) -> Result<Self, Failure> {
-        let mut buffer = BytesMut::with_capacity(ROOM);
+    /// Reads an answer as far as its head, or all of it if that is easy. It begins with the bytes of `buffer`.
+    pub(super) async fn read(mut stream: Stream, mut buffer: BytesMut) -> Result<Self, Failure> {
+        buffer.reserve(ROOM);
         if let Some((head, size)) = read_plain(&mut stream, &mut buffer).await {
             let body = buffer.split_off(size).freeze();
-            return Ok(Response { head, rest: Rest::Whole(body, stream) });
+            return Ok(Response { head, rest: Rest::Whole(body, stream), framed_once: true });
         }
         // Boxed, as all that only the others need: a request's future has room for the way of most alone.
         Box::pin(Self::read_by_session(stream, buffer)).await
     }
 
     async fn read_by_session(stream: Stream, buffer: BytesMut) -> Result<Self, Failure> {
+        let framed_once = is_framed_once(&buffer);
         let stream = if buffer.is_empty() { stream } else { Replayed::boxed(buffer, stream) };
         let mut session = Box::new(HttpSession::new(stream));
         let status = read_head(&mut session).await?;
-        Ok(Response { head: head_of(status, &session), rest: Rest::Session(session) })
+        Ok(Response { head: head_of(status, &session), rest: Rest::Session(session), framed_once })
     }
 
     /// Reads the body to its end or until there are more than `limit` bytes.
@@ -120,6 +125,7 @@ impl Response {
     pub(super) async fn release(self, target: &Target, home: Home) {
         let stream = match self.rest {
             Rest::Whole(_, stream) => Some(stream),
+            Rest::Session(_) if !self.framed_once => None,
             Rest::Session(mut session) => {
                 session.respect_keepalive();
                 Box::pin(session.reuse()).await.and_then(Replayed::into_inner)
@@ -165,6 +171,25 @@ async fn read_head(session: &mut HttpSession) -> Result<StatusCode, Failure> {
     }
 }
 
+fn count(session: &HttpSession, name: &header::HeaderName) -> usize {
+    session.resp_header().map_or(0, |head| head.headers.get_all(name).iter().count())
+}
+
+/// Whether the head in these bytes says once at most where its body ends, and that beyond doubt. After another the connection isn't
+/// used again: the endpoint may think that it ended elsewhere (RFC 9112, section 6.3).
+fn is_framed_once(bytes: &[u8]) -> bool {
+    let mut headers = [httparse::EMPTY_HEADER; MOST_HEADERS];
+    let mut response = httparse::Response::new(&mut headers);
+    let is_read = matches!(response.parse(bytes), Ok(httparse::Status::Complete(_)));
+    let is_final = response.code.is_some_and(|code| code >= 200);
+    let is_framing = |header: &&httparse::Header<'_>| {
+        [header::CONTENT_LENGTH, header::TRANSFER_ENCODING]
+            .iter()
+            .any(|name| header.name.eq_ignore_ascii_case(name.as_str()))
+    };
+    is_read && is_final && response.headers.iter().filter(is_framing).count() <= 1
+}
+
 fn head_of(status: StatusCode, session: &HttpSession) -> ResponseHead {
     let value = |name| session.get_header(name).map(HeaderValue::as_bytes);
     let is_chunked_at_most = value(header::TRANSFER_ENCODING).is_none_or(|v| v.eq_ignore_ascii_case(b"chunked"));
@@ -173,27 +198,30 @@ fn head_of(status: StatusCode, session: &HttpSession) -> ResponseHead {
         content_type: session.get_header(header::CONTENT_TYPE).cloned(),
         retry_after: value(header::RETRY_AFTER).and_then(retry_after),
         length: value(header::CONTENT_LENGTH).and_then(|value| number(value.trim_ascii())),
-        encoded: !is_chunked_at_most || !value(header::CONTENT_ENCODING).is_none_or(is_identity),
+        encoded: !is_chunked_at_most
+            || count(session, &header::TRANSFER_ENCODING) > 1
+            || !value(header::CONTENT_ENCODING).is_none_or(is_identity),
     }
 }
 
 /// Reads into `buffer` until a plain answer is there; the second number is the size of its head. `None` when the answer turns out not to be
 /// plain, or when it ends early: what was read is in the buffer.
 async fn read_plain(stream: &mut Stream, buffer: &mut BytesMut) -> Option<(ResponseHead, usize)> {
-    while buffer.len() < MOST {
+    loop {
+        if !buffer.is_empty() {
+            match parse(buffer) {
+                Parsed::Whole(head, size) => return Some((head, size)),
+                Parsed::Unfinished if buffer.len() < MOST => {}
+                Parsed::Unfinished | Parsed::Other => return None,
+            }
+        }
         if buffer.spare_capacity_mut().is_empty() {
             buffer.reserve(buffer.len());
         }
         if stream.read_buf(buffer).await.ok()? == 0 {
             return None;
         }
-        match parse(buffer) {
-            Parsed::Whole(head, size) => return Some((head, size)),
-            Parsed::Unfinished => {}
-            Parsed::Other => return None,
-        }
     }
-    None
 }
 
 #[derive(Debug, PartialEq)]

@@ -72,7 +72,7 @@ async fn in_two(answer: &str, split: usize) -> (Read, bool) {
             Some(far)
         }
     };
-    let (response, _far) = tokio::join!(Response::read(Box::new(near)), rest);
+    let (response, _far) = tokio::join!(Response::read(Box::new(near), BytesMut::new()), rest);
     let plain = response.as_ref().is_ok_and(|response| matches!(response.rest, Rest::Whole(..)));
     (read_to_end(response).await, plain)
 }
@@ -90,9 +90,11 @@ async fn by_session(answer: &str) -> Read {
         });
     }
     let mut session = Box::new(HttpSession::new(Box::new(near)));
-    let response = read_head(&mut session)
-        .await
-        .map(|status| Response { head: head_of(status, &session), rest: Rest::Session(session) });
+    let response = read_head(&mut session).await.map(|status| Response {
+        head: head_of(status, &session),
+        rest: Rest::Session(session),
+        framed_once: true,
+    });
     read_to_end(response).await
 }
 
@@ -134,7 +136,10 @@ async fn a_head_that_does_not_end_is_no_answer() {
     let answer = format!("HTTP/1.1 200 OK\r\nx: {}", "y".repeat(2 << 20));
     let (mut far, near) = duplex(64 << 10);
     tokio::spawn(async move { far.write_all(answer.as_bytes()).await });
-    assert_eq!(Response::read(Box::new(near)).await.err().map(|failure| failure.detail), Some("answer is not HTTP"));
+    assert_eq!(
+        Response::read(Box::new(near), BytesMut::new()).await.err().map(|failure| failure.detail),
+        Some("answer is not HTTP")
+    );
 }
 
 #[tokio::test]
@@ -144,7 +149,7 @@ async fn silence_is_told_from_a_bad_answer() {
         far.write_all(answer.as_bytes()).await.unwrap();
         drop(far);
         assert_eq!(
-            Response::read(Box::new(near)).await.err().map(|failure| failure.silent),
+            Response::read(Box::new(near), BytesMut::new()).await.err().map(|failure| failure.silent),
             Some(silent),
             "{answer:?}"
         );

@@ -19,24 +19,27 @@ use super::alarm::Alarm;
 use super::chunked::ENDLESS;
 use super::ctx::RequestCtx;
 use super::path::normalise;
+use super::sending::{PIECE, Sending, json_type};
 use super::{body, framing};
 use crate::clock;
 use crate::config::ClientKey;
 use crate::model::RequestFacts;
-use crate::rpc::{Ask, Buffered, Call, Case, Expected, Inspected, Lease, Outgoing, Refusal, Reply, ReplyBody, inspect};
-use crate::upstream::{Attempt, Upstream};
+use crate::rpc::{Buffered, Call, Expected, Inspected, Outgoing, Refusal, Reply, ReplyBody, inspect};
+use crate::upstream::{Admission, Attempt, Upstream};
 
 /// How long a connection waits for its next request, in seconds (nginx's default).
 const KEEPALIVE_SECS: u64 = 75;
 /// How long a client may be silent in the middle of a request.
 const READ_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a client may take no byte of its answer (nginx's default).
-const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
+pub(super) const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long the rest of a refused body is read, so that the client sees the refusal and not a reset.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
 /// Bytes of a method that the log shows.
 const LOGGED_METHOD: usize = 64;
-const JSON: HeaderValue = HeaderValue::from_static("application/json");
+pub(super) const JSON: HeaderValue = HeaderValue::from_static("application/json");
+/// No browser guesses another type.
+const NOSNIFF: HeaderValue = HeaderValue::from_static("nosniff");
 
 /// For a new session: the head is there already.
 pub(super) fn begin(session: &mut ServerSession, head: BytesMut) {
@@ -144,13 +147,15 @@ fn good_call(
         seed: fastrand::u64(..),
         deadline: clock::now().after(deadline),
     };
+    // The answer to a batch with ids of our own is put together anew.
+    let whole = inspected.renumbered.is_some() && inspected.batch;
     let outgoing = Outgoing {
-        body,
+        body: inspected.renumbered.unwrap_or(body),
         headers,
         expected: inspected.expected,
         resendable: !facts.write || facts.idempotent,
         max_answer,
-        whole: false,
+        whole,
     };
     Call { facts, outgoing }
 }
@@ -168,42 +173,25 @@ pub(super) async fn until_gone(session: &mut ServerSession) -> Box<Error> {
     }
 }
 
-/// Passes an endpoint's answer on.
+/// Passes an endpoint's answer on. `place`: the request's, under `max_concurrency`.
 pub(super) async fn respond(
     session: &mut ServerSession,
     ctx: &mut RequestCtx,
-    call: &Call,
+    facts: &RequestFacts,
     reply: Reply<Attempt>,
+    place: Option<Admission>,
 ) -> Result<()> {
-    let content_type = reply.content_type.unwrap_or(JSON);
+    let content_type = json_type(reply.content_type);
     ctx.status = Some(reply.status);
     match reply.body {
-        ReplyBody::Whole(body) => write_whole(session, reply.status, content_type, body).await,
-        ReplyBody::Arriving { mut rest, lease, result } => {
-            let passing_on = clock::now();
+        ReplyBody::Whole(body) => {
+            drop(place);
+            write_whole(session, reply.status, content_type, body).await
+        }
+        ReplyBody::Arriving { rest, lease, result } => {
             let head = build_head(session, reply.status, content_type, rest.length)?;
             session.write_response_header(Box::new(head)).await?;
-            let mut piece = Some(std::mem::take(&mut rest.beginning));
-            while let Some(bytes) = piece {
-                // An error drops the lease: the attempt is settled as canceled.
-                session.write_response_body(bytes, false).await?;
-                piece = match rest.next().await {
-                    Ok(piece) => piece,
-                    Err(mut broken) => {
-                        broken.latency = result.latency + clock::now().since(passing_on);
-                        let (request, sent) = (&call.facts, &call.outgoing);
-                        let case = Case { request, sent, result: &broken, may_retry: false, member: false };
-                        let ask = Ask { attempt: ctx.trace.attempts, ..Ask::first(&call.facts, clock::now()) };
-                        drop(lease.fail(&ask, &broken, &[case]));
-                        return Err(Error::explain(ErrorType::ReadError, broken.detail));
-                    }
-                };
-            }
-            session.write_response_body(Bytes::new(), true).await?;
-            rest.finish().await;
-            // The latency stays that of the answer's beginning: the rest comes as fast as the client takes it.
-            lease.succeed(&call.facts, &result);
-            Ok(())
+            Sending::new(session, place).pass_on(ctx, facts, rest, (lease, result)).await
         }
     }
 }
@@ -237,11 +225,16 @@ async fn write_whole(
     body: Bytes,
 ) -> Result<()> {
     if status == StatusCode::NO_CONTENT {
-        return session.write_response_header(Box::new(ResponseHeader::build(status, None)?)).await;
+        let mut head = ResponseHeader::build(status, Some(1))?;
+        head.insert_header(header::X_CONTENT_TYPE_OPTIONS, NOSNIFF)?;
+        return session.write_response_header(Box::new(head)).await;
     }
     let head = build_head(session, status, content_type, Some(body.len()))?;
     session.write_response_header(Box::new(head)).await?;
-    session.write_response_body(body, true).await
+    if body.len() <= PIECE {
+        return session.write_response_body(body, true).await;
+    }
+    Sending::new(session, None).finish(body).await
 }
 
 fn build_head(
@@ -252,6 +245,7 @@ fn build_head(
 ) -> Result<ResponseHeader> {
     let mut head = ResponseHeader::build(status, Some(4))?;
     head.insert_header(header::CONTENT_TYPE, content_type)?;
+    head.insert_header(header::X_CONTENT_TYPE_OPTIONS, NOSNIFF)?;
     match length {
         Some(length) => head.insert_header(header::CONTENT_LENGTH, length)?,
         // Without either the answer ends with the connection.

@@ -14,6 +14,7 @@ mod downstream;
 mod framing;
 mod head;
 mod path;
+mod sending;
 mod workers;
 
 use std::io;
@@ -144,7 +145,7 @@ async fn answer(
         Ok(request) => request,
         Err(refusal) => return respond_refusal(session, ctx, &refusal, None).await,
     };
-    // Until the answer is sent.
+    // Until the endpoint has said all.
     let mut admission = None;
     let answer = tokio::select! {
         biased;
@@ -152,8 +153,16 @@ async fn answer(
         gone = until_gone(session) => Err(gone),
     };
     match answer? {
-        Ok(reply) => respond(session, ctx, &call, reply).await,
-        Err(refusal) => respond_refusal(session, ctx, &refusal, Some(&call.outgoing.expected)).await,
+        Ok(reply) => {
+            let Call { facts, outgoing } = call;
+            // A client that reads slowly doesn't keep the memory of its request.
+            drop(outgoing);
+            respond(session, ctx, &facts, reply, admission).await
+        }
+        Err(refusal) => {
+            drop(admission);
+            respond_refusal(session, ctx, &refusal, Some(&call.outgoing.expected)).await
+        }
     }
 }
 

@@ -110,6 +110,10 @@ impl Lease for Attempt {
         self.footing == Footing::Trial || self.endpoint().stats.is_silent(now)
     }
 
+    fn heard(&self) {
+        self.endpoint().stats.heard(self.began, clock::now());
+    }
+
     fn succeed(mut self, request: &RequestFacts, result: &AttemptResult) {
         let ended = self.began.after(result.latency);
         self.end(result.outcome, ended);
@@ -145,7 +149,8 @@ impl Lease for Attempt {
         if was_slow && (is_silent || self.footing == Footing::Trial) {
             let latency = waited;
             let result = AttemptResult { latency, ..AttemptResult::failed(Outcome::Timeout, true, OVERTAKEN) };
-            let case = Case { request: ask.request, sent, result: &result, may_retry: false, member: false };
+            let case =
+                Case { request: ask.request, sent: Some(sent), result: &result, may_retry: false, member: false };
             self.fail_as(true, ask, &result, &[case], now);
         } else {
             let mut attempt = self;
@@ -169,6 +174,9 @@ impl Attempt {
         let (upstream, endpoint) = (&self.upstream, self.endpoint());
         endpoint.details.series.duration.observe(result.latency.as_secs_f64());
         let decisions: Vec<Decision> = cases.iter().map(|case| upstream.decide(endpoint, ask, case)).collect();
+        if result.is_own_lack() {
+            return (decisions, None);
+        }
         for (case, decision) in cases.iter().zip(&decisions) {
             upstream.ban(endpoint, case, decision);
         }
@@ -347,7 +355,8 @@ fn unquoted_block(block: &AttemptBlock, decision: &Decision, case: &Case<'_>) ->
         let message = message_of(case.result);
         &message[..message.floor_char_boundary(MESSAGE_BYTES)]
     };
-    let message = decision.blames().then(|| unquoted(seen(), case.request, case.sent)).flatten()?;
+    let message =
+        decision.blames().then(|| case.sent.and_then(|sent| unquoted(seen(), case.request, sent))).flatten()?;
     let mut block = AttemptBlock { message_len: 0, message: [0; MESSAGE_BYTES], ..*block };
     block.set_message(&message);
     Some(block)
