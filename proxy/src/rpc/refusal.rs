@@ -54,6 +54,9 @@ pub enum Refusal {
     /// Nothing may take the request.
     #[error("no endpoint is available")]
     NoEndpoint,
+    /// The scoring policy said that no endpoint is to get it.
+    #[error("the scoring policy refuses this request")]
+    ByPolicy,
     /// Every endpoint that could take it refuses by its rate limiter, or by its own.
     #[error("every endpoint is at its rate limit")]
     RateLimited {
@@ -79,7 +82,7 @@ impl Refusal {
             Refusal::NotPost => StatusCode::METHOD_NOT_ALLOWED,
             Refusal::NoRoute => StatusCode::NOT_FOUND,
             Refusal::Stalled => StatusCode::REQUEST_TIMEOUT,
-            Refusal::Overloaded | Refusal::NoEndpoint => StatusCode::SERVICE_UNAVAILABLE,
+            Refusal::Overloaded | Refusal::NoEndpoint | Refusal::ByPolicy => StatusCode::SERVICE_UNAVAILABLE,
             Refusal::RateLimited { .. } => StatusCode::TOO_MANY_REQUESTS,
             Refusal::TimedOut => StatusCode::GATEWAY_TIMEOUT,
             Refusal::EndpointsFailed => StatusCode::BAD_GATEWAY,
@@ -98,7 +101,7 @@ impl Refusal {
             | Refusal::NoRoute
             | Refusal::Stalled => INVALID_REQUEST,
             Refusal::Overloaded | Refusal::RateLimited { .. } => LIMIT_EXCEEDED,
-            Refusal::NoEndpoint => RESOURCE_UNAVAILABLE,
+            Refusal::NoEndpoint | Refusal::ByPolicy => RESOURCE_UNAVAILABLE,
             Refusal::TimedOut | Refusal::EndpointsFailed => SERVER_ERROR,
         }
     }
@@ -116,6 +119,7 @@ impl Refusal {
             Refusal::Stalled => "stalled",
             Refusal::Overloaded => "overloaded",
             Refusal::NoEndpoint => "no_endpoint",
+            Refusal::ByPolicy => "refused_by_policy",
             Refusal::RateLimited { .. } => "rate_limited",
             Refusal::TimedOut => "timed_out",
             Refusal::EndpointsFailed => "endpoints_failed",

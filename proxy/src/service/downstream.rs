@@ -12,7 +12,7 @@ use pingora::{Error, ErrorType, Result};
 
 use super::ctx::RequestCtx;
 use crate::clock;
-use crate::model::RequestFacts;
+use crate::model::{PolicyTime, RequestFacts};
 use crate::rpc::{Ask, Call, Case, Expected, Inspected, Lease, Outgoing, Refusal, Reply, ReplyBody, inspect};
 use crate::upstream::{Attempt, Place, Upstream};
 
@@ -107,6 +107,7 @@ fn good_call(
         client_key: client_key(session),
         seed: fastrand::u64(..),
         deadline: clock::now().after(upstream.deadline),
+        policy_time: PolicyTime::default(),
     };
     let headers = &session.req_header().headers;
     let forwarded = FORWARDED.into_iter().filter_map(|name| headers.get(&name).cloned().map(|value| (name, value)));

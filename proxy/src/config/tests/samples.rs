@@ -41,7 +41,16 @@ fn the_health_check_that_the_sample_shows_is_good() {
 fn the_defaults_that_the_sample_shows_are_the_defaults() {
     let path = shipped().join("pointsman.toml");
     let text = std::fs::read_to_string(&path).unwrap();
-    let keys = ["protocol", "version", "chain", "read_methods", "retry_budget", "queue_timeout", "jitter"];
+    let keys = [
+        "protocol",
+        "version",
+        "chain",
+        "read_methods",
+        "retry_budget",
+        "queue_timeout",
+        "policy_time_budget",
+        "jitter",
+    ];
     let shown = keys.iter().fold(text, |text, key| {
         let shown = text.replace(&format!("# {key} ="), &format!("{key} ="));
         assert_ne!(text, shown, "{key} is not shown");

@@ -1,0 +1,7 @@
+;; Logs a line as long as its memory allows: each byte has its price.
+(import "pointsman" "log" (func $log (param i32 i32 i32)))
+(memory (export "memory") 17)
+(func (export "pointsman_score") (param $request i32) (param $rows i32) (param $count i32) (param $scores i32)
+  (if (call $asked (local.get $request)) (then
+    (call $log (i32.const 3) (i32.const 1024) (i32.const 1048576))))
+  (call $score (local.get $request) (local.get $rows) (local.get $count) (local.get $scores)))
