@@ -104,7 +104,7 @@ _Static_assert(sizeof(pointsman_attempt) == 256, "ABI.md, section 4");
 _Static_assert(sizeof(pointsman_decision) == 32, "ABI.md, section 4");
 _Static_assert(sizeof(pointsman_plan_block) == 24, "ABI.md, section 4");
 
-/* The only import. Costs 500 units of fuel and one per byte. */
+/* The only import. Costs 500 units of fuel and one per byte, of which 1,024 are read. */
 __attribute__((import_module("pointsman"), import_name("log"))) void pointsman_log(
     int32_t level, const char *text, uint32_t len);
 

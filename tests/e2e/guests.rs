@@ -109,7 +109,7 @@ const BAD_SCORES: [(&str, &[&str]); 17] = [
     ("score-infinite-for-all", &["output"]),
     ("score-changes-flags", &["output"]),
     ("log-flood-of-short-lines", &["fuel"]),
-    ("log-of-a-megabyte", &["fuel"]),
+    ("log-of-megabytes", &["fuel"]),
 ];
 
 /// Modules whose scores are odd and yet no fault, and who answers then.

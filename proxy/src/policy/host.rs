@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use wasmtime::{Caller, Engine, Extern, Linker, ResourceLimiter, Trap};
 
-use super::limits::{LOG_CALL_FUEL, Limits};
+use super::limits::{LOG_CALL_FUEL, LOG_LINE_BYTES, Limits};
 use super::log::GuestLog;
 use super::stall::Stall;
 
@@ -67,7 +67,9 @@ impl ResourceLimiter for Quota {
 
 /// Costs fuel before anything else is done, whether or not the line is written: what a guest can't pay for ends its call.
 fn guest_log(mut caller: Caller<'_, Host>, level: i32, ptr: u32, len: u32) -> wasmtime::Result<()> {
-    let left = caller.get_fuel()?.checked_sub(LOG_CALL_FUEL + u64::from(len));
+    // No more of a line is read.
+    let bytes = u64::from(len).min(LOG_LINE_BYTES as u64);
+    let left = caller.get_fuel()?.checked_sub(LOG_CALL_FUEL + bytes);
     caller.set_fuel(left.unwrap_or(0))?;
     if left.is_none() {
         return Err(Trap::OutOfFuel.into());
