@@ -13,8 +13,8 @@ mod shadow;
 use std::sync::Arc;
 
 use prometheus::{
-    Encoder, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
-    Registry, TextEncoder,
+    Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
+    Opts, Registry, TextEncoder,
 };
 
 use canary::CanaryMetrics;
@@ -52,6 +52,9 @@ pub struct Metrics {
     policy_faults: IntCounterVec,
     policy_quarantined: IntGaugeVec,
     policy_quarantines: IntCounterVec,
+    policy_refusals: IntCounterVec,
+    policy_budget_exhausted: IntCounterVec,
+    policy_worker_share: GaugeVec,
     shadows: Arc<ShadowMetrics>,
     canaries: Arc<CanaryMetrics>,
     reloads: IntCounterVec,
@@ -99,6 +102,12 @@ pub struct PolicySeries {
     pub quarantined: IntGauge,
     /// Quarantines begun.
     pub quarantines: IntCounter,
+    /// Requests that it explicitly refused.
+    pub refusals: IntCounter,
+    /// Requests that used up their `policy_time_budget` in a call of it.
+    pub budget_exhausted: IntCounter,
+    /// Its share of the workers' time, 0 to 1.
+    pub worker_share: Gauge,
     faults: Vec<(&'static str, IntCounter)>,
 }
 
@@ -147,6 +156,21 @@ impl Metrics {
             )?,
             policy_quarantined: build.gauges("policy_quarantined", "1 while it is in quarantine.", &["policy"])?,
             policy_quarantines: build.counters("policy_quarantines_total", "Quarantines begun.", &["policy"])?,
+            policy_refusals: build.counters(
+                "policy_refusals_total",
+                "Requests that a policy explicitly refused.",
+                &["policy"],
+            )?,
+            policy_budget_exhausted: build.counters(
+                "policy_budget_exhausted_total",
+                "Requests that used up their policy_time_budget in a call of this policy.",
+                &["policy"],
+            )?,
+            policy_worker_share: build.float_gauges(
+                "policy_worker_share",
+                "Share of the workers' time that the policy took, 0 to 1, estimated over the last 10 s with calls.",
+                &["policy"],
+            )?,
             shadows: ShadowMetrics::new(&build)?,
             canaries: CanaryMetrics::new(&build)?,
             reloads: build.counters("reloads_total", "Reloads by result.", &["result"])?,
@@ -252,6 +276,9 @@ impl Metrics {
             duration: self.policy_duration.with_label_values(&[policy]),
             quarantined: self.policy_quarantined.with_label_values(&[policy]),
             quarantines: self.policy_quarantines.with_label_values(&[policy]),
+            refusals: self.policy_refusals.with_label_values(&[policy]),
+            budget_exhausted: self.policy_budget_exhausted.with_label_values(&[policy]),
+            worker_share: self.policy_worker_share.with_label_values(&[policy]),
             faults: kinds.iter().map(|kind| (*kind, self.policy_faults.with_label_values(&[policy, kind]))).collect(),
         }
     }
@@ -262,6 +289,9 @@ impl Metrics {
         let _ = self.policy_duration.remove_label_values(&[policy]);
         let _ = self.policy_quarantined.remove_label_values(&[policy]);
         let _ = self.policy_quarantines.remove_label_values(&[policy]);
+        let _ = self.policy_refusals.remove_label_values(&[policy]);
+        let _ = self.policy_budget_exhausted.remove_label_values(&[policy]);
+        let _ = self.policy_worker_share.remove_label_values(&[policy]);
         for kind in kinds {
             let _ = self.policy_faults.remove_label_values(&[policy, kind]);
         }

@@ -10,6 +10,7 @@
 
 #![expect(unsafe_code, reason = "the ABI passes pointers; each block says why it is sound")]
 
+use std::mem::offset_of;
 use std::sync::OnceLock;
 
 use crate::{Attempt, Decision, Endpoint, Endpoints, Plan, Planning, Policy, Request, Retry, Scoring};
@@ -135,18 +136,12 @@ pub fn configure<P: Policy>(slot: &OnceLock<P>, config: &[u8]) -> Option<String>
 ///
 /// # Safety
 ///
-/// `request` points at a request block, `rows` at `count` rows of the block's `row_stride`, `scores` at `count` `f64`
-/// that none of the others overlap; all stay as they are, apart from the scores, until the call returns.
-pub unsafe fn score<P: Scoring>(
-    slot: &OnceLock<P>,
-    request: *const u64,
-    rows: *const u64,
-    count: usize,
-    scores: *mut f64,
-) {
+/// `block` points at a request block, `rows` at `count` rows of the block's `row_stride`, `scores` at `count` `f64`; none overlaps another, all
+/// stay as they are until the call returns, and the request and the scores are the policy's to write.
+pub unsafe fn score<P: Scoring>(slot: &OnceLock<P>, block: *mut u64, rows: *const u64, count: usize, scores: *mut f64) {
     let policy = configured(slot);
-    // SAFETY: the caller's first promise.
-    let request: &Request = unsafe { sized_block(request) };
+    // SAFETY: the caller's first promise; the reference is gone before the block is written.
+    let request: &Request = unsafe { sized_block(block) };
     let stride = request.row_stride as usize;
     let bytes = stride.checked_mul(count).filter(|bytes| isize::try_from(*bytes).is_ok());
     let Some(bytes) = bytes.filter(|_| aligned(rows) && aligned(scores)) else {
@@ -161,7 +156,14 @@ pub unsafe fn score<P: Scoring>(
     // SAFETY: aligned and not null; the caller promises the scores and that nothing overlaps them. A score is shorter
     // than a row, so its bytes are within `isize::MAX` too.
     let scores = unsafe { std::slice::from_raw_parts_mut(scores, count) };
-    policy.score(request, endpoints, scores);
+    if !policy.refuses(request, endpoints) {
+        return policy.score(request, endpoints, scores);
+    }
+    // For proxies of version 1.1, which don't look at the flag.
+    scores.fill(f64::NEG_INFINITY);
+    let flags = request.flags | Request::REFUSE;
+    // SAFETY: `sized_block` checked the pointer, the flags lie within the block, and the caller promises that it is ours to write.
+    unsafe { block.byte_add(offset_of!(Request, flags)).cast::<u32>().write(flags) };
 }
 
 /// `pointsman_retry`.

@@ -94,9 +94,11 @@ fn configured_with(config: &str) -> OnceLock<Factor> {
 }
 
 fn score_rows(slot: &OnceLock<Factor>, request: &Request, rows: &[u64], count: usize) -> [f64; 2] {
+    let mut block = words(std::slice::from_ref(request)).to_vec();
     let mut scores = [0.0; 2];
     // SAFETY: the tests pass rows that are there, or a request that is refused before they are read.
-    unsafe { score(slot, words(std::slice::from_ref(request)).as_ptr(), rows.as_ptr(), count, scores.as_mut_ptr()) };
+    unsafe { score(slot, block.as_mut_ptr(), rows.as_ptr(), count, scores.as_mut_ptr()) };
+    assert_eq!(block, words(std::slice::from_ref(request)), "it has scored, and so not refused");
     scores
 }
 
@@ -107,6 +109,41 @@ const ROWS: fn() -> [Endpoint; 2] =
 fn an_empty_table_takes_the_defaults_and_a_key_is_used() {
     for (config, expected) in [("{}", [30.0, 7.0]), (r#"{"factor":2}"#, [60.0, 14.0])] {
         assert_eq!(score_rows(&configured_with(config), &Request::default(), words(&ROWS()), 2), expected);
+    }
+}
+
+/// Refuses writes.
+struct ReadOnly;
+
+impl Policy for ReadOnly {
+    type Config = crate::NoConfig;
+
+    fn configure(_: crate::NoConfig) -> Result<Self, String> {
+        Ok(ReadOnly)
+    }
+}
+
+impl Scoring for ReadOnly {
+    fn score(&self, _: &Request, _: Endpoints<'_>, scores: &mut [f64]) {
+        scores.fill(7.0);
+    }
+
+    fn refuses(&self, request: &Request, _: Endpoints<'_>) -> bool {
+        request.is_write()
+    }
+}
+
+#[test]
+fn a_request_that_is_refused_has_its_flag_and_no_score() {
+    let slot = OnceLock::from(ReadOnly);
+    for (flags, left, expected) in [(2, 2, 7.0), (3, 0x8000_0003, f64::NEG_INFINITY)] {
+        let request = [Request { flags, seed: 7, ..Request::for_method("m") }];
+        let mut block = words(&request).to_vec();
+        let mut scores = [0.0; 2];
+        // SAFETY: the blocks are there and apart.
+        unsafe { score(&slot, block.as_mut_ptr(), words(&ROWS()).as_ptr(), 2, scores.as_mut_ptr()) };
+        assert_eq!(scores, [expected; 2]);
+        assert_eq!(block, words(&[Request { flags: left, ..request[0] }]), "nothing else has changed");
     }
 }
 

@@ -82,8 +82,8 @@ pub use log::{Level, log};
 pub use plan::Plan;
 pub use request::{Chain, Request};
 
-/// The ABI version that this crate implements, `major << 16 | minor`: 1.1.
-pub const ABI_VERSION: u32 = 1 << 16 | 1;
+/// The ABI version that this crate implements, `major << 16 | minor`: 1.2.
+pub const ABI_VERSION: u32 = 1 << 16 | 2;
 
 /// What every policy has: a configuration.
 ///
@@ -103,10 +103,18 @@ pub trait Policy: Sized + Send + Sync + 'static {
 pub trait Scoring: Policy {
     /// Writes a score for each row; `scores` has as many elements as `endpoints` and all are 0 before the call.
     ///
-    /// Higher is better, any finite number will do. NaN and negative infinity leave the endpoint out of this attempt.
+    /// Higher is better, any finite number will do. NaN and negative infinity leave the endpoint out of this attempt. To leave out all
+    /// is a fault: the proxy's native policy chooses instead. Mind that inputs which aren't known are NaN, and that whatever is computed of
+    /// NaN is NaN; [`Endpoint`] has methods that give an `Option` in its place. To turn a request away, see [`Scoring::refuses`].
     /// Ties are broken by the request's seed. The proxy takes the best endpoint whose rate limiter admits the
     /// request, so the order of the others is the order of fallbacks.
     fn score(&self, request: &Request, endpoints: Endpoints<'_>, scores: &mut [f64]);
+
+    /// Is no endpoint to get this request? The client is then told that the policy refuses it. Asked before [`Scoring::score`], which
+    /// isn't called for a request that is refused. Since version 1.2; an older proxy says that no endpoint is available.
+    fn refuses(&self, _request: &Request, _endpoints: Endpoints<'_>) -> bool {
+        false
+    }
 }
 
 /// A policy that says what to do after an attempt that was not a clean success.

@@ -107,7 +107,7 @@ macro_rules! export_policy {
         const _: () = {
             #[unsafe(no_mangle)]
             unsafe extern "C" fn pointsman_score(
-                request: *const u64,
+                request: *mut u64,
                 rows: *const u64,
                 count: usize,
                 scores: *mut f64,

@@ -66,6 +66,8 @@ impl Request {
     pub const IDEMPOTENT: u32 = 1 << 2;
     /// Flag: an earlier attempt of this request was sent to an endpoint.
     pub const PRIOR_SENT: u32 = 1 << 3;
+    /// Flag that a policy sets, and the proxy never: no endpoint is to get the request. [`Scoring::refuses`](crate::Scoring::refuses) does it.
+    pub(crate) const REFUSE: u32 = 1 << 31;
 
     /// A single read of `method` on its first attempt, for tests. A longer name is cut at 64 bytes.
     pub fn for_method(method: &str) -> Self {

@@ -103,6 +103,15 @@ fn request_of_version_1_1() {
     assert_eq!(request.chain(), Chain::Solana);
 }
 
+/// As a policy leaves it that refuses.
+#[test]
+fn refused_request_of_version_1_2() {
+    let request = read_request(include_str!("../vectors/request-refused-1.2.txt"), "chain");
+    let found = read_request(include_str!("../vectors/request-1.1.txt"), "chain");
+    assert_eq!(request.flags, found.flags | 1 << 31);
+    assert!(request.is_write() && request.prior_sent() && !request.is_batch() && !request.is_idempotent());
+}
+
 fn read_row(text: &str) -> Endpoint {
     let mut vector = Vector::parse(text);
     let row: Endpoint = *view(&vector.words).unwrap();

@@ -325,14 +325,21 @@ fn when_all_are_dead_every_id_is_told_and_recovery_is_instant() {
     });
 }
 
+/// In version 1.2; what only leaves out all is a fault.
 #[test]
-fn a_policy_that_leaves_all_endpoints_out_is_obeyed() {
+fn a_policy_that_refuses_a_request_is_obeyed() {
     let origin = Origin::start("a");
-    let guest = Guest::new("picky", "1.0.0").score_each("(f64.const nan)");
+    let refuse = "(i32.store offset=32 (local.get $request)
+                    (i32.or (i32.load offset=32 (local.get $request)) (i32.const 0x80000000)))";
+    let guest = Guest::new("picky", "1.0.0").abi(1, 2).score(refuse);
     let proxy = Proxy::start(&Conf::of([&origin]).scored_by(&guest));
     let response = proxy.post(json::batch(2));
     assert_eq!(response.status, 503);
-    assert_eq!(response.json()[1]["error"]["code"], -32002);
+    let error = &response.json()[1]["error"];
+    assert_eq!(
+        (&error["code"], &error["message"]),
+        (&value!(-32002), &value!("the scoring policy refuses this request"))
+    );
     assert_eq!(origin.hits(), 0);
 }
 

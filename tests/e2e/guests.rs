@@ -2,8 +2,10 @@
 //!
 //! A module does its harm in requests for `eth_getLogs`. The policy prefers the endpoint `b`, the native one `a`.
 
+mod budget;
 mod direct;
 mod quarantine;
+mod useless;
 
 use std::collections::BTreeSet;
 use std::os::unix::fs::symlink;
@@ -15,7 +17,7 @@ use crate::support::{
 };
 
 /// Modules that are refused at load, and what is said about them.
-const REFUSED: [(&str, &[&str]); 68] = [
+const REFUSED: [(&str, &[&str]); 69] = [
     ("empty", &["stage compile: is empty"]),
     ("truncated", &["stage compile: is cut short"]),
     ("not-wasm", &["stage compile: is not a WebAssembly module"]),
@@ -74,6 +76,7 @@ const REFUSED: [(&str, &[&str]); 68] = [
     ("no-configure", &["does not export `pointsman_configure`"]),
     ("score-wrong-type", &["export `pointsman_score` has a wrong type"]),
     ("score-always-traps", &["stage probe: score trapped"]),
+    ("score-nan-when-lag-unknown", &["stage probe: score gave", "scores of NaN", "head_lag_blocks"]),
     ("no-score", &["does not export `pointsman_score`"]),
     ("retry-wrong-type", &["export `pointsman_retry` has a wrong type"]),
     ("no-retry", &["does not export `pointsman_retry`"]),
@@ -88,7 +91,7 @@ const REFUSED: [(&str, &[&str]); 68] = [
 ];
 
 /// Modules that fault when they score, and the kinds of fault that may be.
-const BAD_SCORES: [(&str, &[&str]); 12] = [
+const BAD_SCORES: [(&str, &[&str]); 17] = [
     ("score-endless-loop", &["fuel"]),
     ("score-trap", &["trap"]),
     ("score-divides-by-zero", &["trap"]),
@@ -103,17 +106,26 @@ const BAD_SCORES: [(&str, &[&str]); 12] = [
     ("log-flood-with-faults", &["trap"]),
     ("log-flood", &["fuel", "epoch"]),
     ("score-takes-long", &["fuel"]),
+    ("score-nan-for-all", &["output"]),
+    ("score-infinite-for-all", &["output"]),
+    ("score-changes-flags", &["output"]),
+    ("log-flood-of-short-lines", &["fuel"]),
+    ("log-of-megabytes", &["fuel"]),
 ];
 
 /// Modules whose scores are odd and yet no fault, and who answers then.
-const ODD_SCORES: [(&str, &str); 6] = [
+const ODD_SCORES: [(&str, &str); 7] = [
     ("score-grows-and-goes-on", "b"),
     ("score-scribbles", "a"),
     ("score-runs-over", "b"),
     ("score-nan-and-denormal", "b"),
     ("score-infinities", "b"),
     ("log-out-of-bounds", "b"),
+    ("score-refuses-too-early", "b"),
 ];
+
+/// Modules that tests of their own are about.
+const OTHERS: [&str; 2] = ["score-refuses", "retry-takes-long"];
 
 /// Modules that fault when they are asked about an attempt, or for a plan.
 const BAD_DECISIONS: [(&str, &str); 10] = [
@@ -148,7 +160,8 @@ fn every_guest_has_a_test() {
     let mut there: BTreeSet<String> = hostile_files().into_iter().collect();
     there.extend(GENERATED.into_iter().chain(PLACES).map(str::to_owned));
     let tested = REFUSED.iter().chain(&BAD_SCORES).map(|(name, _)| *name);
-    let tested = tested.chain(ODD_SCORES.iter().chain(&BAD_DECISIONS).map(|(name, _)| *name)).chain(ODD_DECISIONS);
+    let tested =
+        tested.chain(ODD_SCORES.iter().chain(&BAD_DECISIONS).map(|(name, _)| *name)).chain(ODD_DECISIONS).chain(OTHERS);
     let tested: BTreeSet<String> = tested.map(str::to_owned).collect();
     assert_eq!(tested, there);
 }

@@ -38,6 +38,7 @@
 //! - `shadow`: policies that are tried without effect.
 //! - `canary`: policies that decide a share of the requests.
 //! - `policies`: modules that decide, well or badly.
+//! - `examples`: policies in other languages, of the SDK's folder.
 //! - `guests`: hostile and broken modules, each file of `tests/guests` and each generated one.
 //! - `nodes`: two real Ethereum nodes.
 //! - `layers`: what the source may import.
@@ -59,6 +60,7 @@ mod cache;
 mod canary;
 mod chain;
 mod connections;
+mod examples;
 mod explain;
 mod failover;
 mod files;

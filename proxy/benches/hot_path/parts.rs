@@ -13,7 +13,7 @@ use http::StatusCode;
 use pointsman::config;
 use pointsman::logging::AccessLog;
 use pointsman::metrics::Metrics;
-use pointsman::model::{AttemptResult, Chain, Methods, Outcome, RequestFacts, Tick};
+use pointsman::model::{AttemptResult, Chain, Methods, Outcome, PolicyTime, RequestFacts, Tick};
 use pointsman::policy::Catalog;
 use pointsman::rpc::classify::classify;
 use pointsman::rpc::{Ask, Connection, Home, Inspected, Lease, Pool, Transport, inspect};
@@ -128,6 +128,7 @@ fn facts() -> RequestFacts {
         client_key: 7,
         seed: 7,
         deadline: Tick::START.after(Duration::from_secs(60)),
+        policy_time: PolicyTime::default(),
     }
 }
 

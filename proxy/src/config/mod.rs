@@ -227,6 +227,9 @@ pub struct UpstreamConf {
     /// `queue_timeout`: how long a request waits for its turn while `max_concurrency` are under way; `"0s"`, which
     /// refuses it at once, to a day. Default `"1s"`.
     pub queue_timeout: Duration,
+    /// `policy_time_budget`: what all calls of policies for one request together may use, a nanosecond per unit of fuel; 1 ms to
+    /// 1 s. Default `"5ms"`.
+    pub policy_time_budget: Duration,
     /// `retry_budget`.
     pub retry_budget: RetryBudget,
     /// `latency_smoothing_factor`: the weight of the newest latency in the moving average; above 0, at most 1.

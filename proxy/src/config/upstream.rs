@@ -21,6 +21,8 @@ const SMALL_POOL: usize = 64;
 const CANDIDATES_OF_LARGE_POOL: usize = 32;
 /// Attempts of one request. More only hammers a pool that is down.
 const MAX_ATTEMPTS: RangeInclusive<u32> = 1..=16;
+/// What policies may use of one request. More would hold up the other requests of the worker.
+const LONGEST_POLICY_TIME: Duration = Duration::from_secs(1);
 /// Members of a JSON-RPC batch.
 pub(super) const MAX_BATCH_SIZE: RangeInclusive<usize> = 1..=10_000;
 /// Requests under way at once.
@@ -62,6 +64,11 @@ pub(super) fn upstream(
         max_batch_size: report.whole(key.name("max_batch_size"), &file.max_batch_size, MAX_BATCH_SIZE),
         max_concurrency: report.whole(key.name("max_concurrency"), &file.max_concurrency, MAX_CONCURRENCY),
         queue_timeout: report.duration(key.name("queue_timeout"), &file.queue_timeout, Duration::ZERO..=LONGEST),
+        policy_time_budget: report.duration(
+            key.name("policy_time_budget"),
+            &file.policy_time_budget,
+            SHORTEST..=LONGEST_POLICY_TIME,
+        ),
         retry_budget: retry_budget(key.name("retry_budget"), &file.retry_budget, report),
         latency_smoothing_factor: smoothing(key, &file.latency_smoothing_factor, report),
         client: client(key.name("client"), &file.client, report),

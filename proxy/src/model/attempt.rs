@@ -5,9 +5,9 @@
 
 use std::time::Duration;
 
-use super::{Outcome, Tick};
+use super::{Outcome, PolicyTime, Tick};
 
-/// What is known about a request before its first attempt. It does not change between attempts.
+/// What is known about a request before its first attempt. It does not change between attempts, but for what policies used.
 #[derive(Clone, Debug)]
 pub struct RequestFacts {
     /// The method; of a batch, the members' common method or the empty string.
@@ -30,6 +30,8 @@ pub struct RequestFacts {
     pub seed: u64,
     /// When the answer must be there.
     pub deadline: Tick,
+    /// What policies used of it so far.
+    pub policy_time: PolicyTime,
 }
 
 impl RequestFacts {
@@ -246,6 +248,7 @@ mod tests {
             client_key: 0,
             seed: 0,
             deadline: Tick::from_nanos(2_000),
+            policy_time: PolicyTime::default(),
         }
     }
 

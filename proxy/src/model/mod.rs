@@ -15,6 +15,7 @@ mod latencies;
 mod method;
 mod outcome;
 mod pace;
+mod policy_time;
 mod probe_gate;
 mod quarantine;
 mod ranks;
@@ -26,6 +27,7 @@ mod time;
 mod trial;
 mod trial_slot;
 mod vendor_reads;
+mod workload;
 
 pub use attempt::{
     Action, AttemptResult, CooldownWish, Decision, OWN_LACK, Plan, Preference, RequestFacts, RpcError, may_retry,
@@ -41,6 +43,7 @@ pub use latencies::MethodLatencies;
 pub use method::{Chain, MethodClass, Methods, SEND_RAW_TRANSACTION, method_label};
 pub use outcome::Outcome;
 pub use pace::{FloorRate, Pace};
+pub use policy_time::PolicyTime;
 pub use probe_gate::ProbeGate;
 pub use quarantine::{Entry, Quarantine};
 pub use ranks::rank_correlation;
@@ -52,3 +55,4 @@ pub use time::Tick;
 pub(crate) use time::millis_f32;
 pub use trial::{Arm, Breach, Rails, Tally};
 pub use trial_slot::Trial;
+pub use workload::Workload;

@@ -1,4 +1,4 @@
-//! The blocks of policy ABI 1.1, as `sdk/ABI.md` specifies them.
+//! The blocks of policy ABI 1.2, as `sdk/ABI.md` specifies them.
 //!
 //! A published block is frozen: a later minor version appends fields, a later major version stands beside
 //! this one. The host's own structs are laid out as the guest sees them, so that a hot call copies bytes and
@@ -13,6 +13,8 @@ compile_error!("the ABI's blocks are little-endian and are copied as they lie in
 
 /// The major version that this host speaks.
 pub(super) const ABI_MAJOR: u32 = 1;
+/// From this minor version on a guest may refuse a request.
+pub(super) const REFUSING_MINOR: u32 = 2;
 
 /// Bytes of a method name that fit into a request block.
 const METHOD_BYTES: usize = 64;
@@ -29,6 +31,8 @@ pub mod request_flags {
     pub const IDEMPOTENT: u32 = 1 << 2;
     /// An earlier attempt was sent to an endpoint.
     pub const PRIOR_SENT: u32 = 1 << 3;
+    /// Set by a guest of version 1.2 in answer to `score`: no endpoint is to get the request. The host never sets it.
+    pub const REFUSE: u32 = 1 << 31;
 }
 
 /// Bits of [`EndpointRow::flags`].

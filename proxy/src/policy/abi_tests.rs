@@ -130,6 +130,16 @@ fn version_1_1() {
 }
 
 #[test]
+fn version_1_2() {
+    let [found, left] = [
+        include_str!("../../../sdk/vectors/request-1.1.txt"),
+        include_str!("../../../sdk/vectors/request-refused-1.2.txt"),
+    ]
+    .map(|text| Vector::read(text).block::<RequestBlock>());
+    assert_eq!(bytes_of(&RequestBlock { flags: found.flags | request_flags::REFUSE, ..found }), bytes_of(&left));
+}
+
+#[test]
 fn plan_block() {
     for file in [include_str!("../../../sdk/vectors/plan.txt"), include_str!("../../../sdk/vectors/plan-in.txt")] {
         let vector = Vector::read(file);

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use wasmtime::{Caller, Engine, Extern, Linker, ResourceLimiter};
+use wasmtime::{Caller, Engine, Extern, Linker, ResourceLimiter, Trap};
 
-use super::limits::Limits;
+use super::limits::{LOG_CALL_FUEL, LOG_LINE_BYTES, Limits};
 use super::log::GuestLog;
 use super::stall::Stall;
 
@@ -65,11 +65,20 @@ impl ResourceLimiter for Quota {
     }
 }
 
-fn guest_log(mut caller: Caller<'_, Host>, level: i32, ptr: u32, len: u32) {
-    let Some(Extern::Memory(memory)) = caller.get_export("memory") else { return };
+/// Costs fuel before anything else is done, whether or not the line is written: what a guest can't pay for ends its call.
+fn guest_log(mut caller: Caller<'_, Host>, level: i32, ptr: u32, len: u32) -> wasmtime::Result<()> {
+    // No more of a line is read.
+    let bytes = u64::from(len).min(LOG_LINE_BYTES as u64);
+    let left = caller.get_fuel()?.checked_sub(LOG_CALL_FUEL + bytes);
+    caller.set_fuel(left.unwrap_or(0))?;
+    if left.is_none() {
+        return Err(Trap::OutOfFuel.into());
+    }
+    let Some(Extern::Memory(memory)) = caller.get_export("memory") else { return Ok(()) };
     let (data, host) = memory.data_and_store_mut(&mut caller);
     let start = ptr as usize;
     if let Some(line) = data.get(start..start.saturating_add(len as usize)) {
         host.log.write(level, line);
     }
+    Ok(())
 }

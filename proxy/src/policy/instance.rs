@@ -16,11 +16,16 @@ use super::host::Host;
 use super::limits::{HOT_EPOCHS, LOAD_EPOCHS, Limits};
 use super::log::GuestLog;
 use super::module::{Kinds, Plugin};
+use super::spent;
 use super::stall::Stall;
+use super::verdict::{Scored, refusal};
 
 const INITIALIZE: &str = "_initialize";
 const ALLOC: &str = "pointsman_alloc";
 const CONFIGURE: &str = "pointsman_configure";
+/// Where a request's flags lie in its block.
+const FLAGS_AT: u32 = 32;
+const _: () = assert!(std::mem::offset_of!(RequestBlock, flags) == FLAGS_AT as usize);
 /// The optional export.
 pub(super) const PLAN: &str = "pointsman_plan";
 
@@ -37,6 +42,7 @@ pub(super) struct ReadyInstance {
     inner: Instance,
     area: Area,
     hot: Hot,
+    refuses: bool,
 }
 
 /// The exports that requests call.
@@ -167,7 +173,9 @@ impl Instance {
         host.stall = Stall::default();
         host.quota.refused = false;
         self.store.set_epoch_deadline(HOT_EPOCHS);
-        function.call(&mut self.store, params).map_err(|e| fault(&self.store, &e))
+        let answer = function.call(&mut self.store, params).map_err(|e| fault(&self.store, &e));
+        spent::note(fuel.saturating_sub(self.store.get_fuel().unwrap_or(0)), &answer);
+        answer
     }
 
     fn write(&mut self, ptr: u32, bytes: &[u8]) -> Result<(), Fault> {
@@ -190,16 +198,16 @@ impl ReadyInstance {
         let hot = inner.hot(plugin.kinds(), plugin.plans)?;
         inner.configure(config)?;
         let area = Area::reserve(&mut inner, capacity)?;
-        Ok(ReadyInstance { inner, area, hot })
+        Ok(ReadyInstance { inner, area, hot, refuses: plugin.refuses })
     }
 
-    /// Scores `rows`; `scores` becomes one per row.
+    /// Scores `rows`; `scores` becomes one per row. Whether they are of any use isn't looked at.
     pub(super) fn score(
         &mut self,
         request: &RequestBlock,
         rows: &[EndpointRow],
         scores: &mut Vec<f64>,
-    ) -> Result<(), Fault> {
+    ) -> Result<Scored, Fault> {
         let (Some(function), area) = (&self.hot.score, self.area) else {
             return Err(Fault::Abi("has no `pointsman_score`".into()));
         };
@@ -217,10 +225,16 @@ impl ReadyInstance {
         inner.hot_call(function, fuel, (area.request, area.rows, count, area.scores))?;
 
         let data = inner.memory.data_mut(&mut inner.store);
+        scores.clear();
+        let at = area.request + FLAGS_AT;
+        if self.refuses && refusal(request.flags, pod_read_unaligned(slot(data, at, size_of::<u32>())?))? {
+            scores.resize(rows.len(), f64::NEG_INFINITY);
+            return Ok(Scored::Refused);
+        }
         scores.resize(rows.len(), 0.0);
         let answer = slot(data, area.scores, size_of_val(scores.as_slice()))?;
         cast_slice_mut(scores.as_mut_slice()).copy_from_slice(answer);
-        Ok(())
+        Ok(Scored::Ranked)
     }
 
     /// Asks what to do after an attempt.

@@ -77,3 +77,6 @@ pub(super) const LOAD_EPOCHS: u64 = 500;
 pub(super) const EPOCH_CPU_TIME: Duration = Duration::from_millis(1);
 /// The host's share of a log line.
 pub(super) const LOG_LINE_BYTES: usize = 1_024;
+/// Fuel of each line that a guest logs, beside one unit per byte that the host reads: about the instructions that the host spends on a line that
+/// isn't written.
+pub(super) const LOG_CALL_FUEL: u64 = 500;

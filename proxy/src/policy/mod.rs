@@ -27,6 +27,7 @@ pub mod native;
 mod pool;
 mod refill;
 mod shape;
+mod spent;
 mod stall;
 mod verdict;
 
@@ -45,6 +46,7 @@ use log::GuestLog;
 pub use module::{Kinds, Plugin};
 use pool::InstancePool;
 use refill::Refill;
+pub use verdict::Scored;
 
 use crate::model::{Decision, Plan};
 
@@ -207,12 +209,23 @@ impl Policy {
         self.name == other.name && self.identity() == other.identity() && self.config == other.config
     }
 
-    /// Scores `rows` on this thread's instance; `scores` becomes one number per row.
+    /// Scores `rows` on this thread's instance; `scores` becomes one number per row, with a usable one among them unless the request
+    /// is refused.
     ///
     /// # Errors
     /// A [`Fault`]; the instance is then replaced in the background, and `scores` mean nothing.
-    pub fn score(&self, request: &RequestBlock, rows: &[EndpointRow], scores: &mut Vec<f64>) -> Result<(), Fault> {
-        self.call(|instance| instance.score(request, rows, scores))
+    pub fn score(&self, request: &RequestBlock, rows: &[EndpointRow], scores: &mut Vec<f64>) -> Result<Scored, Fault> {
+        self.call(|instance| verdict::useful(instance.score(request, rows, scores)?, scores))
+    }
+
+    /// The fuel that this thread's calls used since this was last asked, of whichever policy.
+    pub fn take_spent() -> u64 {
+        spent::take()
+    }
+
+    /// Threads that it has instances for.
+    pub fn workers(&self) -> u32 {
+        self.pool.workers()
     }
 
     /// Asks what to do after an attempt, on this thread's instance.
@@ -232,8 +245,9 @@ impl Policy {
         request: &RequestBlock,
         rows: &[EndpointRow],
         scores: &mut Vec<f64>,
-    ) -> Result<(), Fault> {
-        self.replacing(self.pool.with_spare(|instance| instance.score(request, rows, scores)))
+    ) -> Result<Scored, Fault> {
+        let score = |instance: &mut ReadyInstance| verdict::useful(instance.score(request, rows, scores)?, scores);
+        self.replacing(self.pool.with_spare(score))
     }
 
     /// Whether the policy makes plans; [`Policy::plan`] may be called only then.
@@ -278,9 +292,9 @@ impl Policy {
     /// Calls each hot export with canned input: a module that can't answer that is refused at load.
     fn probe(&self) -> Result<(), PluginError> {
         if self.kinds().scoring {
-            let mut scores = Vec::new();
-            self.score(&verdict::canned_request(), &verdict::canned_rows(), &mut scores)
-                .map_err(|fault| PluginError::fault(Stage::Probe, "score", &fault))?;
+            self.probe_score("of different endpoints", &verdict::canned_rows())?;
+            self.probe_score("without health checks, prices and traffic", &verdict::unknown_rows())?;
+            self.probe_score("in which everything is known", &verdict::known_rows())?;
         }
         if self.kinds().retry {
             for attempt in verdict::canned_attempts() {
@@ -293,6 +307,38 @@ impl Policy {
                 .map_err(|fault| PluginError::fault(Stage::Probe, "plan", &fault))?;
         }
         Ok(())
+    }
+}
+
+impl Policy {
+    /// Scores the endpoints of a pool that is as `what` says. NaN for all is a mistake in the module's arithmetic, which a good
+    /// pool would meet, too: it is refused. Negative infinity for all is a choice; there may be pools that it fits (one of endpoints with
+    /// a tag or a price), so it is a warning.
+    fn probe_score(&self, what: &str, rows: &[EndpointRow]) -> Result<(), PluginError> {
+        let mut scores = Vec::new();
+        let scored = self
+            .call(|instance| instance.score(&verdict::canned_request(), rows, &mut scores))
+            .map_err(|fault| PluginError::fault(Stage::Probe, "score", &fault))?;
+        match verdict::useful(scored, &scores) {
+            Ok(_) => Ok(()),
+            Err(Fault::Output(verdict::LEFT_OUT_ALL)) => {
+                let (policy, plugin) = (&self.name, self.identity());
+                tracing::warn!(
+                    policy,
+                    plugin = plugin.plugin,
+                    version = %plugin,
+                    "policy leaves out every endpoint of a pool {what}; for such a pool the built-in policy decides"
+                );
+                Ok(())
+            }
+            Err(fault) => {
+                let reason = format!(
+                    "score {fault}, of a pool {what}; a score must be a number also where head_lag_blocks, price or latency_p99_ms is NaN \
+                     or idle_ms infinite"
+                );
+                Err(PluginError::new(Stage::Probe, reason))
+            }
+        }
     }
 }
 

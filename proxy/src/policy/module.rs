@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
-use super::abi::ABI_MAJOR;
+use super::abi::{ABI_MAJOR, REFUSING_MINOR};
 use super::cache::CodeCache;
 use super::error::{PluginError, Stage};
 use super::instance::{Instance, PLAN};
@@ -25,6 +25,8 @@ pub struct Plugin {
     kinds: Kinds,
     /// It exports `pointsman_plan`, which belongs to a retry policy.
     pub(super) plans: bool,
+    /// It is built for a version in which a scoring policy may refuse a request.
+    pub(super) refuses: bool,
     pub(super) module: wasmtime::Module,
 }
 
@@ -72,14 +74,14 @@ impl Plugin {
         limits: &Limits,
     ) -> Result<Self, PluginError> {
         let mut instance = Instance::bare(engine, &module, limits)?;
-        check_abi(instance.abi_version()?)?;
+        let minor = check_abi(instance.abi_version()?)?;
         let describe = parse_describe(&instance.describe()?)?;
         let kinds =
             Kinds { scoring: describe.kinds.contains(&Kind::Scoring), retry: describe.kinds.contains(&Kind::Retry) };
         let identity = Identity { plugin: describe.name, version: describe.version, digest };
         let plans = kinds.retry && module.get_export(PLAN).is_some();
         instance.check_exports(kinds, plans)?;
-        Ok(Plugin { identity, kinds, plans, module })
+        Ok(Plugin { identity, kinds, plans, refuses: minor >= REFUSING_MINOR, module })
     }
 
     /// Name, version and digest.
@@ -100,10 +102,11 @@ impl Digest {
     }
 }
 
-fn check_abi(version: u32) -> Result<(), PluginError> {
+/// The minor version of a module whose major version is known.
+fn check_abi(version: u32) -> Result<u32, PluginError> {
     let (major, minor) = (version >> 16, version & 0xffff);
     if major == ABI_MAJOR {
-        return Ok(());
+        return Ok(minor);
     }
     let reason = format!("is built for ABI {major}.{minor}; this proxy knows ABI {ABI_MAJOR}");
     Err(PluginError::new(Stage::Abi, reason))

@@ -76,7 +76,7 @@ mod tests {
 
     use super::super::abi::row_flags;
     use super::*;
-    use crate::model::{RpcError, Tick};
+    use crate::model::{PolicyTime, RpcError, Tick};
 
     fn request(write: bool, idempotent: bool) -> RequestFacts {
         RequestFacts {
@@ -90,6 +90,7 @@ mod tests {
             client_key: 0,
             seed: 0,
             deadline: Tick::START,
+            policy_time: PolicyTime::default(),
         }
     }
 

@@ -31,6 +31,11 @@ impl InstancePool {
         InstancePool { slots: (0..workers + 2).map(|_| Slot(Mutex::new(None))).collect() }
     }
 
+    /// Threads that serve requests.
+    pub(super) fn workers(&self) -> u32 {
+        u32::try_from(self.slots.len() - 2).unwrap_or(u32::MAX)
+    }
+
     /// Puts an instance into each empty slot.
     pub(super) fn fill(&self, make: impl Fn() -> Result<ReadyInstance, PluginError>) -> Result<(), PluginError> {
         for slot in &self.slots {

@@ -1,9 +1,13 @@
-//! From the guest's decision block to a [`Decision`], and the canned input that probes a new policy.
+//! From what a guest answers to a [`Decision`], a [`Plan`] or a [`Scored`], and the canned input that probes a new policy.
+//!
+//! Invariant: an answer that no request can be served by is a [`Fault`], whoever asked. Scores that leave out every endpoint are one; a
+//! guest that wants no endpoint to get a request says so explicitly (ABI 1.2).
 
 use std::time::Duration;
 
 use super::abi::{
     AttemptBlock, DecisionBlock, EndpointRow, PlanBlock, RequestBlock, attempt_flags, decision_flags as flags,
+    request_flags,
 };
 use super::fault::Fault;
 use crate::model::{Action, CooldownWish, Decision, Outcome, Plan, Preference};
@@ -18,6 +22,42 @@ const MAX_EXCLUSION: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Timers are no finer: a shorter timeout would end every attempt at once.
 const SHORTEST_TIMEOUT: Duration = Duration::from_millis(1);
+
+/// What a scoring call came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scored {
+    /// There is a score for each row, and a usable one among them.
+    Ranked,
+    /// No endpoint is to get the request; all scores are negative infinity.
+    Refused,
+}
+
+/// Tells from the request's flags, as the guest found and left them, whether it refused. `flags` of an older guest aren't looked at.
+pub(super) fn refusal(found: u32, left: u32) -> Result<bool, Fault> {
+    match found ^ left {
+        0 => Ok(false),
+        request_flags::REFUSE => Ok(true),
+        _ => Err(Fault::Output("flags of the request that are not the policy's to change")),
+    }
+}
+
+/// Whether a score is one: NaN and negative infinity leave the endpoint out.
+pub(super) fn is_usable(score: f64) -> bool {
+    score > f64::NEG_INFINITY
+}
+
+/// Scores that no endpoint can be chosen by are a fault.
+pub(super) fn useful(scored: Scored, scores: &[f64]) -> Result<Scored, Fault> {
+    if scored == Scored::Refused || scores.iter().copied().any(is_usable) || scores.is_empty() {
+        return Ok(scored);
+    }
+    Err(Fault::Output(if scores.iter().any(|score| score.is_nan()) { NAN_FOR_ALL } else { LEFT_OUT_ALL }))
+}
+
+/// NaN is what arithmetic with an unknown input gives.
+pub(super) const NAN_FOR_ALL: &str = "scores of NaN that leave out every endpoint";
+/// Negative infinity is only written on purpose.
+pub(super) const LEFT_OUT_ALL: &str = "scores of negative infinity for every endpoint";
 
 /// Checks each field of a guest's decision.
 pub(super) fn decision(block: &DecisionBlock) -> Result<Decision, Fault> {
@@ -126,6 +166,23 @@ pub(super) fn canned_rows() -> [EndpointRow; 3] {
     [row, used, failing]
 }
 
+/// Endpoints of a pool that has no health checks and had no traffic yet: whatever can be unknown is.
+pub(super) fn unknown_rows() -> [EndpointRow; 3] {
+    let unknown = canned_rows()[0];
+    [0, 1, 2].map(|index| EndpointRow { index, ..unknown })
+}
+
+/// Used endpoints of a pool in which everything is known.
+pub(super) fn known_rows() -> [EndpointRow; 3] {
+    let [_, used, failing] = canned_rows();
+    let known = EndpointRow { head_lag_blocks: 0.0, price: 0.2, ..used };
+    [
+        EndpointRow { index: 0, ..known },
+        EndpointRow { index: 1, head_lag_blocks: 2.0, ..known },
+        EndpointRow { index: 2, head_lag_blocks: 9.0, price: 0.1, ..failing },
+    ]
+}
+
 /// The plan of an upstream with the defaults.
 pub(super) fn canned_plan() -> PlanBlock {
     PlanBlock::new(3, 5_000.0, 25.0, 20.0)
@@ -213,6 +270,28 @@ mod tests {
             PlanBlock { hedge_delay_ms: f32::NAN, ..asked },
         ] {
             assert!(matches!(plan(&bad, &asked), Err(Fault::Output(_))), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn scores_without_a_usable_one_are_a_fault_and_a_refusal_is_none() {
+        let (nan, out) = (f64::NAN, f64::NEG_INFINITY);
+        for good in [&[nan, 0.0][..], &[out, f64::MIN], &[f64::INFINITY], &[]] {
+            assert_eq!(useful(Scored::Ranked, good).unwrap(), Scored::Ranked, "{good:?}");
+        }
+        for (bad, why) in [(&[nan, nan][..], NAN_FOR_ALL), (&[out, nan], NAN_FOR_ALL), (&[out, out], LEFT_OUT_ALL)] {
+            assert!(matches!(useful(Scored::Ranked, bad), Err(Fault::Output(told)) if told == why), "{bad:?}");
+        }
+        assert_eq!(useful(Scored::Refused, &[out, out]).unwrap(), Scored::Refused);
+    }
+
+    #[test]
+    fn a_guest_may_set_one_flag_of_the_request_and_no_other() {
+        let found = request_flags::WRITE | request_flags::BATCH;
+        assert!(!refusal(found, found).unwrap());
+        assert!(refusal(found, found | request_flags::REFUSE).unwrap());
+        for left in [0, found | 1 << 30, request_flags::REFUSE, u32::MAX] {
+            assert!(matches!(refusal(found, left), Err(Fault::Output(_))), "{left:#x}");
         }
     }
 

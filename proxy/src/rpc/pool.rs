@@ -19,7 +19,7 @@ pub trait Pool {
     /// Chooses an endpoint.
     ///
     /// # Errors
-    /// [`Refusal::NoEndpoint`] or [`Refusal::RateLimited`] when there is none.
+    /// [`Refusal::NoEndpoint`], [`Refusal::RateLimited`] or [`Refusal::ByPolicy`] when there is none.
     fn select(&self, ask: &Ask<'_>) -> Result<Self::Lease, Refusal>;
 
     /// How the attempts of a request are made whose first endpoint was chosen.

@@ -6,7 +6,7 @@ use pointsman_sdk::{Attempt, Policy, Request, Retry};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::model::{RequestFacts, Tick};
+use crate::model::{PolicyTime, RequestFacts, Tick};
 use crate::rpc::Expected;
 
 const TRACER: &str =
@@ -24,6 +24,7 @@ fn facts(method: &str) -> RequestFacts {
         client_key: 0,
         seed: 0,
         deadline: Tick::START,
+        policy_time: PolicyTime::default(),
     }
 }
 

@@ -69,6 +69,9 @@ pub enum Refusal {
     /// Nothing may take the request.
     #[error("no endpoint is available")]
     NoEndpoint,
+    /// The scoring policy said that no endpoint is to get it.
+    #[error("the scoring policy refuses this request")]
+    ByPolicy,
     /// Every endpoint that could take it refuses by its rate limiter.
     #[error("every endpoint is at its rate limit")]
     RateLimited {
@@ -109,7 +112,7 @@ impl Refusal {
             Refusal::NoRoute => StatusCode::NOT_FOUND,
             Refusal::Stalled => StatusCode::REQUEST_TIMEOUT,
             Refusal::HeadTooLarge(_) => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-            Refusal::Overloaded | Refusal::NoMemory | Refusal::NoEndpoint | Refusal::OwnLack => {
+            Refusal::Overloaded | Refusal::NoMemory | Refusal::NoEndpoint | Refusal::OwnLack | Refusal::ByPolicy => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
             Refusal::RateLimited { .. } | Refusal::EndpointLimited { .. } => StatusCode::TOO_MANY_REQUESTS,
@@ -136,7 +139,7 @@ impl Refusal {
             Refusal::Overloaded | Refusal::NoMemory | Refusal::RateLimited { .. } | Refusal::EndpointLimited { .. } => {
                 LIMIT_EXCEEDED
             }
-            Refusal::NoEndpoint | Refusal::OwnLack => RESOURCE_UNAVAILABLE,
+            Refusal::NoEndpoint | Refusal::OwnLack | Refusal::ByPolicy => RESOURCE_UNAVAILABLE,
             Refusal::TimedOut | Refusal::EndpointsFailed => SERVER_ERROR,
         }
     }
@@ -159,6 +162,7 @@ impl Refusal {
             Refusal::NoMemory => "no_memory",
             Refusal::Overloaded => "overloaded",
             Refusal::NoEndpoint => "no_endpoint",
+            Refusal::ByPolicy => "refused_by_policy",
             Refusal::RateLimited { .. } | Refusal::EndpointLimited { .. } => "rate_limited",
             Refusal::TimedOut => "timed_out",
             Refusal::OwnLack => "own_lack",

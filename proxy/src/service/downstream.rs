@@ -23,7 +23,7 @@ use super::sending::{PIECE, Sending, json_type};
 use super::{body, framing};
 use crate::clock;
 use crate::config::ClientKey;
-use crate::model::RequestFacts;
+use crate::model::{PolicyTime, RequestFacts};
 use crate::rpc::{Buffered, Call, Expected, Inspected, Outgoing, Refusal, Reply, ReplyBody, inspect};
 use crate::upstream::{Admission, Attempt, Upstream};
 
@@ -146,6 +146,7 @@ fn good_call(
         client_key,
         seed: fastrand::u64(..),
         deadline: clock::now().after(deadline),
+        policy_time: PolicyTime::default(),
     };
     // The answer to a batch with ids of our own is put together anew.
     let whole = inspected.renumbered.is_some() && inspected.batch;

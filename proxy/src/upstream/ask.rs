@@ -3,6 +3,10 @@
 //! Whoever calls a policy gets an answer or `None`, and then asks the native one. A fault is counted by its kind; in the
 //! log it is a warning once in [`WARN_PERIOD`], and a line for debugging otherwise, so that a policy that faults with every
 //! request doesn't drown the log. A policy that faults too often is in quarantine: see `model::Quarantine`.
+//!
+//! All calls of a request together have a budget. Once it is used up, the native policies decide what is left of that request. That is
+//! counted and no fault: how many calls a request takes is the client's doing, who may send a batch, and nobody may have a
+//! policy quarantined for others. The call that used it up still counts.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -10,13 +14,24 @@ use std::time::{Duration, Instant};
 
 use crate::clock;
 use crate::metrics::PolicySeries;
-use crate::model::{Entry, Quarantine, Tick};
+use crate::model::{Entry, PolicyTime, Quarantine, RequestFacts, Tick, Workload};
 use crate::policy::{Fault, Policy};
 
 /// One call in so many is timed: reading the clock twice costs as much as a small call does.
-const TIMED_CALLS: u64 = 64;
+const TIMED_CALLS: u32 = 64;
 /// Between two warnings about the faults of a policy.
 const WARN_PERIOD: Duration = Duration::from_secs(10);
+
+/// A policy that takes more of the workers' time is warned about: that much throughput is gone.
+const LARGE_SHARE: f64 = 0.1;
+
+/// For whom a policy is asked.
+#[derive(Clone, Copy)]
+pub(super) struct Turn<'a> {
+    seed: u64,
+    time: &'a PolicyTime,
+    budget: Duration,
+}
 
 /// A policy with its metrics and how it has done so far.
 #[derive(Clone)]
@@ -32,11 +47,25 @@ pub struct BoundPolicy {
 struct Standing {
     quarantine: Quarantine,
     warnings: Warnings,
+    budget_warnings: Warnings,
+    workload: Workload,
 }
 
 /// When the last warning was, in nanoseconds and one more; 0 before the first.
 #[derive(Default)]
 struct Warnings(AtomicU64);
+
+impl<'a> Turn<'a> {
+    /// All of a request's calls together may take `budget`.
+    pub(super) fn of(request: &'a RequestFacts, budget: Duration) -> Self {
+        Turn { seed: request.seed, time: &request.policy_time, budget }
+    }
+
+    /// No policy may be called any more.
+    pub(super) fn is_over(&self) -> bool {
+        !self.time.is_within(self.budget)
+    }
+}
 
 impl BoundPolicy {
     /// A policy that has done nothing yet.
@@ -60,13 +89,19 @@ impl BoundPolicy {
         &self.standing.quarantine
     }
 
-    /// The policy's answer; `None` when the native one must give it. `seed` is the request's.
-    pub(super) fn ask<R>(&self, seed: u64, call: impl FnOnce(&Policy) -> Result<R, Fault>) -> Option<R> {
+    /// The policy's answer; `None` when the native one must give it.
+    pub(super) fn ask<R>(&self, turn: Turn<'_>, call: impl FnOnce(&Policy) -> Result<R, Fault>) -> Option<R> {
+        if turn.is_over() {
+            return None;
+        }
         let entry = self.quarantine().enter(clock::now);
         if entry == Entry::Refused {
             return None;
         }
-        let answer = self.timed(seed, || call(&self.policy));
+        let answer = self.timed(turn.seed, || call(&self.policy));
+        if turn.time.spend(Policy::take_spent(), turn.budget) {
+            self.exhausted(turn.budget);
+        }
         match answer {
             Ok(answer) => {
                 if entry == Entry::Trial {
@@ -83,13 +118,38 @@ impl BoundPolicy {
 
     fn timed<R>(&self, seed: u64, call: impl FnOnce() -> R) -> R {
         self.series.calls.inc();
-        if !seed.is_multiple_of(TIMED_CALLS) {
+        if !seed.is_multiple_of(TIMED_CALLS.into()) {
             return call();
         }
         let began = Instant::now();
         let answer = call();
-        self.series.duration.observe(began.elapsed().as_secs_f64());
+        let took = began.elapsed();
+        self.series.duration.observe(took.as_secs_f64());
+        self.weigh(took);
         answer
+    }
+
+    fn weigh(&self, took: Duration) {
+        let Some(share) = self.standing.workload.add(took, TIMED_CALLS, self.policy.workers(), clock::now()) else {
+            return;
+        };
+        self.series.worker_share.set(share);
+        if share > LARGE_SHARE {
+            let percent = (share * 100.0).round();
+            tracing::warn!(policy = self.policy.name(), percent, "policy takes a large share of the workers' time");
+        }
+    }
+
+    fn exhausted(&self, budget: Duration) {
+        self.series.budget_exhausted.inc();
+        let (policy, budget_ms) = (self.policy.name(), budget.as_secs_f64() * 1_000.0);
+        if self.standing.budget_warnings.is_due(clock::now()) {
+            tracing::warn!(
+                policy,
+                budget_ms,
+                "a request used up its policy_time_budget; the native policies decide the rest of it"
+            );
+        }
     }
 
     fn leave(&self) {

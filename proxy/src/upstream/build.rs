@@ -102,6 +102,7 @@ impl Upstream {
             #[expect(clippy::cast_possible_truncation, reason = "a factor from 0 to 1")]
             smoothing: conf.latency_smoothing_factor as f32,
             timeout: conf.client.timeout,
+            policy_time_budget: conf.policy_time_budget,
             deadline: conf.deadline,
             max_batch_size: conf.max_batch_size,
             chain_id: conf.chain_id.clone(),

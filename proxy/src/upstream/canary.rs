@@ -4,7 +4,8 @@
 //! side by side ([`Trial`]), in windows that begin at the same time for both; what is made of the counts is `model::Rails`' business.
 //! Nothing here changes who decides: [`Canary::verdict`] says what should, and a new generation is built with that [`Standing`].
 //!
-//! Invariant: a canary that gives no answer, or leaves out every endpoint, costs no request its answer: the live policy is asked.
+//! Invariant: a canary that gives no answer, or leaves out every endpoint, costs no request its answer: the live policy is asked. Only an
+//! explicit refusal is obeyed as the live policy's would be, and counts against the canary as a request without a good answer.
 
 use std::fmt;
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 
+use super::ask::Turn;
 use super::{BoundPolicy, Resources, Upstream};
 use crate::clock;
 use crate::config::{CanaryConf, NATIVE};
@@ -83,7 +85,7 @@ struct Trial {
     window: ArcSwap<Window>,
     /// Requests that the canary decided in earlier windows.
     before: AtomicU64,
-    /// Its calls that gave no answer, and choices of no endpoint.
+    /// Its calls that gave no answer.
     faults: AtomicU64,
     live: Arc<ArmSeries>,
     canary: Arc<ArmSeries>,
@@ -225,17 +227,16 @@ impl Canary {
     }
 
     /// Its answer; `None` when the live policy must give one.
-    pub(super) fn ask<R>(&self, seed: u64, call: impl FnOnce(&Policy) -> Result<R, Fault>) -> Option<R> {
-        let answer = self.bound.ask(seed, call);
+    pub(super) fn ask<R>(&self, turn: Turn<'_>, call: impl FnOnce(&Policy) -> Result<R, Fault>) -> Option<R> {
+        // Not asked, and so not in vain.
+        if turn.is_over() {
+            return None;
+        }
+        let answer = self.bound.ask(turn, call);
         if answer.is_none() {
-            self.in_vain();
+            self.trial.faults.fetch_add(1, Relaxed);
         }
         answer
-    }
-
-    /// It was asked in vain.
-    pub(super) fn in_vain(&self) {
-        self.trial.faults.fetch_add(1, Relaxed);
     }
 
     /// Watches a request whose turn has come.

@@ -1,7 +1,7 @@
 //! What the next request would see, and how each endpoint would do: the answer of `GET /explain`.
 
 use super::{Endpoint, Exclusion, Upstream};
-use crate::model::{MethodClass, RequestFacts, Tick};
+use crate::model::{MethodClass, PolicyTime, RequestFacts, Tick};
 use crate::policy::abi::EndpointRow;
 use crate::rpc::Ask;
 
@@ -34,6 +34,7 @@ impl Upstream {
             client_key: 0,
             seed,
             deadline: now.after(self.deadline),
+            policy_time: PolicyTime::default(),
         }
     }
 
@@ -44,7 +45,7 @@ impl Upstream {
         let (mut rows, mut scores) = (Vec::new(), Vec::new());
         self.candidates(&ask, &mut rows, &mut Vec::new());
         if !rows.is_empty() {
-            self.score(&self.request_block(&ask), &rows, &mut scores);
+            self.score(self.policy_turn(request), &self.request_block(&ask), &rows, &mut scores);
         }
         let score = |index| rows.iter().zip(&scores).find(|(row, _)| row.index == index).map(|(_, score)| *score);
         let explain = |endpoint| Explained::of(endpoint, request, score(endpoint.index), now);

@@ -55,6 +55,7 @@ pub struct Upstream {
     queue_timeout: Duration,
     smoothing: f32,
     timeout: Duration,
+    policy_time_budget: Duration,
     /// From the body of a request to its answer.
     pub deadline: Duration,
     /// Members that a batch may have.

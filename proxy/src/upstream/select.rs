@@ -7,12 +7,13 @@ use std::cell::RefCell;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::ask::Turn;
 use super::settle::Attempt;
-use super::{Canary, Endpoint, Upstream};
+use super::{BoundPolicy, Canary, Endpoint, Upstream};
 use crate::clock;
 use crate::model::{Blame, CooldownState, Elsewhere, Plan, RequestFacts, Tick, millis_f32};
 use crate::policy::abi::{EndpointRow, PlanBlock, RequestBlock, chain_code, flag, request_flags};
-use crate::policy::{Policy, native};
+use crate::policy::{Policy, Scored, native};
 use crate::rpc::{Ask, Extra, Pool, Refusal};
 
 /// Buffers of a thread, so that a decision allocates nothing.
@@ -40,7 +41,7 @@ impl Pool for Arc<Upstream> {
                 return Err(Refusal::NoEndpoint);
             }
             let (chosen, trial) = match self.choice_of_canary(ask, scratch) {
-                Some(chosen) => chosen,
+                Some(chosen) => chosen?,
                 None => self.choice(ask, scratch)?,
             };
             Ok(Attempt::begin(Arc::clone(self), chosen, trial, ask.now))
@@ -59,8 +60,8 @@ impl Pool for Arc<Upstream> {
         let p95_ms = endpoint.stats.latency_p95_ms();
         let block = PlanBlock::new(own.max_attempts, millis_f32(own.timeout), p95_ms, method_p75_ms);
         let plan = |policy: &Policy| policy.plan(&self.request_block(ask), &row, &block);
-        let seed = ask.request.seed;
-        let plan = canary.map_or_else(|| bound.ask(seed, plan), |canary| canary.ask(seed, plan));
+        let turn = self.policy_turn(ask.request);
+        let plan = canary.map_or_else(|| bound.ask(turn, plan), |canary| canary.ask(turn, plan));
         plan.unwrap_or(own)
     }
 
@@ -122,24 +123,31 @@ impl Upstream {
     /// The endpoint that the upstream's policy chooses. A shadow may look on.
     fn choice(&self, ask: &Ask<'_>, scratch: &mut Scratch) -> Result<(u32, bool), Refusal> {
         let request = self.request_block(ask);
-        self.score(&request, &scratch.rows, &mut scratch.scores);
+        let scored = self.score(self.policy_turn(ask.request), &request, &scratch.rows, &mut scratch.scores);
         if let Some(shadow) = &self.shadow {
             shadow.offer(&request, &scratch.rows, &scratch.scores);
         }
-        self.first_admitted(ask, &scratch.rows, &mut scratch.scores)
+        match (scored, &self.scoring) {
+            (Scored::Refused, Some(bound)) => Err(refused_by(bound)),
+            _ => self.first_admitted(ask, &scratch.rows, &mut scratch.scores),
+        }
     }
 
-    /// The endpoint that the canary chooses, if the request is its and it makes a choice.
-    fn choice_of_canary(&self, ask: &Ask<'_>, scratch: &mut Scratch) -> Option<(u32, bool)> {
+    /// The endpoint that the canary chooses, if the request is its and it makes a choice. That it refuses the request is one.
+    fn choice_of_canary(&self, ask: &Ask<'_>, scratch: &mut Scratch) -> Option<Result<(u32, bool), Refusal>> {
         let seed = ask.request.seed;
         let canary = self.canary.as_ref().filter(|canary| canary.scores(seed))?;
         let request = self.request_block(ask);
-        canary.ask(seed, |policy| policy.score(&request, &scratch.rows, &mut scratch.scores))?;
-        let chosen = self.first_admitted(ask, &scratch.rows, &mut scratch.scores);
-        if let Err(Refusal::NoEndpoint) = chosen {
-            canary.in_vain();
+        let score = |policy: &Policy| policy.score(&request, &scratch.rows, &mut scratch.scores);
+        if canary.ask(self.policy_turn(ask.request), score)? == Scored::Refused {
+            return Some(Err(refused_by(canary.policy())));
         }
-        chosen.ok()
+        self.first_admitted(ask, &scratch.rows, &mut scratch.scores).ok().map(Ok)
+    }
+
+    /// What all calls of policies for this request together may use.
+    pub(super) fn policy_turn<'a>(&self, request: &'a RequestFacts) -> Turn<'a> {
+        Turn::of(request, self.policy_time_budget)
     }
 
     /// The canary, if it decides about retries of the request with this seed.
@@ -148,14 +156,21 @@ impl Upstream {
     }
 
     /// Scores by the policy, or natively when there is none or it faults.
-    pub(super) fn score(&self, request: &RequestBlock, rows: &[EndpointRow], scores: &mut Vec<f64>) {
+    pub(super) fn score(
+        &self,
+        turn: Turn<'_>,
+        request: &RequestBlock,
+        rows: &[EndpointRow],
+        scores: &mut Vec<f64>,
+    ) -> Scored {
         if let Some(bound) = &self.scoring
-            && bound.ask(request.seed, |policy| policy.score(request, rows, scores)).is_some()
+            && let Some(scored) = bound.ask(turn, |policy| policy.score(request, rows, scores))
         {
-            return;
+            return scored;
         }
         scores.clear();
         native::score(rows, scores);
+        Scored::Ranked
     }
 
     /// The endpoint with the best score whose limiter admits the request, and whether this is its trial. Ties go by the
@@ -195,6 +210,12 @@ impl Upstream {
     pub(super) fn endpoint(&self, index: u32) -> &Endpoint {
         &self.endpoints[index as usize]
     }
+}
+
+/// A policy refused a request. Counted, and no fault: it said so explicitly.
+fn refused_by(bound: &BoundPolicy) -> Refusal {
+    bound.series.refusals.inc();
+    Refusal::ByPolicy
 }
 
 /// The position of the highest score; NaN and negative infinity are left out. Among equals the first one from a

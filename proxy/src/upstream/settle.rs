@@ -238,8 +238,8 @@ impl Upstream {
 
     /// What the canary makes of it, if the request is its, else what the upstream's policy makes of it.
     fn ask_retry(&self, endpoint: &Endpoint, ask: &Ask<'_>, case: &Case<'_>) -> Option<Decision> {
-        let seed = case.request.seed;
-        let canary = self.retrying_canary(seed);
+        let turn = self.policy_turn(ask.request);
+        let canary = self.retrying_canary(case.request.seed);
         if canary.is_none() && self.retry.is_none() {
             return None;
         }
@@ -255,7 +255,7 @@ impl Upstream {
                 None => Ok(decision),
             }
         };
-        canary.and_then(|canary| canary.ask(seed, decide)).or_else(|| self.retry.as_ref()?.ask(seed, decide))
+        canary.and_then(|canary| canary.ask(turn, decide)).or_else(|| self.retry.as_ref()?.ask(turn, decide))
     }
 
     /// What another endpoint made of a request says whether this one is to blame for it.

@@ -43,6 +43,8 @@ fn upstreams_are_checked() {
         ("cooldown.jitter = «nan", "cooldown.jitter: must be a number from 0"),
         ("chain = «'bitcoin'", "chain: must be \"ethereum\" or \"solana\""),
         ("queue_timeout = «'25h'", "queue_timeout: must be at most 1day"),
+        ("policy_time_budget = «'0ms'", "policy_time_budget: must be at least 1ms"),
+        ("policy_time_budget = «'2s'", "policy_time_budget: must be at most 1s"),
         ("retry_budget.share = «10.1", "retry_budget.share: must be a number from 0 to 10"),
         ("retry_budget.share = «-0.1", "retry_budget.share: must be a number from 0 to 10"),
         ("retry_budget.share = «nan", "retry_budget.share: must be a number from 0 to 10"),

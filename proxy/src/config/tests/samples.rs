@@ -49,6 +49,7 @@ fn the_defaults_that_the_sample_shows_are_the_defaults() {
         "accept_any_content_type",
         "retry_budget",
         "queue_timeout",
+        "policy_time_budget",
         "jitter",
     ];
     let shown = keys.iter().fold(text, |text, key| {

@@ -152,7 +152,7 @@ impl Job {
         bound.series.calls.inc();
         record.called(took);
         match answer {
-            Ok(()) => {
+            Ok(_) => {
                 let endpoints = Arc::clone(&shadow.endpoints);
                 record.compare(Pair { request, rows, live, shadow: scores, endpoints });
             }

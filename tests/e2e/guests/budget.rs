@@ -1,0 +1,40 @@
+//! What all calls of policies for one request together may use.
+
+use super::{OTHERS, load, proxy_with};
+use crate::support::{Answer, Conf, Origin, json, wait_until};
+
+/// A batch with so many different errors. The endpoint answers each with an error of its own.
+fn different_errors(name: &str) -> Origin {
+    Origin::scripted(name, |request| {
+        let members: Vec<serde_json::Value> = serde_json::from_str(&request.text()).unwrap_or_default();
+        let answers = members.iter().map(|member| {
+            let id = member["id"].as_i64().unwrap();
+            format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{{"code":{},"message":"error {id}"}}}}"#, -33_000 - id)
+        });
+        Answer::body(format!("[{}]", answers.collect::<Vec<_>>().join(",")))
+    })
+}
+
+/// Each call is within its fuel, a hundred of them are not within the budget: the native policy decides the rest, which takes these
+/// errors for answers.
+#[test]
+fn a_batch_of_different_errors_calls_a_slow_policy_only_so_often() {
+    let [a, b] = ["a", "b"].map(different_errors);
+    let proxy = proxy_with("retry", Conf::of([&a, &b]).set("policy_time_budget", "'1ms'"));
+    load(&proxy, OTHERS[1]);
+    let mut answers = 0;
+    for _ in 0..6 {
+        let response = proxy.post(json::batch(100));
+        assert_eq!(response.status, 200);
+        answers += response.json().as_array().unwrap().len();
+    }
+    assert_eq!(answers, 600, "every member has an answer");
+    let calls = proxy.status()["policies"]["hostile"]["calls"].as_u64().unwrap();
+    assert!((6..=6 * 30).contains(&calls), "{calls} calls of some 60,000 units within a budget of 1,000,000 each");
+    let metrics = proxy.metrics();
+    assert_eq!(metrics.sum("policy_budget_exhausted_total", &[("policy", "hostile")]), 6.0);
+    assert_eq!(metrics.sum("policy_faults_total", &[]), 0.0, "the client's batch is no fault of the policy");
+    let warning = "used up its policy_time_budget";
+    wait_until("the log warns", || proxy.lines(warning) > 0);
+    assert_eq!(proxy.lines(warning), 1, "once");
+}

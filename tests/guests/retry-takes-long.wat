@@ -1,0 +1,6 @@
+;; Counts to 9,000 before each answer, within its fuel.
+(func (export "pointsman_retry") (param $request i32) (param $attempt i32) (param $decision i32) (local $i i32)
+  (loop $again
+    (local.set $i (i32.add (local.get $i) (i32.const 1)))
+    (br_if $again (i32.lt_u (local.get $i) (i32.const 9000))))
+  (i32.store offset=4 (local.get $decision) (i32.const 1)))
