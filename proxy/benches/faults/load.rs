@@ -21,7 +21,11 @@ const READS: [&str; 3] = ["eth_blockNumber", "eth_call", "eth_getBalance"];
 /// Of all requests, for each of the two methods.
 const WRITE_SHARE: f64 = 0.05;
 
+/// A method that every endpoint fails.
+pub const POISON: &str = "debug_traceCall";
+
 /// How much load, and for how long.
+#[derive(Clone, Copy)]
 pub struct Plan {
     /// Requests per second.
     pub rate: u32,
@@ -33,6 +37,8 @@ pub struct Plan {
     pub length: Duration,
     /// Chooses methods, and faults.
     pub seed: u64,
+    /// The share of requests for [`POISON`].
+    pub poison: f64,
 }
 
 /// What a request does.
@@ -44,6 +50,8 @@ pub enum Kind {
     RawWrite,
     /// `eth_sendTransaction`: must not.
     Write,
+    /// [`POISON`]: no answer is expected.
+    Poison,
 }
 
 /// What became of a request.
@@ -93,6 +101,7 @@ impl Plan {
         match random.f64() {
             draw if draw < WRITE_SHARE => (Kind::Write, "eth_sendTransaction"),
             draw if draw < 2.0 * WRITE_SHARE => (Kind::RawWrite, "eth_sendRawTransaction"),
+            draw if draw < 2.0 * WRITE_SHARE + self.poison => (Kind::Poison, POISON),
             _ => (Kind::Read, read),
         }
     }

@@ -74,6 +74,7 @@ async fn measure(options: &Options) -> anyhow::Result<bool> {
             };
             let pool = Pool::bind(scenario.scripts.len()).await?;
             let running = proxy.start(&binary, &pool.addresses(), options)?;
+            let plan = Plan { poison: scenario.poison, ..plan };
             let figures = run(&plan, pool, &scenario.scripts, Some(running.address())).await?;
             report.add(scenario, proxy, figures);
         }

@@ -12,7 +12,7 @@ use super::proxies::Proxy;
 #[command(name = "faults")]
 pub struct Options {
     /// Only this scenario (several: repeat it)
-    #[arg(long, value_parser = ["mixed-faults", "slow-turns", "rate-limited", "half-dies", "all-down"])]
+    #[arg(long, value_parser = ["mixed-faults", "slow-turns", "rate-limited", "half-dies", "hang", "calm", "poison", "all-down"])]
     scenario: Vec<String>,
     /// Only this proxy (several: repeat it)
     #[arg(long, value_enum)]
@@ -57,7 +57,7 @@ impl Options {
         let seconds = self.seconds.unwrap_or(if self.quick { 3 } else { 15 });
         let (rate, connections, seed) = (self.rate, self.connections, self.seed);
         let warm_up = if self.quick { Duration::from_secs(1) } else { Duration::from_secs(2) };
-        Plan { rate, connections, warm_up, length: Duration::from_secs(seconds), seed }
+        Plan { poison: 0.0, rate, connections, warm_up, length: Duration::from_secs(seconds), seed }
     }
 
     /// Is this scenario chosen?

@@ -16,6 +16,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
 use super::ledger::Ledger;
+use super::load::POISON;
 use super::script::{Conduct, Refusal, Script};
 use super::wire::Wire;
 
@@ -88,6 +89,7 @@ struct Bucket {
 struct Call<'a> {
     #[serde(borrow)]
     id: &'a RawValue,
+    method: &'a str,
 }
 
 /// What becomes of a request.
@@ -158,7 +160,7 @@ impl Origin {
             if let Ok(id) = call.id.get().parse() {
                 self.ledger.arrived(id);
             }
-            match self.act(call.id.get()) {
+            match self.act(&call) {
                 Act::Answer { after, head, body } => {
                     sleep(after).await;
                     let length = body.len();
@@ -178,11 +180,15 @@ impl Origin {
         }
     }
 
-    fn act(&self, id: &str) -> Act {
+    fn act(&self, call: &Call<'_>) -> Act {
+        let id = call.id.get();
         let number = self.requests.fetch_add(1, Relaxed);
         let mut random = fastrand::Rng::with_seed(self.seed.wrapping_add(number));
         let after = FASTEST_ANSWER + (SLOWEST_ANSWER - FASTEST_ANSWER).mul_f64(random.f64());
         let draw = random.f64();
+        if call.method == POISON {
+            return poisoned(id, after);
+        }
         match self.script.at(self.elapsed()) {
             Conduct::Serve => result(id, after),
             Conduct::Slow(times) => result(id, after * times),
@@ -214,6 +220,16 @@ impl Origin {
 
     fn elapsed(&self) -> Duration {
         Instant::now().saturating_duration_since(self.begin)
+    }
+}
+
+/// In every way in which a request may have itself failed, and alike at every endpoint.
+fn poisoned(id: &str, after: Duration) -> Act {
+    match id.parse().unwrap_or(0_usize) % 4 {
+        0 => error(id, -32_603, after),
+        1 => error(id, -32_005, after),
+        2 => status("500 Internal Server Error", after),
+        _ => Act::Reset { after },
     }
 }
 

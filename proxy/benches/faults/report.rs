@@ -7,10 +7,12 @@ use super::ledger::Ledger;
 use super::load::{Kind, Plan, Sample};
 use super::origin::SLOWEST_ANSWER;
 use super::proxies::Proxy;
-use super::scenarios::Scenario;
+use super::scenarios::{CALM, POISON, Scenario};
 
 /// How many times the good endpoints' own p99 a read's may be.
 const MAX_P99_RATIO: f64 = 3.0;
+/// How many times the p99 without poison the others' may be.
+const MAX_POISON_RATIO: f64 = 1.2;
 /// Requests at origins for each of the client's.
 const MAX_ATTEMPTS: f64 = 1.3;
 
@@ -75,6 +77,8 @@ impl Figures {
 /// The table, printed line by line, and what is needed to judge it.
 pub struct Report {
     pointsman: Vec<(&'static str, Figures)>,
+    /// Pointsman's p99 before a good pool, for what is held against it.
+    calm: Option<Duration>,
 }
 
 impl Report {
@@ -88,7 +92,7 @@ impl Report {
             "{:<14} {:<14} {:>8} {:>8} {:>8} {:>8} {:>8} {:>8}",
             "scenario", "proxy", "reads, %", "ms", "ms", "/request", "writes", "again"
         );
-        Report { pointsman: Vec::new() }
+        Report { pointsman: Vec::new(), calm: None }
     }
 
     /// A row for the good endpoints themselves.
@@ -99,6 +103,9 @@ impl Report {
     /// A row for a proxy.
     pub fn add(&mut self, scenario: &Scenario, proxy: Proxy, figures: Figures) {
         println!("{:<14} {:<14} {}", scenario.name, proxy.name(), figures.cells());
+        if proxy == Proxy::Pointsman && scenario.name == CALM {
+            self.calm = Some(figures.p99);
+        }
         if proxy == Proxy::Pointsman && scenario.has_aims {
             self.pointsman.push((scenario.name, figures));
         }
@@ -117,7 +124,10 @@ impl Report {
         }
         let mut all_met = true;
         for (scenario, figures) in &self.pointsman {
-            for (aim, met, figure) in aims(figures, good) {
+            let calm = self.calm.filter(|_| *scenario == POISON);
+            for (aim, met, figure) in
+                aims(figures, good).into_iter().chain(calm.map(|calm| beside_poison(figures, calm)))
+            {
                 println!("{scenario:<14} {:<7} {aim}: {figure}", if met { "met" } else { "missed" });
                 all_met &= met;
             }
@@ -138,6 +148,13 @@ fn aims(figures: &Figures, good: &Figures) -> [(&'static str, bool, String); 4] 
         ("p99 at most 3 times the good endpoints' own", ratio <= MAX_P99_RATIO, p99s),
         ("at most 1.3 attempts per request", attempts <= MAX_ATTEMPTS, format!("{attempts:.3}")),
     ]
+}
+
+/// The others' latency beside poison.
+fn beside_poison(figures: &Figures, calm: Duration) -> (&'static str, bool, String) {
+    let ratio = figures.p99.as_secs_f64() / calm.as_secs_f64();
+    let p99s = format!("{ratio:.2} ({:.1} ms to {:.1} ms)", ms(figures.p99), ms(calm));
+    ("p99 at most 1.2 times that without poison", ratio <= MAX_POISON_RATIO, p99s)
 }
 
 /// The smallest latency that this share of requests doesn't exceed.

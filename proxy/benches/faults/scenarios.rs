@@ -7,19 +7,28 @@ use super::script::{Conduct, Refusal, Script};
 /// How long a half of the endpoints is slow in `slow-turns`.
 const TURN: Duration = Duration::from_secs(2);
 
+/// The scenario that `poison` is held against: the same endpoints without it.
+pub const CALM: &str = "calm";
+/// One client asks for what every endpoint fails.
+pub const POISON: &str = "poison";
+/// Of all requests.
+const POISON_SHARE: f64 = 0.2;
+
 /// Endpoints and what becomes of them.
 pub struct Scenario {
     /// Its name.
     pub name: &'static str,
     /// One for each endpoint.
     pub scripts: Vec<Script>,
+    /// The share of requests that every endpoint fails, whatever becomes of it.
+    pub poison: f64,
     /// Are there aims? Without an endpoint that works, there is nothing to reach.
     pub has_aims: bool,
 }
 
 impl Scenario {
     fn new(name: &'static str, scripts: Vec<Script>) -> Scenario {
-        Scenario { name, scripts, has_aims: true }
+        Scenario { name, scripts, poison: 0.0, has_aims: true }
     }
 }
 
@@ -31,6 +40,9 @@ pub fn all(length: Duration) -> Vec<Scenario> {
         Scenario::new("slow-turns", slow_turns(length)),
         Scenario::new("rate-limited", rate_limited()),
         Scenario::new("half-dies", half_dies(length)),
+        Scenario::new("hang", hang()),
+        Scenario { has_aims: false, ..Scenario::new(CALM, good()) },
+        Scenario { poison: POISON_SHARE, ..Scenario::new(POISON, good()) },
         Scenario { has_aims: false, ..Scenario::new("all-down", all_down) },
     ]
 }
@@ -46,6 +58,16 @@ fn mixed_faults(length: Duration) -> Vec<Script> {
         Script::always(Conduct::Serve).then(length / 3, Conduct::Refuse).then(length * 2 / 3, Conduct::Hang),
         Script::always(Conduct::Serve),
     ]
+}
+
+/// Two accept requests from the beginning on and never answer one.
+fn hang() -> Vec<Script> {
+    let conduct = |number| if number < 2 { Conduct::Hang } else { Conduct::Serve };
+    (0..6).map(|number| Script::always(conduct(number))).collect()
+}
+
+fn good() -> Vec<Script> {
+    vec![Script::always(Conduct::Serve); 6]
 }
 
 /// Halves take turns at being twenty times slower.
