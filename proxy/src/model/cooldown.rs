@@ -90,6 +90,11 @@ impl Cooldown {
         CooldownState::Ramp(RAMP_START + (1.0 - RAMP_START) * elapsed.div_duration_f32(length))
     }
 
+    /// Whether nothing is held against the endpoint: the usual case, for one load.
+    pub fn is_clear(&self) -> bool {
+        self.attempts.load(Relaxed) == 0
+    }
+
     /// How long the endpoint still cools; `None` when it doesn't.
     pub fn remaining(&self, now: Tick) -> Option<Duration> {
         let until = self.until.load(Relaxed);

@@ -35,8 +35,8 @@ pub struct Silence {
 impl Silence {
     /// An attempt that began at `began` got an answer, of whatever kind, at `now`.
     pub fn broken(&self, began: Tick, now: Tick) {
-        let gap = now.since(self.since(began)).as_micros();
-        let gap = u64::try_from(gap).unwrap_or(u64::MAX).min(u64::from(u32::MAX));
+        let since = began.as_nanos().max(self.heard_at.load(Relaxed));
+        let gap = (now.as_nanos().saturating_sub(since) / 1_000).min(u64::from(u32::MAX));
         let known = u64::from(self.gap_micros.load(Relaxed));
         let next = gap.max(known - known.saturating_sub(gap) / GAP_DECAY);
         if next != known {
@@ -55,21 +55,22 @@ impl Silence {
         }
     }
 
+    /// Whether there are enough attempts without an answer, with so many `outstanding`.
+    pub fn has_witnesses(&self, outstanding: u32) -> bool {
+        outstanding.saturating_add(self.overtaken.load(Relaxed)) >= WITNESSES
+    }
+
     /// Whether the endpoint is silent, with `outstanding` attempts the oldest of which is `age` old.
     pub fn is_proved(&self, outstanding: u32, age: Duration, now: Tick) -> bool {
         let limit = self.limit();
         age >= limit
-            && outstanding.saturating_add(self.overtaken.load(Relaxed)) >= WITNESSES
+            && self.has_witnesses(outstanding)
             && now.since(Tick::from_nanos(self.heard_at.load(Relaxed))) >= limit
     }
 
     /// How long the endpoint may say nothing while requests wait.
     pub fn limit(&self) -> Duration {
         Duration::from_micros(u64::from(self.gap_micros.load(Relaxed)) * u64::from(GAPS)).max(SHORTEST)
-    }
-
-    fn since(&self, began: Tick) -> Tick {
-        began.max(Tick::from_nanos(self.heard_at.load(Relaxed)))
     }
 }
 

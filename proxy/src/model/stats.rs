@@ -119,8 +119,8 @@ impl EndpointStats {
     /// Whether it answers nobody: see [`Silence`].
     pub fn is_silent(&self, now: Tick) -> bool {
         let count = self.outstanding.count();
-        // The usual case, for one load.
-        count > 0 && self.silence.is_proved(count, self.outstanding.oldest(now), now)
+        // The usual case, for two loads.
+        self.silence.has_witnesses(count) && self.silence.is_proved(count, self.outstanding.oldest(now), now)
     }
 
     /// How long it may say nothing: see [`Silence`].
@@ -244,20 +244,24 @@ impl Outstanding {
     /// The latency that the ages of the attempts speak for: of n that began at even distances the oldest is 2n / (n + 1) times as
     /// old as their average.
     fn latency_ms(&self, now: Tick) -> f32 {
-        millis_f32(self.oldest(now))
+        self.oldest_micros(now) as f32 / 1_000.0
     }
 
     /// The age of the oldest one, estimated.
     fn oldest(&self, now: Tick) -> Duration {
+        Duration::from_micros(self.oldest_micros(now))
+    }
+
+    fn oldest_micros(&self, now: Tick) -> u64 {
         let word = self.0.load(Relaxed);
         let (count, sum) = (word >> Self::SUM_BITS, word & Self::SUM);
         if count == 0 {
-            return Duration::ZERO;
+            return 0;
         }
         let ages = count.wrapping_mul(micros(now)).wrapping_sub(sum) & Self::SUM;
         // Another thread's attempt may have begun after `now` was read.
         let ages = if ages > Self::SUM / 2 { 0 } else { ages };
-        Duration::from_micros(2 * ages / (count + 1))
+        2 * ages / (count + 1)
     }
 }
 

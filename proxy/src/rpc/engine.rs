@@ -303,15 +303,9 @@ impl<P: Pool> Run<'_, P> {
     }
 }
 
-fn start<'f, L: Lease>(
-    call: &'f Call,
-    attempt: Try<L>,
-    now: Tick,
-    plan: &Plan,
-    timer: &'f Patience,
-) -> (Try<L>, Pending<'f>)
+fn start<'f, L>(call: &'f Call, attempt: Try<L>, now: Tick, plan: &Plan, timer: &'f Patience) -> (Try<L>, Pending<'f>)
 where
-    L: 'f,
+    L: Lease + 'f,
 {
     timer.rearm(attempt.lease.silence_limit());
     let pending = Box::pin(send(call, &attempt.lease, now, plan.timeout, timer));

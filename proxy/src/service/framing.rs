@@ -12,6 +12,7 @@
 //! module has ended stays ended.
 
 use http::{HeaderMap, HeaderValue, Method, Version, header};
+use memchr::{memchr_iter, memchr2};
 use pingora::http::RequestHeader;
 
 use crate::rpc::Refusal;
@@ -49,26 +50,19 @@ pub(super) fn expects_continue(head: &RequestHeader) -> bool {
     expect.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
 }
 
-/// Every line ends with CR LF. The parser refuses a CR without LF, so equal numbers of both leave
-/// no LF without CR.
+/// Every line ends with CR LF. The parser refuses a CR without LF.
 fn check_lines(raw: &[u8]) -> Result<(), Refusal> {
-    match count(raw, b'\r') == count(raw, b'\n') {
+    match memchr_iter(b'\n', raw).all(|at| at > 0 && raw[at - 1] == b'\r') {
         true => Ok(()),
         false => refuse("a line of the head ends without a carriage return"),
     }
-}
-
-/// Added up in bytes, of which a processor takes many at a time.
-fn count(bytes: &[u8], wanted: u8) -> usize {
-    let of = |part: &[u8]| part.iter().map(|byte| u8::from(*byte == wanted)).sum::<u8>();
-    bytes.chunks(u8::MAX.into()).map(|part| usize::from(of(part))).sum()
 }
 
 /// The forms of RFC 9112, section 3.2: a path, for OPTIONS an asterisk, for CONNECT an authority,
 /// or a URL. Pingora has compared the authority of a URL with `Host`.
 fn check_target(head: &RequestHeader, raw: &[u8]) -> Result<(), Refusal> {
     // A fragment is the client's own. Pingora drops it, others may take it for a part of the path.
-    if raw.iter().take_while(|byte| **byte != b'\n').any(|byte| *byte == b'#') {
+    if memchr2(b'#', b'\n', raw).is_some_and(|at| raw[at] == b'#') {
         return refuse("the request target has a fragment");
     }
     let target = head.raw_path();

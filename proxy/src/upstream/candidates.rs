@@ -125,12 +125,22 @@ impl Upstream {
     }
 
     fn is_free(&self, endpoint: &Endpoint, ask: &Ask<'_>) -> bool {
-        let open = match endpoint.exclusion(ask.now) {
+        let stats = &endpoint.stats;
+        let open = if stats.cooldown.is_clear() {
+            endpoint.exclusion_by_health().is_none() && !stats.is_silent(ask.now)
+        } else {
+            self.comes_back(endpoint, ask)
+        };
+        open && !endpoint.is_banned(ask.request, ask.now)
+    }
+
+    /// Whether an endpoint that failed takes this request.
+    fn comes_back(&self, endpoint: &Endpoint, ask: &Ask<'_>) -> bool {
+        match endpoint.exclusion(ask.now) {
             None => self.is_on_ramp(endpoint, ask),
             Some(Exclusion::HalfOpen(since)) => self.may_try(endpoint, since, ask),
             Some(_) => false,
-        };
-        open && !endpoint.is_banned(ask.request, ask.now)
+        }
     }
 
     /// Whether the request belongs to the share that an endpoint takes; all of them without a ramp.
@@ -138,7 +148,7 @@ impl Upstream {
         match endpoint.stats.cooldown.state(ask.now) {
             CooldownState::Ramp(share) => {
                 let seed = ask.request.seed.wrapping_add(u64::from(endpoint.index) << 32);
-                Draws::of(seed).below(RAMP_STEPS) < (share * RAMP_STEPS as f32) as usize
+                (Draws::of(seed).below(RAMP_STEPS) as f32) < share * RAMP_STEPS as f32
             }
             _ => true,
         }

@@ -111,20 +111,27 @@ impl Endpoint {
 
     /// Why it may not take a request now, if so.
     pub fn exclusion(&self, now: Tick) -> Option<Exclusion> {
-        if self.weight == 0 {
-            return Some(Exclusion::OutOfRotation);
-        }
-        match self.health_state() {
-            HealthState::Unknown | HealthState::Healthy => {}
-            HealthState::WrongChain => return Some(Exclusion::WrongChain),
-            HealthState::Unhealthy => return Some(Exclusion::Unhealthy(self.health.failure())),
-            HealthState::Unverified => return Some(Exclusion::Unhealthy(ProbeFailure::UNVERIFIED)),
-            HealthState::Lagging => return Some(Exclusion::Lagging),
+        if let Some(excluded) = self.exclusion_by_health() {
+            return Some(excluded);
         }
         match self.stats.cooldown.state(now) {
             CooldownState::Cooling(left) => Some(Exclusion::Cooling(left)),
             CooldownState::HalfOpen(since) => Some(Exclusion::HalfOpen(since)),
             CooldownState::Clear | CooldownState::Ramp(_) => self.stats.is_silent(now).then_some(Exclusion::Silent),
+        }
+    }
+
+    /// Why it may not, as far as the conf and its probes say.
+    pub(super) fn exclusion_by_health(&self) -> Option<Exclusion> {
+        if self.weight == 0 {
+            return Some(Exclusion::OutOfRotation);
+        }
+        match self.health_state() {
+            HealthState::Unknown | HealthState::Healthy => None,
+            HealthState::WrongChain => Some(Exclusion::WrongChain),
+            HealthState::Unhealthy => Some(Exclusion::Unhealthy(self.health.failure())),
+            HealthState::Unverified => Some(Exclusion::Unhealthy(ProbeFailure::UNVERIFIED)),
+            HealthState::Lagging => Some(Exclusion::Lagging),
         }
     }
 
