@@ -129,7 +129,7 @@ pub fn run(prepared: Prepared, signals: Signals, log: Arc<Log>) -> anyhow::Resul
     let listeners = listen_on(sockets, &config.server.listen)?;
     server.add_service(Acceptor::new(listeners, config.server.threads, proxy).context("worker threads")?);
     server.add_service(admin_service(&config, Arc::clone(&published), metrics, handle));
-    server.add_service(background_service("health", HealthChecker { published: Arc::clone(&published), doubts }));
+    server.add_service(background_service("health", HealthChecker::new(Arc::clone(&published), doubts)));
     server.add_service(background_service("watcher", watcher));
     server.add_service(background_service("housekeeping", Housekeeper { published }));
     tracing::info!(generation, listen = ?config.server.listen, admin = %config.admin.listen, "serving");

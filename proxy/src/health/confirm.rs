@@ -7,13 +7,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::{HealthChecker, checked, question};
 use crate::clock;
 use crate::config::HealthCheck;
-use crate::model::CooldownState;
+use crate::model::{CooldownState, ProbeFailure};
 use crate::upstream::Doubt;
 
 /// How soon after its cooldown an endpoint is probed, at most.
@@ -52,18 +53,22 @@ impl HealthChecker {
     fn probe(&self, doubt: Doubt, probes: &mut JoinSet<()>) {
         let snapshot = self.published.load();
         match checked(&snapshot, doubt.upstream().name()) {
-            Some((_, check)) => drop(probes.spawn(answer(doubt, Arc::new(check.clone())))),
+            Some((_, check)) => drop(probes.spawn(answer(doubt, Arc::new(check.clone()), Arc::clone(&self.permits)))),
             // A reload switched the health checks off.
             None => doubt.drop_it(),
         }
     }
 }
 
-async fn answer(doubt: Doubt, check: Arc<HealthCheck>) {
+async fn answer(doubt: Doubt, check: Arc<HealthCheck>, permits: Arc<Semaphore>) {
+    // Nobody closes the semaphore.
+    let _permit = permits.acquire().await;
     let began = clock::now();
     let told = question::ask(doubt.endpoint().target(), &check, check.timeout.min(LONGEST)).await;
     match told {
         Ok(_) => doubt.dismiss(began),
+        // It says nothing about the endpoint.
+        Err(ProbeFailure::OWN_LACK) => doubt.drop_it(),
         Err(failure) => doubt.uphold(failure),
     }
 }

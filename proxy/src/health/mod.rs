@@ -35,9 +35,11 @@ const JITTER: f64 = 0.1;
 /// The background task.
 pub struct HealthChecker {
     /// The generations.
-    pub published: Arc<Published>,
+    published: Arc<Published>,
     /// Endpoints that are to be probed because requests failed there.
-    pub doubts: Arc<Doubts>,
+    doubts: Arc<Doubts>,
+    /// For probes of both kinds.
+    permits: Arc<Semaphore>,
 }
 
 #[async_trait]
@@ -52,14 +54,18 @@ impl BackgroundService for HealthChecker {
 }
 
 impl HealthChecker {
+    /// Probes the endpoints of whatever generation serves.
+    pub fn new(published: Arc<Published>, doubts: Arc<Doubts>) -> Self {
+        HealthChecker { published, doubts, permits: Arc::new(Semaphore::new(MAX_PROBES)) }
+    }
+
     /// Runs rounds until it is dropped, and they with it.
     async fn run(&self) {
-        let permits = Arc::new(Semaphore::new(MAX_PROBES));
         let mut generations = self.published.subscribe();
         let mut rounds = JoinSet::new();
         let mut plans = HashMap::new();
         loop {
-            let due = self.begin_due_rounds(&mut plans, &mut rounds, &permits);
+            let due = self.begin_due_rounds(&mut plans, &mut rounds, &self.permits);
             tokio::select! {
                 () = sleep_until(due) => {}
                 Some(_) = rounds.join_next() => {}

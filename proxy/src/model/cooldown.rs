@@ -127,7 +127,8 @@ impl Cooldown {
     /// An attempt that began at `started` succeeded at `now`.
     pub fn succeed(&self, started: Tick, now: Tick) {
         // The usual case first: nothing to reset, so the line stays shared between the cores.
-        if self.attempts.load(Relaxed) == 0 || started.as_nanos() < self.since.load(Relaxed) {
+        let attempts = self.attempts.load(Relaxed);
+        if attempts == 0 || started.as_nanos() < self.since.load(Relaxed) {
             return;
         }
         match self.state(now) {
@@ -140,7 +141,8 @@ impl Cooldown {
                 self.ramp_after.store(after.saturating_add(1), Relaxed);
             }
             CooldownState::Ramp(_) => {}
-            CooldownState::Clear => self.attempts.store(0, Relaxed),
+            // Unless another cooldown begins at this very moment: it counts.
+            CooldownState::Clear => drop(self.attempts.compare_exchange(attempts, 0, Relaxed, Relaxed)),
         }
     }
 

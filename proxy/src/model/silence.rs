@@ -42,7 +42,8 @@ impl Silence {
         if next != known {
             self.gap_micros.store(u32::try_from(next).unwrap_or(u32::MAX), Relaxed);
         }
-        self.heard_at.store(now.as_nanos(), Relaxed);
+        // A long answer ends with the time of its beginning.
+        self.heard_at.fetch_max(now.as_nanos(), Relaxed);
         if self.overtaken.load(Relaxed) != 0 {
             self.overtaken.store(0, Relaxed);
         }
@@ -107,6 +108,14 @@ mod tests {
         assert!(silence.is_proved(1, MS(300), at(1_000)));
         silence.broken(at(30), at(35));
         assert!(!silence.is_proved(2, MS(900), at(9_000)));
+    }
+
+    #[test]
+    fn a_long_answer_that_ends_doesnt_undo_what_was_heard_since() {
+        let silence = Silence::default();
+        silence.broken(at(0), at(5_000));
+        silence.broken(at(0), at(10));
+        assert!(!silence.is_proved(9, MS(5_000), at(5_100)));
     }
 
     #[test]

@@ -112,8 +112,10 @@ impl EndpointStats {
     /// An attempt that began at `began` was given up in favour of another one. Returns whether the endpoint is silent: see
     /// [`Silence`].
     pub fn overtaken(&self, began: Tick, now: Tick) -> bool {
+        // It is one of those that are under way still: it counts once.
+        let is_silent = self.silence.is_proved(self.outstanding.count(), now.since(began), now);
         self.silence.overtaken(began);
-        self.silence.is_proved(self.outstanding.count(), now.since(began), now)
+        is_silent
     }
 
     /// Whether it answers nobody: see [`Silence`].
@@ -136,7 +138,7 @@ impl EndpointStats {
         }
         self.penalty.update(|penalty| if penalty < PENALTY_FLOOR_MS { 0.0 } else { penalty * PENALTY_DECAY });
         self.cooldown.succeed(started, now);
-        self.succeeded_at.store(now.as_nanos().max(1), Relaxed);
+        self.succeeded_at.fetch_max(now.as_nanos().max(1), Relaxed);
     }
 
     /// Whether it answered a request well within the last [`ALIVE`].
@@ -358,6 +360,18 @@ mod tests {
         assert_eq!((stats.in_flight(), stats.idle_ms(at(8))), (1, 3.0));
         stats.finish(at(5));
         assert_eq!(stats.in_flight(), 0);
+    }
+
+    #[test]
+    fn an_overtaken_attempt_is_one_witness() {
+        let stats = stats();
+        stats.begin(at(1_000));
+        stats.begin(at(1_000));
+        assert!(!stats.overtaken(at(1_000), at(2_000)), "two are under way");
+        stats.finish(at(1_000));
+        assert!(!stats.overtaken(at(1_000), at(2_000)), "one is, and one was overtaken");
+        stats.begin(at(1_000));
+        assert!(stats.overtaken(at(1_000), at(2_000)));
     }
 
     #[test]

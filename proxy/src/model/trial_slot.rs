@@ -20,9 +20,9 @@ impl Trial {
         seen <= now.as_nanos() && self.0.compare_exchange(seen, limit.as_nanos(), Relaxed, Relaxed).is_ok()
     }
 
-    /// It ended.
-    pub fn end(&self) {
-        self.0.store(0, Relaxed);
+    /// The one that was to end at `limit` ended. A later one, after that, goes on.
+    pub fn end(&self, limit: Tick) {
+        let _ = self.0.compare_exchange(limit.as_nanos(), 0, Relaxed, Relaxed);
     }
 }
 
@@ -36,8 +36,10 @@ mod tests {
         let trial = Trial::default();
         assert!(trial.begin(at(10), at(20)));
         assert!(!trial.begin(at(15), at(25)) && !trial.is_free(at(15)));
-        trial.end();
+        trial.end(at(20));
         assert!(trial.begin(at(15), at(25)));
         assert!(trial.begin(at(25), at(35)), "nobody ended the last one");
+        trial.end(at(25));
+        assert!(!trial.begin(at(26), at(36)), "that was another one's");
     }
 }

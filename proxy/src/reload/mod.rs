@@ -221,6 +221,7 @@ impl Reloader {
         let mut memory = Memory { current: requests.current.clone(), ..Memory::default() };
         loop {
             memory.look_after_stuck();
+            this.resources.metrics.reload_stuck.set(i64::from(memory.stuck.is_some()));
             let next = match this.period(&memory) {
                 Some(period) => requests.wait_for(period),
                 None => requests.wait(),

@@ -131,12 +131,15 @@ enum Event {
 
 impl<P: Pool> Run<'_, P> {
     async fn run(&mut self, call: &Call, mut now: Tick) -> Result<Reply<P::Lease>, Refusal> {
-        let mut call = Cow::Borrowed(call);
+        let (mut call, mut again) = (Cow::Borrowed(call), false);
         loop {
             let lease = match self.pool.select(&self.ask(&call, false, now)) {
                 Ok(lease) => lease,
                 Err(refusal) => return self.conclude(&call, refusal),
             };
+            if std::mem::take(&mut again) {
+                self.spend(Extra::Retry, self.doubtful, &call);
+            }
             let plan = *self.plan.get_or_insert_with(|| self.pool.plan(&Ask::first(&call.facts, now), &lease));
             let first = self.begin(lease);
             match self.attempt(&call, first, plan, now).await {
@@ -148,7 +151,7 @@ impl<P: Pool> Run<'_, P> {
                 }
                 Next::Again(delay, rest) => {
                     call = rest.map_or(call, Cow::Owned);
-                    self.spend(Extra::Retry, self.doubtful, &call);
+                    again = true;
                     if !delay.is_zero() {
                         tokio::time::sleep(delay).await;
                     }
@@ -290,7 +293,10 @@ impl<P: Pool> Run<'_, P> {
         let next = self.judge(call, ended.0, ended.1);
         let (other, rest) = other;
         match next {
-            Next::Answer(_) => other.lease.overtaken(&self.ask(call, false, clock::now()), &call.outgoing, took),
+            Next::Answer(_) => {
+                let ask = self.ask_about(call, other.attempt, self.prior_sent);
+                other.lease.overtaken(&ask, &call.outgoing, took);
+            }
             Next::Again(_, Some(_)) => other.lease.lose(),
             Next::Again(_, None) | Next::GiveUp => {
                 let next = self.judge(call, other, rest.await);

@@ -40,9 +40,10 @@ impl Id {
         Id { client, ours: None }
     }
 
-    fn replaced(client: Bytes, position: usize) -> Self {
+    fn replaced(client: &[u8], position: usize) -> Self {
         let number = u32::try_from(position + 1).ok().and_then(NonZeroU32::new).unwrap_or(NonZeroU32::MAX);
-        Id { client, ours: Some(number) }
+        // A part of the body would keep all of it in memory.
+        Id { client: Bytes::copy_from_slice(client), ours: Some(number) }
     }
 
     /// Whether endpoints get another id.
@@ -99,7 +100,7 @@ pub(super) fn of_single(body: &Bytes, id: Bytes) -> (Id, Bytes) {
     if is_plain(&id) {
         return (Id::as_is(id), body.clone());
     }
-    let ours = Id::replaced(id.clone(), 0);
+    let ours = Id::replaced(&id, 0);
     let sent = spliced(body, &id, b"1");
     (ours, sent)
 }
@@ -112,7 +113,7 @@ pub(super) fn number_batch(members: &mut [MemberRequest]) -> bool {
     }
     for (position, member) in members.iter_mut().enumerate() {
         if let Some(id) = &mut member.id {
-            let ours = Id::replaced(id.client.clone(), position);
+            let ours = Id::replaced(&id.client, position);
             let number = ours.key().unwrap_or_default();
             member.raw = spliced(&member.raw, &id.client, number.as_bytes());
             *id = ours;

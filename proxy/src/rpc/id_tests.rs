@@ -194,7 +194,7 @@ fn a_notification_keeps_having_no_id() {
 
 #[test]
 fn what_answers_another_id_stays_as_it_is() {
-    let id = Id::replaced(Bytes::from_static(b"-0"), 0);
+    let id = Id::replaced(b"-0", 0);
     for answer in [r#"{"id":2,"result":1}"#, r#"{"id":null,"error":{}}"#, "nonsense", "", r#"{"result":1}"#] {
         assert_eq!(id.restore(Bytes::from(answer)), answer);
     }

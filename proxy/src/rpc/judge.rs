@@ -199,7 +199,7 @@ impl<P: Pool> Run<'_, P> {
         outcomes
     }
 
-    fn ask_about<'b>(&'b self, call: &'b Call, attempt: u32, prior_sent: bool) -> Ask<'b> {
+    pub(super) fn ask_about<'b>(&'b self, call: &'b Call, attempt: u32, prior_sent: bool) -> Ask<'b> {
         Ask { attempt, tried: &self.tried, prior_sent, ..Ask::first(&call.facts, clock::now()) }
     }
 

@@ -106,6 +106,7 @@ impl Connections {
             let count = inner.shed(1 + surplus + most.in_all / SHARE, |_| true);
             shed += count;
             if count <= surplus {
+                self.metrics.connections_shed.inc_by(shed as u64);
                 return Err(self.refuse(inner, Full::InAll));
             }
         }
@@ -231,7 +232,7 @@ impl Drop for Seat {
         if inner.members.contains_key(&self.number) {
             inner.remove(self.number);
         } else {
-            inner.closing -= 1;
+            inner.closing = inner.closing.saturating_sub(1);
         }
         self.all.tell(&inner);
     }

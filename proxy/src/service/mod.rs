@@ -31,7 +31,7 @@ use crate::config::ClientKey;
 use crate::logging::AccessLog;
 use crate::metrics::Metrics;
 use crate::model::method_label;
-use crate::rpc::{Buffered, Call, Refusal, Reply, Trace, engine};
+use crate::rpc::{Buffered, Call, Held, Refusal, Reply, Trace, engine};
 use crate::snapshot::Published;
 use crate::upstream::{Admission, Attempt, Upstream};
 use alarm::Alarm;
@@ -157,6 +157,7 @@ async fn answer(
             let Call { facts, outgoing } = call;
             // A client that reads slowly doesn't keep the memory of its request.
             drop(outgoing);
+            ctx.held = Held::default();
             respond(session, ctx, &facts, reply, admission).await
         }
         Err(refusal) => {

@@ -130,7 +130,7 @@ impl<'s> Sending<'s> {
                         let case =
                             Case { request: facts, sent: None, result: &broken, may_retry: false, member: false };
                         let ask = Ask { attempt: ctx.trace.attempts, ..Ask::first(facts, clock::now()) };
-                        drop(lease.fail(&ask, &broken, &[case]));
+                        lease.break_off(&ask, &broken, case);
                     }
                     return Err(Error::explain(ErrorType::ReadError, broken.detail));
                 }

@@ -121,7 +121,7 @@ impl Upstream {
     }
 
     /// The endpoint that the upstream's policy chooses. A shadow may look on.
-    fn choice(&self, ask: &Ask<'_>, scratch: &mut Scratch) -> Result<(u32, bool), Refusal> {
+    fn choice(&self, ask: &Ask<'_>, scratch: &mut Scratch) -> Result<(u32, Option<Tick>), Refusal> {
         let request = self.request_block(ask);
         let scored = self.score(self.policy_turn(ask.request), &request, &scratch.rows, &mut scratch.scores);
         if let Some(shadow) = &self.shadow {
@@ -134,7 +134,7 @@ impl Upstream {
     }
 
     /// The endpoint that the canary chooses, if the request is its and it makes a choice. That it refuses the request is one.
-    fn choice_of_canary(&self, ask: &Ask<'_>, scratch: &mut Scratch) -> Option<Result<(u32, bool), Refusal>> {
+    fn choice_of_canary(&self, ask: &Ask<'_>, scratch: &mut Scratch) -> Option<Result<(u32, Option<Tick>), Refusal>> {
         let seed = ask.request.seed;
         let canary = self.canary.as_ref().filter(|canary| canary.scores(seed))?;
         let request = self.request_block(ask);
@@ -175,7 +175,12 @@ impl Upstream {
 
     /// The endpoint with the best score whose limiter admits the request, and whether this is its trial. Ties go by the
     /// request's seed.
-    fn first_admitted(&self, ask: &Ask<'_>, rows: &[EndpointRow], scores: &mut [f64]) -> Result<(u32, bool), Refusal> {
+    fn first_admitted(
+        &self,
+        ask: &Ask<'_>,
+        rows: &[EndpointRow],
+        scores: &mut [f64],
+    ) -> Result<(u32, Option<Tick>), Refusal> {
         let mut retry_after: Option<Duration> = None;
         while let Some(best) = best(scores, ask.request.seed) {
             let endpoint = self.endpoint(rows[best].index);
@@ -200,11 +205,12 @@ impl Upstream {
         })
     }
 
-    /// Whether the attempt is the trial of a half-open endpoint. Two that come at the same instant may both go there: one of
-    /// them is the trial.
-    fn tries(&self, endpoint: &Endpoint, ask: &Ask<'_>) -> bool {
+    /// Until when the attempt is the trial of a half-open endpoint, if it is. Of two that come at the same instant one is; the
+    /// other goes there all the same.
+    fn tries(&self, endpoint: &Endpoint, ask: &Ask<'_>) -> Option<Tick> {
         let is_half_open = matches!(endpoint.stats.cooldown.state(ask.now), CooldownState::HalfOpen(_));
-        is_half_open && endpoint.stats.trial.begin(ask.now, ask.now.after(self.timeout))
+        let limit = ask.now.after(self.timeout);
+        (is_half_open && endpoint.stats.trial.begin(ask.now, limit)).then_some(limit)
     }
 
     pub(super) fn endpoint(&self, index: u32) -> &Endpoint {

@@ -35,6 +35,8 @@ pub struct Attempt {
     began: Tick,
     settled: bool,
     footing: Footing,
+    /// Until when the endpoint's place for a trial is this attempt's.
+    trial: Option<Tick>,
 }
 
 /// How much an endpoint is trusted when an attempt begins.
@@ -49,17 +51,17 @@ enum Footing {
 }
 
 impl Attempt {
-    /// `trial`: it holds the endpoint's place for one.
-    pub(super) fn begin(upstream: Arc<Upstream>, index: u32, trial: bool, now: Tick) -> Self {
+    /// `trial`: until when it holds the endpoint's place for one.
+    pub(super) fn begin(upstream: Arc<Upstream>, index: u32, trial: Option<Tick>, now: Tick) -> Self {
         let stats = &upstream.endpoint(index).stats;
         let footing = match stats.cooldown.state(now) {
-            _ if trial => Footing::Trial,
+            _ if trial.is_some() => Footing::Trial,
             CooldownState::Ramp(_) => Footing::Ramp,
             // One that cools, or is silent, is chosen when nothing better is left: that is nobody's test of it.
             _ => Footing::Firm,
         };
         stats.begin(now);
-        Attempt { upstream, index, began: now, settled: false, footing }
+        Attempt { upstream, index, began: now, settled: false, footing, trial }
     }
 
     pub(super) fn endpoint(&self) -> &Endpoint {
@@ -74,8 +76,8 @@ impl Attempt {
         if !matches!(outcome, Outcome::Timeout | Outcome::Canceled | Outcome::ConnectFailed) {
             endpoint.stats.heard(self.began, now);
         }
-        if self.footing == Footing::Trial {
-            endpoint.stats.trial.end();
+        if let Some(limit) = self.trial {
+            endpoint.stats.trial.end(limit);
         }
         endpoint.details.series.attempts(outcome).inc();
     }
@@ -161,6 +163,15 @@ impl Lease for Attempt {
 }
 
 impl Attempt {
+    /// Ends the attempt in the middle of an answer whose beginning has been passed on: nobody else can be asked.
+    pub fn break_off(self, ask: &Ask<'_>, result: &AttemptResult, case: Case<'_>) {
+        let upstream = Arc::clone(&self.upstream);
+        let (_, blame) = self.fail(ask, result, &[case]);
+        if let Some(blame) = blame {
+            upstream.rule(&blame, Elsewhere::Untried, clock::now());
+        }
+    }
+
     /// `is_own`: the failure is the endpoint's, whatever the request was.
     fn fail_as(
         mut self,
