@@ -60,6 +60,39 @@ fn no_request_excludes_an_endpoint_that_a_probe_finds_good() {
     });
 }
 
+/// One client's slow requests make an endpoint wait for a probe, and not for more.
+#[test]
+fn requests_that_hang_everywhere_cool_no_endpoint_that_answers_probes() {
+    let origins = pool(Answer::hang());
+    let proxy = Proxy::start(&probed(&origins).client("timeout", "'1s'").set("deadline", "'4s'"));
+    wait_until("probed", || origins.iter().all(|origin| origin.hits() > 0));
+    scope(|scope| {
+        let slow: Vec<_> = (0..6).map(|_| scope.spawn(|| proxy.post(json::request("1", POISON)).status)).collect();
+        while slow.iter().any(|request| !request.is_finished()) {
+            assert_eq!(["a", "b", "c"].map(|name| proxy.cooldown(name)), [0.0; 3]);
+            assert_eq!(proxy.post(json::request("1", "eth_getBalance")).status, 200);
+        }
+        assert!(slow.into_iter().all(|request| request.join().unwrap() == 504));
+    });
+    assert_eq!(["a", "b", "c"].map(|name| proxy.cooldown(name)), [0.0; 3]);
+}
+
+/// Without probes the word of a request that nobody else was asked is worth a backoff, whatever it is.
+#[test]
+fn without_probes_one_request_excludes_nobody_for_long() {
+    let origins = pool(Answer::result("0x7"));
+    let proxy = Proxy::start(&Conf::of(&origins).with_shipped_policies());
+    // A method that nobody knows is a write, which isn't sent twice.
+    origins.iter().for_each(|origin| origin.answer(Answer::status(402)));
+    for _ in 0..3 {
+        assert_eq!(proxy.post(json::request("1", "foo_bar")).status, 502);
+    }
+    for name in ["a", "b", "c"] {
+        let cooling = proxy.cooldown(name);
+        assert!(cooling <= 60.0, "{name}: {cooling} s");
+    }
+}
+
 /// What is more than the request's word does exclude it: the probe fails, too.
 #[test]
 fn an_endpoint_whose_probe_fails_too_cools_at_once() {

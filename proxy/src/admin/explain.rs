@@ -6,7 +6,7 @@ use super::status::{exclusion_text, policy_name};
 use crate::model::{RequestFacts, Tick};
 use crate::policy::abi::{EndpointRow, row_flags};
 use crate::snapshot::Snapshot;
-use crate::upstream::{Explained, Upstream};
+use crate::upstream::{Exclusion, Explained, Upstream};
 
 /// The largest batch that can be asked about, as in the conf.
 const MAX_BATCH: u32 = 10_000;
@@ -141,7 +141,7 @@ impl Explanation {
                 write: request.write,
                 idempotent: request.idempotent,
             },
-            panic: explained.iter().any(|e| e.score.is_some() && (e.excluded.is_some() || e.banned)),
+            panic: is_panic(explained),
             first: first.filter(|e| score(e) > f64::NEG_INFINITY).map(|e| e.endpoint.name().to_string()),
             endpoints: explained.iter().map(ExplainedEndpoint::of).collect(),
         }
@@ -191,4 +191,11 @@ impl Inputs {
             tags: row.tags,
         }
     }
+}
+
+/// Whether nobody is fit, and the least bad are candidates. One that is half-open may be a candidate beside fit ones.
+fn is_panic(explained: &[Explained<'_>]) -> bool {
+    let is_fit = |e: &&Explained<'_>| !e.banned && matches!(e.excluded, None | Some(Exclusion::HalfOpen(_)));
+    let mut candidates = explained.iter().filter(|e| e.score.is_some()).peekable();
+    candidates.peek().is_some() && candidates.find(is_fit).is_none()
 }

@@ -122,6 +122,8 @@ impl Round {
     }
 
     fn pass(&self, endpoint: &Endpoint, head: Option<u64>, lag: Option<u64>) {
+        let now = clock::now();
+        endpoint.stats().heard(now, now);
         self.judge(endpoint, |health| {
             health.told_head(head, lag);
             health.pass(self.check.healthy_threshold);

@@ -207,7 +207,7 @@ impl<P: Pool> Run<'_, P> {
 
     /// One attempt, and a second one beside it when the first takes long.
     async fn attempt(&mut self, call: &Call, first: Try<P::Lease>, plan: Plan, now: Tick) -> Next<P::Lease> {
-        let looks = Looks::new(call, &plan, first.lease.silence_limit());
+        let looks = Looks::new(call, &plan, &first.lease);
         let patience = Patience::new(looks.after(Duration::ZERO));
         let mut ours = pin!(send(call, &first.lease, now, plan.timeout, &patience));
         loop {
@@ -329,9 +329,11 @@ struct Looks {
 }
 
 impl Looks {
-    fn new(call: &Call, plan: &Plan, silence: Duration) -> Self {
+    fn new<L: Lease>(call: &Call, plan: &Plan, lease: &L) -> Self {
         let write = call.facts.write;
-        Looks { hedge: plan.hedge_after.filter(|_| !write), silence, write }
+        // A trial that were overtaken sooner than it could answer would be none.
+        let hedge = plan.hedge_after.filter(|_| !write && !lease.is_trial());
+        Looks { hedge, silence: lease.silence_limit(), write }
     }
 
     /// The next one, for an attempt that has taken so long.

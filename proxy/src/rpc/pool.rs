@@ -103,6 +103,9 @@ pub trait Lease: Send {
     /// Whether its endpoint was known to be doubtful when the host let it be chosen: it is on its way back.
     fn is_doubtful(&self) -> bool;
 
+    /// Whether it is the trial of a half-open endpoint.
+    fn is_trial(&self) -> bool;
+
     /// How long its endpoint may say nothing before it counts as silent.
     fn silence_limit(&self) -> Duration;
 

@@ -112,7 +112,9 @@ fn is_host(host: &[u8]) -> bool {
     let in_name = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+;=%".contains(byte);
     let in_address = |byte: &u8| in_name(byte) || *byte == b':';
     let is_name = if host.starts_with(b"[") { name.iter().all(in_address) } else { name.iter().all(in_name) };
-    is_name && port.len() <= MAX_PORT_DIGITS && port.iter().all(u8::is_ascii_digit)
+    let is_port = port.iter().all(u8::is_ascii_digit) && port.len() <= MAX_PORT_DIGITS;
+    let number = port.iter().fold(0, |sum: u32, digit| sum * 10 + u32::from(digit.wrapping_sub(b'0')));
+    is_name && is_port && number <= u32::from(u16::MAX)
 }
 
 /// RFC 9112, sections 6.1 to 6.3: one length, or `chunked` once and nothing else.

@@ -71,8 +71,11 @@ impl Doubt {
         let now = clock::now();
         let stats = &self.endpoint().stats;
         stats.probe_gate.leave(now, stats.is_alive(now));
+        // An endpoint that answers a probe isn't silent.
+        stats.heard(began, now);
         if self.blame.is_none() {
             stats.cooldown.succeed(began, now);
+            self.upstream.log_return(self.endpoint());
         }
     }
 

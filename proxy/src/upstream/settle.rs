@@ -104,6 +104,10 @@ impl Lease for Attempt {
         self.footing != Footing::Firm
     }
 
+    fn is_trial(&self) -> bool {
+        self.footing == Footing::Trial
+    }
+
     fn silence_limit(&self) -> Duration {
         self.endpoint().stats.silence_limit()
     }
@@ -123,6 +127,9 @@ impl Lease for Attempt {
         endpoint.details.series.duration.observe(result.latency.as_secs_f64());
         endpoint.stats.record_latency(result.latency, self.upstream.smoothing, ended);
         endpoint.stats.succeed(self.began, ended);
+        if self.footing == Footing::Trial {
+            self.upstream.log_return(endpoint);
+        }
         if !request.batch {
             endpoint.stats.bans.succeed(&request.method);
             self.upstream.live.latencies.record(&request.method, result.latency);
@@ -132,7 +139,7 @@ impl Lease for Attempt {
     fn fail(self, ask: &Ask<'_>, result: &AttemptResult, cases: &[Case<'_>]) -> (Vec<Decision>, Option<Blame>) {
         let now = clock::now();
         // Its timeout is no news of an endpoint that answers nobody.
-        let is_own = !is_provoked(result) || (result.outcome == Outcome::Timeout && self.is_silent(now));
+        let is_own = !is_provoked(result) || (result.outcome == Outcome::Timeout && self.is_proved_silent(now));
         self.fail_as(is_own, ask, result, cases, now)
     }
 
@@ -153,7 +160,11 @@ impl Lease for Attempt {
             let result = AttemptResult { latency, ..AttemptResult::failed(Outcome::Timeout, true, OVERTAKEN) };
             let case =
                 Case { request: ask.request, sent: Some(sent), result: &result, may_retry: false, member: false };
-            self.fail_as(true, ask, &result, &[case], now);
+            let upstream = Arc::clone(&self.upstream);
+            let (_, blame) = self.fail_as(!upstream.probed, ask, &result, &[case], now);
+            if let Some(blame) = blame {
+                upstream.rule(&blame, Elsewhere::Answered, now);
+            }
         } else {
             let mut attempt = self;
             attempt.end(Outcome::Canceled, now);
@@ -163,6 +174,11 @@ impl Lease for Attempt {
 }
 
 impl Attempt {
+    /// Whether silence speaks for itself: where there are probes, one of them is asked.
+    fn is_proved_silent(&self, now: Tick) -> bool {
+        !self.upstream.probed && self.is_silent(now)
+    }
+
     /// Ends the attempt in the middle of an answer whose beginning has been passed on: nobody else can be asked.
     pub fn break_off(self, ask: &Ask<'_>, result: &AttemptResult, case: Case<'_>) {
         let upstream = Arc::clone(&self.upstream);
@@ -285,8 +301,15 @@ impl Upstream {
         // Without probes, nobody else's success is the witness.
         let is_borne_out = is_alone || (answered && !endpoint.stats.is_alive(now));
         if !self.probed && is_borne_out && blame.excludes() {
+            // Where nobody else was asked, one request isn't worth more than a backoff.
+            let most = if answered { Duration::MAX } else { self.backoff.max };
+            let cooldown = match blame.decision.cooldown {
+                CooldownWish::Fixed(asked) => CooldownWish::Fixed(asked.min(most)),
+                wish => wish,
+            };
             let result = &blame.result;
-            self.cool(endpoint, &blame.decision, (result.outcome.label(), result.detail, result.http_status), now);
+            let why = (result.outcome.label(), result.detail, result.http_status);
+            self.cool(endpoint, &Decision { cooldown, ..blame.decision }, why, now);
         }
     }
 
@@ -296,6 +319,12 @@ impl Upstream {
         if lacks_method(case.result) && endpoint.stats.bans.ban(method, decision.method_ban, clock::now()) {
             self.log_ban(endpoint, method, decision.method_ban);
         }
+    }
+
+    /// A half-open endpoint passed its trial.
+    pub(super) fn log_return(&self, endpoint: &Endpoint) {
+        let (upstream, endpoint) = (&*self.name, &*endpoint.details.name);
+        tracing::info!(upstream, endpoint, "endpoint gets requests again, a few at first");
     }
 
     fn log_ban(&self, endpoint: &Endpoint, method: &str, duration: Duration) {
