@@ -53,6 +53,11 @@ pub struct RpcError {
 /// The detail of a connection that could not be made because the proxy itself has nothing to make it with.
 pub const OWN_LACK: &str = "the proxy has no file descriptor, port or memory left";
 
+impl RpcError {
+    /// "Method not found" of JSON-RPC 2.0.
+    pub const METHOD_NOT_FOUND: i64 = -32_601;
+}
+
 /// How one attempt ended, in full.
 #[derive(Clone, Debug)]
 pub struct AttemptResult {

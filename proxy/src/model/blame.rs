@@ -45,6 +45,11 @@ pub struct Blame {
 }
 
 impl Blame {
+    /// Outcome, detail and HTTP status of the attempt, for the log.
+    pub fn why(&self) -> (&'static str, &'static str, Option<u16>) {
+        (self.result.outcome.label(), self.result.detail, self.result.http_status)
+    }
+
     /// Whether it holds anything against the endpoint.
     pub fn is_any(&self) -> bool {
         self.is_failure() || !self.decision.method_ban.is_zero()

@@ -19,12 +19,10 @@ use super::request::Head;
 use super::response::{Failure, Response};
 use super::target::Target;
 use crate::clock;
-use crate::model::{Chain, Outcome, ProbeFailure};
+use crate::model::{Chain, Outcome, ProbeFailure, RpcError};
 
 /// More of an answer is not read. A head has some hundred bytes with all that is around it.
 const MAX_ANSWER: usize = 64 << 10;
-/// "Method not found" of JSON-RPC 2.0.
-const METHOD_NOT_FOUND: i64 = -32_601;
 const HTTP_STATUS: &str = "HTTP status";
 
 /// Calls a JSON-RPC method without parameters, within `budget`. Gives its result.
@@ -43,7 +41,7 @@ pub async fn call(target: &Arc<Target>, method: &str, budget: Duration) -> Resul
     match classified.outcome {
         Outcome::Success => read_result(&body),
         Outcome::HttpError => Err(wrong_status(answer.status)),
-        Outcome::RpcError if classified.rpc_error.is_some_and(|error| error.code == METHOD_NOT_FOUND) => {
+        Outcome::RpcError if classified.rpc_error.is_some_and(|error| error.code == RpcError::METHOD_NOT_FOUND) => {
             Err(ProbeFailure::NO_METHOD)
         }
         _ => Err(ProbeFailure::new(classified.detail)),

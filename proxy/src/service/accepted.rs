@@ -35,7 +35,7 @@ pub(super) fn check_content_type(headers: &HeaderMap) -> Result<(), Refusal> {
 
 /// RFC 9110, section 8.3.1, and the structured suffix of RFC 6839. `json-rpc` and `jsonrequest` are
 /// JSON-RPC's own.
-fn is_json(value: &[u8]) -> bool {
+pub(super) fn is_json(value: &[u8]) -> bool {
     let essence = value.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
     let is = |name: &[u8]| essence.eq_ignore_ascii_case(name);
     let is_suffixed = || {

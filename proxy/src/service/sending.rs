@@ -15,6 +15,7 @@ use pingora::protocols::http::ServerSession;
 use pingora::{Error, ErrorType, Result};
 use tokio::time::timeout;
 
+use super::accepted::is_json;
 use super::ctx::RequestCtx;
 use super::downstream::{JSON, WRITE_TIMEOUT};
 use crate::clock;
@@ -148,11 +149,9 @@ pub(super) fn json_type(said: Option<HeaderValue>) -> HeaderValue {
 
 fn is_json_type(value: &str) -> bool {
     let (essence, parameters) = value.split_once(';').unwrap_or((value, ""));
-    let essence = essence.trim().to_ascii_lowercase();
-    let is_json = matches!(essence.as_str(), "application/json" | "application/json-rpc" | "application/jsonrequest")
-        || essence.strip_prefix("application/").is_some_and(|subtype| is_token(subtype) && subtype.ends_with("+json"));
     let parameters = parameters.trim().to_ascii_lowercase();
-    is_json && matches!(parameters.as_str(), "" | "charset=utf-8" | "charset=\"utf-8\"")
+    let is_token = essence.trim().split('/').all(is_token);
+    is_token && is_json(essence.as_bytes()) && matches!(parameters.as_str(), "" | "charset=utf-8" | "charset=\"utf-8\"")
 }
 
 fn is_token(text: &str) -> bool {

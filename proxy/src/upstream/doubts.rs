@@ -40,9 +40,9 @@ impl Doubts {
     }
 
     /// Asks for a probe, unless one is under way or was made just now.
-    pub(super) fn raise(&self, upstream: &Arc<Upstream>, blame: Blame, now: Tick) {
+    pub(super) fn raise(&self, upstream: &Arc<Upstream>, blame: &Blame, now: Tick) {
         if upstream.endpoint(blame.index).stats.probe_gate.enter(now) {
-            let doubt = Doubt { upstream: Arc::clone(upstream), index: blame.index, blame: Some(blame) };
+            let doubt = Doubt { upstream: Arc::clone(upstream), index: blame.index, blame: Some(blame.clone()) };
             self.waiting.lock().unwrap_or_else(PoisonError::into_inner).push_back(doubt);
             self.wake.notify_one();
         }

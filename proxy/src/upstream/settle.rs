@@ -13,8 +13,8 @@ use std::time::Duration;
 use super::{Endpoint, Upstream};
 use crate::clock;
 use crate::model::{
-    AttemptResult, Blame, CooldownState, CooldownWish, Decision, Elsewhere, Outcome, RequestFacts, Tick, is_provoked,
-    millis_f32,
+    AttemptResult, Blame, CooldownState, CooldownWish, Decision, Elsewhere, Outcome, RequestFacts, RpcError, Tick,
+    is_provoked, millis_f32,
 };
 use crate::policy::abi::{AttemptBlock, MESSAGE_BYTES, NO_RETRY_AFTER, attempt_flags, flag};
 use crate::policy::{Policy, native};
@@ -23,8 +23,6 @@ use crate::rpc::{Ask, Case, Lease, Outgoing, Target, unquoted};
 /// An overtaken attempt took so many times as long as the one that answered.
 const SLOWER: u32 = 2;
 const OVERTAKEN: &str = "said nothing while another endpoint answered";
-/// "Method not found" of JSON-RPC 2.0.
-const METHOD_NOT_FOUND: i64 = -32_601;
 /// Method Not Allowed, Unsupported Media Type: the proxy chooses both.
 const NO_SUCH_METHOD: [u16; 2] = [405, 415];
 
@@ -143,11 +141,10 @@ impl Lease for Attempt {
         self.fail_as(is_own, ask, result, cases, now)
     }
 
-    fn lose(mut self) {
+    fn lose(self) {
         let now = clock::now();
         self.endpoint().stats.overtaken(self.began, now);
-        self.end(Outcome::Canceled, now);
-        self.waited(now);
+        self.give_up(now);
     }
 
     fn overtaken(self, ask: &Ask<'_>, sent: &Outgoing, took: Duration) {
@@ -166,9 +163,7 @@ impl Lease for Attempt {
                 upstream.rule(&blame, Elsewhere::Answered, now);
             }
         } else {
-            let mut attempt = self;
-            attempt.end(Outcome::Canceled, now);
-            attempt.waited(now);
+            self.give_up(now);
         }
     }
 }
@@ -217,7 +212,7 @@ impl Attempt {
             return (decisions, None);
         }
         if upstream.probed && blame.excludes() {
-            upstream.doubts.raise(upstream, blame.clone(), now);
+            upstream.doubts.raise(upstream, &blame, now);
         }
         (decisions, blame.is_any().then_some(blame))
     }
@@ -230,7 +225,8 @@ impl Attempt {
     }
 
     /// Its time so far is at least its latency. Without it an endpoint that is always overtaken would look as fast as ever.
-    fn waited(&self, now: Tick) {
+    fn give_up(mut self, now: Tick) {
+        self.end(Outcome::Canceled, now);
         let waited = now.since(self.began);
         let stats = &self.endpoint().stats;
         if millis_f32(waited) > stats.latency_ms() {
@@ -307,9 +303,7 @@ impl Upstream {
                 CooldownWish::Fixed(asked) => CooldownWish::Fixed(asked.min(most)),
                 wish => wish,
             };
-            let result = &blame.result;
-            let why = (result.outcome.label(), result.detail, result.http_status);
-            self.cool(endpoint, &Decision { cooldown, ..blame.decision }, why, now);
+            self.cool(endpoint, &Decision { cooldown, ..blame.decision }, blame.why(), now);
         }
     }
 
@@ -355,8 +349,7 @@ impl Upstream {
         if blame.decision.penalty_ms > 0.0 {
             endpoint.stats.fail(blame.decision.penalty_ms);
         }
-        let result = &blame.result;
-        self.cool(endpoint, &blame.decision, (result.outcome.label(), result.detail, result.http_status), now);
+        self.cool(endpoint, &blame.decision, blame.why(), now);
     }
 
     /// Begins the cooldown that the decision asks for. `why`: outcome, detail and HTTP status, for the log.
@@ -385,7 +378,7 @@ impl Upstream {
 /// Whether the endpoint says that it doesn't have the method; anything else may be about what it was asked.
 fn lacks_method(result: &AttemptResult) -> bool {
     let by_status = || result.http_status.is_some_and(|status| NO_SUCH_METHOD.contains(&status));
-    result.rpc_error.as_ref().map_or_else(by_status, |error| error.code == METHOD_NOT_FOUND)
+    result.rpc_error.as_ref().map_or_else(by_status, |error| error.code == RpcError::METHOD_NOT_FOUND)
 }
 
 /// The block without the request's own words, if the decision about it blames the endpoint and the
