@@ -88,9 +88,14 @@ impl MethodBans {
         }
     }
 
+    /// Whether no method is: the usual case, for one load.
+    pub fn is_empty(&self) -> bool {
+        self.count.load(Relaxed) == 0
+    }
+
     /// Whether `method` is banned.
     pub fn is_banned(&self, method: &str, now: Tick) -> bool {
-        if self.count.load(Relaxed) == 0 {
+        if self.is_empty() {
             return false;
         }
         let mut until = self.lock();

@@ -16,7 +16,8 @@ use super::Tick;
 /// Attempts without an answer that make a silence.
 const WITNESSES: u32 = 3;
 /// No silence is shorter: a pause of garbage collection takes up to some 200 ms.
-const SHORTEST: Duration = Duration::from_millis(300);
+const SHORTEST: Duration = Duration::from_nanos(SHORTEST_NANOS);
+const SHORTEST_NANOS: u64 = 300_000_000;
 /// Times the longest recent gap between answers.
 const GAPS: u32 = 3;
 /// What an answer leaves of the difference to a longer gap before: after 20 answers an eighth.
@@ -59,6 +60,11 @@ impl Silence {
     /// Whether there are enough attempts without an answer, with so many `outstanding`.
     pub fn has_witnesses(&self, outstanding: u32) -> bool {
         outstanding.saturating_add(self.overtaken.load(Relaxed)) >= WITNESSES
+    }
+
+    /// Whether it was heard so lately that it can't be silent: the usual case, for one load.
+    pub fn was_heard(&self, now: Tick) -> bool {
+        now.as_nanos().saturating_sub(self.heard_at.load(Relaxed)) < SHORTEST_NANOS
     }
 
     /// Whether the endpoint is silent, with `outstanding` attempts the oldest of which is `age` old.

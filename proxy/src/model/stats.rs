@@ -119,10 +119,15 @@ impl EndpointStats {
     }
 
     /// Whether it answers nobody: see [`Silence`].
+    #[inline]
     pub fn is_silent(&self, now: Tick) -> bool {
         let count = self.outstanding.count();
         // The usual case, for two loads.
-        self.silence.has_witnesses(count) && self.silence.is_proved(count, self.outstanding.oldest(now), now)
+        self.silence.has_witnesses(count) && self.is_proved_silent(count, now)
+    }
+
+    fn is_proved_silent(&self, count: u32, now: Tick) -> bool {
+        !self.silence.was_heard(now) && self.silence.is_proved(count, self.outstanding.oldest(now), now)
     }
 
     /// How long it may say nothing: see [`Silence`].

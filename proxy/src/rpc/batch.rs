@@ -92,9 +92,10 @@ impl Answers {
         };
         let given = member.id().unwrap_or(b"null");
         let found = matching.find(given, &self.slots);
-        let raw = match found.position().and_then(|position| matching.requests[position].id.as_ref()) {
-            Some(id) => id.put_back(&raw, given),
-            None => raw,
+        let asked = found.position().and_then(|position| matching.requests[position].id.as_ref());
+        let raw = match asked {
+            Some(id) if id.is_replaced() => id.put_back(&raw, given),
+            _ => raw,
         };
         let said = match member.says() {
             Says::Result => Slot::Answered(raw),

@@ -197,7 +197,11 @@ fn refuse_depth(text: &str, most: usize) -> Result<(), Refusal> {
 
 /// Brackets outside of strings. Whether they match is the parser's business.
 fn is_deeper(text: &[u8], most: usize) -> bool {
-    // Most texts have fewer, whose nesting doesn't matter. Counted in bytes, of which a processor adds many at a time: for a
+    // A text can't have more levels than bytes.
+    if text.len() <= most {
+        return false;
+    }
+    // Most texts have fewer brackets, whose nesting doesn't matter. Counted in bytes, of which a processor adds many at a time: for a
     // long text that takes a sixth of what the walk takes.
     let opening = |part: &[u8]| part.iter().map(|byte| u8::from(matches!(byte, b'[' | b'{'))).sum::<u8>();
     let opening: usize = text.chunks(u8::MAX.into()).map(|part| usize::from(opening(part))).sum();

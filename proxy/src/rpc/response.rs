@@ -260,27 +260,30 @@ fn plain_head(response: &httparse::Response<'_, '_>) -> Option<ResponseHead> {
     }
     let mut head = ResponseHead { status, content_type: None, retry_after: None, length: None, encoded: false };
     for header in &*response.headers {
-        let is = |name: header::HeaderName| header.name.eq_ignore_ascii_case(name.as_str());
-        let value = header.value;
-        if is(header::CONTENT_LENGTH) {
-            if head.length.is_some() {
-                return None;
+        let (name, value) = (header.name, header.value);
+        let is = |expected: &str| name.eq_ignore_ascii_case(expected);
+        // By their lengths, since most headers of an answer are none of these.
+        match name.len() {
+            14 if is("content-length") => {
+                if head.length.is_some() {
+                    return None;
+                }
+                head.length = Some(number(value)?);
             }
-            head.length = Some(number(value)?);
-        } else if is(header::CONTENT_TYPE) && head.content_type.is_none() {
-            head.content_type = if value == JSON.as_bytes() { Some(JSON) } else { HeaderValue::from_bytes(value).ok() };
-        } else if is(header::TRANSFER_ENCODING)
-            || is(header::UPGRADE)
-            || is(header::CONNECTION) && !value.eq_ignore_ascii_case(b"keep-alive")
-        {
-            return None;
-        } else if is(header::CONTENT_ENCODING) {
-            head.encoded |= !is_identity(value);
-        } else if is(header::RETRY_AFTER) && head.retry_after.is_none() {
-            head.retry_after = retry_after(value);
+            12 if is("content-type") && head.content_type.is_none() => head.content_type = content_type(value),
+            17 if is("transfer-encoding") => return None,
+            7 if is("upgrade") => return None,
+            10 if is("connection") && !value.eq_ignore_ascii_case(b"keep-alive") => return None,
+            16 if is("content-encoding") => head.encoded |= !is_identity(value),
+            11 if is("retry-after") && head.retry_after.is_none() => head.retry_after = retry_after(value),
+            _ => {}
         }
     }
     Some(head)
+}
+
+fn content_type(value: &[u8]) -> Option<HeaderValue> {
+    if value == JSON.as_bytes() { Some(JSON) } else { HeaderValue::from_bytes(value).ok() }
 }
 
 fn retry_after(value: &[u8]) -> Option<Duration> {
@@ -294,8 +297,12 @@ fn is_identity(encoding: &[u8]) -> bool {
 
 /// A number in decimal digits, and nothing else.
 fn number(digits: &[u8]) -> Option<usize> {
-    let plain = !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
-    std::str::from_utf8(digits).ok().filter(|_| plain)?.parse().ok()
+    let (first, rest) = digits.split_first()?;
+    rest.iter().try_fold(digit(*first)?, |number, byte| number.checked_mul(10)?.checked_add(digit(*byte)?))
+}
+
+fn digit(byte: u8) -> Option<usize> {
+    byte.is_ascii_digit().then(|| usize::from(byte - b'0'))
 }
 
 #[cfg(test)]

@@ -3,39 +3,42 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
+use super::fields::{Fields, options};
 use crate::rpc::Refusal;
 
-/// The client's headers that endpoints get. All others stay here: cookies and credentials are meant
-/// for the proxy.
-const FORWARDED: [HeaderName; 4] = [
-    header::USER_AGENT,
-    HeaderName::from_static("traceparent"),
-    HeaderName::from_static("tracestate"),
-    HeaderName::from_static("x-request-id"),
-];
 /// Names and values of them together. Endpoints refuse a head that is too large (nginx and Apache
 /// one of 8 KiB, most nodes one of 16), and would be blamed for what the client sent.
 const MAX_FORWARDED: usize = 8 << 10;
 
-/// Another site's page can send a body without asking first (CORS) as long as its type isn't
-/// JSON's, and the endpoint would get it as JSON. So only JSON's types are taken; none is what
-/// programs send, and a page with an `Origin` is none.
-///
-/// # Errors
-/// When the body isn't said to be JSON.
-pub(super) fn check_content_type(headers: &HeaderMap) -> Result<(), Refusal> {
-    let mut types = headers.get_all(header::CONTENT_TYPE).iter();
-    let fits = match (types.next(), types.next()) {
-        (None, _) => !headers.contains_key(header::ORIGIN),
-        (Some(one), None) => is_json(one.as_bytes()),
-        (Some(_), Some(_)) => false,
-    };
-    if fits { Ok(()) } else { Err(Refusal::NotJsonType) }
+/// What of a head concerns its route and the endpoints.
+#[derive(Debug)]
+pub(super) struct Accepted {
+    /// The body is said to be JSON.
+    ///
+    /// Another site's page can send a body without asking first (CORS) as long as its type isn't
+    /// JSON's, and the endpoint would get it as JSON. No type at all is what programs send, and a
+    /// page with an `Origin` is none.
+    pub(super) json: bool,
+    /// The headers for the endpoint; the refusal when there are too many bytes of them.
+    pub(super) forwarded: Result<Vec<(HeaderName, HeaderValue)>, Refusal>,
+}
+
+impl Accepted {
+    pub(super) fn of(fields: &Fields<'_>, headers: &HeaderMap) -> Self {
+        let json = match fields.content_type.value {
+            None => !fields.has_origin,
+            Some(one) => !fields.content_type.repeated && is_json(one.as_bytes()),
+        };
+        Accepted { json, forwarded: forwarded(fields, headers) }
+    }
 }
 
 /// RFC 9110, section 8.3.1, and the structured suffix of RFC 6839. `json-rpc` and `jsonrequest` are
 /// JSON-RPC's own.
 pub(super) fn is_json(value: &[u8]) -> bool {
+    if value == b"application/json" {
+        return true;
+    }
     let essence = value.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
     let is = |name: &[u8]| essence.eq_ignore_ascii_case(name);
     let is_suffixed = || {
@@ -47,26 +50,32 @@ pub(super) fn is_json(value: &[u8]) -> bool {
     is(b"application/json") || is(b"application/json-rpc") || is(b"application/jsonrequest") || is_suffixed()
 }
 
-/// The headers for the endpoint.
-///
-/// # Errors
-/// When there are too many bytes of them.
-pub(super) fn forwarded(headers: &HeaderMap) -> Result<Vec<(HeaderName, HeaderValue)>, Refusal> {
-    let found = FORWARDED.into_iter().filter_map(|name| headers.get(&name).cloned().map(|value| (name, value)));
-    let forwarded: Vec<_> = found.filter(|(name, _)| !is_nominated(headers, name)).collect();
+fn forwarded(fields: &Fields<'_>, headers: &HeaderMap) -> Result<Vec<(HeaderName, HeaderValue)>, Refusal> {
+    if fields.forwarded.is_empty() {
+        return Ok(Vec::new());
+    }
+    let kept = fields.forwarded.iter().filter(|(name, _)| !fields.nominates || !is_nominated(headers, name));
+    let forwarded: Vec<_> = kept.map(|(name, value)| ((*name).clone(), (*value).clone())).collect();
     let size: usize = forwarded.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
     if size > MAX_FORWARDED { Err(Refusal::HeadersTooLarge(MAX_FORWARDED)) } else { Ok(forwarded) }
 }
 
-/// What `Connection` names is meant for this hop alone (RFC 9110, section 7.6.1).
 fn is_nominated(headers: &HeaderMap, name: &HeaderName) -> bool {
-    let options = headers.get_all(header::CONNECTION).iter().filter_map(|value| value.to_str().ok());
-    options.flat_map(|value| value.split(',')).any(|option| option.trim().eq_ignore_ascii_case(name.as_str()))
+    let mut options = headers.get_all(header::CONNECTION).iter().flat_map(options);
+    options.any(|option| option.eq_ignore_ascii_case(name.as_str().as_bytes()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn is_taken(headers: &HeaderMap) -> bool {
+        Accepted::of(&Fields::of(headers), headers).json
+    }
+
+    fn passed_on(headers: &HeaderMap) -> Result<Vec<(HeaderName, HeaderValue)>, Refusal> {
+        Accepted::of(&Fields::of(headers), headers).forwarded
+    }
 
     fn map(headers: &[(&'static str, &str)]) -> HeaderMap {
         headers.iter().map(|(name, value)| (HeaderName::from_static(name), value.parse().unwrap())).collect()
@@ -83,7 +92,7 @@ mod tests {
             "application/jsonrequest",
             "application/vnd.api+json",
         ] {
-            assert!(check_content_type(&map(&[("content-type", fit)])).is_ok(), "{fit}");
+            assert!(is_taken(&map(&[("content-type", fit)])), "{fit}");
         }
         for unfit in [
             "text/plain",
@@ -100,26 +109,26 @@ mod tests {
             "application/x, application/x+json",
             "text/plain; application/json",
         ] {
-            assert!(check_content_type(&map(&[("content-type", unfit)])).is_err(), "{unfit}");
+            assert!(!is_taken(&map(&[("content-type", unfit)])), "{unfit}");
         }
-        assert!(check_content_type(&map(&[])).is_ok());
-        assert!(check_content_type(&map(&[("origin", "null")])).is_err());
+        assert!(is_taken(&map(&[])));
+        assert!(!is_taken(&map(&[("origin", "null")])));
         let two = [("content-type", "application/json"), ("content-type", "text/plain")];
         let mut both = map(&two[..1]);
         both.append(header::CONTENT_TYPE, HeaderValue::from_static(two[1].1));
-        assert!(check_content_type(&both).is_err());
+        assert!(!is_taken(&both));
     }
 
     #[test]
     fn what_is_passed_on_has_a_limit() {
         let agent = |length| "a".repeat(length);
         let most = MAX_FORWARDED - "user-agent".len();
-        assert_eq!(forwarded(&map(&[("user-agent", &agent(most))])).unwrap().len(), 1);
-        assert!(forwarded(&map(&[("user-agent", &agent(most + 1))])).is_err());
+        assert_eq!(passed_on(&map(&[("user-agent", &agent(most))])).unwrap().len(), 1);
+        assert!(passed_on(&map(&[("user-agent", &agent(most + 1))])).is_err());
         let halves = agent(MAX_FORWARDED / 2);
-        assert!(forwarded(&map(&[("user-agent", &halves), ("tracestate", &halves)])).is_err());
+        assert!(passed_on(&map(&[("user-agent", &halves), ("tracestate", &halves)])).is_err());
         let nominated = map(&[("user-agent", &agent(most + 1)), ("connection", "User-Agent")]);
-        assert!(forwarded(&nominated).unwrap().is_empty());
-        assert!(forwarded(&map(&[("cookie", &agent(most + 1))])).unwrap().is_empty());
+        assert!(passed_on(&nominated).unwrap().is_empty());
+        assert!(passed_on(&map(&[("cookie", &agent(most + 1))])).unwrap().is_empty());
     }
 }

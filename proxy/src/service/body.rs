@@ -9,17 +9,19 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use http::header;
 use pingora::protocols::http::ServerSession;
-use pingora::{Error, ErrorType};
 
 use super::alarm::Alarm;
 use super::chunked::{Chunks, ENDLESS};
 use super::ctx::RequestCtx;
-use super::framing;
+use super::framing::{BodyLength, Framing};
+use crate::clock;
 use crate::model::Tick;
 use crate::rpc::{Buffered, Refusal};
 
 /// How long a body may take however short it is (as Apache's `RequestReadTimeout`).
 const BODY_GRACE: Duration = Duration::from_secs(10);
+/// How long a client may send nothing in the middle of it.
+const MAX_SILENCE: Duration = Duration::from_secs(10);
 /// How many bytes a second it must have on average from then on.
 const BODY_RATE: u64 = 1_024;
 /// Memory that is taken for a body on the word of its client alone.
@@ -34,14 +36,18 @@ pub(super) async fn read(
     session: &mut ServerSession,
     ctx: &mut RequestCtx,
     alarm: &mut Alarm,
+    framing: &Framing,
 ) -> Result<Bytes, Refusal> {
     let (max, most) = (ctx.snapshot.config.server.max_body, ctx.snapshot.config.server.max_buffered);
-    let mut chunks = take_coding(session)?;
-    let announced = content_length(session).filter(|_| chunks.is_none());
+    let (announced, mut chunks) = match framing.body {
+        BodyLength::None => (None, None),
+        BodyLength::Bytes(bytes) => (Some(bytes), None),
+        BodyLength::Chunked => (None, Some(take_coding(session, ctx)?)),
+    };
     if announced.is_some_and(|length| length > max) {
         return Err(Refusal::BodyTooLarge(max));
     }
-    if framing::expects_continue(session.req_header()) {
+    if framing.expects_continue {
         session.write_continue_response().await.map_err(|_| Refusal::Stalled)?;
     }
     // What a client announces is believed up to a point: beyond it memory is taken as the bytes come.
@@ -50,9 +56,9 @@ pub(super) async fn read(
         let piece = tokio::select! {
             biased;
             piece = session.read_request_body() => piece,
-            () = alarm.at(body_due(ctx.began, body.len())) => return Err(Refusal::Stalled),
+            () = stalled(alarm, body_due(ctx.began, body.len())) => return Err(Refusal::Stalled),
         };
-        let piece = match piece.map_err(|error| unreadable(&error))? {
+        let piece = match piece.map_err(|_| Refusal::BrokenBody)? {
             Some(piece) => piece,
             None if chunks.is_none() => return Ok(body.freeze()),
             None => return Err(Refusal::BrokenBody),
@@ -96,14 +102,12 @@ fn make_room(
 }
 
 /// Has Pingora hand over a chunked body as it comes: [`Chunks`] finds its end.
-fn take_coding(session: &mut ServerSession) -> Result<Option<Chunks>, Refusal> {
-    if !framing::is_chunked(session.req_header()) {
-        return Ok(None);
-    }
+fn take_coding(session: &mut ServerSession, ctx: &mut RequestCtx) -> Result<Chunks, Refusal> {
     let head = session.req_header_mut();
     head.remove_header(&header::TRANSFER_ENCODING);
     head.insert_header(header::CONTENT_LENGTH, ENDLESS).map_err(|_| Refusal::BrokenBody)?;
-    Ok(Some(Chunks::new()))
+    ctx.endless = true;
+    Ok(Chunks::new())
 }
 
 /// A body in chunks is read, and so many bytes came `behind` it already: they can't be given back,
@@ -116,18 +120,12 @@ fn end_of_chunks(session: &mut ServerSession, behind: usize) {
     }
 }
 
+/// Ends when nothing came for [`MAX_SILENCE`], or at `due`. The clock is read only if somebody waits.
+async fn stalled(alarm: &mut Alarm, due: Tick) {
+    alarm.at(due.min(clock::now().after(MAX_SILENCE))).await;
+}
+
 /// When a body must be whole of which so many bytes are there, unless more come.
 fn body_due(began: Tick, bytes: usize) -> Tick {
     began.after(BODY_GRACE + Duration::from_millis(bytes as u64 * 1_000 / BODY_RATE))
-}
-
-fn unreadable(error: &Error) -> Refusal {
-    match error.etype() {
-        ErrorType::ReadTimedout => Refusal::Stalled,
-        _ => Refusal::BrokenBody,
-    }
-}
-
-fn content_length(session: &ServerSession) -> Option<usize> {
-    session.req_header().headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.trim().parse().ok()
 }

@@ -34,6 +34,8 @@ pub struct RequestCtx {
     pub(super) refusal: Option<&'static str>,
     /// The memory that its body takes.
     pub(super) held: Held,
+    /// Pingora was told of a body without an end: it came in chunks.
+    pub(super) endless: bool,
     /// What its client's address is hashed with.
     pub(super) client_key: ClientKey,
     _in_flight: InFlight,
@@ -55,6 +57,7 @@ impl RequestCtx {
             status: None,
             refusal: None,
             held: Held::default(),
+            endless: false,
             _in_flight: InFlight::new(&service.in_flight),
         }
     }

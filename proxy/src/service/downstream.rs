@@ -9,18 +9,18 @@ use bytes::{Bytes, BytesMut};
 use http::{HeaderName, HeaderValue, Method, StatusCode, Version, header};
 use pingora::http::ResponseHeader;
 use pingora::protocols::Stream;
-use pingora::protocols::http::v1::server::HttpSession;
 use pingora::protocols::http::{ReusableHttpStream, ServerSession};
 use pingora::{Error, ErrorType, Result};
 use siphasher::sip::SipHasher13;
 
-use super::accepted::{check_content_type, forwarded};
+use super::accepted::Accepted;
 use super::alarm::Alarm;
-use super::chunked::ENDLESS;
+use super::body;
 use super::ctx::RequestCtx;
+use super::fields::Fields;
+use super::framing::{self, Framing};
 use super::path::normalise;
-use super::sending::{PIECE, Sending, json_type};
-use super::{body, framing};
+use super::sending::{Sending, json_type};
 use crate::clock;
 use crate::config::ClientKey;
 use crate::model::{PolicyTime, RequestFacts};
@@ -29,12 +29,12 @@ use crate::upstream::{Admission, Attempt, Upstream};
 
 /// How long a connection waits for its next request, in seconds (nginx's default).
 const KEEPALIVE_SECS: u64 = 75;
-/// How long a client may be silent in the middle of a request.
+/// How long the parsing of a head may take that is there.
 const READ_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long a client may take no byte of its answer (nginx's default).
-pub(super) const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long the rest of a refused body is read, so that the client sees the refusal and not a reset.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
+/// Room for an answer's own headers, and for the two that Pingora adds.
+const ANSWER_HEADERS: usize = 6;
 /// Bytes of a method that the log shows.
 const LOGGED_METHOD: usize = 64;
 pub(super) const JSON: HeaderValue = HeaderValue::from_static("application/json");
@@ -47,9 +47,25 @@ pub(super) fn begin(session: &mut ServerSession, head: BytesMut) {
     session.set_pipelined_prefix(head);
 }
 
-/// Has a whole head parsed, and checks it: whether another request may follow, or why it is refused. `None` when it is no
-/// request's.
-pub(super) async fn parse_head(session: &mut ServerSession, alarm: &mut Alarm) -> Option<Result<bool, Refusal>> {
+/// What a head that was checked says.
+pub(super) struct Head {
+    framing: Framing,
+    accepted: Accepted,
+}
+
+impl Head {
+    /// Whether another request may follow on the connection.
+    pub(super) fn may_follow(&self) -> bool {
+        self.framing.may_follow
+    }
+}
+
+/// Has a whole head parsed, and checks it. `bare_lf`: of one of its lines. `None` when it is no request's.
+pub(super) async fn parse_head(
+    session: &mut ServerSession,
+    alarm: &mut Alarm,
+    bare_lf: bool,
+) -> Option<Result<Head, Refusal>> {
     // Nothing is to be read for it. If Pingora sees that otherwise, there is an end all the same.
     let parsed = tokio::select! {
         biased;
@@ -57,7 +73,8 @@ pub(super) async fn parse_head(session: &mut ServerSession, alarm: &mut Alarm) -
         () = alarm.after(READ_TIMEOUT) => Ok(false),
     };
     match parsed {
-        Ok(true) => Some(framing::check(session.req_header(), &session.to_h1_raw())),
+        Ok(true) if bare_lf => Some(Err(Refusal::Malformed("a line of the head ends without a carriage return"))),
+        Ok(true) => Some(check_head(session)),
         Ok(false) => None,
         // What was parsed before the error is no head to answer by.
         Err(error) if *error.etype() == ErrorType::InvalidHTTPHeader => {
@@ -70,32 +87,35 @@ pub(super) async fn parse_head(session: &mut ServerSession, alarm: &mut Alarm) -
     }
 }
 
+fn check_head(session: &ServerSession) -> Result<Head, Refusal> {
+    let head = session.req_header();
+    let fields = Fields::of(&head.headers);
+    let framing = framing::check(head, &fields, &session.to_h1_raw())?;
+    Ok(Head { framing, accepted: Accepted::of(&fields, &head.headers) })
+}
+
 /// Sets what Pingora leaves unlimited. The connection is kept if that `may_follow`, and nobody has ended it before.
 pub(super) fn set_limits(session: &mut ServerSession, may_follow: bool) {
     let kept = may_follow && session.get_keepalive().is_some();
     session.set_keepalive(kept.then_some(KEEPALIVE_SECS));
-    session.set_read_timeout(Some(READ_TIMEOUT));
-    session.set_write_timeout(Some(WRITE_TIMEOUT));
+    // Bodies and answers have limits of their own, which cost nothing unless somebody waits.
+    session.set_read_timeout(None);
+    session.set_write_timeout(None);
     session.set_total_drain_timeout(Some(DRAIN_TIMEOUT));
     // A client may send its next request before it has this one's answer.
     session.set_pipelining_enabled(true);
 }
 
-/// The connection, for its next request, with the beginning of that. `None` when it is closed.
-pub(super) async fn release(session: ServerSession) -> Option<(Stream, Option<BytesMut>)> {
+/// The connection of a session whose request came in chunks, for its next request; `None` when it is closed. The end of the body
+/// is none that Pingora knows. Nothing came behind it, else the connection wouldn't be kept.
+pub(super) async fn release_endless(session: ServerSession) -> Option<(Stream, Option<BytesMut>)> {
     match session {
-        // Its end is none that Pingora knows. Nothing came behind it, else the connection wouldn't be kept.
-        ServerSession::H1(mut session) if session.will_keepalive() && is_endless(&session) => {
+        ServerSession::H1(mut session) if session.will_keepalive() => {
             session.finish_body().await.ok()?;
             Some((session.into_inner(), None))
         }
         session => session.finish().await.ok().flatten().map(ReusableHttpStream::into_parts),
     }
-}
-
-fn is_endless(session: &HttpSession) -> bool {
-    let length = session.get_header(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
-    length.and_then(|length| length.parse().ok()) == Some(ENDLESS)
 }
 
 /// Routes, reads and inspects.
@@ -104,21 +124,22 @@ pub(super) async fn read_request(
     session: &mut ServerSession,
     ctx: &mut RequestCtx,
     alarm: &mut Alarm,
+    head: Head,
 ) -> Result<(Arc<Upstream>, Call), Refusal> {
-    let head = session.req_header();
-    let path = normalise(head.uri.path())?;
+    let request = session.req_header();
+    let path = normalise(request.uri.path())?;
     let route = ctx.snapshot.route(&path).ok_or(Refusal::NoRoute)?;
     let upstream = Arc::clone(&route.upstream);
     ctx.upstream = Some(Arc::clone(&upstream));
-    if head.method != Method::POST {
+    if request.method != Method::POST {
         return Err(Refusal::NotPost);
     }
-    if !route.accept_any_content_type {
-        check_content_type(&head.headers)?;
+    if !route.accept_any_content_type && !head.accepted.json {
+        return Err(Refusal::NotJsonType);
     }
-    let headers = forwarded(&head.headers)?;
+    let headers = head.accepted.forwarded?;
     let max_body = ctx.snapshot.config.server.max_body;
-    let body = body::read(buffered, session, ctx, alarm).await?;
+    let body = body::read(buffered, session, ctx, alarm, &head.framing).await?;
     let inspected = inspect(&body, upstream.max_batch_size, upstream.methods())?;
     ctx.method = inspected.method[..inspected.method.floor_char_boundary(LOGGED_METHOD)].to_owned();
     ctx.batch_size = inspected.batch_size;
@@ -191,8 +212,9 @@ pub(super) async fn respond(
         }
         ReplyBody::Arriving { rest, lease, result } => {
             let head = build_head(session, reply.status, content_type, rest.length)?;
-            session.write_response_header(Box::new(head)).await?;
-            Sending::new(session, place).pass_on(ctx, facts, rest, (lease, result)).await
+            let mut sending = Sending::new(session, place);
+            sending.begin(head).await?;
+            sending.pass_on(ctx, facts, rest, (lease, result)).await
         }
     }
 }
@@ -215,8 +237,9 @@ pub(super) async fn respond_refusal(
     if let Some(seconds) = why.retry_after_secs() {
         head.insert_header(header::RETRY_AFTER, seconds)?;
     }
-    session.write_response_header(Box::new(head)).await?;
-    session.write_response_body(body, true).await
+    let mut sending = Sending::new(session, None);
+    sending.begin(head).await?;
+    sending.finish(body).await
 }
 
 async fn write_whole(
@@ -226,16 +249,14 @@ async fn write_whole(
     body: Bytes,
 ) -> Result<()> {
     if status == StatusCode::NO_CONTENT {
-        let mut head = ResponseHeader::build(status, Some(1))?;
+        let mut head = ResponseHeader::build_no_case(status, Some(1))?;
         head.insert_header(header::X_CONTENT_TYPE_OPTIONS, NOSNIFF)?;
-        return session.write_response_header(Box::new(head)).await;
+        return Sending::new(session, None).begin(head).await;
     }
     let head = build_head(session, status, content_type, Some(body.len()))?;
-    session.write_response_header(Box::new(head)).await?;
-    if body.len() <= PIECE {
-        return session.write_response_body(body, true).await;
-    }
-    Sending::new(session, None).finish(body).await
+    let mut sending = Sending::new(session, None);
+    sending.begin(head).await?;
+    sending.finish(body).await
 }
 
 fn build_head(
@@ -244,7 +265,7 @@ fn build_head(
     content_type: HeaderValue,
     length: Option<usize>,
 ) -> Result<ResponseHeader> {
-    let mut head = ResponseHeader::build(status, Some(4))?;
+    let mut head = ResponseHeader::build_no_case(status, Some(ANSWER_HEADERS))?;
     head.insert_header(header::CONTENT_TYPE, content_type)?;
     head.insert_header(header::X_CONTENT_TYPE_OPTIONS, NOSNIFF)?;
     match length {

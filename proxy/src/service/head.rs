@@ -7,12 +7,13 @@
 //! Until then a client holds a connection and a buffer, no session and no place under `max_concurrency`.
 
 use std::future::{Future, poll_fn};
-use std::io::{self, BufRead};
+use std::io;
 use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
 
 use bytes::BytesMut;
+use memchr::memchr;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 
@@ -45,7 +46,12 @@ impl Patience {
 #[derive(Debug, PartialEq)]
 pub(super) enum Arrival {
     /// A head, and what came with it.
-    Whole(BytesMut),
+    Whole {
+        /// From the head's beginning on.
+        bytes: BytesMut,
+        /// A line of the head ends with LF alone.
+        bare_lf: bool,
+    },
     /// The connection ended, was silent for too long, or makes room for another.
     Nothing,
     /// Not in time, or too long.
@@ -93,7 +99,7 @@ impl<S: AsyncRead + Unpin> Entrance<'_, S> {
         let mut due = whole_by;
         loop {
             if search.is_over(&bytes) {
-                return Arrival::Whole(bytes);
+                return Arrival::Whole { bytes, bare_lf: search.bare_lf };
             }
             if bytes.len() > LONGEST {
                 return Arrival::Refused(Refusal::HeadTooLarge(LONGEST));
@@ -127,6 +133,8 @@ impl<S: AsyncRead + Unpin> Entrance<'_, S> {
 struct Search {
     at: usize,
     begun: bool,
+    /// A line ended without CR. Pingora accepts that, [`framing`](super::framing) doesn't.
+    bare_lf: bool,
 }
 
 impl Search {
@@ -142,25 +150,33 @@ impl Search {
                 None => return false,
                 // No method begins like this. TLS does.
                 Some(byte) if !byte.is_ascii_graphic() => return true,
-                Some(_) => self.begun = true,
+                Some(_) => {
+                    self.begun = true;
+                    self.bare_lf = !bytes[..self.at].chunks(2).all(|line| line == b"\r\n");
+                }
             }
         }
         loop {
-            let mut rest = bytes.get(self.at..).unwrap_or_default();
-            // A slice can be read without an error.
-            let line = rest.skip_until(b'\n').unwrap_or_default();
-            if line == 0 || bytes.get(self.at + line - 1) != Some(&b'\n') {
-                self.at += line;
+            let rest = bytes.get(self.at..).unwrap_or_default();
+            let Some(line) = memchr(b'\n', rest) else {
+                self.at = bytes.len();
                 return false;
-            }
-            match rest {
-                [b'\n', ..] | [b'\r', b'\n', ..] => return true,
+            };
+            let end = self.at + line;
+            match &bytes[end + 1..] {
                 // Not known yet: this line's end is looked at again.
                 [] | [b'\r'] => {
-                    self.at += line - 1;
+                    self.at = end;
                     return false;
                 }
-                _ => self.at += line,
+                next => {
+                    let empty = matches!(next, [b'\n', ..] | [b'\r', b'\n', ..]);
+                    self.bare_lf |= next[0] == b'\n' || end == 0 || bytes[end - 1] != b'\r';
+                    self.at = end + 1;
+                    if empty {
+                        return true;
+                    }
+                }
             }
         }
     }
@@ -203,6 +219,10 @@ mod tests {
         connections.enter("127.0.0.1".parse().unwrap(), Most { in_all: 9, per_address: 9 }).unwrap()
     }
 
+    fn whole(bytes: &[u8]) -> Arrival {
+        Arrival::Whole { bytes: bytes.into(), bare_lf: false }
+    }
+
     /// Where it is found that a head ends, when it comes byte by byte.
     fn end(bytes: &[u8]) -> Option<usize> {
         let mut search = Search::default();
@@ -231,6 +251,27 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_line_without_a_carriage_return_is_seen_however_the_head_is_split() {
+        for (text, bare_lf) in [
+            ("POST / HTTP/1.1\r\nhost: a\r\n\r\n{\n}\n\n", false),
+            ("\r\n\r\nPOST / HTTP/1.1\r\n\r\n", false),
+            ("POST / HTTP/1.1\nhost: a\r\n\r\n", true),
+            ("POST / HTTP/1.1\r\nhost: a\n\r\n", true),
+            ("POST / HTTP/1.1\r\nhost: a\r\n\n", true),
+            ("POST / HTTP/1.1\r\na: b\nc: d\r\n\r\n", true),
+            ("\nPOST / HTTP/1.1\r\n\r\n", true),
+            ("\r\n\nPOST / HTTP/1.1\r\n\r\n", true),
+        ] {
+            let bytes = text.as_bytes();
+            for split in 0..bytes.len() {
+                let mut search = Search::default();
+                assert!(search.is_over(&bytes[..split]) || search.is_over(bytes), "{text:?}");
+                assert_eq!(search.bare_lf, bare_lf, "{text:?} split at {split}");
+            }
+        }
+    }
+
     /// What a head costs grows with its length, not with the number of reads.
     #[test]
     fn no_byte_is_searched_twice() {
@@ -251,12 +292,12 @@ mod tests {
         let (seat, patience) = (seat(), Patience::USUAL);
         let mut entrance = Entrance { stream: &mut stream, seat: &seat, alarm: &mut alarm, patience: &patience };
         client.write_all(&[HEAD, b"{}"].concat()).await.unwrap();
-        assert_eq!(entrance.first().await, Arrival::Whole([HEAD, b"{}"].concat().as_slice().into()));
+        assert_eq!(entrance.first().await, whole(&[HEAD, b"{}"].concat()));
         // Of the next one a part came with the one before.
         client.write_all(&HEAD[7..]).await.unwrap();
-        assert_eq!(entrance.next(HEAD[..7].into()).await, Arrival::Whole(HEAD.into()));
+        assert_eq!(entrance.next(HEAD[..7].into()).await, whole(HEAD));
         // All of it.
-        assert_eq!(entrance.next(HEAD.into()).await, Arrival::Whole(HEAD.into()));
+        assert_eq!(entrance.next(HEAD.into()).await, whole(HEAD));
         client.write_all(&HEAD[..9]).await.unwrap();
         drop(client);
         assert_eq!(entrance.next(BytesMut::new()).await, Arrival::Nothing);

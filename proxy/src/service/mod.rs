@@ -11,6 +11,7 @@ mod chunked;
 mod connections;
 mod ctx;
 mod downstream;
+mod fields;
 mod framing;
 mod head;
 mod path;
@@ -22,7 +23,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
 use pingora::protocols::Stream;
-use pingora::protocols::http::ServerSession;
+use pingora::protocols::http::{ReusableHttpStream, ServerSession};
 use pingora::server::ShutdownWatch;
 use pingora::{Error, Result};
 
@@ -37,7 +38,9 @@ use crate::upstream::{Admission, Attempt, Upstream};
 use alarm::Alarm;
 pub use connections::{Connections, Full, Most, Seat};
 pub use ctx::RequestCtx;
-use downstream::{begin, parse_head, read_request, release, respond, respond_refusal, set_limits, until_gone};
+use downstream::{
+    Head, begin, parse_head, read_request, release_endless, respond, respond_refusal, set_limits, until_gone,
+};
 use head::{Arrival, Entrance, Patience, turn_away};
 pub use workers::Acceptor;
 
@@ -84,21 +87,22 @@ impl ProxyService {
         let mut entrance = Entrance { stream: &mut stream, seat: &seat, alarm: &mut alarm, patience: &Patience::USUAL };
         let mut arrival = entrance.first().await;
         loop {
-            let head = match arrival {
-                Arrival::Whole(head) => head,
+            let (bytes, bare_lf) = match arrival {
+                Arrival::Whole { bytes, bare_lf } => (bytes, bare_lf),
                 Arrival::Nothing => return,
                 Arrival::Refused(why) => return Box::pin(turn_away(&mut stream, &why)).await,
             };
             let mut session = ServerSession::new_http1(stream);
-            begin(&mut session, head);
-            let Some(head) = parse_head(&mut session, &mut alarm).await else { return };
+            begin(&mut session, bytes);
+            let Some(head) = parse_head(&mut session, &mut alarm, bare_lf).await else { return };
             // A process that ends keeps no connection.
-            set_limits(&mut session, head == Ok(true) && !*shutdown.borrow());
+            let may_follow = head.as_ref().is_ok_and(Head::may_follow) && !*shutdown.borrow();
+            set_limits(&mut session, may_follow);
             // It holds this generation to its end.
             let mut ctx = RequestCtx::new(&self);
             let answered = match head {
                 // Boxed, so that a connection that waits for its next request has no room for it.
-                Ok(_) => Box::pin(answer(&self.buffered, &mut session, &mut ctx, &mut alarm)).await,
+                Ok(head) => Box::pin(answer(&self.buffered, &mut session, &mut ctx, &mut alarm, head)).await,
                 Err(refusal) => Box::pin(respond_refusal(&mut session, &mut ctx, &refusal, None)).await,
             };
             self.log(&session, &ctx);
@@ -106,8 +110,14 @@ impl ProxyService {
             if answered.is_err() {
                 return;
             }
+            let endless = ctx.endless;
             drop(ctx);
-            let Some(reusable) = release(session).await else { return };
+            // Not by another function: that would move the session, which is large, twice more.
+            let reusable = match endless {
+                false => session.finish().await.ok().flatten().map(ReusableHttpStream::into_parts),
+                true => Box::pin(release_endless(session)).await,
+            };
+            let Some(reusable) = reusable else { return };
             let beginning;
             (stream, beginning) = reusable;
             let mut entrance =
@@ -140,8 +150,9 @@ async fn answer(
     session: &mut ServerSession,
     ctx: &mut RequestCtx,
     alarm: &mut Alarm,
+    head: Head,
 ) -> Result<()> {
-    let (upstream, call) = match read_request(buffered, session, ctx, alarm).await {
+    let (upstream, call) = match read_request(buffered, session, ctx, alarm, head).await {
         Ok(request) => request,
         Err(refusal) => return respond_refusal(session, ctx, &refusal, None).await,
     };

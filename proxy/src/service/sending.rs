@@ -4,20 +4,21 @@
 //! is kept until the endpoint has said all, but neither beyond the request's deadline nor for a client that makes the answer wait.
 //! Whatever goes wrong after a client made it wait is not held against the endpoint.
 
-use std::future::poll_fn;
-use std::pin::pin;
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
 use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::HeaderValue;
+use pingora::http::ResponseHeader;
 use pingora::protocols::http::ServerSession;
 use pingora::{Error, ErrorType, Result};
 use tokio::time::timeout;
 
 use super::accepted::is_json;
 use super::ctx::RequestCtx;
-use super::downstream::{JSON, WRITE_TIMEOUT};
+use super::downstream::JSON;
 use crate::clock;
 use crate::model::{AttemptResult, FloorRate, Outcome, Pace, RequestFacts};
 use crate::rpc::{Arriving, Ask, Case, Lease};
@@ -31,8 +32,10 @@ const ENDPOINT_BYTES_PER_SEC: u32 = 16 << 10;
 const LEAST_GRACE: Duration = Duration::from_secs(1);
 /// A client that makes an answer wait for so long gives its place back.
 const HELD_UP: Duration = Duration::from_secs(1);
+/// How long a client may take no byte of its answer (nginx's default).
+const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 /// Bytes of an answer that are written at once: small enough for progress to be seen.
-pub(super) const PIECE: usize = 64 << 10;
+const PIECE: usize = 64 << 10;
 
 /// Writes to one client.
 pub(super) struct Sending<'s> {
@@ -45,6 +48,15 @@ impl<'s> Sending<'s> {
     /// `place`: of the request, while an endpoint still has to say something.
     pub(super) fn new(session: &'s mut ServerSession, place: Option<Admission>) -> Self {
         Sending { session, client: Pace::new(CLIENT_FLOOR), place }
+    }
+
+    /// Writes the head of an answer.
+    ///
+    /// # Errors
+    /// When the client is gone, or doesn't take it.
+    pub(super) async fn begin(&mut self, head: ResponseHeader) -> Result<()> {
+        let writing = pin!(self.session.write_response_header(Box::new(head)));
+        wait_for(writing, 0, &mut self.client, &mut self.place).await
     }
 
     /// Writes the last bytes of an answer, or all of them.
@@ -70,24 +82,8 @@ impl<'s> Sending<'s> {
 
     async fn write_piece(&mut self, piece: Bytes, last: bool) -> Result<()> {
         let size = piece.len();
-        let most = self.client.allowance(size).min(WRITE_TIMEOUT);
-        let patience = HELD_UP.saturating_sub(self.client.waited()).min(most);
-        let mut writing = pin!(self.session.write_response_body(piece, last));
-        // What is taken at once wasn't waited for.
-        if let Poll::Ready(written) = poll_fn(|cx| Poll::Ready(writing.as_mut().poll(cx))).await {
-            self.client.record(size, Duration::ZERO);
-            return written;
-        }
-        let began = clock::now();
-        let written = match timeout(patience, &mut writing).await {
-            Err(_) => {
-                self.place = None;
-                timeout(most.saturating_sub(patience), writing).await
-            }
-            written => written,
-        };
-        self.client.record(size, clock::now().since(began));
-        written.map_err(|_| Error::explain(ErrorType::WriteTimedout, "the client takes its answer too slowly"))?
+        let writing = pin!(self.session.write_response_body(piece, last));
+        wait_for(writing, size, &mut self.client, &mut self.place).await
     }
 
     /// Passes a long answer on while it arrives. Its head is written. The attempt of `lease` ends as `result`, if nothing comes between.
@@ -139,6 +135,33 @@ impl<'s> Sending<'s> {
             endpoint.record(piece.len(), waited);
         }
     }
+}
+
+/// Waits until `size` bytes are written, as long as the client may take for them. One that makes the answer wait loses its
+/// place.
+async fn wait_for(
+    mut writing: Pin<&mut impl Future<Output = Result<()>>>,
+    size: usize,
+    client: &mut Pace,
+    place: &mut Option<Admission>,
+) -> Result<()> {
+    // What is taken at once wasn't waited for.
+    if let Poll::Ready(written) = poll_fn(|cx| Poll::Ready(writing.as_mut().poll(cx))).await {
+        client.record(size, Duration::ZERO);
+        return written;
+    }
+    let most = client.allowance(size).min(WRITE_TIMEOUT);
+    let patience = HELD_UP.saturating_sub(client.waited()).min(most);
+    let began = clock::now();
+    let written = match timeout(patience, &mut writing).await {
+        Err(_) => {
+            *place = None;
+            timeout(most.saturating_sub(patience), writing).await
+        }
+        written => written,
+    };
+    client.record(size, clock::now().since(began));
+    written.map_err(|_| Error::explain(ErrorType::WriteTimedout, "the client takes its answer too slowly"))?
 }
 
 /// The type of an answer, which was read as JSON whatever the endpoint says. An endpoint's own word is passed on where it is a JSON

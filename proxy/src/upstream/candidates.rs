@@ -127,7 +127,8 @@ impl Upstream {
     fn is_free(&self, endpoint: &Endpoint, ask: &Ask<'_>) -> bool {
         let stats = &endpoint.stats;
         let open = if stats.cooldown.is_clear() {
-            endpoint.exclusion_by_health().is_none() && !stats.is_silent(ask.now)
+            // Its weight isn't 0: see `may`.
+            endpoint.health_state().is_good() && !stats.is_silent(ask.now)
         } else {
             self.comes_back(endpoint, ask)
         };
@@ -187,6 +188,7 @@ fn may_panic(ask: &Ask<'_>) -> bool {
 impl Endpoint {
     /// Whether it said that it doesn't support a method of the request.
     pub(super) fn is_banned(&self, request: &RequestFacts, now: Tick) -> bool {
-        request.has_method(|method| self.stats.bans.is_banned(method, now))
+        let bans = &self.stats.bans;
+        !bans.is_empty() && request.has_method(|method| bans.is_banned(method, now))
     }
 }

@@ -122,7 +122,7 @@ impl Endpoint {
     }
 
     /// Why it may not, as far as the conf and its probes say.
-    pub(super) fn exclusion_by_health(&self) -> Option<Exclusion> {
+    fn exclusion_by_health(&self) -> Option<Exclusion> {
         if self.weight == 0 {
             return Some(Exclusion::OutOfRotation);
         }
