@@ -8,7 +8,7 @@ TARGET  := $(or $(CARGO_TARGET_DIR),target)
 CARGO_DIR := $(or $(CARGO_HOME),$(HOME)/.cargo)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build plugins run test soak bench bench-plots bench-micro instructions bench-faults lint deny advisories clean
+.PHONY: help setup build plugins run test soak bench bench-plots bench-micro instructions bench-faults lint reference docs deny advisories clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -63,6 +63,13 @@ soak: plugins ## Ten minutes of load while conf and plugins change all the time
 lint: setup ## Formatting and clippy, as CI checks them
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
+
+reference: ## Write docs/reference.md and docs/pointsman.schema.json anew, from the types of the conf
+	POINTSMAN_WRITE_REFERENCE=1 cargo test -p pointsman --lib config::schema
+
+docs: setup ## Build the book into target/book, and check the links of all documents
+	./scripts/mdbook build docs
+	cargo test -p pointsman --test e2e -- documents::
 
 deny: ## Licences, sources and bans of the dependencies (deny.toml)
 	./scripts/deny check licenses bans sources

@@ -2,13 +2,12 @@
 
 use std::ops::RangeInclusive;
 
-use toml::Spanned;
-
 use super::CanaryConf;
 use super::check::{LONGEST, SHORTEST, required};
 use super::file::{self, Named, Table};
 use super::policy::candidate;
 use super::report::{Key, Report};
+use super::spanned::Spanned;
 use crate::model::Rails;
 
 /// Of the requests. With more there would be less to compare with: the live policy must have as many.

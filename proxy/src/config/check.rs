@@ -3,9 +3,8 @@
 use std::ops::Range;
 use std::time::Duration;
 
-use toml::Spanned;
-
 use super::report::{Key, Report};
+use super::spanned::Spanned;
 
 /// The shortest time that is waited for. Timers are no finer.
 pub(super) const SHORTEST: Duration = Duration::from_millis(1);

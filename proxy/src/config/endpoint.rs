@@ -5,12 +5,12 @@ use std::num::NonZeroU32;
 use std::ops::RangeInclusive;
 
 use http::{HeaderName, HeaderValue, header};
-use toml::Spanned;
 
 use super::check::required;
 use super::file::{self, Table};
 use super::report::{Key, Report};
 use super::secret::{Secret, Sources};
+use super::spanned::Spanned;
 use super::upstream::MAX_BATCH_SIZE;
 use super::url::EndpointUrl;
 use super::{EndpointConf, RateLimit};

@@ -3,49 +3,75 @@
 //! Nothing here is checked beyond its TOML type; `validate` does that, and needs the place of each value
 //! for it. Whole numbers are `i64`, so that a range is checked, and worded, in one place. An `Option` is a
 //! key that has no default. These types hold secrets in the clear and so have no `Debug`.
+//!
+//! The doc comments are the conf's reference: `schema` makes docs/reference.md and docs/pointsman.schema.json of them.
+//! A comment's paragraph `Default: …` is for a key whose default is no constant.
 
 use std::collections::BTreeMap;
-use std::fmt;
-use std::marker::PhantomData;
-use std::ops::{Deref, Range};
 
 use serde::Deserialize;
-use serde::de::{Deserializer, MapAccess, Visitor, value::MapAccessDeserializer};
-use toml::Spanned;
 
-use super::health::HealthText;
-use super::shadow::ShadowText;
-use super::units::{ChainIdText, DurationText, SizeText};
+pub(super) use super::file_upstream::{Canary, Client, Cooldown, Endpoint, HealthCheck, RetryBudget, Shadow, Upstream};
+use super::spanned::Spanned;
+pub(super) use super::spanned::Table;
+use super::units::{DurationText, SizeText};
 
 /// Tables by name.
 pub(super) type Named<T> = BTreeMap<Spanned<String>, Table<T>>;
 
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields, default)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(extend("required" = ["upstreams"])))]
 pub(super) struct File {
+    /// The clients' side: where it listens, and what clients may hold.
     pub(super) server: Table<Server>,
+    /// The address for operators: status, health, metrics, reload.
     pub(super) admin: Table<Admin>,
+    /// The folder of policy modules, and which modules may be loaded.
     pub(super) plugins: Table<Plugins>,
+    /// The policies, by the name that upstreams refer to.
     pub(super) policies: Named<Policy>,
+    /// The pools of endpoints, by name. At least one is needed.
     pub(super) upstreams: Named<Upstream>,
+    /// Which path leads to which upstream; the longest prefix that matches wins.
+    ///
+    /// Default: every path leads to the only upstream. With several upstreams, routes are needed.
     pub(super) routes: Vec<Table<Route>>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, default)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(super) struct Server {
+    /// IP addresses and ports where clients connect. A change needs a restart.
     pub(super) listen: Spanned<Vec<Spanned<String>>>,
+    /// Worker threads. A client's connection stays with one of them. A change needs a restart.
+    ///
     /// Default: the cores that the process may use.
+    #[cfg_attr(test, schemars(range(min = 1, max = 1_024)))]
     pub(super) threads: Option<Spanned<i64>>,
+    /// The largest body of a request, and of an answer.
     pub(super) max_body: Spanned<SizeText>,
+    /// After TERM or QUIT, how long requests in flight may take to end.
     pub(super) shutdown_grace: Spanned<DurationText>,
-    /// Default: by the limit of open files.
+    /// Connections of clients. At the limit the longest-idle one is closed for a new one.
+    ///
+    /// Default: (open files - 128) / 2, since each may need another connection to an endpoint.
+    #[cfg_attr(test, schemars(range(min = 1, max = 1_000_000)))]
     pub(super) max_connections: Option<Spanned<i64>>,
-    /// Default: as many as `max_connections`.
+    /// The same for one address, or for one /64 of IPv6.
+    ///
+    /// Default: `max_connections`, since behind a load balancer all clients have one address.
+    #[cfg_attr(test, schemars(range(min = 1, max = 1_000_000)))]
     pub(super) max_connections_per_address: Option<Spanned<i64>>,
-    /// Default: by the memory that the process may use.
+    /// Memory for the bodies of requests in flight, beyond 16 KiB of each. At least `max_body`.
+    ///
+    /// Default: a quarter of the memory of the machine or of its control group.
     pub(super) max_buffered: Option<Spanned<SizeText>>,
-    /// Default: another one for each process.
+    /// At least 16 bytes, also as `env:NAME` or `file:PATH`. Processes that share it give policies
+    /// the same client keys.
+    ///
+    /// Default: a random secret for each process.
     pub(super) client_key_secret: Option<Spanned<String>>,
 }
 
@@ -66,9 +92,17 @@ impl Default for Server {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, default)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(super) struct Admin {
+    /// The IP address and port. One that is not a loopback address needs `token`. A change needs a
+    /// restart.
     pub(super) listen: Spanned<String>,
+    /// The bearer token that requests must carry, all but `/health`; also `env:NAME` or
+    /// `file:PATH`.
+    ///
+    /// Default: none.
     pub(super) token: Option<Spanned<String>>,
+    /// Without a token: names by which the address may be asked, besides loopback names.
     pub(super) hosts: Vec<Spanned<String>>,
 }
 
@@ -80,14 +114,28 @@ impl Default for Admin {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, default)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(super) struct Plugins {
+    /// The folder of the `.wasm` files, relative to the conf file.
     pub(super) dir: Spanned<String>,
+    /// The folder for compiled code, relative to the conf file. It belongs to the process's user
+    /// alone.
+    ///
     /// Default: compiled code is kept in memory only.
     pub(super) cache_dir: Option<Spanned<String>>,
-    /// Default: no signatures are asked for.
+    /// Public keys of minisign. Each module must be signed by one of them.
+    ///
+    /// Default: no signatures are needed.
     pub(super) trusted_keys: Option<Spanned<Vec<Spanned<String>>>>,
+    /// Instances of modules: policies times three more than the threads, and as many again during a
+    /// reload. A change needs a restart.
+    #[cfg_attr(test, schemars(range(min = 16, max = 10_000)))]
     pub(super) max_instances: Spanned<i64>,
+    /// Whether a changed `.wasm` or `.wasm.sig` file is a reason to reload. The conf file is not
+    /// watched.
     pub(super) watch: bool,
+    /// A reload whose policies are quarantined within this time is rolled back.
+    ///
     /// Default: never.
     pub(super) rollback_grace: Option<Spanned<DurationText>>,
 }
@@ -107,12 +155,22 @@ impl Default for Plugins {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, default)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(extend("required" = ["plugin"])))]
 pub(super) struct Policy {
-    /// Required.
+    /// The name of the plugin, as its module describes itself.
     pub(super) plugin: Option<Spanned<String>>,
+    /// A requirement such as `^1`. The highest version that matches is taken.
     pub(super) version: Spanned<String>,
+    /// The digest of the only module that may be taken, in hexadecimal.
+    ///
+    /// Default: any.
     pub(super) sha256: Option<Spanned<String>>,
+    /// About the instructions that one call may execute; 2,000 more for each endpoint that is
+    /// scored.
+    #[cfg_attr(test, schemars(range(min = 1_000, max = 100_000_000)))]
     pub(super) fuel: Spanned<i64>,
+    /// The plugin's own settings, given to it as they are.
+    #[cfg_attr(test, schemars(with = "serde_json::Map<String, serde_json::Value>"))]
     pub(super) config: Spanned<toml::Table>,
 }
 
@@ -122,293 +180,29 @@ impl Default for Policy {
     }
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(super) struct Upstream {
-    pub(super) protocol: Spanned<String>,
-    pub(super) chain: Spanned<String>,
-    /// Default: not verified.
-    pub(super) chain_id: Option<Spanned<ChainIdText>>,
-    pub(super) read_methods: Spanned<Vec<Spanned<String>>>,
-    pub(super) accept_any_content_type: bool,
-    pub(super) scoring: Option<Spanned<String>>,
-    pub(super) retry: Option<Spanned<String>>,
-    /// Default: none.
-    pub(super) shadow: Option<Spanned<ShadowText>>,
-    /// Default: none.
-    pub(super) canary: Option<Table<Canary>>,
-    /// Default: by the number of endpoints.
-    pub(super) candidates: Option<Spanned<i64>>,
-    pub(super) max_attempts: Spanned<i64>,
-    pub(super) deadline: Spanned<DurationText>,
-    pub(super) max_batch_size: Spanned<i64>,
-    pub(super) max_concurrency: Spanned<i64>,
-    pub(super) queue_timeout: Spanned<DurationText>,
-    pub(super) policy_time_budget: Spanned<DurationText>,
-    pub(super) retry_budget: Table<RetryBudget>,
-    pub(super) latency_smoothing_factor: Spanned<f64>,
-    pub(super) client: Table<Client>,
-    pub(super) cooldown: Table<Cooldown>,
-    /// Default: those of the table, but seldom.
-    pub(super) health_check: Option<Spanned<HealthText>>,
-    pub(super) endpoints: Vec<Table<Endpoint>>,
-}
-
-impl Default for Upstream {
-    fn default() -> Self {
-        Self {
-            protocol: text("json-rpc"),
-            chain: text("ethereum"),
-            chain_id: None,
-            read_methods: or(Vec::new()),
-            accept_any_content_type: false,
-            scoring: None,
-            retry: None,
-            shadow: None,
-            canary: None,
-            candidates: None,
-            max_attempts: or(3),
-            deadline: duration("10s"),
-            max_batch_size: or(100),
-            max_concurrency: or(1_000),
-            queue_timeout: duration("1s"),
-            policy_time_budget: duration("5ms"),
-            retry_budget: Table::default(),
-            latency_smoothing_factor: or(0.1),
-            client: Table::default(),
-            cooldown: Table::default(),
-            health_check: None,
-            endpoints: Vec::new(),
-        }
-    }
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(super) struct Shadow {
-    /// Required.
-    pub(super) policy: Option<Spanned<String>>,
-    pub(super) share: Spanned<f64>,
-}
-
-impl Default for Shadow {
-    fn default() -> Self {
-        Self { policy: None, share: or(0.1) }
-    }
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(super) struct Canary {
-    /// Required.
-    pub(super) policy: Option<Spanned<String>>,
-    pub(super) percent: Spanned<f64>,
-    pub(super) min_requests: Spanned<i64>,
-    pub(super) max_faults: Spanned<i64>,
-    pub(super) max_error_rate_increase: Spanned<f64>,
-    pub(super) max_attempts_increase: Spanned<f64>,
-    pub(super) max_p99_ratio: Spanned<f64>,
-    /// Default: never.
-    pub(super) promote_after: Option<Spanned<DurationText>>,
-}
-
-impl Default for Canary {
-    fn default() -> Self {
-        Self {
-            policy: None,
-            percent: or(5.0),
-            min_requests: or(200),
-            max_faults: or(5),
-            max_error_rate_increase: or(0.01),
-            max_attempts_increase: or(0.1),
-            max_p99_ratio: or(1.5),
-            promote_after: None,
-        }
-    }
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(super) struct Client {
-    pub(super) connect_timeout: Spanned<DurationText>,
-    pub(super) timeout: Spanned<DurationText>,
-    pub(super) pool_idle_timeout: Spanned<DurationText>,
-    pub(super) pool_max_idle_per_host: Spanned<i64>,
-}
-
-impl Default for Client {
-    fn default() -> Self {
-        Self {
-            connect_timeout: duration("500ms"),
-            timeout: duration("5s"),
-            pool_idle_timeout: duration("20s"),
-            pool_max_idle_per_host: or(50),
-        }
-    }
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(super) struct Cooldown {
-    pub(super) base: Spanned<DurationText>,
-    pub(super) max: Spanned<DurationText>,
-    pub(super) jitter: Spanned<f32>,
-}
-
-impl Default for Cooldown {
-    fn default() -> Self {
-        Self { base: duration("3s"), max: duration("60s"), jitter: or(1.0) }
-    }
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(super) struct RetryBudget {
-    pub(super) share: Spanned<f32>,
-    pub(super) floor_per_sec: Spanned<i64>,
-}
-
-impl Default for RetryBudget {
-    fn default() -> Self {
-        Self { share: or(0.2), floor_per_sec: or(10) }
-    }
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(super) struct HealthCheck {
-    pub(super) interval: Spanned<DurationText>,
-    pub(super) timeout: Spanned<DurationText>,
-    /// Default: what tells the head of the upstream's chain.
-    pub(super) method: Option<Spanned<String>>,
-    /// Default: a JSON-RPC method is asked.
-    pub(super) path: Option<Spanned<String>>,
-    /// Default: 200, with `path`.
-    pub(super) status: Option<Spanned<i64>>,
-    pub(super) unhealthy_threshold: Spanned<i64>,
-    pub(super) healthy_threshold: Spanned<i64>,
-    /// Default: any lag will do.
-    pub(super) max_head_lag: Option<Spanned<i64>>,
-}
-
-impl Default for HealthCheck {
-    fn default() -> Self {
-        Self {
-            interval: duration("30s"),
-            timeout: duration("5s"),
-            method: None,
-            path: None,
-            status: None,
-            unhealthy_threshold: or(2),
-            healthy_threshold: or(1),
-            max_head_lag: None,
-        }
-    }
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(super) struct Endpoint {
-    /// Required.
-    pub(super) url: Option<Spanned<String>>,
-    /// Default: position and host.
-    pub(super) name: Option<Spanned<String>>,
-    pub(super) weight: Spanned<i64>,
-    /// Default: no limit.
-    pub(super) rate_limit_per_sec: Option<Spanned<i64>>,
-    /// Default: as much as `rate_limit_per_sec`.
-    pub(super) burst_size: Option<Spanned<i64>>,
-    /// Default: the upstream's alone.
-    pub(super) max_batch_size: Option<Spanned<i64>>,
-    /// Default: not known.
-    pub(super) max_block_range: Option<Spanned<i64>>,
-    pub(super) tags: Vec<Spanned<String>>,
-    pub(super) price: Option<Spanned<f32>>,
-    pub(super) headers: BTreeMap<Spanned<String>, Spanned<String>>,
-}
-
-impl Default for Endpoint {
-    fn default() -> Self {
-        Self {
-            url: None,
-            name: None,
-            weight: or(20),
-            rate_limit_per_sec: None,
-            burst_size: None,
-            max_batch_size: None,
-            max_block_range: None,
-            tags: Vec::new(),
-            price: None,
-            headers: BTreeMap::new(),
-        }
-    }
-}
-
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields, default)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(extend("required" = ["path_prefix", "upstream"])))]
 pub(super) struct Route {
-    /// Required.
+    /// The prefix, in whole segments: `/eth` is also the prefix of `/eth/x`.
     pub(super) path_prefix: Option<Spanned<String>>,
-    /// Required.
+    /// The name of the upstream.
     pub(super) upstream: Option<Spanned<String>>,
-    /// Default: as the upstream says.
+    /// The upstream's key of this name, for this route.
+    ///
+    /// Default: as the upstream.
     pub(super) accept_any_content_type: Option<bool>,
 }
 
 /// A default has no place in the file, and passes every check, so none is ever asked for.
-fn or<T>(default: T) -> Spanned<T> {
+pub(super) fn or<T>(default: T) -> Spanned<T> {
     Spanned::new(0..0, default)
 }
 
-fn text(default: &str) -> Spanned<String> {
+pub(super) fn text(default: &str) -> Spanned<String> {
     or(default.to_owned())
 }
 
-fn duration(default: &str) -> Spanned<DurationText> {
+pub(super) fn duration(default: &str) -> Spanned<DurationText> {
     or(DurationText::new(default))
-}
-
-/// A table and its place. Unlike a derived struct it can't be written as an array of its values.
-#[derive(Default)]
-pub(super) struct Table<T> {
-    inner: T,
-    span: Range<usize>,
-}
-
-impl<T> Table<T> {
-    pub(super) fn span(&self) -> Range<usize> {
-        self.span.clone()
-    }
-}
-
-impl<T> Deref for Table<T> {
-    type Target = T;
-    fn deref(&self) -> &T {
-        &self.inner
-    }
-}
-
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for Table<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let spanned = Spanned::<MapOnly<T>>::deserialize(deserializer)?;
-        Ok(Self { span: spanned.span(), inner: spanned.into_inner().0 })
-    }
-}
-
-struct MapOnly<T>(T);
-
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for MapOnly<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct MapVisitor<T>(PhantomData<T>);
-        impl<'de, T: Deserialize<'de>> Visitor<'de> for MapVisitor<T> {
-            type Value = MapOnly<T>;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a table")
-            }
-            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
-                T::deserialize(MapAccessDeserializer::new(map)).map(MapOnly)
-            }
-        }
-        deserializer.deserialize_map(MapVisitor(PhantomData))
-    }
 }

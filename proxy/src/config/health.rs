@@ -7,11 +7,11 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, Error, MapAccess, Unexpected, Visitor};
-use toml::Spanned;
 
 use super::check::{LONGEST, SHORTEST};
 use super::file;
 use super::report::{Key, Report};
+use super::spanned::Spanned;
 use super::units::ChainIdText;
 use super::upstream::is_method;
 use super::{ChainId, HealthCheck, ProbeKind};

@@ -15,6 +15,7 @@ mod check;
 mod endpoint;
 mod error;
 mod file;
+mod file_upstream;
 mod health;
 mod machine;
 mod planned;
@@ -22,8 +23,11 @@ mod plugins;
 mod policy;
 mod report;
 mod routes;
+#[cfg(test)]
+mod schema;
 mod secret;
 mod shadow;
+mod spanned;
 mod structure;
 mod suggest;
 #[cfg(test)]

@@ -3,13 +3,12 @@
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
-use toml::Spanned;
-
 use super::Plugins;
 use super::check::{LONGEST, SHORTEST};
 use super::file;
 use super::report::{Key, Report};
 use super::secret::Sources;
+use super::spanned::Spanned;
 use crate::signature::TrustedKey;
 
 /// Instances of modules. Each reserves some 4 GiB of address space, of which a process has 128 TiB.

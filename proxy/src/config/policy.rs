@@ -5,12 +5,12 @@ use std::ops::RangeInclusive;
 
 use semver::VersionReq;
 use serde_json::Value;
-use toml::Spanned;
 
 use super::PolicyConf;
 use super::check::{check_name, required};
 use super::file::{self, Named};
 use super::report::{Key, Report};
+use super::spanned::Spanned;
 use super::url::hex;
 
 /// The policy that is built in, always there and never declared.

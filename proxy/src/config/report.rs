@@ -11,9 +11,8 @@ use std::fmt;
 use std::ops::{Range, RangeInclusive};
 use std::time::Duration;
 
-use toml::Spanned;
-
 use super::error::{Place, Problem};
+use super::spanned::Spanned;
 use super::suggest::did_you_mean;
 use super::units::{DURATION_FORM, DurationText, SIZE_FORM, SizeText};
 

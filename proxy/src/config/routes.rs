@@ -2,12 +2,11 @@
 
 use std::collections::HashMap;
 
-use toml::Spanned;
-
 use super::Route;
 use super::check::required;
 use super::file::{self, File};
 use super::report::{Key, Report};
+use super::spanned::Spanned;
 
 /// The longest prefix. Longer paths exist, but nobody routes by them.
 const MAX_PREFIX: usize = 256;

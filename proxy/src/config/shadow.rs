@@ -5,13 +5,13 @@ use std::fmt;
 use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, Error, MapAccess, Visitor};
-use toml::Spanned;
 
 use super::ShadowConf;
 use super::check::required;
 use super::file::{self, Named};
 use super::policy::candidate;
 use super::report::{Key, Report};
+use super::spanned::Spanned;
 
 /// What `shadow` may be, in words.
 pub(super) const SHADOW_FORM: &str = "the name of a policy, or a table such as { policy = \"NAME\", share = 0.1 }";

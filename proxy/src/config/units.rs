@@ -24,6 +24,11 @@ impl DurationText {
         Self(text.to_owned())
     }
 
+    #[cfg(test)]
+    pub(super) fn text(&self) -> &str {
+        &self.0
+    }
+
     pub(super) fn parse(&self) -> Option<Duration> {
         humantime::parse_duration(&self.0).ok()
     }
@@ -51,6 +56,11 @@ pub(super) struct SizeText(String);
 impl SizeText {
     pub(super) fn new(text: &str) -> Self {
         Self(text.to_owned())
+    }
+
+    #[cfg(test)]
+    pub(super) fn text(&self) -> &str {
+        &self.0
     }
 
     pub(super) fn parse(&self) -> Option<usize> {

@@ -3,13 +3,12 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use toml::Spanned;
-
 use super::check::{LONGEST, SHORTEST};
 use super::file::{self, Named, Table};
 use super::policy::NATIVE;
 use super::report::{Key, Report};
 use super::secret::Sources;
+use super::spanned::Spanned;
 use super::{Client, Cooldown, RetryBudget, UpstreamConf, canary, endpoint, health, shadow};
 use crate::model::Chain;
 

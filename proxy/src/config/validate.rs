@@ -5,12 +5,11 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use toml::Spanned;
-
 use super::check::{LONGEST, check_name};
 use super::file::{self, File};
 use super::report::{Key, Report};
 use super::secret::{ClientKey, Secret, Sources};
+use super::spanned::Spanned;
 use super::{Admin, Config, Server, UpstreamConf, machine, plugins, policy, routes, upstream};
 
 /// Worker threads. The largest machines have fewer cores.
