@@ -42,6 +42,7 @@
 //! - `guests`: hostile and broken modules, each file of `tests/guests` and each generated one.
 //! - `nodes`: two real Ethereum nodes.
 //! - `layers`: what the source may import.
+//! - `documents`: links, the book's pages, and the page of the metrics.
 //!
 //! A test reads as a script and an expectation. What more than one theme needs is in `support`. A pure function is
 //! tested beside its code, not here.
@@ -60,6 +61,7 @@ mod cache;
 mod canary;
 mod chain;
 mod connections;
+mod documents;
 mod examples;
 mod explain;
 mod failover;
