@@ -67,6 +67,7 @@ fn without_null(schema: &mut Map<String, Value>) {
     }
     // A number that was an f32 is written as one.
     if let Some(number) = schema.get("default").and_then(Value::as_f64) {
+        #[expect(clippy::cast_possible_truncation, reason = "it is compared with the number")]
         let short = number as f32;
         if f64::from(short) == number && number.fract() != 0.0 {
             let number: f64 = short.to_string().parse().expect("a printed number is a number");

@@ -128,6 +128,7 @@ const NEEDED: [(&str, &str, &str); 2] = [("burst_size", "rate_limit_per_sec", "1
 /// Whether the proxy has a problem with this very key.
 fn is_refused(path: &[String], schema: &Value, number: f64) -> bool {
     let whole = schema["type"] == "integer";
+    #[expect(clippy::cast_possible_truncation, reason = "bounds of whole numbers are whole")]
     let number = if whole { json!(number as i64) } else { json!(number) };
     let (last, parents) = path.split_last().unwrap();
     let mut entry = json!({ last.as_str(): number });
