@@ -7,6 +7,7 @@ mod attempt;
 mod bans;
 mod blame;
 mod budget;
+mod buffered;
 mod cooldown;
 mod headroom;
 mod health;
@@ -35,6 +36,7 @@ pub use attempt::{
 pub use bans::MethodBans;
 pub use blame::{Blame, Elsewhere, is_provoked};
 pub use budget::{BudgetLimits, RetryBudget};
+pub use buffered::{Buffered, Held};
 pub use cooldown::{Backoff, Cooldown, CooldownState};
 pub use headroom::{Headroom, Refill};
 pub use health::{EndpointHealth, HeadStanding, HealthRules, HealthState, ProbeFailure, compare_heads};

@@ -7,7 +7,7 @@ use tokio::sync::Notify;
 use tokio::time::timeout;
 
 use super::{Live, Upstream};
-use crate::rpc::Refusal;
+use crate::jsonrpc::Refusal;
 
 /// Requests under way, and those that wait for their turn.
 #[derive(Default)]

@@ -90,7 +90,7 @@ impl BoundPolicy {
     }
 
     /// The policy's answer; `None` when the native one must give it.
-    pub(super) fn ask<R>(&self, turn: Turn<'_>, call: impl FnOnce(&Policy) -> Result<R, Fault>) -> Option<R> {
+    pub(super) fn selection<R>(&self, turn: Turn<'_>, call: impl FnOnce(&Policy) -> Result<R, Fault>) -> Option<R> {
         if turn.is_over() {
             return None;
         }

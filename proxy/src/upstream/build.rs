@@ -12,11 +12,11 @@ use http::{HeaderName, HeaderValue, header};
 use super::candidates::{ARCHIVE_TAG, Draw};
 use super::endpoint::Details;
 use super::{BoundPolicy, Canary, Doubts, Endpoint, Limiter, Shadow, ShadowQueue, Standing, Upstream};
+use crate::client::target::Destination;
+use crate::client::{ClientSettings, Target, Transport};
 use crate::config::{Client, EndpointConf, EndpointUrl, UpstreamConf};
 use crate::metrics::Metrics;
 use crate::model::{Backoff, BudgetLimits, EndpointHealth, EndpointStats, HealthRules, Methods, Refill};
-use crate::rpc::target::Destination;
-use crate::rpc::{ClientSettings, Target, Transport};
 
 /// What upstreams are built with, for the whole process.
 #[derive(Clone)]

@@ -227,7 +227,7 @@ impl Canary {
     }
 
     /// Its answer; `None` when the live policy must give one.
-    pub(super) fn ask<R>(&self, turn: Turn<'_>, call: impl FnOnce(&Policy) -> Result<R, Fault>) -> Option<R> {
+    pub(super) fn selection<R>(&self, turn: Turn<'_>, call: impl FnOnce(&Policy) -> Result<R, Fault>) -> Option<R> {
         // Not asked, and so not in vain.
         if turn.is_over() {
             return None;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::limiter::Limiter;
+use crate::client::Target;
 use crate::config::EndpointUrl;
 use crate::metrics::EndpointSeries;
 use crate::model::{
@@ -11,7 +12,6 @@ use crate::model::{
     RequestFacts, Tick,
 };
 use crate::policy::abi::{EndpointRow, flag, row_flags};
-use crate::rpc::Target;
 
 /// An endpoint that requests can be sent to.
 ///

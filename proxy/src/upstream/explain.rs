@@ -1,9 +1,8 @@
 //! What the next request would see, and how each endpoint would do: the answer of `GET /explain`.
 
-use super::{Endpoint, Exclusion, Upstream};
+use super::{Endpoint, Exclusion, Selection, Upstream};
 use crate::model::{MethodClass, PolicyTime, RequestFacts, Tick};
 use crate::policy::abi::EndpointRow;
-use crate::rpc::Ask;
 
 /// An endpoint in the eyes of a request.
 pub struct Explained<'a> {
@@ -41,11 +40,11 @@ impl Upstream {
     /// Every endpoint, in the order of the conf, as the first attempt of `request` would see it. Nothing is taken from a rate
     /// limiter.
     pub fn explain(&self, request: &RequestFacts, now: Tick) -> Vec<Explained<'_>> {
-        let ask = Ask::first(request, now);
+        let selection = Selection::first(request, now);
         let (mut rows, mut scores) = (Vec::new(), Vec::new());
-        self.candidates(&ask, &mut rows, &mut Vec::new());
+        self.candidates(&selection, &mut rows, &mut Vec::new());
         if !rows.is_empty() {
-            self.score(self.policy_turn(request), &self.request_block(&ask), &rows, &mut scores);
+            self.score(self.policy_turn(request), &self.request_block(&selection), &rows, &mut scores);
         }
         let score = |index| rows.iter().zip(&scores).find(|(row, _)| row.index == index).map(|(_, score)| *score);
         let explain = |endpoint| Explained::of(endpoint, request, score(endpoint.index), now);

@@ -5,7 +5,6 @@
 //! [`candidates`]; [`settle`] is step 6: the only place where an attempt ends.
 
 mod admission;
-mod ask;
 mod build;
 mod canary;
 mod candidates;
@@ -14,6 +13,8 @@ mod endpoint;
 mod explain;
 mod limiter;
 mod select;
+mod selection;
+mod selection;
 mod settle;
 mod shadow;
 
@@ -28,6 +29,7 @@ pub use doubts::{Doubt, Doubts};
 pub use endpoint::{Endpoint, Exclusion};
 pub use explain::Explained;
 pub use limiter::Limiter;
+pub use selection::{Case, Extra, Selection};
 pub use settle::Attempt;
 pub use shadow::{Comparer, Disagreement, Shadow, ShadowQueue, Tally, shadows};
 

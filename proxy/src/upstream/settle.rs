@@ -1,24 +1,25 @@
 //! Where an attempt ends: statistics, cooldown, metrics, and what the retry policy makes of it.
 //!
-//! Invariants: an attempt settles exactly once. [`Lease`]'s ends of it consume it; one that is
+//! Invariants: an attempt settles exactly once. The methods that end it consume it; one that is
 //! dropped, because its client went away, settles as canceled, which says nothing about the
 //! endpoint. What a request can provoke is held against no endpoint on the word of that request:
 //! see [`Blame`]. And a request's own words blame none: a decision that blames an endpoint is
 //! followed as far as the policy comes to it without the words of the message that are the
-//! request's, too (`rpc::quoted`).
+//! request's, too (`jsonrpc::quoted`).
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Endpoint, Upstream};
+use super::{Case, Endpoint, Selection, Upstream};
+use crate::client::{Outgoing, Target};
 use crate::clock;
+use crate::jsonrpc::unquoted;
 use crate::model::{
     AttemptResult, Blame, CooldownState, CooldownWish, Decision, Elsewhere, Outcome, RequestFacts, RpcError, Tick,
     is_provoked, millis_f32,
 };
 use crate::policy::abi::{AttemptBlock, MESSAGE_BYTES, NO_RETRY_AFTER, attempt_flags, flag};
 use crate::policy::{Policy, native};
-use crate::rpc::{Ask, Case, Lease, Outgoing, Target, unquoted};
 
 /// An overtaken attempt took so many times as long as the one that answered.
 const SLOWER: u32 = 2;
@@ -81,44 +82,55 @@ impl Attempt {
     }
 }
 
-impl Lease for Attempt {
-    fn target(&self) -> &Arc<Target> {
+impl Attempt {
+    /// The destination of the request.
+    pub fn target(&self) -> &Arc<Target> {
         &self.endpoint().details.target
     }
 
-    fn index(&self) -> u32 {
+    /// The endpoint's position, for `tried`.
+    pub fn index(&self) -> u32 {
         self.index
     }
 
-    fn endpoint_name(&self) -> &Arc<str> {
+    /// The endpoint's name, for the log.
+    pub fn endpoint_name(&self) -> &Arc<str> {
         &self.endpoint().details.name
     }
 
-    fn max_batch_size(&self) -> Option<usize> {
+    /// Larger batches are split for this endpoint.
+    pub fn max_batch_size(&self) -> Option<usize> {
         self.endpoint().details.max_batch_size
     }
 
-    fn is_doubtful(&self) -> bool {
+    /// Whether its endpoint was known to be doubtful when it was chosen: it is on its way back.
+    pub fn is_doubtful(&self) -> bool {
         self.footing != Footing::Firm
     }
 
-    fn is_trial(&self) -> bool {
+    /// Whether it is the trial of a half-open endpoint.
+    pub fn is_trial(&self) -> bool {
         self.footing == Footing::Trial
     }
 
-    fn silence_limit(&self) -> Duration {
+    /// How long its endpoint may say nothing before it counts as silent.
+    pub fn silence_limit(&self) -> Duration {
         self.endpoint().stats.silence_limit()
     }
 
-    fn is_silent(&self, now: Tick) -> bool {
+    /// Whether its endpoint, having said nothing for that long, needs help: it answers nobody, or this
+    /// attempt is its trial.
+    pub fn is_silent(&self, now: Tick) -> bool {
         self.footing == Footing::Trial || self.endpoint().stats.is_silent(now)
     }
 
-    fn heard(&self) {
+    /// The endpoint sends an answer that takes its time: it isn't silent.
+    pub fn heard(&self) {
         self.endpoint().stats.heard(self.began, clock::now());
     }
 
-    fn succeed(mut self, request: &RequestFacts, result: &AttemptResult) {
+    /// Ends the attempt with a clean success.
+    pub fn succeed(mut self, request: &RequestFacts, result: &AttemptResult) {
         let ended = self.began.after(result.latency);
         self.end(result.outcome, ended);
         let endpoint = self.endpoint();
@@ -134,20 +146,29 @@ impl Lease for Attempt {
         }
     }
 
-    fn fail(self, ask: &Ask<'_>, result: &AttemptResult, cases: &[Case<'_>]) -> (Vec<Decision>, Option<Blame>) {
+    /// Ends the attempt with anything else: `result` of the whole, and the policy's decision for each
+    /// of `cases`. Returns those, and the blame of the endpoint if the rest of the request bears it out.
+    pub fn fail(
+        self,
+        selection: &Selection<'_>,
+        result: &AttemptResult,
+        cases: &[Case<'_>],
+    ) -> (Vec<Decision>, Option<Blame>) {
         let now = clock::now();
         // Its timeout is no news of an endpoint that answers nobody.
         let is_own = !is_provoked(result) || (result.outcome == Outcome::Timeout && self.is_proved_silent(now));
-        self.fail_as(is_own, ask, result, cases, now)
+        self.fail_as(is_own, selection, result, cases, now)
     }
 
-    fn lose(self) {
+    /// Gives the attempt up.
+    pub fn lose(self) {
         let now = clock::now();
         self.endpoint().stats.overtaken(self.began, now);
         self.give_up(now);
     }
 
-    fn overtaken(self, ask: &Ask<'_>, sent: &Outgoing, took: Duration) {
+    /// Ends the attempt because another one was faster, which took so long.
+    pub fn overtaken(self, selection: &Selection<'_>, sent: &Outgoing, took: Duration) {
         let now = clock::now();
         let waited = now.since(self.began);
         let is_silent = self.endpoint().stats.overtaken(self.began, now);
@@ -156,9 +177,9 @@ impl Lease for Attempt {
             let latency = waited;
             let result = AttemptResult { latency, ..AttemptResult::failed(Outcome::Timeout, true, OVERTAKEN) };
             let case =
-                Case { request: ask.request, sent: Some(sent), result: &result, may_retry: false, member: false };
+                Case { request: selection.request, sent: Some(sent), result: &result, may_retry: false, member: false };
             let upstream = Arc::clone(&self.upstream);
-            let (_, blame) = self.fail_as(!upstream.probed, ask, &result, &[case], now);
+            let (_, blame) = self.fail_as(!upstream.probed, selection, &result, &[case], now);
             if let Some(blame) = blame {
                 upstream.rule(&blame, Elsewhere::Answered, now);
             }
@@ -175,9 +196,9 @@ impl Attempt {
     }
 
     /// Ends the attempt in the middle of an answer whose beginning has been passed on: nobody else can be asked.
-    pub fn break_off(self, ask: &Ask<'_>, result: &AttemptResult, case: Case<'_>) {
+    pub fn break_off(self, selection: &Selection<'_>, result: &AttemptResult, case: Case<'_>) {
         let upstream = Arc::clone(&self.upstream);
-        let (_, blame) = self.fail(ask, result, &[case]);
+        let (_, blame) = self.fail(selection, result, &[case]);
         if let Some(blame) = blame {
             upstream.rule(&blame, Elsewhere::Untried, clock::now());
         }
@@ -187,7 +208,7 @@ impl Attempt {
     fn fail_as(
         mut self,
         is_own: bool,
-        ask: &Ask<'_>,
+        selection: &Selection<'_>,
         result: &AttemptResult,
         cases: &[Case<'_>],
         now: Tick,
@@ -195,7 +216,7 @@ impl Attempt {
         self.end(result.outcome, now);
         let (upstream, endpoint) = (&self.upstream, self.endpoint());
         endpoint.details.series.duration.observe(result.latency.as_secs_f64());
-        let decisions: Vec<Decision> = cases.iter().map(|case| upstream.decide(endpoint, ask, case)).collect();
+        let decisions: Vec<Decision> = cases.iter().map(|case| upstream.decide(endpoint, selection, case)).collect();
         if result.is_own_lack() {
             return (decisions, None);
         }
@@ -204,8 +225,12 @@ impl Attempt {
         }
         let Some(worst) = decisions.iter().copied().reduce(Decision::worse) else { return (decisions, None) };
         let worst = self.judge_trial(worst);
-        let blame =
-            Blame { index: self.index, decision: worst, result: result.clone(), method: ask.request.method.clone() };
+        let blame = Blame {
+            index: self.index,
+            decision: worst,
+            result: result.clone(),
+            method: selection.request.method.clone(),
+        };
         upstream.note(endpoint, &blame, self.began, now);
         if is_own {
             upstream.hold_against(endpoint, &blame, now);
@@ -245,8 +270,8 @@ impl Drop for Attempt {
 
 impl Upstream {
     /// Asks the retry policy, or the native one when there is none or it faults.
-    fn decide(&self, endpoint: &Endpoint, ask: &Ask<'_>, case: &Case<'_>) -> Decision {
-        if let Some(decision) = self.ask_retry(endpoint, ask, case) {
+    fn decide(&self, endpoint: &Endpoint, selection: &Selection<'_>, case: &Case<'_>) -> Decision {
+        if let Some(decision) = self.ask_retry(endpoint, selection, case) {
             return decision;
         }
         let decision = native::retry(case.request, case.result);
@@ -260,16 +285,16 @@ impl Upstream {
     }
 
     /// What the canary makes of it, if the request is its, else what the upstream's policy makes of it.
-    fn ask_retry(&self, endpoint: &Endpoint, ask: &Ask<'_>, case: &Case<'_>) -> Option<Decision> {
-        let turn = self.policy_turn(ask.request);
+    fn ask_retry(&self, endpoint: &Endpoint, selection: &Selection<'_>, case: &Case<'_>) -> Option<Decision> {
+        let turn = self.policy_turn(selection.request);
         let canary = self.retrying_canary(case.request.seed);
         if canary.is_none() && self.retry.is_none() {
             return None;
         }
-        let ask = Ask { request: case.request, ..*ask };
-        let request_block = self.request_block(&ask);
+        let selection = Selection { request: case.request, ..*selection };
+        let request_block = self.request_block(&selection);
         let mut block = attempt_block(endpoint, case);
-        block.candidates_left = self.candidates_left(&ask);
+        block.candidates_left = self.candidates_left(&selection);
         block.timeout_ms = millis_f32(self.timeout);
         let decide = |policy: &Policy| {
             let decision = policy.retry(&request_block, &block)?;
@@ -282,7 +307,7 @@ impl Upstream {
     }
 
     /// What another endpoint made of a request says whether this one is to blame for it.
-    pub(super) fn rule(&self, blame: &Blame, elsewhere: Elsewhere, now: Tick) {
+    pub fn rule(&self, blame: &Blame, elsewhere: Elsewhere, now: Tick) {
         let endpoint = self.endpoint(blame.index);
         let answered = elsewhere == Elsewhere::Answered;
         // Nothing contradicts it, and nobody else was served well.
@@ -389,7 +414,7 @@ fn unquoted_block(block: &AttemptBlock, decision: &Decision, case: &Case<'_>) ->
         &message[..message.floor_char_boundary(MESSAGE_BYTES)]
     };
     let message =
-        decision.blames().then(|| case.sent.and_then(|sent| unquoted(seen(), case.request, sent))).flatten()?;
+        decision.blames().then(|| case.sent.and_then(|sent| unquoted(seen(), case.request, sent.text()))).flatten()?;
     let mut block = AttemptBlock { message_len: 0, message: [0; MESSAGE_BYTES], ..*block };
     block.set_message(&message);
     Some(block)

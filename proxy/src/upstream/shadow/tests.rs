@@ -3,10 +3,10 @@ use std::path::Path;
 use prometheus::Registry;
 
 use super::*;
+use crate::client::Transport;
 use crate::config;
 use crate::metrics::Metrics;
 use crate::policy::{IDLE, Limits, PolicyRuntime, Setup};
-use crate::rpc::Transport;
 use crate::upstream::Policies;
 
 const CONF: &str = "[policies.idle]\nplugin = 'idle'\n\

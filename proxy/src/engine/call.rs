@@ -1,0 +1,115 @@
+//! A request as endpoints get it: the client's own, what is left of its batch, or a piece of it.
+
+use std::sync::Arc;
+
+use crate::client::Outgoing;
+use crate::jsonrpc::batch::{Expected, MemberRequest, Slot, array};
+use crate::jsonrpc::inspect::{Inspected, method_of, of_members};
+use crate::model::{AttemptResult, MethodClass, Outcome, RequestFacts, RpcError};
+
+/// What is sent, and what is known about it.
+#[derive(Clone, Debug)]
+pub struct Call {
+    /// What policies and rules see.
+    pub facts: RequestFacts,
+    /// What endpoints get.
+    pub outgoing: Outgoing,
+}
+
+impl Call {
+    /// The members of its batch, if it is one whose answers can be told apart.
+    pub(super) fn members(&self) -> Option<&Arc<[MemberRequest]>> {
+        match &self.outgoing.expected {
+            Expected::Batch(members) => Some(members),
+            Expected::Single(_) | Expected::Nothing => None,
+        }
+    }
+
+    /// A batch of some of its members, for the same client.
+    pub(super) fn of_members(&self, members: Vec<MemberRequest>) -> Call {
+        let body = array(members.iter().map(|member| member.raw.clone()));
+        let mut names: Vec<String> = members.iter().map(|member| method_of(&member.raw)).collect();
+        names.sort_unstable();
+        names.dedup();
+        let Inspected { method, methods, batch_size, batch, write, idempotent, expected, renumbered: _ } =
+            of_members(members, names);
+        let facts = RequestFacts {
+            method,
+            methods,
+            batch_size,
+            batch,
+            write,
+            idempotent,
+            body_bytes: body.len(),
+            ..self.facts.clone()
+        };
+        let resendable = !write || idempotent;
+        Call { facts, outgoing: Outgoing { body, expected, resendable, whole: true, ..self.outgoing.clone() } }
+    }
+
+    /// One of its members by itself.
+    fn facts_of(&self, member: &MemberRequest) -> RequestFacts {
+        RequestFacts {
+            method: method_of(&member.raw),
+            methods: Vec::new(),
+            batch_size: 1,
+            batch: false,
+            write: member.class != MethodClass::Read,
+            idempotent: member.class == MethodClass::IdempotentWrite,
+            body_bytes: member.raw.len(),
+            ..self.facts.clone()
+        }
+    }
+}
+
+/// Members of a batch that went wrong in the same way: the retry policy is asked once about all of them.
+#[derive(Debug)]
+pub(super) struct MemberFailure {
+    /// As a request of its own.
+    pub(super) facts: RequestFacts,
+    /// As an attempt of its own.
+    pub(super) result: AttemptResult,
+    /// Positions in the batch.
+    pub(super) members: Vec<usize>,
+}
+
+/// What went wrong with the members of `call`, whose attempt ended as `whole` says.
+pub(super) fn failures_of_members(
+    call: &Call,
+    members: &[MemberRequest],
+    slots: &[Slot],
+    whole: &AttemptResult,
+) -> Vec<MemberFailure> {
+    let mut failures_of_members: Vec<MemberFailure> = Vec::new();
+    for (position, (slot, member)) in slots.iter().zip(members).enumerate() {
+        let error = match slot {
+            Slot::Failed(_, error) => Some(error),
+            Slot::Open => None,
+            Slot::Answered(_) | Slot::Notified => continue,
+        };
+        let facts = call.facts_of(member);
+        match failures_of_members.iter_mut().find(|failure| failure.is_like(&facts, error)) {
+            Some(failure) => failure.members.push(position),
+            None => {
+                failures_of_members.push(MemberFailure { result: result(whole, error), facts, members: vec![position] })
+            }
+        }
+    }
+    failures_of_members
+}
+
+impl MemberFailure {
+    fn is_like(&self, facts: &RequestFacts, error: Option<&RpcError>) -> bool {
+        self.result.rpc_error.as_ref() == error && self.facts.method == facts.method
+    }
+}
+
+/// A member's error is an attempt's that ended so; a member without an answer shares the fate of the whole.
+fn result(whole: &AttemptResult, error: Option<&RpcError>) -> AttemptResult {
+    let outcome = match (error, whole.outcome) {
+        (Some(_), _) => Outcome::RpcError,
+        (None, Outcome::Success | Outcome::RpcError) => Outcome::BadResponse,
+        (None, outcome) => outcome,
+    };
+    AttemptResult { outcome, rpc_error: error.cloned(), ..whole.clone() }
+}
