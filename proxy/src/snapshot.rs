@@ -15,7 +15,7 @@ use crate::config::{Config, UpstreamConf};
 use crate::listing::Listing;
 use crate::metrics::Metrics;
 use crate::policy::{Catalog, Fault};
-use crate::upstream::{BoundPolicy, Candidate, Policies, Resources, Standing, Upstream};
+use crate::upstream::{Candidate, GuardedPolicy, Policies, Resources, Standing, Upstream};
 
 /// One generation.
 pub struct Snapshot {
@@ -30,7 +30,7 @@ pub struct Snapshot {
     /// The plugin folder's files at that time, if the conf has it watched.
     pub listing: Listing,
     /// The policies by name.
-    pub policies: BTreeMap<String, BoundPolicy>,
+    pub policies: BTreeMap<String, GuardedPolicy>,
     upstreams: BTreeMap<String, Arc<Upstream>>,
     routes: Vec<Route>,
     _live: LiveGeneration,
@@ -103,7 +103,7 @@ impl Snapshot {
     /// Puts a generation together, with the live state of every endpoint that `before` has, too.
     pub fn assemble(
         parts: Parts,
-        policies: BTreeMap<String, BoundPolicy>,
+        policies: BTreeMap<String, GuardedPolicy>,
         before: Option<&Snapshot>,
         resources: &Resources,
     ) -> Self {

@@ -8,7 +8,7 @@ use crate::config::NATIVE;
 use crate::model::{HealthState, ProbeFailure, Tally, Tick};
 use crate::report::UnderWay;
 use crate::snapshot::Snapshot;
-use crate::upstream::{BoundPolicy, Canary, Endpoint, Exclusion, Standing, Upstream};
+use crate::upstream::{Canary, Endpoint, Exclusion, GuardedPolicy, Standing, Upstream};
 
 /// The serving generation and its live state.
 #[derive(Debug, Serialize, Deserialize)]
@@ -261,7 +261,7 @@ impl EndpointStatus {
 }
 
 /// A policy's name in the conf, `native` for the built-in one.
-pub(super) fn policy_name(bound: Option<&BoundPolicy>) -> String {
+pub(super) fn policy_name(bound: Option<&GuardedPolicy>) -> String {
     bound.map_or(NATIVE, |bound| bound.policy.name()).to_owned()
 }
 
@@ -291,7 +291,7 @@ fn health_detail(endpoint: &Endpoint) -> Option<String> {
 }
 
 impl PolicyStatus {
-    fn of(snapshot: &Snapshot, bound: &BoundPolicy, now: Tick) -> Self {
+    fn of(snapshot: &Snapshot, bound: &GuardedPolicy, now: Tick) -> Self {
         let (identity, kinds) = (bound.policy.identity(), bound.policy.kinds());
         let quarantine = bound.quarantine();
         PolicyStatus {

@@ -23,8 +23,9 @@ use super::batch_response::BatchResponse;
 use super::call::Call;
 use super::dispatch::send;
 use super::follow_up::{Next, Try};
+use super::streaming::StreamingReply;
 use crate::client::HedgeTimer;
-use crate::client::{Answer, Arriving, Exchanged};
+use crate::client::{Answer, Exchanged};
 use crate::clock;
 use crate::jsonrpc::Refusal;
 use crate::model::{AttemptResult, Blame, Elsewhere, Outcome, Plan, Preference, RequestFacts, Tick};
@@ -44,15 +45,8 @@ pub struct Reply {
 pub enum ReplyBody {
     /// All of it.
     Whole(Bytes),
-    /// A long success whose end is still arriving; its attempt settles when it does.
-    Arriving {
-        /// The rest of the body.
-        rest: Box<Arriving>,
-        /// The attempt.
-        lease: Attempt,
-        /// What to settle it with.
-        result: AttemptResult,
-    },
+    /// A long success whose end is still arriving.
+    Streaming(StreamingReply),
 }
 
 /// What happened on the way, for the access log.
@@ -72,11 +66,11 @@ pub struct Trace {
 ///
 /// # Errors
 /// A [`Refusal`] when no endpoint gave an answer that can be passed on.
-pub async fn run(pool: &Arc<Upstream>, call: &Call, trace: &mut Trace) -> Result<Reply, Refusal> {
+pub async fn run(upstream: &Arc<Upstream>, call: &Call, trace: &mut Trace) -> Result<Reply, Refusal> {
     let now = clock::now();
-    pool.arrived(call.facts.client_key, now);
+    upstream.arrived(call.facts.client_key, now);
     let mut state = Run {
-        pool,
+        upstream,
         trace,
         plan: None,
         tried: Vec::new(),
@@ -97,7 +91,7 @@ pub async fn run(pool: &Arc<Upstream>, call: &Call, trace: &mut Trace) -> Result
 
 /// A request on its way.
 pub(super) struct Run<'a> {
-    pub(super) pool: &'a Arc<Upstream>,
+    pub(super) upstream: &'a Arc<Upstream>,
     pub(super) trace: &'a mut Trace,
     pub(super) plan: Option<Plan>,
     pub(super) tried: Vec<u32>,
@@ -133,14 +127,15 @@ impl Run<'_> {
     async fn run(&mut self, call: &Call, mut now: Tick) -> Result<Reply, Refusal> {
         let (mut call, mut again) = (Cow::Borrowed(call), false);
         loop {
-            let lease = match self.pool.select(&self.ask(&call, false, now)) {
+            let lease = match self.upstream.select(&self.selection(&call, false, now)) {
                 Ok(lease) => lease,
                 Err(refusal) => return self.conclude(&call, refusal),
             };
             if std::mem::take(&mut again) {
                 self.spend(Extra::Retry, self.doubtful, &call);
             }
-            let plan = *self.plan.get_or_insert_with(|| self.pool.plan(&Selection::first(&call.facts, now), &lease));
+            let plan =
+                *self.plan.get_or_insert_with(|| self.upstream.plan(&Selection::first(&call.facts, now), &lease));
             let first = self.begin(lease);
             match self.attempt(&call, first, plan, now).await {
                 Next::Answer(reply) => return Ok(reply),
@@ -170,7 +165,7 @@ impl Run<'_> {
                 (false, ..2) => Elsewhere::Untried,
                 (false, _) => Elsewhere::Failed,
             };
-            self.pool.rule(&blame, elsewhere, now);
+            self.upstream.rule(&blame, elsewhere, now);
         }
     }
 
@@ -196,13 +191,13 @@ impl Run<'_> {
     /// Whether another attempt is allowed by the budget. The first one after an endpoint that was known to be doubtful is the
     /// proxy's own doing, and costs the client nothing.
     pub(super) fn may_spend(&self, doubtful: bool, call: &RequestFacts, now: Tick) -> bool {
-        (doubtful && !self.excused) || self.pool.has_budget(call.client_key, now)
+        (doubtful && !self.excused) || self.upstream.has_budget(call.client_key, now)
     }
 
     fn spend(&mut self, extra: Extra, doubtful: bool, call: &Call) {
         let free = doubtful && !self.excused;
         self.excused |= free;
-        self.pool.spend(extra, (!free).then_some(call.facts.client_key));
+        self.upstream.spend(extra, (!free).then_some(call.facts.client_key));
     }
 
     /// One attempt, and a second one beside it when the first takes long.
@@ -267,7 +262,7 @@ impl Run<'_> {
         if self.trace.attempts >= plan.max_attempts || !self.may_spend(doubtful, &call.facts, now) {
             return None;
         }
-        let lease = self.pool.select(&self.ask(call, true, now)).ok()?;
+        let lease = self.upstream.select(&self.selection(call, true, now)).ok()?;
         self.spend(Extra::Hedge, doubtful, call);
         Some(self.begin(lease))
     }
@@ -285,17 +280,17 @@ impl Run<'_> {
         let (other, rest) = other;
         match next {
             Next::Answer(_) => {
-                let selection = self.ask_about(call, other.attempt, self.prior_sent);
+                let selection = self.selection_of(call, other.attempt, self.prior_sent);
                 other.lease.overtaken(&selection, &call.outgoing, took);
             }
             Next::Again(_, Some(_)) => other.lease.lose(),
             Next::Again(_, None) | Next::GiveUp => {
                 let next = self.judge(call, other, rest.await);
-                self.pool.hedged(!hedge && matches!(next, Next::Answer(_)));
+                self.upstream.hedged(!hedge && matches!(next, Next::Answer(_)));
                 return next;
             }
         }
-        self.pool.hedged(hedge);
+        self.upstream.hedged(hedge);
         next
     }
 }

@@ -12,6 +12,7 @@ use super::already_known;
 use super::attempts::{Reply, ReplyBody, Run};
 use super::batch_response::BatchResponse;
 use super::call::{Call, MemberFailure, failures_of_members};
+use super::streaming::StreamingReply;
 use crate::client::{Answer, AnswerBody, Exchanged};
 use crate::clock;
 use crate::jsonrpc::Refusal;
@@ -98,7 +99,7 @@ impl Run<'_> {
             member: false,
         };
         let (decisions, blame) =
-            ended.lease.fail(&self.ask_about(call, ended.attempt, ended.prior_sent), &ended.result, &[case]);
+            ended.lease.fail(&self.selection_of(call, ended.attempt, ended.prior_sent), &ended.result, &[case]);
         self.held.extend(blame);
         let decision = decisions.first().copied().unwrap_or(Decision::RETURN);
         self.answered |= decision.success;
@@ -186,7 +187,7 @@ impl Run<'_> {
             }
         };
         let cases: Vec<Case<'_>> = failures_of_members.iter().map(case).collect();
-        let (decisions, blame) = lease.fail(&self.ask_about(call, attempt, prior_sent), &result, &cases);
+        let (decisions, blame) = lease.fail(&self.selection_of(call, attempt, prior_sent), &result, &cases);
         let outcomes: Vec<_> = failures_of_members
             .iter()
             .zip(&cases)
@@ -200,7 +201,7 @@ impl Run<'_> {
         outcomes
     }
 
-    pub(super) fn ask_about<'b>(&'b self, call: &'b Call, attempt: u32, prior_sent: bool) -> Selection<'b> {
+    pub(super) fn selection_of<'b>(&'b self, call: &'b Call, attempt: u32, prior_sent: bool) -> Selection<'b> {
         Selection { attempt, tried: &self.tried, prior_sent, ..Selection::first(&call.facts, clock::now()) }
     }
 
@@ -233,9 +234,11 @@ impl Run<'_> {
 }
 
 fn succeed(call: &Call, ended: Ended, answer: Answer) -> Reply {
-    let Ended { lease, result, .. } = ended;
+    let Ended { lease, attempt, result, .. } = ended;
     let body = match answer.body {
-        AnswerBody::Partial(rest) => ReplyBody::Arriving { rest, lease, result },
+        AnswerBody::Partial(rest) => {
+            ReplyBody::Streaming(StreamingReply::new(rest, lease, result, &call.facts, attempt))
+        }
         AnswerBody::Whole(body) => {
             lease.succeed(&call.facts, &result);
             ReplyBody::Whole(body)

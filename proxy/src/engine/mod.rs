@@ -10,6 +10,8 @@ mod batch_response;
 mod call;
 mod dispatch;
 mod follow_up;
+mod streaming;
 
 pub use attempts::{Reply, ReplyBody, Trace, run};
 pub use call::Call;
+pub use streaming::{Piece, StreamingReply};

@@ -202,7 +202,6 @@ pub(super) async fn until_gone(session: &mut ServerSession) -> Box<Error> {
 pub(super) async fn respond(
     session: &mut ServerSession,
     ctx: &mut RequestCtx,
-    facts: &RequestFacts,
     reply: Reply,
     place: Option<Admission>,
 ) -> Result<()> {
@@ -213,11 +212,11 @@ pub(super) async fn respond(
             drop(place);
             write_whole(session, reply.status, content_type, body).await
         }
-        ReplyBody::Arriving { rest, lease, result } => {
-            let head = build_head(session, reply.status, content_type, rest.length)?;
+        ReplyBody::Streaming(body) => {
+            let head = build_head(session, reply.status, content_type, body.length)?;
             let mut sending = Sending::new(session, place);
             sending.begin(head).await?;
-            sending.pass_on(ctx, facts, rest, (lease, result)).await
+            sending.pass_on(body).await
         }
     }
 }

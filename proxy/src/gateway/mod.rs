@@ -167,11 +167,10 @@ async fn answer(
     };
     match answer? {
         Ok(reply) => {
-            let Call { facts, outgoing } = call;
             // A client that reads slowly doesn't keep the memory of its request.
-            drop(outgoing);
+            drop(call);
             ctx.held = Held::default();
-            respond(session, ctx, &facts, reply, admission).await
+            respond(session, ctx, reply, admission).await
         }
         Err(refusal) => {
             drop(admission);

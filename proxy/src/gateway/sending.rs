@@ -1,8 +1,8 @@
 //! A client gets its answer: whole, or while it arrives from an endpoint.
 //!
-//! Invariants: both sides have to keep up a floor rate, each over the time that it was waited for itself. A place under `max_concurrency`
-//! is kept until the endpoint has said all, but neither beyond the request's deadline nor for a client that makes the answer wait.
-//! Whatever goes wrong after a client made it wait is not held against the endpoint.
+//! Invariants: a client has to keep up a floor rate, over the time that it was waited for itself. A
+//! place under `max_concurrency` is kept until the endpoint has sent all, but neither beyond the
+//! request's deadline nor for a client that makes the answer wait.
 
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
@@ -17,20 +17,15 @@ use pingora::{Error, ErrorType, Result};
 use tokio::time::timeout;
 
 use super::accepted::is_json;
-use super::ctx::RequestCtx;
 use super::downstream::JSON;
-use crate::client::Arriving;
 use crate::clock;
-use crate::model::{AttemptResult, FloorRate, Outcome, Pace, RequestFacts};
+use crate::engine::StreamingReply;
+use crate::model::{FloorRate, Pace};
 
-use crate::upstream::{Admission, Attempt, Case, Selection};
+use crate::upstream::Admission;
 
 /// What a client has to take of an answer on average, as what it has to send of a request (Apache's `RequestReadTimeout`).
 const CLIENT_FLOOR: FloorRate = FloorRate { bytes_per_sec: 1 << 10, grace: Duration::from_secs(10) };
-/// What an endpoint has to send of a long answer on average, from the request's deadline on.
-const ENDPOINT_BYTES_PER_SEC: u32 = 16 << 10;
-/// The least time for that, when the deadline is close.
-const LEAST_GRACE: Duration = Duration::from_secs(1);
 /// A client that makes an answer wait for so long gives its place back.
 const HELD_UP: Duration = Duration::from_secs(1);
 /// How long a client may take no byte of its answer (nginx's default).
@@ -87,54 +82,22 @@ impl<'s> Sending<'s> {
         wait_for(writing, size, &mut self.client, &mut self.place).await
     }
 
-    /// Passes a long answer on while it arrives. Its head is written. The attempt of `lease` ends as `result`, if nothing comes between.
+    /// Passes a long answer on while it arrives. Its head is written.
     ///
     /// # Errors
     /// When the client can't be sent more, or the endpoint breaks off or trickles.
-    pub(super) async fn pass_on(
-        mut self,
-        ctx: &RequestCtx,
-        facts: &RequestFacts,
-        mut rest: Box<Arriving>,
-        (lease, result): (Attempt, AttemptResult),
-    ) -> Result<()> {
-        let began = clock::now();
-        let grace = facts.deadline.since(began).max(LEAST_GRACE);
-        let mut endpoint = Pace::new(FloorRate { bytes_per_sec: ENDPOINT_BYTES_PER_SEC, grace });
-        let mut piece = std::mem::take(&mut rest.beginning);
+    pub(super) async fn pass_on(mut self, mut reply: StreamingReply) -> Result<()> {
         loop {
-            if rest.is_complete() {
-                // All is said. The latency stays that of the answer's beginning: the rest comes as fast as the client takes it.
-                lease.succeed(facts, &result);
-                rest.finish().await;
+            let next = reply.next(self.client.waited() >= HELD_UP).await;
+            let piece = next.map_err(|detail| Error::explain(ErrorType::ReadError, detail))?;
+            if piece.last {
                 self.place = None;
-                return self.finish(piece).await;
+                return self.finish(piece.bytes).await;
             }
-            // An error drops the lease: the attempt is settled as canceled.
-            self.write(piece).await?;
-            let asked = clock::now();
-            if asked >= facts.deadline {
+            self.write(piece.bytes).await?;
+            if reply.is_overdue() {
                 self.place = None;
             }
-            lease.heard();
-            let next = rest.next(endpoint.allowance(0)).await;
-            let waited = clock::now().since(asked);
-            piece = match next {
-                Ok(piece) => piece.unwrap_or_default(),
-                Err(mut broken) => {
-                    // An endpoint doesn't wait forever for a client that reads slowly. What it sends too much it sends all the same.
-                    if self.client.waited() < HELD_UP || broken.outcome == Outcome::BadResponse {
-                        broken.latency = result.latency + clock::now().since(began);
-                        let case =
-                            Case { request: facts, sent: None, result: &broken, may_retry: false, member: false };
-                        let selection =
-                            Selection { attempt: ctx.trace.attempts, ..Selection::first(facts, clock::now()) };
-                        lease.break_off(&selection, &broken, case);
-                    }
-                    return Err(Error::explain(ErrorType::ReadError, broken.detail));
-                }
-            };
-            endpoint.record(piece.len(), waited);
         }
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::metrics::Metrics;
 use crate::model::Tick;
 use crate::snapshot::Snapshot;
-use crate::upstream::{BoundPolicy, Canary, Standing};
+use crate::upstream::{Canary, GuardedPolicy, Standing};
 
 /// How often canaries and new policies are looked at. Until then a bad one goes on.
 pub(super) const PERIOD: Duration = Duration::from_millis(100);
@@ -94,7 +94,7 @@ impl Verdict {
 /// The policies that the last reload brought, and how long they are watched.
 pub(super) struct Probation {
     until: Tick,
-    policies: Vec<BoundPolicy>,
+    policies: Vec<GuardedPolicy>,
 }
 
 impl Probation {
@@ -102,14 +102,14 @@ impl Probation {
     pub(super) fn begin(before: &Snapshot, after: &Snapshot, now: Tick) -> Option<Self> {
         let until = now.after(after.config.plugins.rollback_grace?);
         let is_old =
-            |name: &str, bound: &BoundPolicy| before.policies.get(name).is_some_and(|old| bound.continues(old));
+            |name: &str, bound: &GuardedPolicy| before.policies.get(name).is_some_and(|old| bound.continues(old));
         // A canary has guard rails of its own, and a shadow harms nobody.
         let decides = |name: &str| {
             let mut live = after.config.upstreams.values().flat_map(|u| [u.scoring.as_deref(), u.retry.as_deref()]);
             live.any(|live| live == Some(name))
         };
         let new = after.policies.iter().filter(|(name, bound)| !is_old(name, bound) && decides(name));
-        let policies: Vec<BoundPolicy> = new.map(|(_, bound)| bound.clone()).collect();
+        let policies: Vec<GuardedPolicy> = new.map(|(_, bound)| bound.clone()).collect();
         (!policies.is_empty()).then_some(Probation { until, policies })
     }
 

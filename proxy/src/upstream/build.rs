@@ -11,7 +11,7 @@ use http::{HeaderName, HeaderValue, header};
 
 use super::candidates::{ARCHIVE_TAG, Draw};
 use super::endpoint::Details;
-use super::{BoundPolicy, Canary, Doubts, Endpoint, Limiter, Shadow, ShadowQueue, Standing, Upstream};
+use super::{Canary, Doubts, Endpoint, GuardedPolicy, Limiter, Shadow, ShadowQueue, Standing, Upstream};
 use crate::client::target::Destination;
 use crate::client::{ClientSettings, Target, Transport};
 use crate::config::{Client, EndpointConf, EndpointUrl, UpstreamConf};
@@ -35,11 +35,11 @@ pub struct Resources {
 #[derive(Default)]
 pub struct Policies {
     /// Scores.
-    pub scoring: Option<BoundPolicy>,
+    pub scoring: Option<GuardedPolicy>,
     /// Decides about retries.
-    pub retry: Option<BoundPolicy>,
+    pub retry: Option<GuardedPolicy>,
     /// Scores without effect.
-    pub shadow: Option<BoundPolicy>,
+    pub shadow: Option<GuardedPolicy>,
     /// Decides a share of the requests.
     pub canary: Option<Candidate>,
 }
@@ -47,7 +47,7 @@ pub struct Policies {
 /// A policy that is to be a canary.
 pub struct Candidate {
     /// The policy.
-    pub policy: BoundPolicy,
+    pub policy: GuardedPolicy,
     /// What becomes of it now; `None` when it goes on as it did.
     pub verdict: Option<Standing>,
 }

@@ -14,8 +14,8 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 
-use super::ask::Turn;
-use super::{BoundPolicy, Resources, Upstream};
+use super::guarded_policy::Turn;
+use super::{GuardedPolicy, Resources, Upstream};
 use crate::clock;
 use crate::config::{CanaryConf, NATIVE};
 use crate::metrics::{ArmLabels, ArmSeries, CanarySeries};
@@ -68,13 +68,13 @@ impl fmt::Display for Why {
 
 /// A canary of an upstream of one generation.
 pub struct Canary {
-    bound: BoundPolicy,
+    bound: GuardedPolicy,
     conf: CanaryConf,
     share: Share,
     standing: Standing,
     /// The policies that the conf has for what the canary is: scoring, then retry. `None` where it isn't that, or where the built-in one is
     /// asked.
-    live: [Option<BoundPolicy>; 2],
+    live: [Option<GuardedPolicy>; 2],
     trial: Arc<Trial>,
     series: Arc<CanarySeries>,
 }
@@ -125,8 +125,8 @@ impl Canary {
     pub(super) fn build(
         upstream: &str,
         conf: &CanaryConf,
-        bound: BoundPolicy,
-        live: [Option<BoundPolicy>; 2],
+        bound: GuardedPolicy,
+        live: [Option<GuardedPolicy>; 2],
         before: Option<&Upstream>,
         verdict: Option<Standing>,
         resources: &Resources,
@@ -151,7 +151,7 @@ impl Canary {
     }
 
     /// The policy.
-    pub fn policy(&self) -> &BoundPolicy {
+    pub fn policy(&self) -> &GuardedPolicy {
         &self.bound
     }
 
@@ -202,7 +202,7 @@ impl Canary {
     }
 
     /// The live policies of the conf, or this one in place of them where it was promoted: scoring, then retry.
-    pub(super) fn or_promoted(&self, live: [Option<BoundPolicy>; 2]) -> [Option<BoundPolicy>; 2] {
+    pub(super) fn or_promoted(&self, live: [Option<GuardedPolicy>; 2]) -> [Option<GuardedPolicy>; 2] {
         let kinds = self.bound.policy.kinds();
         let [scoring, retry] = live;
         let place =
@@ -227,7 +227,7 @@ impl Canary {
     }
 
     /// Its answer; `None` when the live policy must give one.
-    pub(super) fn selection<R>(&self, turn: Turn<'_>, call: impl FnOnce(&Policy) -> Result<R, Fault>) -> Option<R> {
+    pub(super) fn ask<R>(&self, turn: Turn<'_>, call: impl FnOnce(&Policy) -> Result<R, Fault>) -> Option<R> {
         // Not asked, and so not in vain.
         if turn.is_over() {
             return None;
@@ -245,12 +245,12 @@ impl Canary {
         (self.standing == Standing::Running).then(watched)
     }
 
-    fn is_same(&self, conf: &CanaryConf, bound: &BoundPolicy) -> bool {
+    fn is_same(&self, conf: &CanaryConf, bound: &GuardedPolicy) -> bool {
         self.conf == *conf && self.bound.policy.is_alike(&bound.policy)
     }
 }
 
-fn are_alike(old: &[Option<BoundPolicy>; 2], new: &[Option<BoundPolicy>; 2]) -> bool {
+fn are_alike(old: &[Option<GuardedPolicy>; 2], new: &[Option<GuardedPolicy>; 2]) -> bool {
     old.iter().zip(new).all(|pair| match pair {
         (Some(old), Some(new)) => old.policy.is_alike(&new.policy),
         (None, None) => true,
@@ -259,8 +259,8 @@ fn are_alike(old: &[Option<BoundPolicy>; 2], new: &[Option<BoundPolicy>; 2]) -> 
 }
 
 impl Trial {
-    fn begin(upstream: &str, canary: &BoundPolicy, live: &[Option<BoundPolicy>; 2], resources: &Resources) -> Self {
-        let arm = |arm, policy: Option<&BoundPolicy>| {
+    fn begin(upstream: &str, canary: &GuardedPolicy, live: &[Option<GuardedPolicy>; 2], resources: &Resources) -> Self {
+        let arm = |arm, policy: Option<&GuardedPolicy>| {
             resources.metrics.canary_arm(ArmLabels {
                 upstream: upstream.to_owned(),
                 arm,

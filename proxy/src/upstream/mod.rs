@@ -11,9 +11,9 @@ mod candidates;
 mod doubts;
 mod endpoint;
 mod explain;
+mod guarded_policy;
 mod limiter;
 mod select;
-mod selection;
 mod selection;
 mod settle;
 mod shadow;
@@ -22,12 +22,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use admission::{Admission, Place, Waiting};
-pub use ask::BoundPolicy;
 pub use build::{Candidate, Policies, Resources};
 pub use canary::{Canary, Standing, TrialCounts, Watched, Why};
 pub use doubts::{Doubt, Doubts};
 pub use endpoint::{Endpoint, Exclusion};
 pub use explain::Explained;
+pub use guarded_policy::GuardedPolicy;
 pub use limiter::Limiter;
 pub use selection::{Case, Extra, Selection};
 pub use settle::Attempt;
@@ -45,8 +45,8 @@ pub struct Upstream {
     name: Arc<str>,
     endpoints: Vec<Endpoint>,
     draw: Option<Draw>,
-    scoring: Option<BoundPolicy>,
-    retry: Option<BoundPolicy>,
+    scoring: Option<GuardedPolicy>,
+    retry: Option<GuardedPolicy>,
     shadow: Option<Arc<Shadow>>,
     canary: Option<Canary>,
     methods: Methods,
@@ -90,7 +90,7 @@ impl Upstream {
     }
 
     /// The policies in use: scoring, then retry.
-    pub fn policies(&self) -> [Option<&BoundPolicy>; 2] {
+    pub fn policies(&self) -> [Option<&GuardedPolicy>; 2] {
         [self.scoring.as_ref(), self.retry.as_ref()]
     }
 

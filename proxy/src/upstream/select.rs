@@ -7,9 +7,9 @@ use std::cell::RefCell;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::ask::Turn;
+use super::guarded_policy::Turn;
 use super::settle::Attempt;
-use super::{BoundPolicy, Canary, Endpoint, Extra, Selection, Upstream};
+use super::{Canary, Endpoint, Extra, GuardedPolicy, Selection, Upstream};
 use crate::clock;
 use crate::jsonrpc::Refusal;
 use crate::model::{CooldownState, Plan, RequestFacts, Tick, millis_f32};
@@ -226,7 +226,7 @@ impl Upstream {
 }
 
 /// A policy refused a request. Counted, and no fault: it said so explicitly.
-fn refused_by(bound: &BoundPolicy) -> Refusal {
+fn refused_by(bound: &GuardedPolicy) -> Refusal {
     bound.series.refusals.inc();
     Refusal::ByPolicy
 }

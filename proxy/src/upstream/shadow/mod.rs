@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Instant;
 
-use super::{BoundPolicy, Endpoint, Resources, Upstream};
+use super::{Endpoint, GuardedPolicy, Resources, Upstream};
 use crate::config::ShadowConf;
 use crate::model::Share;
 use crate::policy::Fault;
@@ -27,7 +27,7 @@ const QUEUED_ROWS: usize = 1 << 16;
 
 /// A policy that an upstream of one generation tries.
 pub struct Shadow {
-    bound: BoundPolicy,
+    bound: GuardedPolicy,
     share: f64,
     sample: Share,
     /// By index.
@@ -68,7 +68,7 @@ impl Shadow {
     pub(super) fn build(
         upstream: &str,
         conf: &ShadowConf,
-        bound: BoundPolicy,
+        bound: GuardedPolicy,
         endpoints: &[Endpoint],
         before: Option<&Upstream>,
         resources: &Resources,
@@ -89,7 +89,7 @@ impl Shadow {
     }
 
     /// The policy.
-    pub fn policy(&self) -> &BoundPolicy {
+    pub fn policy(&self) -> &GuardedPolicy {
         &self.bound
     }
 

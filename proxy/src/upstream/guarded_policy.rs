@@ -35,7 +35,7 @@ pub(super) struct Turn<'a> {
 
 /// A policy with its metrics and how it has done so far.
 #[derive(Clone)]
-pub struct BoundPolicy {
+pub struct GuardedPolicy {
     /// The policy.
     pub policy: Arc<Policy>,
     /// Its metrics.
@@ -67,20 +67,20 @@ impl<'a> Turn<'a> {
     }
 }
 
-impl BoundPolicy {
+impl GuardedPolicy {
     /// A policy that has done nothing yet.
     pub fn new(policy: Arc<Policy>, series: Arc<PolicySeries>) -> Self {
-        BoundPolicy { policy, series, standing: Arc::default() }
+        GuardedPolicy { policy, series, standing: Arc::default() }
     }
 
     /// The same policy with other instances. It stays in quarantine if it is.
     #[must_use]
     pub fn with(&self, policy: Arc<Policy>) -> Self {
-        BoundPolicy { policy, ..self.clone() }
+        GuardedPolicy { policy, ..self.clone() }
     }
 
     /// Whether what is known of the other one is known of this one, too: one was made of the other.
-    pub fn continues(&self, other: &BoundPolicy) -> bool {
+    pub fn continues(&self, other: &GuardedPolicy) -> bool {
         Arc::ptr_eq(&self.standing, &other.standing)
     }
 
@@ -90,7 +90,7 @@ impl BoundPolicy {
     }
 
     /// The policy's answer; `None` when the native one must give it.
-    pub(super) fn selection<R>(&self, turn: Turn<'_>, call: impl FnOnce(&Policy) -> Result<R, Fault>) -> Option<R> {
+    pub(super) fn ask<R>(&self, turn: Turn<'_>, call: impl FnOnce(&Policy) -> Result<R, Fault>) -> Option<R> {
         if turn.is_over() {
             return None;
         }
