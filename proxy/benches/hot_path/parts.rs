@@ -17,7 +17,9 @@ use pointsman::jsonrpc::classify::classify;
 use pointsman::jsonrpc::{Inspected, inspect};
 use pointsman::logging::AccessLog;
 use pointsman::metrics::Metrics;
-use pointsman::model::{AttemptResult, Chain, Methods, Outcome, PolicyTime, RequestFacts, Tick};
+use pointsman::model::{
+    AttemptResult, Chain, MethodClass, Methods, Outcome, PolicyTime, RequestFacts, RequestShape, Tick,
+};
 use pointsman::policy::Catalog;
 use pointsman::server::prepare_first;
 use pointsman::snapshot::{Cause, Parts, Published, Snapshot};
@@ -119,12 +121,7 @@ fn counting() -> Work {
 
 fn facts() -> RequestFacts {
     RequestFacts {
-        method: "eth_blockNumber".into(),
-        methods: Vec::new(),
-        batch_size: 1,
-        batch: false,
-        write: false,
-        idempotent: false,
+        shape: RequestShape::single("eth_blockNumber".into(), MethodClass::Read),
         body_bytes: REQUEST.len(),
         client_key: 7,
         seed: 7,

@@ -313,7 +313,7 @@ struct Looks {
 
 impl Looks {
     fn new(call: &Call, plan: &Plan, lease: &Attempt) -> Self {
-        let write = call.facts.write;
+        let write = call.facts.shape.is_write();
         // A trial that were overtaken sooner than it could answer would be none.
         let hedge = plan.hedge_after.filter(|_| !write && !lease.is_trial());
         Looks { hedge, silence: lease.silence_limit(), write }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::client::Outgoing;
 use crate::jsonrpc::batch::{Expected, MemberRequest, Slot, array};
 use crate::jsonrpc::inspect::{Inspected, method_of, of_members};
-use crate::model::{AttemptResult, MethodClass, Outcome, RequestFacts, RpcError};
+use crate::model::{AttemptResult, Outcome, RequestFacts, RequestShape, RpcError};
 
 /// What is sent, and what is known about it.
 #[derive(Clone, Debug)]
@@ -31,31 +31,16 @@ impl Call {
         let mut names: Vec<String> = members.iter().map(|member| method_of(&member.raw)).collect();
         names.sort_unstable();
         names.dedup();
-        let Inspected { method, methods, batch_size, batch, write, idempotent, expected, renumbered: _ } =
-            of_members(members, names);
-        let facts = RequestFacts {
-            method,
-            methods,
-            batch_size,
-            batch,
-            write,
-            idempotent,
-            body_bytes: body.len(),
-            ..self.facts.clone()
-        };
-        let resendable = !write || idempotent;
+        let Inspected { shape, expected, renumbered: _ } = of_members(members, names);
+        let resendable = shape.is_resendable();
+        let facts = RequestFacts { shape, body_bytes: body.len(), ..self.facts.clone() };
         Call { facts, outgoing: Outgoing { body, expected, resendable, whole: true, ..self.outgoing.clone() } }
     }
 
     /// One of its members by itself.
     fn facts_of(&self, member: &MemberRequest) -> RequestFacts {
         RequestFacts {
-            method: method_of(&member.raw),
-            methods: Vec::new(),
-            batch_size: 1,
-            batch: false,
-            write: member.class != MethodClass::Read,
-            idempotent: member.class == MethodClass::IdempotentWrite,
+            shape: RequestShape::single(method_of(&member.raw), member.class),
             body_bytes: member.raw.len(),
             ..self.facts.clone()
         }
@@ -74,13 +59,13 @@ pub(super) struct MemberFailure {
 }
 
 /// What went wrong with the members of `call`, whose attempt ended as `whole` says.
-pub(super) fn failures_of_members(
+pub(super) fn member_failures(
     call: &Call,
     members: &[MemberRequest],
     slots: &[Slot],
     whole: &AttemptResult,
 ) -> Vec<MemberFailure> {
-    let mut failures_of_members: Vec<MemberFailure> = Vec::new();
+    let mut failures: Vec<MemberFailure> = Vec::new();
     for (position, (slot, member)) in slots.iter().zip(members).enumerate() {
         let error = match slot {
             Slot::Failed(_, error) => Some(error),
@@ -88,19 +73,17 @@ pub(super) fn failures_of_members(
             Slot::Answered(_) | Slot::Notified => continue,
         };
         let facts = call.facts_of(member);
-        match failures_of_members.iter_mut().find(|failure| failure.is_like(&facts, error)) {
+        match failures.iter_mut().find(|failure| failure.is_like(&facts, error)) {
             Some(failure) => failure.members.push(position),
-            None => {
-                failures_of_members.push(MemberFailure { result: result(whole, error), facts, members: vec![position] })
-            }
+            None => failures.push(MemberFailure { result: result(whole, error), facts, members: vec![position] }),
         }
     }
-    failures_of_members
+    failures
 }
 
 impl MemberFailure {
     fn is_like(&self, facts: &RequestFacts, error: Option<&RpcError>) -> bool {
-        self.result.rpc_error.as_ref() == error && self.facts.method == facts.method
+        self.result.rpc_error.as_ref() == error && self.facts.shape.method == facts.shape.method
     }
 }
 

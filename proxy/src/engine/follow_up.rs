@@ -11,7 +11,7 @@ use http::StatusCode;
 use super::already_known;
 use super::attempts::{Reply, ReplyBody, Run};
 use super::batch_response::BatchResponse;
-use super::call::{Call, MemberFailure, failures_of_members};
+use super::call::{Call, MemberFailure, member_failures};
 use super::streaming::StreamingReply;
 use crate::client::{Answer, AnswerBody, Exchanged};
 use crate::clock;
@@ -137,10 +137,10 @@ impl Run<'_> {
         mut slots: Vec<Slot>,
     ) -> Next {
         let result = ended.result.clone();
-        let failures_of_members = failures_of_members(call, members, &slots, &result);
+        let failures = member_failures(call, members, &slots, &result);
         let mut again = vec![false; slots.len()];
         let mut longest = Duration::ZERO;
-        for (failure, decision, allowed) in self.settle_members(call, ended, &failures_of_members) {
+        for (failure, decision, allowed) in self.settle_members(call, ended, &failures) {
             match decision.action {
                 Action::Retry { delay } if allowed => {
                     failure.members.iter().for_each(|&position| again[position] = true);
@@ -168,10 +168,10 @@ impl Run<'_> {
         &mut self,
         call: &Call,
         ended: Ended,
-        failures_of_members: &'t [MemberFailure],
+        failures: &'t [MemberFailure],
     ) -> Vec<(&'t MemberFailure, Decision, bool)> {
         let Ended { lease, attempt, result, prior_sent } = ended;
-        if failures_of_members.is_empty() {
+        if failures.is_empty() {
             lease.succeed(&call.facts, &result);
             self.answered = true;
             return Vec::new();
@@ -186,9 +186,9 @@ impl Run<'_> {
                 member: true,
             }
         };
-        let cases: Vec<Case<'_>> = failures_of_members.iter().map(case).collect();
+        let cases: Vec<Case<'_>> = failures.iter().map(case).collect();
         let (decisions, blame) = lease.fail(&self.selection_of(call, attempt, prior_sent), &result, &cases);
-        let outcomes: Vec<_> = failures_of_members
+        let outcomes: Vec<_> = failures
             .iter()
             .zip(&cases)
             .zip(&decisions)
@@ -277,7 +277,7 @@ fn refusal_after(result: &AttemptResult, request: &RequestFacts) -> Refusal {
 
 fn log(ended: &Try, call: &Call, result: &AttemptResult) {
     tracing::debug!(
-        method = call.facts.method,
+        method = call.facts.shape.method,
         endpoint = &**ended.lease.endpoint_name(),
         attempt = ended.attempt,
         outcome = result.outcome.label(),

@@ -144,8 +144,8 @@ pub(super) async fn read_request(
     let max_body = ctx.snapshot.config.server.max_body;
     let body = body::read(buffered, session, ctx, alarm, &head.framing).await?;
     let inspected = inspect(&body, upstream.max_batch_size, upstream.methods())?;
-    ctx.method = inspected.method[..inspected.method.floor_char_boundary(LOGGED_METHOD)].to_owned();
-    ctx.batch_size = inspected.batch_size;
+    ctx.method = inspected.shape.method[..inspected.shape.method.floor_char_boundary(LOGGED_METHOD)].to_owned();
+    ctx.batch_size = inspected.shape.size();
     let client_key = client_key(session, ctx.client_key);
     let call = good_call(upstream.deadline, inspected, headers, body, max_body, client_key);
     Ok((upstream, call))
@@ -159,26 +159,22 @@ fn good_call(
     max_answer: usize,
     client_key: u64,
 ) -> Call {
+    let resendable = inspected.shape.is_resendable();
+    // The answer to a batch with ids of our own is put together anew.
+    let whole = inspected.renumbered.is_some() && inspected.shape.is_batch();
     let facts = RequestFacts {
-        method: inspected.method,
-        methods: inspected.methods,
-        batch_size: inspected.batch_size,
-        batch: inspected.batch,
-        write: inspected.write,
-        idempotent: inspected.idempotent,
+        shape: inspected.shape,
         body_bytes: body.len(),
         client_key,
         seed: fastrand::u64(..),
         deadline: clock::now().after(deadline),
         policy_time: PolicyTime::default(),
     };
-    // The answer to a batch with ids of our own is put together anew.
-    let whole = inspected.renumbered.is_some() && inspected.batch;
     let outgoing = Outgoing {
         body: inspected.renumbered.unwrap_or(body),
         headers,
         expected: inspected.expected,
-        resendable: !facts.write || facts.idempotent,
+        resendable,
         max_answer,
         whole,
     };

@@ -15,7 +15,7 @@ use super::batch::{Expected, MemberRequest, array};
 use super::id::{Id, number_batch, of_single};
 use super::member::Member;
 use super::raw::for_each_element;
-use crate::model::{MethodClass, Methods};
+use crate::model::{MethodClass, Methods, RequestShape};
 
 /// Arrays and objects within each other. Nodes refuse far less; a parser that recurses would be in danger.
 const MAX_DEPTH: usize = 128;
@@ -23,18 +23,8 @@ const MAX_DEPTH: usize = 128;
 /// What a body asks for.
 #[derive(Debug)]
 pub struct Inspected {
-    /// The method; of a batch, the members' common method or the empty string.
-    pub method: String,
-    /// The different methods of a batch that has several; otherwise empty.
-    pub methods: Vec<String>,
-    /// Members of the batch; 1 for a single request.
-    pub batch_size: u32,
-    /// The body is an array.
-    pub batch: bool,
-    /// Any member may change something.
-    pub write: bool,
-    /// It is a write, and all of its writes may be sent twice.
-    pub idempotent: bool,
+    /// Its methods.
+    pub shape: RequestShape,
     /// Which answer would be a good one.
     pub expected: Expected,
     /// What endpoints get, if it isn't the body as it is: with ids of our own.
@@ -63,12 +53,7 @@ fn single(text: &str, body: &Bytes, methods: &Methods) -> Result<Inspected, Refu
     let id = id(&member, body)?.map(|id| of_single(body, id));
     let renumbered = id.as_ref().filter(|(id, _)| id.is_replaced()).map(|(_, body)| body.clone());
     Ok(Inspected {
-        method: member.method.as_ref().to_owned(),
-        methods: Vec::new(),
-        batch_size: 1,
-        batch: false,
-        write: class != MethodClass::Read,
-        idempotent: class == MethodClass::IdempotentWrite,
+        shape: RequestShape::single(member.method.as_ref().to_owned(), class),
         expected: id.map_or(Expected::Nothing, |(id, _)| Expected::Single(id)),
         renumbered,
     })
@@ -144,14 +129,10 @@ impl Batch<'_> {
 /// A batch of these members, whose different methods are `names`.
 pub(crate) fn of_members(members: Vec<MemberRequest>, mut names: Vec<String>) -> Inspected {
     let method = if names.len() == 1 { names.remove(0) } else { String::new() };
-    let write = members.iter().any(|member| member.class != MethodClass::Read);
+    let size = u32::try_from(members.len()).unwrap_or(u32::MAX);
+    let class = members.iter().map(|member| member.class).max().unwrap_or(MethodClass::Read);
     Inspected {
-        method,
-        methods: names,
-        batch_size: u32::try_from(members.len()).unwrap_or(u32::MAX),
-        batch: true,
-        write,
-        idempotent: write && members.iter().all(|member| member.class != MethodClass::Write),
+        shape: RequestShape { method, methods: names, batch: Some(size), class },
         expected: match members.iter().any(|member| member.id.is_some()) {
             true => Expected::Batch(Arc::from(members)),
             false => Expected::Nothing,
@@ -241,33 +222,38 @@ mod tests {
     }
 
     #[test]
-    fn a_single_request_tells_its_method_and_class() {
-        let read_only = read(r#" {"jsonrpc":"2.0","id":1,"method":"eth_call","params":[{}]}"#).unwrap();
-        assert_eq!((read_only.method.as_str(), read_only.write, read_only.batch), ("eth_call", false, false));
-        let raw = read(r#"{"id":"a","method":"eth_sendRawTransaction"}"#).unwrap();
-        assert!(raw.write && raw.idempotent);
-        let unknown = read(r#"{"id":null,"method":"eth_\u0063all2"}"#).unwrap();
-        assert_eq!((unknown.method.as_str(), unknown.write, unknown.idempotent), ("eth_call2", true, false));
+    fn a_single_request_has_a_method_and_its_class() {
+        let shape = |body| read(body).unwrap().shape;
+        let single = |method: &str, class| RequestShape::single(method.to_owned(), class);
+        let read_only = shape(r#" {"jsonrpc":"2.0","id":1,"method":"eth_call","params":[{}]}"#);
+        assert_eq!(read_only, single("eth_call", MethodClass::Read));
+        let raw = shape(r#"{"id":"a","method":"eth_sendRawTransaction"}"#);
+        assert_eq!(raw, single("eth_sendRawTransaction", MethodClass::IdempotentWrite));
+        let unknown = shape(r#"{"id":null,"method":"eth_\u0063all2"}"#);
+        assert_eq!(unknown, single("eth_call2", MethodClass::Write));
     }
 
     #[test]
-    fn a_batch_is_a_write_if_any_member_is() {
-        let reads = read(r#"[{"method":"eth_call"},{"method":"eth_call"}]"#).unwrap();
-        assert_eq!((reads.method.as_str(), reads.batch_size, reads.write), ("eth_call", 2, false));
-        let mixed = read(r#"[{"method":"eth_call"},{"method":"eth_sendRawTransaction"}]"#).unwrap();
-        assert_eq!((mixed.method.as_str(), mixed.write, mixed.idempotent), ("", true, true));
-        let unsafe_one = read(r#"[{"method":"eth_sendRawTransaction"},{"method":"eth_sendTransaction"}]"#).unwrap();
-        assert!(unsafe_one.write && !unsafe_one.idempotent);
+    fn a_batch_is_as_dangerous_as_its_worst_member() {
+        let shape = |body| read(body).unwrap().shape;
+        let reads = shape(r#"[{"method":"eth_call"},{"method":"eth_call"}]"#);
+        assert_eq!((reads.method.as_str(), reads.batch, reads.class), ("eth_call", Some(2), MethodClass::Read));
+        let mixed = shape(r#"[{"method":"eth_call"},{"method":"eth_sendRawTransaction"}]"#);
+        assert_eq!((mixed.method.as_str(), mixed.class), ("", MethodClass::IdempotentWrite));
+        assert!(mixed.is_write() && mixed.is_resendable());
+        let unsafe_one = shape(r#"[{"method":"eth_sendRawTransaction"},{"method":"eth_sendTransaction"}]"#);
+        assert!(unsafe_one.is_write() && !unsafe_one.is_resendable());
     }
 
     #[test]
-    fn a_mixed_batch_tells_its_methods() {
-        let mixed = read(r#"[{"method":"eth_call"},{"method":"eth_gasPrice"},{"method":"eth_call"}]"#).unwrap();
+    fn a_mixed_batch_has_the_methods_of_all_members() {
+        let shape = |body| read(body).unwrap().shape;
+        let mixed = shape(r#"[{"method":"eth_call"},{"method":"eth_gasPrice"},{"method":"eth_call"}]"#);
         assert_eq!(
             (mixed.method.as_str(), mixed.methods),
             ("", vec!["eth_call".to_owned(), "eth_gasPrice".to_owned()])
         );
-        let one = read(r#"[{"method":"eth_call"},{"method":"eth_call"}]"#).unwrap();
+        let one = shape(r#"[{"method":"eth_call"},{"method":"eth_call"}]"#);
         assert_eq!((one.method.as_str(), one.methods), ("eth_call", vec![]));
     }
 

@@ -200,7 +200,7 @@ fn mask(message: &str, words: &[(Range<usize>, String)], quoted: &[bool]) -> Opt
 /// number or a block's tag.
 fn brings_code(request: &RequestFacts, body: &str) -> bool {
     let is_plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.' | b':' | b' ');
-    request.has_method(|method| RUN_CODE.iter().any(|begin| method.starts_with(begin)))
+    request.shape.has_method(|method| RUN_CODE.iter().any(|begin| method.starts_with(begin)))
         && strings(body).any(|string| !body[string].bytes().all(is_plain))
 }
 

@@ -6,25 +6,13 @@ use pointsman_sdk::{Attempt, Policy, Request, Retry};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::model::{PolicyTime, RequestFacts, Tick};
+use crate::model::{MethodClass, RequestFacts};
 
 const TRACER: &str =
     r#"{"id":1,"method":"debug_traceCall","params":[{},"latest",{"tracer":"a \"monthly capacity\""}]}"#;
 
 fn facts(method: &str) -> RequestFacts {
-    RequestFacts {
-        method: method.to_owned(),
-        methods: Vec::new(),
-        batch_size: 1,
-        batch: false,
-        write: false,
-        idempotent: false,
-        body_bytes: 0,
-        client_key: 0,
-        seed: 0,
-        deadline: Tick::START,
-        policy_time: PolicyTime::default(),
-    }
+    RequestFacts::of_single(method, MethodClass::Read)
 }
 
 fn unquoted_of(message: &str, request: &RequestFacts, body: impl Into<Bytes>, headers: &[&str]) -> Option<String> {
@@ -94,7 +82,8 @@ fn nothing_is_evidence_where_the_request_is_too_long_or_runs_code() {
     assert_eq!(call("debug_traceCall", trace("callTracer")), None);
     assert_eq!(call("debug_traceCall", trace(code)).as_deref(), Some(""));
     assert_eq!(call("eth_call", trace(code)).as_deref(), Some("rate *****"));
-    let batch = RequestFacts { methods: vec!["eth_call".into(), "debug_traceBlockByHash".into()], ..facts("") };
+    let mut batch = facts("");
+    batch.shape.methods = vec!["eth_call".into(), "debug_traceBlockByHash".into()];
     assert_eq!(unquoted_of("rate limit", &batch, trace(code), &[]).as_deref(), Some(""));
 }
 

@@ -20,6 +20,7 @@ mod policy_time;
 mod probe_gate;
 mod quarantine;
 mod ranks;
+mod request;
 mod sampler;
 mod share;
 mod silence;
@@ -30,9 +31,7 @@ mod trial_slot;
 mod vendor_reads;
 mod workload;
 
-pub use attempt::{
-    Action, AttemptResult, CooldownWish, Decision, OWN_LACK, Plan, Preference, RequestFacts, RpcError, may_retry,
-};
+pub use attempt::{Action, AttemptResult, CooldownWish, Decision, OWN_LACK, Plan, Preference, RpcError, may_retry};
 pub use bans::MethodBans;
 pub use blame::{Blame, Elsewhere, is_provoked};
 pub use budget::{BudgetLimits, RetryBudget};
@@ -49,6 +48,7 @@ pub use policy_time::PolicyTime;
 pub use probe_gate::ProbeGate;
 pub use quarantine::{Entry, Quarantine};
 pub use ranks::rank_correlation;
+pub use request::{RequestFacts, RequestShape};
 pub use sampler::{Draws, Sampler};
 pub use share::Share;
 pub use silence::Silence;

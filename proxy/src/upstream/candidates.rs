@@ -163,9 +163,8 @@ impl Upstream {
     /// Whether the request may try a half-open endpoint: another one can still answer it, and nobody else tries it. Where there
     /// are probes, they come first.
     fn may_try(&self, endpoint: &Endpoint, since: Duration, selection: &Selection<'_>) -> bool {
-        let is_resendable = !selection.request.write || selection.request.idempotent;
         let waits_for_probe = self.probed && since < PROBE_FIRST;
-        is_resendable
+        selection.request.shape.is_resendable()
             && selection.attempt == 1
             && !selection.hedge
             && !waits_for_probe
@@ -190,7 +189,7 @@ impl Upstream {
 }
 
 fn may_panic(selection: &Selection<'_>) -> bool {
-    let unsafe_write = selection.request.write && !selection.request.idempotent && selection.prior_sent;
+    let unsafe_write = !selection.request.shape.is_resendable() && selection.prior_sent;
     !selection.hedge && !unsafe_write
 }
 
@@ -198,6 +197,6 @@ impl Endpoint {
     /// Whether it said that it doesn't support a method of the request.
     pub(super) fn is_banned(&self, request: &RequestFacts, now: Tick) -> bool {
         let bans = &self.stats.bans;
-        !bans.is_empty() && request.has_method(|method| bans.is_banned(method, now))
+        !bans.is_empty() && request.shape.has_method(|method| bans.is_banned(method, now))
     }
 }

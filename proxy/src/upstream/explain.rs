@@ -1,7 +1,7 @@
 //! What the next request would see, and how each endpoint would do: the answer of `GET /explain`.
 
 use super::{Endpoint, Exclusion, Selection, Upstream};
-use crate::model::{MethodClass, PolicyTime, RequestFacts, Tick};
+use crate::model::{PolicyTime, RequestFacts, RequestShape, Tick};
 use crate::policy::abi::EndpointRow;
 
 /// An endpoint in the eyes of a request.
@@ -22,13 +22,9 @@ impl Upstream {
     /// A request for `method`, or a batch of `batch_size` of them, as it would arrive now.
     pub fn imagine(&self, method: &str, batch_size: u32, seed: u64, now: Tick) -> RequestFacts {
         let class = self.methods.classify(method);
+        let batch = (batch_size > 1).then_some(batch_size);
         RequestFacts {
-            method: method.to_owned(),
-            methods: Vec::new(),
-            batch_size,
-            batch: batch_size > 1,
-            write: class != MethodClass::Read,
-            idempotent: class == MethodClass::IdempotentWrite,
+            shape: RequestShape { batch, ..RequestShape::single(method.to_owned(), class) },
             body_bytes: 0,
             client_key: 0,
             seed,

@@ -59,8 +59,8 @@ impl Upstream {
         let Some(bound) = bound.filter(|bound| bound.policy.plans()) else { return own };
         let endpoint = first.endpoint();
         let row = endpoint.row(endpoint.row_flags(selection.request, selection.now), selection.now);
-        let known = |request: &RequestFacts| self.live.latencies.p75_ms(&request.method);
-        let method_p75_ms = if selection.request.batch { f32::NAN } else { known(selection.request) };
+        let known = |request: &RequestFacts| self.live.latencies.p75_ms(&request.shape.method);
+        let method_p75_ms = if selection.request.shape.is_batch() { f32::NAN } else { known(selection.request) };
         let p95_ms = endpoint.stats.latency_p95_ms();
         let block = PlanBlock::new(own.max_attempts, millis_f32(own.timeout), p95_ms, method_p75_ms);
         let plan = |policy: &Policy| policy.plan(&self.request_block(selection), &row, &block);
@@ -102,16 +102,17 @@ impl Upstream {
     /// The request as policies see it.
     pub(super) fn request_block(&self, selection: &Selection<'_>) -> RequestBlock {
         let request = selection.request;
+        let shape = &request.shape;
         let left = request.deadline.since(selection.now).as_millis();
         let mut block = RequestBlock {
             unix_ms: clock::unix_ms(selection.now),
             seed: request.seed,
             client_key: request.client_key,
-            flags: flag(request.write, request_flags::WRITE)
-                | flag(request.batch, request_flags::BATCH)
-                | flag(request.idempotent, request_flags::IDEMPOTENT)
+            flags: flag(shape.is_write(), request_flags::WRITE)
+                | flag(shape.is_batch(), request_flags::BATCH)
+                | flag(shape.is_write() && shape.is_resendable(), request_flags::IDEMPOTENT)
                 | flag(selection.prior_sent, request_flags::PRIOR_SENT),
-            batch_size: request.batch_size,
+            batch_size: shape.size(),
             attempt: selection.attempt,
             max_attempts: self.max_attempts,
             body_bytes: u32::try_from(request.body_bytes).unwrap_or(u32::MAX),
@@ -119,7 +120,7 @@ impl Upstream {
             chain: chain_code(self.methods.chain()),
             ..RequestBlock::new()
         };
-        block.set_method(&request.method);
+        block.set_method(&shape.method);
         block
     }
 
@@ -194,7 +195,7 @@ impl Upstream {
             let Some(limiter) = &endpoint.details.limiter else {
                 return Ok((endpoint.index, self.tries(endpoint, selection)));
             };
-            match limiter.admit(selection.request.batch_size) {
+            match limiter.admit(selection.request.shape.size()) {
                 Ok(left) => {
                     endpoint.stats.headroom.admitted(left, selection.now);
                     return Ok((endpoint.index, self.tries(endpoint, selection)));

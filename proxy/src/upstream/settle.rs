@@ -140,9 +140,9 @@ impl Attempt {
         if self.footing == Footing::Trial {
             self.upstream.log_return(endpoint);
         }
-        if !request.batch {
-            endpoint.stats.bans.succeed(&request.method);
-            self.upstream.live.latencies.record(&request.method, result.latency);
+        if !request.shape.is_batch() {
+            endpoint.stats.bans.succeed(&request.shape.method);
+            self.upstream.live.latencies.record(&request.shape.method, result.latency);
         }
     }
 
@@ -229,7 +229,7 @@ impl Attempt {
             index: self.index,
             decision: worst,
             result: result.clone(),
-            method: selection.request.method.clone(),
+            method: selection.request.shape.method.clone(),
         };
         upstream.note(endpoint, &blame, self.began, now);
         if is_own {
@@ -334,7 +334,7 @@ impl Upstream {
 
     /// Remembers that the endpoint doesn't support a method.
     fn ban(&self, endpoint: &Endpoint, case: &Case<'_>, decision: &Decision) {
-        let method = &case.request.method;
+        let method = &case.request.shape.method;
         if lacks_method(case.result) && endpoint.stats.bans.ban(method, decision.method_ban, clock::now()) {
             self.log_ban(endpoint, method, decision.method_ban);
         }
