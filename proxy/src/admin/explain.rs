@@ -120,7 +120,7 @@ impl Question {
     /// The answer.
     pub(super) fn answer(&self, snapshot: &Snapshot, now: Tick) -> Result<Explanation, String> {
         let upstream = self.upstream(snapshot)?;
-        let method = self.method.as_deref().unwrap_or(upstream.methods().chain().head_method());
+        let method = self.method.as_deref().unwrap_or(upstream.settings().methods.chain().head_method());
         let request = upstream.imagine(method, self.batch.unwrap_or(1), fastrand::u64(..), now);
         let explained = upstream.explain(&request, now);
         Ok(Explanation::of(snapshot.generation, upstream, &request, &explained))

@@ -143,11 +143,12 @@ pub(super) async fn read_request(
     let headers = head.accepted.forwarded?;
     let max_body = ctx.snapshot.config.server.max_body;
     let body = body::read(buffered, session, ctx, alarm, &head.framing).await?;
-    let inspected = inspect(&body, upstream.max_batch_size, upstream.methods())?;
+    let settings = upstream.settings();
+    let inspected = inspect(&body, settings.max_batch_size, &settings.methods)?;
     ctx.method = inspected.shape.method[..inspected.shape.method.floor_char_boundary(LOGGED_METHOD)].to_owned();
     ctx.batch_size = inspected.shape.size();
     let client_key = client_key(session, ctx.client_key);
-    let call = good_call(upstream.deadline, inspected, headers, body, max_body, client_key);
+    let call = good_call(settings.deadline, inspected, headers, body, max_body, client_key);
     Ok((upstream, call))
 }
 

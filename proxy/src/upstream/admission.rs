@@ -44,7 +44,7 @@ impl Upstream {
     pub fn enter(self: &Arc<Self>) -> Result<Place, Refusal> {
         match self.try_admit() {
             Some(admission) => Ok(Place::Admitted(admission)),
-            None if self.queue_timeout.is_zero() => Err(Refusal::Overloaded),
+            None if self.settings.queue_timeout.is_zero() => Err(Refusal::Overloaded),
             None => Waiting::join(self).map(Place::Waiting).ok_or(Refusal::Overloaded),
         }
     }
@@ -63,7 +63,7 @@ impl Upstream {
     }
 
     fn try_admit(&self) -> Option<Admission> {
-        let is_free = |under_way: usize| (under_way < self.max_concurrency).then_some(under_way + 1);
+        let is_free = |under_way: usize| (under_way < self.settings.max_concurrency).then_some(under_way + 1);
         let taken = self.live.queue.in_flight.fetch_update(SeqCst, SeqCst, is_free);
         taken.is_ok().then(|| Admission(Arc::clone(&self.live)))
     }
@@ -78,7 +78,7 @@ impl Place {
         match self {
             Place::Admitted(admission) => Ok(admission),
             Place::Waiting(Waiting(ref upstream)) => {
-                timeout(upstream.queue_timeout, upstream.turn()).await.map_err(|_| Refusal::Overloaded)
+                timeout(upstream.settings.queue_timeout, upstream.turn()).await.map_err(|_| Refusal::Overloaded)
             }
         }
     }
@@ -97,7 +97,7 @@ impl Drop for Admission {
 impl Waiting {
     /// Joins the queue, unless it is full.
     fn join(upstream: &Arc<Upstream>) -> Option<Self> {
-        let has_room = |waiting: usize| (waiting < upstream.max_concurrency).then_some(waiting + 1);
+        let has_room = |waiting: usize| (waiting < upstream.settings.max_concurrency).then_some(waiting + 1);
         let joined = upstream.live.queue.waiting.fetch_update(SeqCst, SeqCst, has_room);
         joined.ok().map(|_| Waiting(Arc::clone(upstream)))
     }

@@ -134,7 +134,7 @@ impl Canary {
         let kinds = bound.policy.kinds();
         let [scoring, retry] = live;
         let live = [scoring.filter(|_| kinds.scoring), retry.filter(|_| kinds.retry)];
-        let known = before.and_then(|u| u.canary.as_ref()).filter(|old| old.is_same(conf, &bound));
+        let known = before.and_then(Upstream::canary).filter(|old| old.is_same(conf, &bound));
         let same_live = known.filter(|old| are_alike(&old.live, &live));
         let standing = verdict.or_else(|| match known.map(|old| &old.standing) {
             // It took the place of a policy that isn't there any more.

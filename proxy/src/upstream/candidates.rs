@@ -163,7 +163,7 @@ impl Upstream {
     /// Whether the request may try a half-open endpoint: another one can still answer it, and nobody else tries it. Where there
     /// are probes, they come first.
     fn may_try(&self, endpoint: &Endpoint, since: Duration, selection: &Selection<'_>) -> bool {
-        let waits_for_probe = self.probed && since < PROBE_FIRST;
+        let waits_for_probe = self.settings.probed && since < PROBE_FIRST;
         selection.request.shape.is_resendable()
             && selection.attempt == 1
             && !selection.hedge

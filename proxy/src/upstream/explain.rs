@@ -21,14 +21,14 @@ pub struct Explained<'a> {
 impl Upstream {
     /// A request for `method`, or a batch of `batch_size` of them, as it would arrive now.
     pub fn imagine(&self, method: &str, batch_size: u32, seed: u64, now: Tick) -> RequestFacts {
-        let class = self.methods.classify(method);
+        let class = self.settings.methods.classify(method);
         let batch = (batch_size > 1).then_some(batch_size);
         RequestFacts {
             shape: RequestShape { batch, ..RequestShape::single(method.to_owned(), class) },
             body_bytes: 0,
             client_key: 0,
             seed,
-            deadline: now.after(self.deadline),
+            deadline: now.after(self.settings.deadline),
             policy_time: PolicyTime::default(),
         }
     }
@@ -40,7 +40,7 @@ impl Upstream {
         let (mut rows, mut scores) = (Vec::new(), Vec::new());
         self.candidates(&selection, &mut rows, &mut Vec::new());
         if !rows.is_empty() {
-            self.score(self.policy_turn(request), &self.request_block(&selection), &rows, &mut scores);
+            self.live_scores(&selection, &rows, &mut scores);
         }
         let score = |index| rows.iter().zip(&scores).find(|(row, _)| row.index == index).map(|(_, score)| *score);
         let explain = |endpoint| Explained::of(endpoint, request, score(endpoint.index), now);

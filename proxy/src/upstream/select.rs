@@ -7,9 +7,9 @@ use std::cell::RefCell;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::guarded_policy::Turn;
+use super::deciders::Decider;
 use super::settle::Attempt;
-use super::{Canary, Endpoint, Extra, GuardedPolicy, Selection, Upstream};
+use super::{Endpoint, Extra, GuardedPolicy, Selection, Upstream};
 use crate::clock;
 use crate::jsonrpc::Refusal;
 use crate::model::{CooldownState, Plan, RequestFacts, Tick, millis_f32};
@@ -43,35 +43,35 @@ impl Upstream {
             if scratch.rows.is_empty() {
                 return Err(Refusal::NoEndpoint);
             }
-            let (chosen, trial) = match self.choice_of_canary(selection, scratch) {
-                Some(chosen) => chosen?,
-                None => self.choice(selection, scratch)?,
-            };
+            let (chosen, trial) = self.choose(selection, scratch)?;
             Ok(Attempt::begin(Arc::clone(self), chosen, trial, selection.now))
         })
     }
 
     /// Plans the attempts of a request whose first endpoint is chosen.
     pub fn plan(&self, selection: &Selection<'_>, first: &Attempt) -> Plan {
-        let own = Plan { max_attempts: self.max_attempts, timeout: self.timeout, hedge_after: None };
-        let canary = self.retrying_canary(selection.request.seed);
-        let bound = canary.map(Canary::policy).or(self.retry.as_ref());
-        let Some(bound) = bound.filter(|bound| bound.policy.plans()) else { return own };
+        let settings = &self.settings;
+        let own = Plan { max_attempts: settings.max_attempts, timeout: settings.timeout, hedge_after: None };
+        let mut deciders = self.deciders.retry(selection.request.seed).peekable();
+        // Whose turn it is may leave the plan to the host.
+        if !deciders.peek().is_some_and(|decider| decider.policy().policy.plans()) {
+            return own;
+        }
         let endpoint = first.endpoint();
         let row = endpoint.row(endpoint.row_flags(selection.request, selection.now), selection.now);
-        let known = |request: &RequestFacts| self.live.latencies.p75_ms(&request.shape.method);
-        let method_p75_ms = if selection.request.shape.is_batch() { f32::NAN } else { known(selection.request) };
+        let shape = &selection.request.shape;
+        let method_p75_ms = if shape.is_batch() { f32::NAN } else { self.live.latencies.p75_ms(&shape.method) };
         let p95_ms = endpoint.stats.latency_p95_ms();
         let block = PlanBlock::new(own.max_attempts, millis_f32(own.timeout), p95_ms, method_p75_ms);
+        let turn = self.deciders.turn(selection.request);
+        let mut planning = deciders.filter(|decider| decider.policy().policy.plans());
         let plan = |policy: &Policy| policy.plan(&self.request_block(selection), &row, &block);
-        let turn = self.policy_turn(selection.request);
-        let plan = canary.map_or_else(|| bound.ask(turn, plan), |canary| canary.ask(turn, plan));
-        plan.unwrap_or(own)
+        planning.find_map(|decider| decider.ask(turn, plan)).unwrap_or(own)
     }
 
     /// Whether the client's retry budget allows another attempt.
     pub fn has_budget(&self, client: u64, now: Tick) -> bool {
-        let allowed = self.live.budget.allows(self.budget, client, now);
+        let allowed = self.live.budget.allows(self.settings.budget, client, now);
         if !allowed {
             self.series.budget_exhausted.inc();
         }
@@ -114,71 +114,60 @@ impl Upstream {
                 | flag(selection.prior_sent, request_flags::PRIOR_SENT),
             batch_size: shape.size(),
             attempt: selection.attempt,
-            max_attempts: self.max_attempts,
+            max_attempts: self.settings.max_attempts,
             body_bytes: u32::try_from(request.body_bytes).unwrap_or(u32::MAX),
             deadline_left_ms: u32::try_from(left).unwrap_or(u32::MAX),
-            chain: chain_code(self.methods.chain()),
+            chain: chain_code(self.settings.methods.chain()),
             ..RequestBlock::new()
         };
         block.set_method(&shape.method);
         block
     }
 
-    /// The endpoint that the upstream's policy chooses. A shadow may look on.
-    fn choice(&self, selection: &Selection<'_>, scratch: &mut Scratch) -> Result<(u32, Option<Tick>), Refusal> {
+    /// The endpoint that the first policy chooses that makes a choice. A shadow may look on.
+    fn choose(&self, selection: &Selection<'_>, scratch: &mut Scratch) -> Result<(u32, Option<Tick>), Refusal> {
+        let Scratch { rows, scores, .. } = scratch;
         let request = self.request_block(selection);
-        let scored = self.score(self.policy_turn(selection.request), &request, &scratch.rows, &mut scratch.scores);
-        if let Some(shadow) = &self.shadow {
-            shadow.offer(&request, &scratch.rows, &scratch.scores);
+        let turn = self.deciders.turn(selection.request);
+        for decider in self.deciders.scoring(selection.request.seed) {
+            match decider.ask(turn, |policy| policy.score(&request, rows, scores)) {
+                None => {}
+                Some(Scored::Refused) => {
+                    self.offer_to_shadow(decider, &request, rows, scores);
+                    return Err(refused_by(decider.policy()));
+                }
+                Some(Scored::Ranked) => {
+                    self.offer_to_shadow(decider, &request, rows, scores);
+                    let admitted = self.first_admitted(selection, rows, scores);
+                    // Whom the canary left out may have room.
+                    if admitted.is_ok() || matches!(decider, Decider::Live(_)) {
+                        return admitted;
+                    }
+                }
+            }
         }
-        match (scored, &self.scoring) {
-            (Scored::Refused, Some(bound)) => Err(refused_by(bound)),
-            _ => self.first_admitted(selection, &scratch.rows, &mut scratch.scores),
+        score_natively(rows, scores);
+        if let Some(shadow) = &self.deciders.shadow {
+            shadow.offer(&request, rows, scores);
+        }
+        self.first_admitted(selection, rows, scores)
+    }
+
+    /// A shadow is compared with the live policy.
+    fn offer_to_shadow(&self, decider: Decider<'_>, request: &RequestBlock, rows: &[EndpointRow], scores: &[f64]) {
+        if let (Some(shadow), Decider::Live(_)) = (&self.deciders.shadow, decider) {
+            shadow.offer(request, rows, scores);
         }
     }
 
-    /// The endpoint that the canary chooses, if the request is its and it makes a choice. That it refuses the request is one.
-    fn choice_of_canary(
-        &self,
-        selection: &Selection<'_>,
-        scratch: &mut Scratch,
-    ) -> Option<Result<(u32, Option<Tick>), Refusal>> {
-        let seed = selection.request.seed;
-        let canary = self.canary.as_ref().filter(|canary| canary.scores(seed))?;
+    /// The scores of the live policy, or the built-in one's when there is none or it gives none.
+    pub(super) fn live_scores(&self, selection: &Selection<'_>, rows: &[EndpointRow], scores: &mut Vec<f64>) {
         let request = self.request_block(selection);
-        let score = |policy: &Policy| policy.score(&request, &scratch.rows, &mut scratch.scores);
-        if canary.ask(self.policy_turn(selection.request), score)? == Scored::Refused {
-            return Some(Err(refused_by(canary.policy())));
+        let turn = self.deciders.turn(selection.request);
+        let live = self.deciders.scoring.as_ref();
+        if live.and_then(|live| live.ask(turn, |policy| policy.score(&request, rows, scores))).is_none() {
+            score_natively(rows, scores);
         }
-        self.first_admitted(selection, &scratch.rows, &mut scratch.scores).ok().map(Ok)
-    }
-
-    /// What all calls of policies for this request together may use.
-    pub(super) fn policy_turn<'a>(&self, request: &'a RequestFacts) -> Turn<'a> {
-        Turn::of(request, self.policy_time_budget)
-    }
-
-    /// The canary, if it decides about retries of the request with this seed.
-    pub(super) fn retrying_canary(&self, seed: u64) -> Option<&Canary> {
-        self.canary.as_ref().filter(|canary| canary.decides(seed))
-    }
-
-    /// Scores by the policy, or natively when there is none or it faults.
-    pub(super) fn score(
-        &self,
-        turn: Turn<'_>,
-        request: &RequestBlock,
-        rows: &[EndpointRow],
-        scores: &mut Vec<f64>,
-    ) -> Scored {
-        if let Some(bound) = &self.scoring
-            && let Some(scored) = bound.ask(turn, |policy| policy.score(request, rows, scores))
-        {
-            return scored;
-        }
-        scores.clear();
-        native::score(rows, scores);
-        Scored::Ranked
     }
 
     /// The endpoint with the best score whose limiter admits the request, and whether this is its trial. Ties go by the
@@ -217,13 +206,18 @@ impl Upstream {
     /// other goes there all the same.
     fn tries(&self, endpoint: &Endpoint, selection: &Selection<'_>) -> Option<Tick> {
         let is_half_open = matches!(endpoint.stats.cooldown.state(selection.now), CooldownState::HalfOpen(_));
-        let limit = selection.now.after(self.timeout);
+        let limit = selection.now.after(self.settings.timeout);
         (is_half_open && endpoint.stats.trial.begin(selection.now, limit)).then_some(limit)
     }
 
     pub(super) fn endpoint(&self, index: u32) -> &Endpoint {
         &self.endpoints[index as usize]
     }
+}
+
+fn score_natively(rows: &[EndpointRow], scores: &mut Vec<f64>) {
+    scores.clear();
+    native::score(rows, scores);
 }
 
 /// A policy refused a request. Counted, and no fault: it said so explicitly.

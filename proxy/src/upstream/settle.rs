@@ -135,7 +135,7 @@ impl Attempt {
         self.end(result.outcome, ended);
         let endpoint = self.endpoint();
         endpoint.details.series.duration.observe(result.latency.as_secs_f64());
-        endpoint.stats.record_latency(result.latency, self.upstream.smoothing, ended);
+        endpoint.stats.record_latency(result.latency, self.upstream.settings.smoothing, ended);
         endpoint.stats.succeed(self.began, ended);
         if self.footing == Footing::Trial {
             self.upstream.log_return(endpoint);
@@ -179,7 +179,7 @@ impl Attempt {
             let case =
                 Case { request: selection.request, sent: Some(sent), result: &result, may_retry: false, member: false };
             let upstream = Arc::clone(&self.upstream);
-            let (_, blame) = self.fail_as(!upstream.probed, selection, &result, &[case], now);
+            let (_, blame) = self.fail_as(!upstream.settings.probed, selection, &result, &[case], now);
             if let Some(blame) = blame {
                 upstream.rule(&blame, Elsewhere::Answered, now);
             }
@@ -192,7 +192,7 @@ impl Attempt {
 impl Attempt {
     /// Whether silence speaks for itself: where there are probes, one of them is asked.
     fn is_proved_silent(&self, now: Tick) -> bool {
-        !self.upstream.probed && self.is_silent(now)
+        !self.upstream.settings.probed && self.is_silent(now)
     }
 
     /// Ends the attempt in the middle of an answer whose beginning has been passed on: nobody else can be asked.
@@ -236,7 +236,7 @@ impl Attempt {
             upstream.hold_against(endpoint, &blame, now);
             return (decisions, None);
         }
-        if upstream.probed && blame.excludes() {
+        if upstream.settings.probed && blame.excludes() {
             upstream.doubts.raise(upstream, &blame, now);
         }
         (decisions, blame.is_any().then_some(blame))
@@ -255,7 +255,7 @@ impl Attempt {
         let waited = now.since(self.began);
         let stats = &self.endpoint().stats;
         if millis_f32(waited) > stats.latency_ms() {
-            stats.record_latency(waited, self.upstream.smoothing, now);
+            stats.record_latency(waited, self.upstream.settings.smoothing, now);
         }
     }
 }
@@ -278,24 +278,22 @@ impl Upstream {
         match decision.cooldown {
             // A plugin may trust an endpoint with more than the upstream's own maximum; the native policy has no settings.
             CooldownWish::Fixed(asked) => {
-                Decision { cooldown: CooldownWish::Fixed(asked.min(self.backoff.max)), ..decision }
+                Decision { cooldown: CooldownWish::Fixed(asked.min(self.settings.backoff.max)), ..decision }
             }
             CooldownWish::None | CooldownWish::Backoff => decision,
         }
     }
 
-    /// What the canary makes of it, if the request is its, else what the upstream's policy makes of it.
+    /// The decision of a policy, if there is one that answers.
     fn ask_retry(&self, endpoint: &Endpoint, selection: &Selection<'_>, case: &Case<'_>) -> Option<Decision> {
-        let turn = self.policy_turn(selection.request);
-        let canary = self.retrying_canary(case.request.seed);
-        if canary.is_none() && self.retry.is_none() {
-            return None;
-        }
+        let mut deciders = self.deciders.retry(case.request.seed).peekable();
+        deciders.peek()?;
+        let turn = self.deciders.turn(selection.request);
         let selection = Selection { request: case.request, ..*selection };
         let request_block = self.request_block(&selection);
         let mut block = attempt_block(endpoint, case);
         block.candidates_left = self.candidates_left(&selection);
-        block.timeout_ms = millis_f32(self.timeout);
+        block.timeout_ms = millis_f32(self.settings.timeout);
         let decide = |policy: &Policy| {
             let decision = policy.retry(&request_block, &block)?;
             match unquoted_block(&block, &decision, case) {
@@ -303,7 +301,7 @@ impl Upstream {
                 None => Ok(decision),
             }
         };
-        canary.and_then(|canary| canary.ask(turn, decide)).or_else(|| self.retry.as_ref()?.ask(turn, decide))
+        deciders.find_map(|decider| decider.ask(turn, decide))
     }
 
     /// What another endpoint made of a request says whether this one is to blame for it.
@@ -315,15 +313,15 @@ impl Upstream {
         if (answered || is_alone) && blame.decision.penalty_ms > 0.0 {
             endpoint.stats.fail(blame.decision.penalty_ms);
         }
-        let wish = blame.decision.method_ban.max(if blame.is_failure() { self.backoff.base } else { Duration::ZERO });
+        let wish = blame.decision.method_ban.max(if blame.is_failure() { self.settings.backoff.base } else { Duration::ZERO });
         if answered && endpoint.stats.bans.strike(&blame.method, wish, now) {
             self.log_ban(endpoint, &blame.method, wish);
         }
         // Without probes, nobody else's success is the witness.
         let is_borne_out = is_alone || (answered && !endpoint.stats.is_alive(now));
-        if !self.probed && is_borne_out && blame.excludes() {
+        if !self.settings.probed && is_borne_out && blame.excludes() {
             // Where nobody else was asked, one request isn't worth more than a backoff.
-            let most = if answered { Duration::MAX } else { self.backoff.max };
+            let most = if answered { Duration::MAX } else { self.settings.backoff.max };
             let cooldown = match blame.decision.cooldown {
                 CooldownWish::Fixed(asked) => CooldownWish::Fixed(asked.min(most)),
                 wish => wish,
@@ -361,7 +359,7 @@ impl Upstream {
         let Blame { decision, result, method, .. } = blame;
         // A timeout is a latency, too: at least as long as was waited.
         if result.outcome == Outcome::Timeout || decision.success {
-            endpoint.stats.record_latency(result.latency, self.smoothing, now);
+            endpoint.stats.record_latency(result.latency, self.settings.smoothing, now);
         }
         if decision.success && decision.penalty_ms <= 0.0 {
             endpoint.stats.succeed(began, now);
@@ -382,7 +380,7 @@ impl Upstream {
         let (outcome, detail, status) = why;
         let began_cooling = match decision.cooldown {
             CooldownWish::None => false,
-            CooldownWish::Backoff => endpoint.stats.cooldown.back_off(now, self.backoff, fastrand::f32()),
+            CooldownWish::Backoff => endpoint.stats.cooldown.back_off(now, self.settings.backoff, fastrand::f32()),
             CooldownWish::Fixed(duration) => endpoint.stats.cooldown.hold(now, duration),
         };
         if began_cooling {

@@ -73,7 +73,7 @@ impl Shadow {
         before: Option<&Upstream>,
         resources: &Resources,
     ) -> Arc<Self> {
-        let same = before.and_then(|u| u.shadow.as_ref()).filter(|old| old.bound.policy.is_alike(&bound.policy));
+        let same = before.and_then(|u| u.deciders.shadow.as_ref()).filter(|old| old.bound.policy.is_alike(&bound.policy));
         let record = match same {
             Some(old) => Arc::clone(&old.record),
             None => Arc::new(Record::new(resources.metrics.shadow(upstream, bound.policy.name()))),

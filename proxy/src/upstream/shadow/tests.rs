@@ -29,14 +29,14 @@ fn upstream() -> (Upstream, Comparer) {
 fn offer(upstream: &Upstream, rows: usize) {
     let rows = vec![bytemuck::Zeroable::zeroed(); rows];
     let live = vec![0.0; rows.len()];
-    upstream.shadow.as_ref().unwrap().offer(&RequestBlock::new(), &rows, &live);
+    upstream.deciders.shadow.as_ref().unwrap().offer(&RequestBlock::new(), &rows, &live);
 }
 
 #[test]
 fn what_finds_no_room_is_dropped_and_counted() {
     let (upstream, comparer) = upstream();
     (0..QUEUE + 44).for_each(|_| offer(&upstream, 1));
-    let shadow = Arc::clone(upstream.shadow.as_ref().unwrap());
+    let shadow = Arc::clone(upstream.deciders.shadow.as_ref().unwrap());
     assert_eq!((shadow.tally().compared, shadow.tally().dropped), (0, 44));
     let record = Arc::clone(&shadow.record);
     drop((upstream, shadow));
