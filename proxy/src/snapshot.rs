@@ -15,7 +15,7 @@ use crate::config::{Config, UpstreamConf};
 use crate::listing::Listing;
 use crate::metrics::Metrics;
 use crate::policy::{Catalog, Fault};
-use crate::upstream::{Candidate, GuardedPolicy, Policies, Resources, Standing, Upstream};
+use crate::upstream::{CanarySpec, CanaryState, GuardedPolicy, Policies, Resources, Upstream};
 
 /// One generation.
 pub struct Snapshot {
@@ -56,7 +56,7 @@ pub struct Parts {
     /// Why it is to be published.
     pub cause: Cause,
     /// What becomes of canaries, by upstream. One that isn't in it goes on as it did.
-    pub verdicts: BTreeMap<String, Standing>,
+    pub verdicts: BTreeMap<String, CanaryState>,
 }
 
 /// Why a generation was published.
@@ -111,7 +111,7 @@ impl Snapshot {
         let bound = |name: Option<&String>| name.and_then(|name| policies.get(name)).cloned();
         let canary = |conf: &UpstreamConf| {
             let policy = bound(conf.canary.as_ref().map(|canary| &canary.policy))?;
-            Some(Candidate { policy, verdict: verdicts.get(&conf.name).cloned() })
+            Some(CanarySpec { policy, decision: verdicts.get(&conf.name).cloned() })
         };
         let chosen = |conf: &UpstreamConf| Policies {
             scoring: bound(conf.scoring.as_ref()),

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::StatusCode;
-use pointsman::client::{Connection, Home, Transport};
+use pointsman::client::{Connection, Transport, WorkerId};
 use pointsman::config;
 use pointsman::gateway::{Most, ProxyService};
 use pointsman::jsonrpc::classify::classify;
@@ -167,7 +167,7 @@ fn requesting(snapshot: Snapshot) -> Work {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let metrics = Metrics::new(Registry::new()).expect("metrics");
     for endpoint in upstream_of(&snapshot).endpoints() {
-        let connection = Connection { stream: Box::new(Mock::endpoint(HTTP_ANSWER)), home: Home::here() };
+        let connection = Connection { stream: Box::new(Mock::endpoint(HTTP_ANSWER)), worker: WorkerId::here() };
         endpoint.target().release(connection, pointsman::clock::now());
     }
     let published = Arc::new(Published::new(snapshot, Arc::clone(&metrics)));

@@ -12,12 +12,12 @@ use http::{HeaderName, HeaderValue, StatusCode};
 
 use super::duplex::Sent;
 use super::hedge_timer::HedgeTimer;
-use super::idle::{Connection, Home};
+use super::idle::{Connection, WorkerId};
 use super::response::{BROKEN_OFF, Failure, Response, ResponseHead};
 use super::target::Target;
 use crate::clock;
 use crate::jsonrpc::classify::{classify, classify_long, leading_id};
-use crate::jsonrpc::{Expected, RequestText, Slot};
+use crate::jsonrpc::{Expected, MemberAnswer, RequestText};
 use crate::model::{AttemptResult, Outcome, Tick};
 
 /// An answer up to this size is held back until it is known to be good.
@@ -64,7 +64,7 @@ pub enum AnswerBody {
     /// All of it.
     Whole(Bytes),
     /// What was said to each member of a batch, where it can't be passed on as it is.
-    Members(Vec<Slot>),
+    Members(Vec<MemberAnswer>),
     /// Its beginning; the rest is still arriving.
     Partial(Box<Arriving>),
 }
@@ -78,7 +78,7 @@ pub struct Arriving {
     response: Response,
     target: Option<Arc<Target>>,
     timeout: Duration,
-    home: Home,
+    worker: WorkerId,
     left: usize,
 }
 
@@ -137,7 +137,7 @@ async fn converse(
     outgoing: &Outgoing,
     sent: &mut bool,
 ) -> Result<(AttemptResult, Answer), Failure> {
-    let Connection { mut stream, home } = connection;
+    let Connection { mut stream, worker } = connection;
     *sent = true;
     let Sent { complete: sent_whole, broken, early } =
         target.head.send(&mut stream, &outgoing.headers, Some(&outgoing.body)).await;
@@ -183,7 +183,7 @@ async fn converse(
     let content_type = response.head.content_type.take();
     let body = if complete {
         if sent_whole {
-            response.release(target, home).await;
+            response.release(target, worker).await;
         }
         if let Expected::Single(id) = &outgoing.expected {
             body = id.restore(body);
@@ -200,7 +200,7 @@ async fn converse(
             // Nothing is to be reused after a request that wasn't sent to its end.
             target: sent_whole.then(|| Arc::clone(target)),
             timeout: target.settings.timeout,
-            home,
+            worker,
             left,
         }))
     };
@@ -245,7 +245,7 @@ impl Arriving {
     /// Keeps the connection for a next request. To be called at the end of the body.
     pub async fn finish(self) {
         if let Some(target) = &self.target {
-            self.response.release(target, self.home).await;
+            self.response.release(target, self.worker).await;
         }
     }
 }

@@ -25,15 +25,15 @@ use crate::model::Tick;
 pub(super) struct IdlePool {
     max: usize,
     timeout: Duration,
-    /// On all shelves.
+    /// On all workers.
     waiting: AtomicUsize,
-    shelves: Box<[Shelf]>,
+    workers: Box<[WorkerIdle]>,
 }
 
 /// The connections of one thread, on a cache line of their own.
 #[derive(Default)]
 #[repr(align(64))]
-struct Shelf {
+struct WorkerIdle {
     idle: Mutex<VecDeque<IdleConnection>>,
     /// When its thread last borrowed, in nanoseconds; 0 if it never did.
     borrowed: AtomicU64,
@@ -49,12 +49,12 @@ pub struct Connection {
     /// The connection.
     pub stream: Stream,
     /// Whose it is.
-    pub home: Home,
+    pub worker: WorkerId,
 }
 
 /// The thread that a connection belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Home(usize);
+pub struct WorkerId(usize);
 
 /// The shelf of threads that are no workers.
 const COMMON: usize = 0;
@@ -71,34 +71,34 @@ pub fn become_worker(worker: usize) {
 impl IdlePool {
     /// A pool of at most `max` connections, each kept for at most `timeout`, for so many worker threads.
     pub(super) fn new(max: usize, timeout: Duration, workers: usize) -> Self {
-        let shelves = std::iter::repeat_with(Shelf::default).take(COMMON + 1 + workers).collect();
-        IdlePool { max, timeout, waiting: AtomicUsize::new(0), shelves }
+        let workers = std::iter::repeat_with(WorkerIdle::default).take(COMMON + 1 + workers).collect();
+        IdlePool { max, timeout, waiting: AtomicUsize::new(0), workers }
     }
 
     /// This thread's newest connection that is still open, or another's.
     pub(super) fn take(&self, now: Tick) -> Option<Connection> {
-        let own = Home::here();
+        let own = WorkerId::here();
         self.take_from(own, now).or_else(|| self.borrow(own, now))
     }
 
-    fn take_from(&self, home: Home, now: Tick) -> Option<Connection> {
+    fn take_from(&self, worker: WorkerId, now: Tick) -> Option<Connection> {
         loop {
             // The lock is not held while a socket is looked at or closed.
-            let mut newest = self.shelf(home).lock().pop_back()?;
+            let mut newest = self.shelf(worker).lock().pop_back()?;
             self.waiting.fetch_sub(1, Relaxed);
             if now.since(newest.since) < self.timeout && is_open(&mut newest.stream) {
-                return Some(Connection { stream: newest.stream, home });
+                return Some(Connection { stream: newest.stream, worker });
             }
         }
     }
 
-    fn borrow(&self, own: Home, now: Tick) -> Option<Connection> {
+    fn borrow(&self, own: WorkerId, now: Tick) -> Option<Connection> {
         let borrowed = &self.shelf(own).borrowed;
         let last = borrowed.load(Relaxed);
         if self.is_empty() || last != 0 && now.since(Tick::from_nanos(last)) < MOMENT {
             return None;
         }
-        let connection = (0..self.shelves.len()).find_map(|shelf| self.take_from(Home(shelf), now))?;
+        let connection = (0..self.workers.len()).find_map(|shelf| self.take_from(WorkerId(shelf), now))?;
         borrowed.store(now.as_nanos().max(1), Relaxed);
         Some(connection)
     }
@@ -108,17 +108,17 @@ impl IdlePool {
         if self.max == 0 {
             return;
         }
-        let Connection { stream, home } = connection;
+        let Connection { stream, worker } = connection;
         // Counted first: nobody can take it off before.
         let before = self.waiting.fetch_add(1, Relaxed);
-        self.shelf(home).lock().push_back(IdleConnection { stream, since: now });
+        self.shelf(worker).lock().push_back(IdleConnection { stream, since: now });
         if before >= self.max {
             self.close_surplus();
         }
     }
 
     fn close_surplus(&self) {
-        let fullest = self.shelves.iter().max_by_key(|shelf| shelf.lock().len());
+        let fullest = self.workers.iter().max_by_key(|shelf| shelf.lock().len());
         let surplus = fullest.and_then(|shelf| shelf.lock().pop_front());
         if surplus.is_some() {
             self.waiting.fetch_sub(1, Relaxed);
@@ -136,7 +136,7 @@ impl IdlePool {
     }
 
     fn filter(&self, mut is_good: impl FnMut(&mut IdleConnection) -> bool) {
-        for shelf in &self.shelves {
+        for shelf in &self.workers {
             let mut kept = std::mem::take(&mut *shelf.lock());
             let before = kept.len();
             kept.retain_mut(&mut is_good);
@@ -158,19 +158,19 @@ impl IdlePool {
         self.len() == 0
     }
 
-    fn shelf(&self, home: Home) -> &Shelf {
-        self.shelves.get(home.0).unwrap_or(&self.shelves[COMMON])
+    fn shelf(&self, worker: WorkerId) -> &WorkerIdle {
+        self.workers.get(worker.0).unwrap_or(&self.workers[COMMON])
     }
 }
 
-impl Home {
+impl WorkerId {
     /// This thread.
     pub fn here() -> Self {
-        Home(SHELF.get())
+        WorkerId(SHELF.get())
     }
 }
 
-impl Shelf {
+impl WorkerIdle {
     fn lock(&self) -> MutexGuard<'_, VecDeque<IdleConnection>> {
         // Every change is a single operation on the queue: a panic can't leave it half done.
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
@@ -203,7 +203,7 @@ mod tests {
     /// A new connection of this thread is put into the pool. Returns what keeps it open.
     fn put(pool: &IdlePool, now: Tick) -> DuplexStream {
         let (near, far) = duplex(1);
-        pool.put(Connection { stream: Box::new(near), home: Home::here() }, now);
+        pool.put(Connection { stream: Box::new(near), worker: WorkerId::here() }, now);
         far
     }
 
@@ -218,9 +218,9 @@ mod tests {
         let _common = put(&pool, at(0));
         let _ends = [0, 0, 1].map(|worker| put_of(&pool, worker, at(0)));
         become_worker(0);
-        let own = [(); 2].map(|()| pool.take(at(1_000)).unwrap().home);
-        assert_eq!(own, [Home(1); 2]);
-        assert_eq!(pool.take(at(1_000)).unwrap().home, Home(COMMON), "borrowed");
+        let own = [(); 2].map(|()| pool.take(at(1_000)).unwrap().worker);
+        assert_eq!(own, [WorkerId(1); 2]);
+        assert_eq!(pool.take(at(1_000)).unwrap().worker, WorkerId(COMMON), "borrowed");
         assert_eq!(pool.len(), 1);
     }
 
@@ -231,12 +231,12 @@ mod tests {
         become_worker(1);
         let lent = pool.take(at(1_000)).unwrap();
         assert!(pool.take(at(1_099)).is_none());
-        // What was borrowed goes home.
+        // What was borrowed goes worker.
         pool.put(lent, at(1_099));
         assert!(pool.take(at(1_099)).is_none());
         let _own = put(&pool, at(1_099));
-        assert_eq!(pool.take(at(1_099)).unwrap().home, Home(2));
-        assert_eq!(pool.take(at(1_100)).unwrap().home, Home(1));
+        assert_eq!(pool.take(at(1_099)).unwrap().worker, WorkerId(2));
+        assert_eq!(pool.take(at(1_100)).unwrap().worker, WorkerId(1));
         assert_eq!(pool.len(), 3);
     }
 
@@ -247,8 +247,8 @@ mod tests {
         assert_eq!(pool.len(), 3);
         become_worker(0);
         // Of those of the seconds 2 and 3 one has waited too long.
-        assert_eq!(pool.take(at(12_000)).unwrap().home, Home(1));
-        assert_eq!(pool.take(at(12_000)).unwrap().home, Home(2), "none of its own is left");
+        assert_eq!(pool.take(at(12_000)).unwrap().worker, WorkerId(1));
+        assert_eq!(pool.take(at(12_000)).unwrap().worker, WorkerId(2), "none of its own is left");
         assert!(pool.is_empty());
         let none = IdlePool::new(0, Duration::from_secs(10), 2);
         let _end = put(&none, at(0));

@@ -1,4 +1,4 @@
-//! A question to an endpoint for its own sake, and what its answer says.
+//! A request to an endpoint for its own sake, and what its answer says.
 //!
 //! Probes go to the endpoint's own [`Target`], as requests do: same settings, headers, TLS and idle connections. Their
 //! answers are short, and nothing that they hold is passed on.
@@ -31,7 +31,7 @@ const HTTP_STATUS: &str = "HTTP status";
 /// Why there is none.
 pub async fn call(target: &Arc<Target>, method: &str, budget: Duration) -> Result<Value, ProbeFailure> {
     let body = serde_json::json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": [] }).to_string();
-    let answer = within(budget, ask(target, &Question::Post(Bytes::from(body)))).await?;
+    let answer = within(budget, ask(target, &ProbeRequest::Post(Bytes::from(body)))).await?;
     let Some(body) = answer.body else {
         let too_large = Err(ProbeFailure::new("answer is too large"));
         return if answer.status.is_success() { too_large } else { Err(wrong_status(answer.status)) };
@@ -53,7 +53,7 @@ pub async fn call(target: &Arc<Target>, method: &str, budget: Duration) -> Resul
 /// # Errors
 /// Why the answer isn't that.
 pub async fn get(target: &Arc<Target>, path: &str, status: u16, budget: Duration) -> Result<(), ProbeFailure> {
-    let answer = within(budget, ask(target, &Question::Get(path))).await?;
+    let answer = within(budget, ask(target, &ProbeRequest::Get(path))).await?;
     if answer.status.as_u16() == status { Ok(()) } else { Err(wrong_status(answer.status)) }
 }
 
@@ -81,14 +81,14 @@ pub fn quantity(result: &Value) -> Option<u64> {
     u64::from_str_radix(digits, 16).ok().filter(|_| plain)
 }
 
-enum Question<'a> {
+enum ProbeRequest<'a> {
     /// A JSON-RPC request with this body.
     Post(Bytes),
     /// For this path.
     Get(&'a str),
 }
 
-struct Answer {
+struct ProbeResponse {
     status: StatusCode,
     encoded: bool,
     /// Unless it is too large.
@@ -101,23 +101,27 @@ async fn within<T>(budget: Duration, answer: impl Future<Output = Result<T, &'st
 }
 
 /// The connection is kept for the next probe.
-async fn ask(target: &Arc<Target>, question: &Question<'_>) -> Result<Answer, &'static str> {
+async fn ask(target: &Arc<Target>, request: &ProbeRequest<'_>) -> Result<ProbeResponse, &'static str> {
     if let Some(connection) = target.reuse(clock::now()) {
-        match converse(connection, target, question).await {
+        match converse(connection, target, request).await {
             // The endpoint closed it just as it was taken up.
             Err(failure) if failure.silent => {}
             answered => return answered.map_err(|failure| failure.detail),
         }
     }
     let connection = target.connect().await?;
-    converse(connection, target, question).await.map_err(|failure| failure.detail)
+    converse(connection, target, request).await.map_err(|failure| failure.detail)
 }
 
-async fn converse(connection: Connection, target: &Target, question: &Question<'_>) -> Result<Answer, Failure> {
-    let Connection { mut stream, home } = connection;
-    let sent = match question {
-        Question::Post(body) => target.head.send(&mut stream, &[], Some(body)).await,
-        Question::Get(path) => Head::of_get(path, &target.destination).send(&mut stream, &[], None).await,
+async fn converse(
+    connection: Connection,
+    target: &Target,
+    request: &ProbeRequest<'_>,
+) -> Result<ProbeResponse, Failure> {
+    let Connection { mut stream, worker } = connection;
+    let sent = match request {
+        ProbeRequest::Post(body) => target.head.send(&mut stream, &[], Some(body)).await,
+        ProbeRequest::Get(path) => Head::of_get(path, &target.destination).send(&mut stream, &[], None).await,
     };
     if !sent.complete {
         return Err(Failure::silent("broke while the request was sent"));
@@ -127,9 +131,9 @@ async fn converse(connection: Connection, target: &Target, question: &Question<'
     let is_whole = response.is_complete() && body.len() <= MAX_ANSWER;
     let (status, encoded) = (response.head.status, response.head.encoded);
     if is_whole {
-        response.release(target, home).await;
+        response.release(target, worker).await;
     }
-    Ok(Answer { status, encoded, body: is_whole.then_some(body) })
+    Ok(ProbeResponse { status, encoded, body: is_whole.then_some(body) })
 }
 
 fn wrong_status(status: StatusCode) -> ProbeFailure {

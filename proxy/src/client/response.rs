@@ -17,7 +17,7 @@ use pingora::protocols::Stream;
 use pingora::protocols::http::v1::client::HttpSession;
 use tokio::io::AsyncReadExt;
 
-use super::idle::{Connection, Home};
+use super::idle::{Connection, WorkerId};
 use super::replayed::Replayed;
 use super::request::JSON;
 use super::target::Target;
@@ -121,8 +121,8 @@ impl Response {
         }
     }
 
-    /// Keeps the connection, which is `home`'s, for a next request to `target`, if that can be.
-    pub(super) async fn release(self, target: &Target, home: Home) {
+    /// Keeps the connection, which is `worker`'s, for a next request to `target`, if that can be.
+    pub(super) async fn release(self, target: &Target, worker: WorkerId) {
         let stream = match self.rest {
             Rest::Whole(_, stream) => Some(stream),
             Rest::Session(_) if !self.framed_once => None,
@@ -132,7 +132,7 @@ impl Response {
             }
         };
         if let Some(stream) = stream {
-            target.release(Connection { stream, home }, clock::now());
+            target.release(Connection { stream, worker }, clock::now());
         }
     }
 }

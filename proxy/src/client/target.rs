@@ -12,7 +12,7 @@ use pingora::protocols::{ALPN, Stream};
 use pingora::upstreams::peer::HttpPeer;
 use tokio::net::TcpStream;
 
-use super::idle::{Connection, Home, IdlePool};
+use super::idle::{Connection, IdlePool, WorkerId};
 use super::request::Head;
 use super::stream::PlainStream;
 use super::transport::Transport;
@@ -122,7 +122,7 @@ impl Target {
             match self.connect_to(addresses[position]).await {
                 Ok(stream) => {
                     self.preferred.store(position, Relaxed);
-                    return Ok(Connection { stream, home: Home::here() });
+                    return Ok(Connection { stream, worker: WorkerId::here() });
                 }
                 Err(kind) => failure = kind,
             }

@@ -46,7 +46,7 @@ pub enum ReplyBody {
     /// All of it.
     Whole(Bytes),
     /// A long success whose end is still arriving.
-    Streaming(StreamingReply),
+    Streaming(Box<StreamingReply>),
 }
 
 /// What happened on the way, for the access log.

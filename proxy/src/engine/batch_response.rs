@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::jsonrpc::batch::{MemberRequest, Slot, array};
+use crate::jsonrpc::batch::{MemberAnswer, MemberRequest, array};
 
 /// The answer to a client's batch, as far as attempts have given it.
 #[derive(Debug)]
@@ -33,15 +33,15 @@ impl BatchResponse {
 
     /// Takes what an attempt said. `again` tells which members of the request under way are to be asked elsewhere; those
     /// are returned, and are what is asked for from now on.
-    pub(super) fn take(&mut self, slots: Vec<Slot>, again: &[bool]) -> Vec<MemberRequest> {
+    pub(super) fn take(&mut self, slots: Vec<MemberAnswer>, again: &[bool]) -> Vec<MemberRequest> {
         let mut rest = Vec::new();
         let asked = std::mem::take(&mut self.asked);
         for ((slot, position), &again) in slots.into_iter().zip(asked).zip(again) {
             match slot {
-                Slot::Answered(raw) => self.held[position] = Member::Final(raw),
-                Slot::Failed(raw, _) if again => self.held[position] = Member::Meanwhile(raw),
-                Slot::Failed(raw, _) => self.held[position] = Member::Final(raw),
-                Slot::Open | Slot::Notified => {}
+                MemberAnswer::Answered(raw) => self.held[position] = Member::Final(raw),
+                MemberAnswer::Failed(raw, _) if again => self.held[position] = Member::Meanwhile(raw),
+                MemberAnswer::Failed(raw, _) => self.held[position] = Member::Final(raw),
+                MemberAnswer::Open | MemberAnswer::Notified => {}
             }
             if again {
                 self.asked.push(position);

@@ -11,12 +11,12 @@ fn members(ids: &[Option<&'static str>]) -> Arc<[MemberRequest]> {
     ids.iter().map(member).collect()
 }
 
-fn answered(text: &'static str) -> Slot {
-    Slot::Answered(Bytes::from_static(text.as_bytes()))
+fn answered(text: &'static str) -> MemberAnswer {
+    MemberAnswer::Answered(Bytes::from_static(text.as_bytes()))
 }
 
-fn failed(text: &'static str) -> Slot {
-    Slot::Failed(Bytes::from_static(text.as_bytes()), RpcError { code: 1, message: String::new() })
+fn failed(text: &'static str) -> MemberAnswer {
+    MemberAnswer::Failed(Bytes::from_static(text.as_bytes()), RpcError { code: 1, message: String::new() })
 }
 
 fn refuse(id: &[u8]) -> Bytes {
@@ -30,12 +30,12 @@ fn text(response: &BatchResponse) -> Option<String> {
 #[test]
 fn the_answers_of_several_attempts_keep_the_clients_order() {
     let mut response = BatchResponse::new(members(&[Some("1"), None, Some("2"), Some("3"), Some("4")]));
-    let first = vec![answered("a1"), Slot::Notified, failed("e2"), Slot::Open, failed("e4")];
+    let first = vec![answered("a1"), MemberAnswer::Notified, failed("e2"), MemberAnswer::Open, failed("e4")];
     let rest = response.take(first, &[false, false, true, true, false]);
     assert_eq!(rest.iter().map(|r| r.raw.clone()).collect::<Vec<_>>(), ["<2>", "<3>"]);
     // Meanwhile an endpoint's own error is better than ours.
     assert_eq!(text(&response).unwrap(), "[a1,e2,refused 3,e4]");
-    let rest = response.take(vec![Slot::Open, answered("a3")], &[true, false]);
+    let rest = response.take(vec![MemberAnswer::Open, answered("a3")], &[true, false]);
     assert_eq!(rest.len(), 1);
     let rest = response.take(vec![answered("a2")], &[false]);
     assert!(rest.is_empty());
@@ -46,6 +46,6 @@ fn the_answers_of_several_attempts_keep_the_clients_order() {
 fn without_a_word_of_an_endpoint_there_is_no_answer() {
     let mut response = BatchResponse::new(members(&[Some("1"), None]));
     assert_eq!(text(&response), None);
-    response.take(vec![Slot::Open, Slot::Notified], &[true, false]);
+    response.take(vec![MemberAnswer::Open, MemberAnswer::Notified], &[true, false]);
     assert_eq!(text(&response), None);
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::client::Outgoing;
-use crate::jsonrpc::batch::{Expected, MemberRequest, Slot, array};
+use crate::jsonrpc::batch::{Expected, MemberAnswer, MemberRequest, array};
 use crate::jsonrpc::inspect::{Inspected, method_of, of_members};
 use crate::model::{AttemptResult, Outcome, RequestFacts, RequestShape, RpcError};
 
@@ -62,15 +62,15 @@ pub(super) struct MemberFailure {
 pub(super) fn member_failures(
     call: &Call,
     members: &[MemberRequest],
-    slots: &[Slot],
+    slots: &[MemberAnswer],
     whole: &AttemptResult,
 ) -> Vec<MemberFailure> {
     let mut failures: Vec<MemberFailure> = Vec::new();
     for (position, (slot, member)) in slots.iter().zip(members).enumerate() {
         let error = match slot {
-            Slot::Failed(_, error) => Some(error),
-            Slot::Open => None,
-            Slot::Answered(_) | Slot::Notified => continue,
+            MemberAnswer::Failed(_, error) => Some(error),
+            MemberAnswer::Open => None,
+            MemberAnswer::Answered(_) | MemberAnswer::Notified => continue,
         };
         let facts = call.facts_of(member);
         match failures.iter_mut().find(|failure| failure.is_like(&facts, error)) {

@@ -15,7 +15,7 @@ use super::call::Call;
 use crate::client::HedgeTimer;
 use crate::client::Target;
 use crate::client::{Answer, AnswerBody, Exchanged, exchange};
-use crate::jsonrpc::batch::{MemberRequest, Slot, find_answers};
+use crate::jsonrpc::batch::{MemberAnswer, MemberRequest, find_answers};
 use crate::model::{AttemptResult, Outcome, RpcError, Tick};
 use crate::upstream::Attempt;
 
@@ -66,17 +66,17 @@ fn put_together(pieces: &[(&[MemberRequest], Call)], ended: Vec<Exchanged>) -> E
         });
     }
     let result = whole.unwrap_or_else(|| AttemptResult::failed(Outcome::BadResponse, false, "a batch without members"));
-    let said = slots.iter().any(Slot::is_said);
+    let said = slots.iter().any(MemberAnswer::is_said);
     let answer =
         said.then_some(Answer { status: StatusCode::OK, content_type: None, body: AnswerBody::Members(slots) });
     (result, answer)
 }
 
-fn slots_of(members: &[MemberRequest], result: &AttemptResult, answer: Option<Answer>) -> Vec<Slot> {
+fn slots_of(members: &[MemberRequest], result: &AttemptResult, answer: Option<Answer>) -> Vec<MemberAnswer> {
     let fate = |member: &MemberRequest| match (&member.id, &result.rpc_error) {
-        (None, _) => Slot::Notified,
-        (Some(id), Some(error)) => Slot::Failed(error_to(id, error), error.clone()),
-        (Some(_), None) => Slot::Open,
+        (None, _) => MemberAnswer::Notified,
+        (Some(id), Some(error)) => MemberAnswer::Failed(error_to(id, error), error.clone()),
+        (Some(_), None) => MemberAnswer::Open,
     };
     let whole = || members.iter().map(fate).collect();
     match answer.map(|answer| answer.body) {

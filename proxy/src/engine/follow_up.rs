@@ -16,7 +16,7 @@ use super::streaming::StreamingReply;
 use crate::client::{Answer, AnswerBody, Exchanged};
 use crate::clock;
 use crate::jsonrpc::Refusal;
-use crate::jsonrpc::batch::{Expected, MemberRequest, Slot, find_answers};
+use crate::jsonrpc::batch::{Expected, MemberAnswer, MemberRequest, find_answers};
 use crate::model::{Action, AttemptResult, Decision, Outcome, RequestFacts, is_provoked, may_retry};
 use crate::upstream::{Attempt, Case, Selection};
 
@@ -78,7 +78,7 @@ impl Run<'_> {
     }
 
     /// What was said to each member, if the answer is not to be passed on as it is.
-    fn take_apart(&self, call: &Call, answer: &mut Answer) -> Option<Vec<Slot>> {
+    fn take_apart(&self, call: &Call, answer: &mut Answer) -> Option<Vec<MemberAnswer>> {
         match &mut answer.body {
             AnswerBody::Members(slots) => Some(std::mem::take(slots)),
             AnswerBody::Whole(body) if self.response.is_some() && answer.status.is_success() => {
@@ -134,7 +134,7 @@ impl Run<'_> {
         call: &Call,
         members: &Arc<[MemberRequest]>,
         ended: Ended,
-        mut slots: Vec<Slot>,
+        mut slots: Vec<MemberAnswer>,
     ) -> Next {
         let result = ended.result.clone();
         let failures = member_failures(call, members, &slots, &result);
@@ -237,7 +237,7 @@ fn succeed(call: &Call, ended: Ended, answer: Answer) -> Reply {
     let Ended { lease, attempt, result, .. } = ended;
     let body = match answer.body {
         AnswerBody::Partial(rest) => {
-            ReplyBody::Streaming(StreamingReply::new(rest, lease, result, &call.facts, attempt))
+            ReplyBody::Streaming(Box::new(StreamingReply::new(rest, lease, result, &call.facts, attempt)))
         }
         AnswerBody::Whole(body) => {
             lease.succeed(&call.facts, &result);
@@ -255,9 +255,9 @@ fn rebuilt(body: Bytes) -> Reply {
 }
 
 /// The transaction of this member is known to the endpoint: its answer is the hash.
-fn land(member: &MemberRequest, slot: &mut Slot) {
+fn land(member: &MemberRequest, slot: &mut MemberAnswer) {
     if let Some(answer) = member.id.as_deref().and_then(|id| already_known::answer(&member.raw, id)) {
-        *slot = Slot::Answered(answer);
+        *slot = MemberAnswer::Answered(answer);
     }
 }
 

@@ -73,7 +73,7 @@ pub enum Full {
 }
 
 /// A connection that counts until it is dropped.
-pub struct Seat {
+pub struct ConnectionCount {
     all: Arc<Connections>,
     number: u64,
     member: Arc<Member>,
@@ -89,7 +89,7 @@ impl Connections {
     ///
     /// # Errors
     /// When nobody waits. It is counted and logged.
-    pub fn enter(self: &Arc<Self>, client: IpAddr, most: Most) -> Result<Seat, Full> {
+    pub fn enter(self: &Arc<Self>, client: IpAddr, most: Most) -> Result<ConnectionCount, Full> {
         let address = network(client);
         let mut inner = self.lock();
         let mut shed = 0;
@@ -118,7 +118,7 @@ impl Connections {
         *inner.by_address.entry(address).or_default() += 1;
         self.metrics.connections_shed.inc_by(shed as u64);
         self.tell(&inner);
-        Ok(Seat { all: Arc::clone(self), number, member })
+        Ok(ConnectionCount { all: Arc::clone(self), number, member })
     }
 
     /// Counts a connection that can't be accepted for want of files.
@@ -206,7 +206,7 @@ impl Full {
     }
 }
 
-impl Seat {
+impl ConnectionCount {
     /// It waits for a request from now on. A new one does from its beginning.
     pub(super) fn rest(&self, now: Tick) {
         // One that was shed stays so.
@@ -226,7 +226,7 @@ impl Seat {
     }
 }
 
-impl Drop for Seat {
+impl Drop for ConnectionCount {
     fn drop(&mut self) {
         let mut inner = self.all.lock();
         if inner.members.contains_key(&self.number) {
@@ -268,7 +268,7 @@ mod tests {
     }
 
     /// One with a request.
-    fn busy(all: &Arc<Connections>, last: u8, most: Most) -> Seat {
+    fn busy(all: &Arc<Connections>, last: u8, most: Most) -> ConnectionCount {
         let seat = all.enter(address(last), most).unwrap();
         assert!(seat.wake_up());
         seat
@@ -281,7 +281,7 @@ mod tests {
     #[test]
     fn who_waits_longest_makes_room() {
         let all = connections();
-        let seats: Vec<Seat> = (0..3).map(|n| busy(&all, n, MOST)).collect();
+        let seats: Vec<ConnectionCount> = (0..3).map(|n| busy(&all, n, MOST)).collect();
         assert_eq!(all.enter(address(9), MOST).err(), Some(Full::InAll), "all are busy");
         seats[0].rest(at(3));
         seats[1].rest(at(1));
@@ -290,7 +290,7 @@ mod tests {
         let fourth = busy(&all, 9, MOST);
         // One that was shed doesn't come back by waiting.
         seats[1].rest(at(9));
-        assert_eq!(seats.iter().map(Seat::wake_up).collect::<Vec<_>>(), [true, false, true]);
+        assert_eq!(seats.iter().map(ConnectionCount::wake_up).collect::<Vec<_>>(), [true, false, true]);
         assert_eq!(all.enter(address(9), MOST).err(), Some(Full::InAll));
         // It was counted off when it was shed, and isn't once more.
         drop(seats);
@@ -319,10 +319,10 @@ mod tests {
     #[test]
     fn a_lower_limit_of_a_reload_sheds_what_is_too_much() {
         let all = connections();
-        let seats: Vec<Seat> = (0..3).map(|n| busy(&all, n, MOST)).collect();
+        let seats: Vec<ConnectionCount> = (0..3).map(|n| busy(&all, n, MOST)).collect();
         seats.iter().zip(0..).for_each(|(seat, n)| seat.rest(at(n)));
         let _new = all.enter(address(9), Most { in_all: 2, per_address: 9 }).unwrap();
-        assert_eq!(seats.iter().map(Seat::wake_up).collect::<Vec<_>>(), [false, false, true]);
+        assert_eq!(seats.iter().map(ConnectionCount::wake_up).collect::<Vec<_>>(), [false, false, true]);
     }
 
     #[test]

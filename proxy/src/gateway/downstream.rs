@@ -28,7 +28,7 @@ use crate::engine::{Call, Reply, ReplyBody};
 use crate::jsonrpc::{Expected, Inspected, Refusal, inspect};
 use crate::model::Buffered;
 use crate::model::{PolicyTime, RequestFacts};
-use crate::upstream::{Admission, Upstream};
+use crate::upstream::{Ticket, Upstream};
 
 /// How long a connection waits for its next request, in seconds (nginx's default).
 const KEEPALIVE_SECS: u64 = 75;
@@ -200,7 +200,7 @@ pub(super) async fn respond(
     session: &mut ServerSession,
     ctx: &mut RequestCtx,
     reply: Reply,
-    place: Option<Admission>,
+    place: Option<Ticket>,
 ) -> Result<()> {
     let content_type = json_type(reply.content_type);
     ctx.status = Some(reply.status);
@@ -213,7 +213,7 @@ pub(super) async fn respond(
             let head = build_head(session, reply.status, content_type, body.length)?;
             let mut sending = Sending::new(session, place);
             sending.begin(head).await?;
-            sending.pass_on(body).await
+            sending.pass_on(*body).await
         }
     }
 }

@@ -18,7 +18,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 
 use super::alarm::Alarm;
-use super::connections::Seat;
+use super::connections::ConnectionCount;
 use crate::clock;
 use crate::jsonrpc::Refusal;
 use crate::model::Tick;
@@ -31,15 +31,15 @@ const LONGEST: usize = 64 << 10;
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How long is waited for a head.
-pub(super) struct Patience {
+pub(super) struct HeadLimits {
     /// For its first byte, after another request (nginx's default).
     pub(super) idle: Duration,
     /// For all of it from its first byte on; of a connection's first one from the beginning of the connection.
     pub(super) head: Duration,
 }
 
-impl Patience {
-    pub(super) const USUAL: Patience = Patience { idle: Duration::from_secs(75), head: Duration::from_secs(10) };
+impl HeadLimits {
+    pub(super) const USUAL: HeadLimits = HeadLimits { idle: Duration::from_secs(75), head: Duration::from_secs(10) };
 }
 
 /// What became of a wait for a head.
@@ -61,9 +61,9 @@ pub(super) enum Arrival {
 /// Where the next head comes from.
 pub(super) struct Entrance<'a, S> {
     pub(super) stream: &'a mut S,
-    pub(super) seat: &'a Seat,
+    pub(super) seat: &'a ConnectionCount,
     pub(super) alarm: &'a mut Alarm,
-    pub(super) patience: &'a Patience,
+    pub(super) limits: &'a HeadLimits,
 }
 
 enum Step {
@@ -75,13 +75,13 @@ enum Step {
 impl<S: AsyncRead + Unpin> Entrance<'_, S> {
     /// The connection's first head.
     pub(super) async fn first(&mut self) -> Arrival {
-        let due = clock::now().after(self.patience.head);
+        let due = clock::now().after(self.limits.head);
         self.arrive(BytesMut::new(), due, Some(due)).await
     }
 
     /// A later one, of which some bytes may be there.
     pub(super) async fn next(&mut self, beginning: BytesMut) -> Arrival {
-        let due = clock::now().after(self.patience.idle);
+        let due = clock::now().after(self.limits.idle);
         self.arrive(beginning, due, None).await
     }
 
@@ -104,7 +104,7 @@ impl<S: AsyncRead + Unpin> Entrance<'_, S> {
             if bytes.len() > LONGEST {
                 return Arrival::Refused(Refusal::HeadTooLarge(LONGEST));
             }
-            let due = *due.get_or_insert_with(|| clock::now().after(self.patience.head));
+            let due = *due.get_or_insert_with(|| clock::now().after(self.limits.head));
             match self.read(&mut bytes, due).await {
                 Step::Read(Ok(1..)) => {}
                 Step::Late => return Arrival::Refused(Refusal::Stalled),
@@ -211,10 +211,10 @@ mod tests {
     use prometheus::Registry;
     use tokio::io::duplex;
 
-    const SHORT: Patience = Patience { idle: Duration::from_millis(60), head: Duration::from_millis(40) };
+    const SHORT: HeadLimits = HeadLimits { idle: Duration::from_millis(60), head: Duration::from_millis(40) };
     const HEAD: &[u8] = b"POST / HTTP/1.1\r\nhost: a\r\n\r\n";
 
-    fn seat() -> Seat {
+    fn seat() -> ConnectionCount {
         let connections = Connections::new(Metrics::new(Registry::new()).unwrap());
         connections.enter("127.0.0.1".parse().unwrap(), Most { in_all: 9, per_address: 9 }).unwrap()
     }
@@ -289,8 +289,8 @@ mod tests {
     async fn a_head_is_taken_with_what_comes_along() {
         let (mut client, mut stream) = duplex(1 << 20);
         let mut alarm = Alarm::new(clock::now());
-        let (seat, patience) = (seat(), Patience::USUAL);
-        let mut entrance = Entrance { stream: &mut stream, seat: &seat, alarm: &mut alarm, patience: &patience };
+        let (seat, limits) = (seat(), HeadLimits::USUAL);
+        let mut entrance = Entrance { stream: &mut stream, seat: &seat, alarm: &mut alarm, limits: &limits };
         client.write_all(&[HEAD, b"{}"].concat()).await.unwrap();
         assert_eq!(entrance.first().await, whole(&[HEAD, b"{}"].concat()));
         // Of the next one a part came with the one before.
@@ -310,7 +310,7 @@ mod tests {
                 let (mut client, mut stream) = duplex(64);
                 let mut alarm = Alarm::new(clock::now());
                 let seat = seat();
-                let mut entrance = Entrance { stream: &mut stream, seat: &seat, alarm: &mut alarm, patience: &SHORT };
+                let mut entrance = Entrance { stream: &mut stream, seat: &seat, alarm: &mut alarm, limits: &SHORT };
                 client.write_all(sent.as_bytes()).await.unwrap();
                 let began = clock::now();
                 let arrival = if first { entrance.first().await } else { entrance.next(BytesMut::new()).await };
@@ -331,7 +331,7 @@ mod tests {
             }
         });
         let (seat, mut alarm) = (seat(), Alarm::new(clock::now()));
-        let mut entrance = Entrance { stream: &mut stream, seat: &seat, alarm: &mut alarm, patience: &SHORT };
+        let mut entrance = Entrance { stream: &mut stream, seat: &seat, alarm: &mut alarm, limits: &SHORT };
         assert_eq!(entrance.next(BytesMut::new()).await, Arrival::Refused(Refusal::Stalled));
         drop(stream);
         trickle.await.unwrap();
@@ -342,7 +342,7 @@ mod tests {
         let (mut client, mut stream) = duplex(1 << 20);
         client.write_all(&vec![b'x'; LONGEST + 1]).await.unwrap();
         let (seat, mut alarm) = (seat(), Alarm::new(clock::now()));
-        let mut entrance = Entrance { stream: &mut stream, seat: &seat, alarm: &mut alarm, patience: &Patience::USUAL };
+        let mut entrance = Entrance { stream: &mut stream, seat: &seat, alarm: &mut alarm, limits: &HeadLimits::USUAL };
         assert_eq!(entrance.first().await, Arrival::Refused(Refusal::HeadTooLarge(LONGEST)));
     }
 }

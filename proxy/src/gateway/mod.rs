@@ -36,14 +36,14 @@ use crate::metrics::Metrics;
 use crate::model::method_label;
 use crate::model::{Buffered, Held};
 use crate::snapshot::Published;
-use crate::upstream::{Admission, Upstream};
+use crate::upstream::{Ticket, Upstream};
 use alarm::Alarm;
-pub use connections::{Connections, Full, Most, Seat};
+pub use connections::{ConnectionCount, Connections, Full, Most};
 pub use ctx::RequestCtx;
 use downstream::{
     Head, begin, parse_head, read_request, release_endless, respond, respond_refusal, set_limits, until_gone,
 };
-use head::{Arrival, Entrance, Patience, turn_away};
+use head::{Arrival, Entrance, HeadLimits, turn_away};
 pub use workers::Acceptor;
 
 /// The proxy's service: what every request needs, shared by the worker threads.
@@ -84,9 +84,9 @@ impl ProxyService {
     }
 
     /// A client's connection: its requests, one after the other, until one of both sides ends it.
-    pub async fn converse(self: Arc<Self>, mut stream: Stream, seat: Seat, shutdown: ShutdownWatch) {
-        let mut alarm = Alarm::new(clock::now().after(Patience::USUAL.head));
-        let mut entrance = Entrance { stream: &mut stream, seat: &seat, alarm: &mut alarm, patience: &Patience::USUAL };
+    pub async fn converse(self: Arc<Self>, mut stream: Stream, seat: ConnectionCount, shutdown: ShutdownWatch) {
+        let mut alarm = Alarm::new(clock::now().after(HeadLimits::USUAL.head));
+        let mut entrance = Entrance { stream: &mut stream, seat: &seat, alarm: &mut alarm, limits: &HeadLimits::USUAL };
         let mut arrival = entrance.first().await;
         loop {
             let (bytes, bare_lf) = match arrival {
@@ -123,7 +123,7 @@ impl ProxyService {
             let beginning;
             (stream, beginning) = reusable;
             let mut entrance =
-                Entrance { stream: &mut stream, seat: &seat, alarm: &mut alarm, patience: &Patience::USUAL };
+                Entrance { stream: &mut stream, seat: &seat, alarm: &mut alarm, limits: &HeadLimits::USUAL };
             arrival = entrance.next(beginning.unwrap_or_default()).await;
         }
     }
@@ -182,7 +182,7 @@ async fn answer(
 /// Finds the request a place, which it has only now that it is complete; waits for its turn and runs its attempts.
 async fn serve(
     upstream: &Arc<Upstream>,
-    admission: &mut Option<Admission>,
+    admission: &mut Option<Ticket>,
     call: &Call,
     trace: &mut Trace,
 ) -> std::result::Result<Reply, Refusal> {

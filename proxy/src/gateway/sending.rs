@@ -22,7 +22,7 @@ use crate::clock;
 use crate::engine::StreamingReply;
 use crate::model::{FloorRate, Pace};
 
-use crate::upstream::Admission;
+use crate::upstream::Ticket;
 
 /// What a client has to take of an answer on average, as what it has to send of a request (Apache's `RequestReadTimeout`).
 const CLIENT_FLOOR: FloorRate = FloorRate { bytes_per_sec: 1 << 10, grace: Duration::from_secs(10) };
@@ -37,12 +37,12 @@ const PIECE: usize = 64 << 10;
 pub(super) struct Sending<'s> {
     session: &'s mut ServerSession,
     client: Pace,
-    place: Option<Admission>,
+    place: Option<Ticket>,
 }
 
 impl<'s> Sending<'s> {
     /// `place`: of the request, while an endpoint still has to say something.
-    pub(super) fn new(session: &'s mut ServerSession, place: Option<Admission>) -> Self {
+    pub(super) fn new(session: &'s mut ServerSession, place: Option<Ticket>) -> Self {
         Sending { session, client: Pace::new(CLIENT_FLOOR), place }
     }
 
@@ -108,7 +108,7 @@ async fn wait_for(
     mut writing: Pin<&mut impl Future<Output = Result<()>>>,
     size: usize,
     client: &mut Pace,
-    place: &mut Option<Admission>,
+    place: &mut Option<Ticket>,
 ) -> Result<()> {
     // What is taken at once wasn't waited for.
     if let Poll::Ready(written) = poll_fn(|cx| Poll::Ready(writing.as_mut().poll(cx))).await {

@@ -20,7 +20,7 @@ use tokio::runtime::Builder;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::connections::Full;
-use super::{Most, ProxyService, Seat};
+use super::{ConnectionCount, Most, ProxyService};
 use crate::client::{PlainStream, become_worker};
 
 /// How long nothing is accepted when the process has no file descriptor left (nginx's `accept_mutex_delay`).
@@ -53,7 +53,7 @@ struct Accepted {
     socket: StdStream,
     client: SocketAddr,
     shutdown: ShutdownWatch,
-    seat: Seat,
+    seat: ConnectionCount,
     share: Share,
 }
 
@@ -124,7 +124,7 @@ async fn accept(listener: StdListener, workers: &Workers, service: &ProxyService
 }
 
 /// By the limits of the generation that serves.
-fn admit(service: &ProxyService, client: SocketAddr) -> Result<Seat, Full> {
+fn admit(service: &ProxyService, client: SocketAddr) -> Result<ConnectionCount, Full> {
     let server = &service.published.load().config.server;
     let most = Most { in_all: server.max_connections, per_address: server.max_connections_per_address };
     service.connections.enter(client.ip(), most)
@@ -160,7 +160,13 @@ async fn work(mut accepted: UnboundedReceiver<Accepted>, service: Arc<ProxyServi
 
 impl Workers {
     /// Gives a connection to the worker that has fewest; those that have as few take turns.
-    fn place(&self, socket: StdStream, client: SocketAddr, seat: Seat, shutdown: &ShutdownWatch) -> io::Result<()> {
+    fn place(
+        &self,
+        socket: StdStream,
+        client: SocketAddr,
+        seat: ConnectionCount,
+        shutdown: &ShutdownWatch,
+    ) -> io::Result<()> {
         let start = self.next.fetch_add(1, Relaxed) % self.workers.len();
         let (before, after) = self.workers.split_at(start);
         let fewest = after.iter().chain(before).min_by_key(|worker| worker.connections.load(Relaxed));

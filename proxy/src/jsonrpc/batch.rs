@@ -39,7 +39,7 @@ pub struct MemberRequest {
 
 /// What an endpoint said to a member of a batch.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Slot {
+pub enum MemberAnswer {
     /// A result, with the client's id, as it is written.
     Answered(Bytes),
     /// An error, as it is written and as it is read.
@@ -50,10 +50,10 @@ pub enum Slot {
     Notified,
 }
 
-impl Slot {
+impl MemberAnswer {
     /// Whether the endpoint said anything that can be passed on.
     pub(crate) fn is_said(&self) -> bool {
-        matches!(self, Slot::Answered(_) | Slot::Failed(..))
+        matches!(self, MemberAnswer::Answered(_) | MemberAnswer::Failed(..))
     }
 }
 
@@ -61,7 +61,7 @@ impl Slot {
 #[derive(Debug)]
 pub(crate) struct Answers {
     /// One for each member of the request.
-    pub(crate) slots: Vec<Slot>,
+    pub(crate) slots: Vec<MemberAnswer>,
     /// The body can be passed on: every answer is there, once, in the order of the requests.
     pub(super) as_is: bool,
     /// An error without an id: it is about the batch as a whole.
@@ -71,7 +71,7 @@ pub(crate) struct Answers {
 /// Finds the answers in `body`; `None` when it isn't an array.
 pub(crate) fn find_answers(requests: &[MemberRequest], body: &Bytes) -> Option<Answers> {
     let text = std::str::from_utf8(body).ok()?;
-    let open = |request: &MemberRequest| if request.id.is_some() { Slot::Open } else { Slot::Notified };
+    let open = |request: &MemberRequest| if request.id.is_some() { MemberAnswer::Open } else { MemberAnswer::Notified };
     let mut answers = Answers { slots: requests.iter().map(open).collect(), as_is: true, about_all: None };
     let mut matching = Matching { requests, next: 0, by_id: None, spoilt: Vec::new() };
     let Ok(()) = for_each_element(text, |raw, member| {
@@ -79,7 +79,7 @@ pub(crate) fn find_answers(requests: &[MemberRequest], body: &Bytes) -> Option<A
         Ok::<(), Infallible>(())
     })?;
     let renumbered = requests.iter().any(|request| request.id.as_ref().is_some_and(Id::is_replaced));
-    answers.as_is &= !renumbered && !answers.slots.contains(&Slot::Open);
+    answers.as_is &= !renumbered && !answers.slots.contains(&MemberAnswer::Open);
     Some(answers)
 }
 
@@ -98,9 +98,9 @@ impl Answers {
             _ => raw,
         };
         let said = match member.says() {
-            Says::Result => Slot::Answered(raw),
-            Says::Error(error) => Slot::Failed(raw, error),
-            Says::Nothing => Slot::Open,
+            Says::Result => MemberAnswer::Answered(raw),
+            Says::Error(error) => MemberAnswer::Failed(raw, error),
+            Says::Nothing => MemberAnswer::Open,
         };
         match found {
             Found::InOrder(position) => self.slots[position] = said,
@@ -111,13 +111,13 @@ impl Answers {
             Found::Again(position) => {
                 self.as_is = false;
                 if self.slots[position] != said {
-                    self.slots[position] = Slot::Open;
+                    self.slots[position] = MemberAnswer::Open;
                     matching.spoilt.push(position);
                 }
             }
             Found::Stranger => {
                 self.as_is = false;
-                if let (Slot::Failed(_, error), None) = (said, member.id()) {
+                if let (MemberAnswer::Failed(_, error), None) = (said, member.id()) {
                     self.about_all.get_or_insert(error);
                 }
             }
@@ -154,7 +154,7 @@ impl Found {
 }
 
 impl Matching<'_> {
-    fn find(&mut self, id: &[u8], slots: &[Slot]) -> Found {
+    fn find(&mut self, id: &[u8], slots: &[MemberAnswer]) -> Found {
         while self.requests.get(self.next).is_some_and(|request| request.id.is_none()) {
             self.next += 1;
         }
@@ -166,7 +166,7 @@ impl Matching<'_> {
         let by_id = self.by_id.get_or_insert_with(|| index(self.requests));
         let positions = normal_id(id).and_then(|id| by_id.get(&id)).map_or(&[][..], Vec::as_slice);
         // Members may share an id; then their answers are told apart by nothing but their order.
-        let open = positions.iter().copied().find(|&position| slots[position] == Slot::Open);
+        let open = positions.iter().copied().find(|&position| slots[position] == MemberAnswer::Open);
         match (open, positions.last()) {
             (Some(position), _) if !self.spoilt.contains(&position) => Found::OutOfOrder(position),
             (_, Some(&position)) => Found::Again(position),

@@ -9,7 +9,7 @@ use serde::de::{IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::answer::{Member, Says, cut};
-use super::batch::{Expected, MemberRequest, Slot, find_answers};
+use super::batch::{Expected, MemberAnswer, MemberRequest, find_answers};
 use super::id::Id;
 use crate::model::{Outcome, RpcError};
 
@@ -31,7 +31,7 @@ pub struct Classified {
     /// The beginning of the body of an HTTP error that is no JSON-RPC.
     pub text: String,
     /// What was said to each member of a batch, if the body can't be passed on or judged as a whole.
-    pub members: Option<Vec<Slot>>,
+    pub members: Option<Vec<MemberAnswer>>,
     /// What was wrong, for the log.
     pub detail: &'static str,
 }
@@ -147,14 +147,15 @@ fn parse_batch(body: &Bytes, requests: &[MemberRequest]) -> Classified {
         let is_error = single.outcome == Outcome::RpcError;
         return if is_error { single } else { Classified::new(Outcome::BadResponse, NO_ANSWER) };
     };
-    let said = answers.slots.iter().any(Slot::is_said);
-    let open = answers.slots.contains(&Slot::Open);
+    let said = answers.slots.iter().any(MemberAnswer::is_said);
+    let open = answers.slots.contains(&MemberAnswer::Open);
     match answers.about_all {
         Some(error) if open && !said => return rpc_error(error),
         None if open && !said => return Classified::new(Outcome::BadResponse, NO_ANSWER),
         _ => {}
     }
-    let error_of = |slot: &Slot| if let Slot::Failed(_, error) = slot { Some(error.clone()) } else { None };
+    let error_of =
+        |slot: &MemberAnswer| if let MemberAnswer::Failed(_, error) = slot { Some(error.clone()) } else { None };
     let first_error = answers.slots.iter().find_map(error_of);
     let (outcome, detail) = match (open, &first_error) {
         (true, _) => (Outcome::BadResponse, INCOMPLETE),

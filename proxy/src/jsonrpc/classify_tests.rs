@@ -29,11 +29,11 @@ fn of(status: u16, body: &str) -> (Outcome, Option<i64>) {
 
 fn slots(body: &str, ids: &[&'static str]) -> (Outcome, Option<String>) {
     let classified = classify(StatusCode::OK, false, &Bytes::copy_from_slice(body.as_bytes()), &batch(ids));
-    let letter = |slot: &Slot| match slot {
-        Slot::Answered(raw) => String::from_utf8_lossy(raw).into_owned(),
-        Slot::Failed(_, error) => format!("!{}", error.code),
-        Slot::Open => "?".to_owned(),
-        Slot::Notified => "-".to_owned(),
+    let letter = |slot: &MemberAnswer| match slot {
+        MemberAnswer::Answered(raw) => String::from_utf8_lossy(raw).into_owned(),
+        MemberAnswer::Failed(_, error) => format!("!{}", error.code),
+        MemberAnswer::Open => "?".to_owned(),
+        MemberAnswer::Notified => "-".to_owned(),
     };
     (classified.outcome, classified.members.map(|slots| slots.iter().map(letter).collect::<Vec<_>>().join(" ")))
 }

@@ -181,7 +181,7 @@ fn a_batch_has_its_own_ids_or_ours_alone() {
         let members = classify(http::StatusCode::OK, false, &answer, &expected).members.unwrap();
         for ((slot, id), n) in members.iter().zip(ids).zip(&ours) {
             let own = Bytes::from(format!(r#"{{"id":{id},"result":{n}}}"#));
-            assert_eq!(*slot, crate::jsonrpc::batch::Slot::Answered(own));
+            assert_eq!(*slot, crate::jsonrpc::batch::MemberAnswer::Answered(own));
         }
     }
 }

@@ -13,7 +13,7 @@ mod quoted;
 mod raw;
 pub mod refusal;
 
-pub use batch::{Expected, MemberRequest, Slot};
+pub use batch::{Expected, MemberAnswer, MemberRequest};
 pub use id::Id;
 pub use inspect::{Inspected, inspect};
 pub use quoted::{RequestText, unquoted};

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use super::time::millis_f32;
-use super::{Cooldown, Headroom, LatencyHistogram, MethodBans, ProbeGate, Silence, Tick, Trial};
+use super::{Cooldown, Headroom, LatencyHistogram, MethodBans, ProbeGate, Silence, Tick, TrialSlot};
 
 /// Weight of a new failure's penalty (azoth-balancer): four failures in a row reach 99.8 % of it.
 const PENALTY_RISE: f32 = 0.8;
@@ -46,7 +46,7 @@ pub struct EndpointStats {
     /// The methods that it said it doesn't support.
     pub bans: MethodBans,
     /// The request that tries it while it is half-open.
-    pub trial: Trial,
+    pub trial: TrialSlot,
     /// When it may be probed because of a failed request.
     pub probe_gate: ProbeGate,
     peak_at: AtomicU64,
@@ -67,7 +67,7 @@ impl EndpointStats {
             consecutive_failures: AtomicU32::new(0),
             outstanding: Outstanding::default(),
             silence: Silence::default(),
-            trial: Trial::default(),
+            trial: TrialSlot::default(),
             probe_gate: ProbeGate::default(),
             succeeded_at: AtomicU64::new(0),
             last_selected: AtomicU64::new(0),

@@ -9,16 +9,16 @@ use bytemuck::{bytes_of, cast_slice, cast_slice_mut, pod_read_unaligned};
 use wasmtime::{Memory, Module, Store, TypedFunc, WasmParams, WasmResults};
 
 use super::abi::{AttemptBlock, DecisionBlock, EndpointRow, PlanBlock, RequestBlock, size};
-use super::area::{Area, slot};
+use super::decode::{Scored, refusal};
 use super::error::{PluginError, Stage};
 use super::fault::Fault;
+use super::guest_layout::{Area, slot};
 use super::host::Host;
 use super::limits::{HOT_EPOCHS, LOAD_EPOCHS, Limits};
 use super::log::GuestLog;
 use super::module::{Kinds, Plugin};
 use super::spent;
 use super::stall::Stall;
-use super::verdict::{Scored, refusal};
 
 const INITIALIZE: &str = "_initialize";
 const ALLOC: &str = "pointsman_alloc";

@@ -10,16 +10,14 @@ use base64::prelude::{BASE64_STANDARD, Engine as _};
 use http::{HeaderName, HeaderValue, header};
 
 use super::candidates::{ARCHIVE_TAG, Draw};
-use super::endpoint::Details;
 use super::deciders::Deciders;
-use super::{
-    Canary, CanaryState, Doubts, Endpoint, GuardedPolicy, Limiter, Settings, Shadow, ShadowQueue, Upstream,
-};
+use super::endpoint::Details;
+use super::{Canary, CanaryState, Doubts, Endpoint, GuardedPolicy, Limiter, Settings, Shadow, ShadowQueue, Upstream};
 use crate::client::target::Destination;
 use crate::client::{ClientSettings, Target, Transport};
 use crate::config::{Client, EndpointConf, EndpointUrl, UpstreamConf};
 use crate::metrics::Metrics;
-use crate::model::{EndpointHealth, EndpointStats, HealthRules, Refill};
+use crate::model::{BucketRate, EndpointHealth, EndpointStats, HealthRules};
 
 /// What upstreams are built with, for the whole process.
 #[derive(Clone)]
@@ -140,7 +138,7 @@ fn build_endpoint(
         price: conf.price.unwrap_or(f32::NAN),
         archive: conf.tags.iter().any(|tag| tag == ARCHIVE_TAG),
         limited: limiter.is_some(),
-        refill: conf.rate_limit.map(|limit| Refill::new(limit.per_sec, limit.burst)).unwrap_or_default(),
+        bucket_rate: conf.rate_limit.map(|limit| BucketRate::new(limit.per_sec, limit.burst)).unwrap_or_default(),
         details: Box::new(Details {
             name: conf.name.as_str().into(),
             url: conf.url.clone(),

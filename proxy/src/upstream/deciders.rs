@@ -48,10 +48,7 @@ impl Deciders {
     }
 }
 
-fn in_order<'a>(
-    canary: Option<&'a Canary>,
-    live: Option<&'a GuardedPolicy>,
-) -> impl Iterator<Item = Decider<'a>> {
+fn in_order<'a>(canary: Option<&'a Canary>, live: Option<&'a GuardedPolicy>) -> impl Iterator<Item = Decider<'a>> {
     canary.map(Decider::Canary).into_iter().chain(live.map(Decider::Live))
 }
 

@@ -40,11 +40,11 @@ pub struct GuardedPolicy {
     pub policy: Arc<Policy>,
     /// Its metrics.
     pub series: Arc<PolicySeries>,
-    standing: Arc<Standing>,
+    health: Arc<PolicyHealth>,
 }
 
 #[derive(Default)]
-struct Standing {
+struct PolicyHealth {
     quarantine: Quarantine,
     warnings: Warnings,
     budget_warnings: Warnings,
@@ -70,7 +70,7 @@ impl<'a> Turn<'a> {
 impl GuardedPolicy {
     /// A policy that has done nothing yet.
     pub fn new(policy: Arc<Policy>, series: Arc<PolicySeries>) -> Self {
-        GuardedPolicy { policy, series, standing: Arc::default() }
+        GuardedPolicy { policy, series, health: Arc::default() }
     }
 
     /// The same policy with other instances. It stays in quarantine if it is.
@@ -81,12 +81,12 @@ impl GuardedPolicy {
 
     /// Whether what is known of the other one is known of this one, too: one was made of the other.
     pub fn continues(&self, other: &GuardedPolicy) -> bool {
-        Arc::ptr_eq(&self.standing, &other.standing)
+        Arc::ptr_eq(&self.health, &other.health)
     }
 
     /// Whether it may be called.
     pub fn quarantine(&self) -> &Quarantine {
-        &self.standing.quarantine
+        &self.health.quarantine
     }
 
     /// The policy's answer; `None` when the native one must give it.
@@ -104,7 +104,7 @@ impl GuardedPolicy {
         }
         match answer {
             Ok(answer) => {
-                if entry == Entry::Trial {
+                if entry == Entry::HalfOpen {
                     self.leave();
                 }
                 Some(answer)
@@ -130,7 +130,7 @@ impl GuardedPolicy {
     }
 
     fn weigh(&self, took: Duration) {
-        let Some(share) = self.standing.workload.add(took, TIMED_CALLS, self.policy.workers(), clock::now()) else {
+        let Some(share) = self.health.workload.add(took, TIMED_CALLS, self.policy.workers(), clock::now()) else {
             return;
         };
         self.series.worker_share.set(share);
@@ -143,7 +143,7 @@ impl GuardedPolicy {
     fn exhausted(&self, budget: Duration) {
         self.series.budget_exhausted.inc();
         let (policy, budget_ms) = (self.policy.name(), budget.as_secs_f64() * 1_000.0);
-        if self.standing.budget_warnings.is_due(clock::now()) {
+        if self.health.budget_warnings.is_due(clock::now()) {
             tracing::warn!(
                 policy,
                 budget_ms,
@@ -162,18 +162,18 @@ impl GuardedPolicy {
         let (policy, kind) = (self.policy.name(), fault.kind());
         if matches!(fault, Fault::NotReady) {
             tracing::debug!(policy, kind, %fault, "the native policy answers instead");
-            if entry == Entry::Trial {
+            if entry == Entry::HalfOpen {
                 self.quarantine().trial_postponed(now);
             }
             return;
         }
         let backtrace = fault.backtrace().filter(|at| !at.is_empty()).map(tracing::field::display);
-        if self.standing.warnings.is_due(now) {
+        if self.health.warnings.is_due(now) {
             tracing::warn!(policy, kind, %fault, backtrace, "policy faults; the native policy answers instead");
         } else {
             tracing::debug!(policy, kind, %fault, backtrace, "the native policy answers instead");
         }
-        if entry == Entry::Trial {
+        if entry == Entry::HalfOpen {
             let seconds = self.quarantine().trial_failed(now).as_secs();
             tracing::debug!(policy, seconds, "policy stays in quarantine");
         } else if let Some(backoff) = self.quarantine().fault(now) {

@@ -23,9 +23,9 @@ mod shadow;
 
 use std::sync::Arc;
 
-pub use admission::{Admission, Place, Waiting};
-pub use build::{Candidate, Policies, Resources};
-pub use canary::{Canary, Standing, TrialCounts, Watched, Why};
+pub use admission::{Admission, Ticket, Waiting};
+pub use build::{CanarySpec, Policies, Resources};
+pub use canary::{Canary, CanaryState, ComparisonCounts, Watched, Why};
 pub use doubts::{Doubt, Doubts};
 pub use endpoint::{Endpoint, Exclusion};
 pub use explain::Explained;
@@ -34,7 +34,7 @@ pub use limiter::Limiter;
 pub use selection::{Case, Extra, Selection};
 pub use settings::Settings;
 pub use settle::Attempt;
-pub use shadow::{Comparer, Disagreement, Shadow, ShadowQueue, Tally, shadows};
+pub use shadow::{Comparer, Disagreement, Shadow, ShadowQueue, ShadowStats, shadows};
 
 use admission::Queue;
 use candidates::Draw;

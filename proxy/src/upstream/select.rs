@@ -12,7 +12,7 @@ use super::settle::Attempt;
 use super::{Endpoint, Extra, GuardedPolicy, Selection, Upstream};
 use crate::clock;
 use crate::jsonrpc::Refusal;
-use crate::model::{CooldownState, Plan, RequestFacts, Tick, millis_f32};
+use crate::model::{CooldownState, Plan, Tick, millis_f32};
 use crate::policy::abi::{EndpointRow, PlanBlock, RequestBlock, chain_code, flag, request_flags};
 use crate::policy::{Policy, Scored, native};
 

@@ -313,7 +313,8 @@ impl Upstream {
         if (answered || is_alone) && blame.decision.penalty_ms > 0.0 {
             endpoint.stats.fail(blame.decision.penalty_ms);
         }
-        let wish = blame.decision.method_ban.max(if blame.is_failure() { self.settings.backoff.base } else { Duration::ZERO });
+        let wish =
+            blame.decision.method_ban.max(if blame.is_failure() { self.settings.backoff.base } else { Duration::ZERO });
         if answered && endpoint.stats.bans.strike(&blame.method, wish, now) {
             self.log_ban(endpoint, &blame.method, wish);
         }

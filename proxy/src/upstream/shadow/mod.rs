@@ -17,7 +17,7 @@ use crate::config::ShadowConf;
 use crate::model::Share;
 use crate::policy::Fault;
 use crate::policy::abi::{EndpointRow, RequestBlock};
-pub use record::{Disagreement, Tally};
+pub use record::{Disagreement, ShadowStats};
 use record::{Pair, Record};
 
 /// Comparisons that may wait. A call takes microseconds: what doesn't fit is more than the thread can do.
@@ -73,7 +73,8 @@ impl Shadow {
         before: Option<&Upstream>,
         resources: &Resources,
     ) -> Arc<Self> {
-        let same = before.and_then(|u| u.deciders.shadow.as_ref()).filter(|old| old.bound.policy.is_alike(&bound.policy));
+        let same =
+            before.and_then(|u| u.deciders.shadow.as_ref()).filter(|old| old.bound.policy.is_alike(&bound.policy));
         let record = match same {
             Some(old) => Arc::clone(&old.record),
             None => Arc::new(Record::new(resources.metrics.shadow(upstream, bound.policy.name()))),
@@ -99,8 +100,8 @@ impl Shadow {
     }
 
     /// What was found so far.
-    pub fn tally(&self) -> Tally {
-        self.record.tally()
+    pub fn stats(&self) -> ShadowStats {
+        self.record.stats()
     }
 
     /// Asks for a comparison if the request belongs to the sample. `live` are the scores that decide. Never waits.

@@ -37,11 +37,11 @@ fn what_finds_no_room_is_dropped_and_counted() {
     let (upstream, comparer) = upstream();
     (0..QUEUE + 44).for_each(|_| offer(&upstream, 1));
     let shadow = Arc::clone(upstream.deciders.shadow.as_ref().unwrap());
-    assert_eq!((shadow.tally().compared, shadow.tally().dropped), (0, 44));
+    assert_eq!((shadow.stats().compared, shadow.stats().dropped), (0, 44));
     let record = Arc::clone(&shadow.record);
     drop((upstream, shadow));
     comparer.run();
-    assert_eq!((record.tally().compared, record.tally().agreed, record.tally().dropped), (256, 256, 44));
+    assert_eq!((record.stats().compared, record.stats().agreed, record.stats().dropped), (256, 256, 44));
 }
 
 #[test]
@@ -49,7 +49,7 @@ fn rows_that_wait_are_bounded_too() {
     let (upstream, comparer) = upstream();
     offer(&upstream, 2 * QUEUED_ROWS);
     offer(&upstream, 1);
-    let dropped = || upstream.shadow().unwrap().tally().dropped;
+    let dropped = || upstream.shadow().unwrap().stats().dropped;
     assert_eq!(dropped(), 1, "one alone may be larger");
     let job = comparer.jobs.recv().unwrap();
     comparer.rows.fetch_sub(job.rows.len(), Relaxed);

@@ -14,7 +14,7 @@ const RETRY_PERIOD: Duration = Duration::from_secs(1);
 
 /// Where policies send instances that faulted.
 #[derive(Clone)]
-pub(super) struct Refill(Sender<Faulted>);
+pub(super) struct InstanceReplacer(Sender<Faulted>);
 
 struct Faulted {
     policy: Weak<Policy>,
@@ -22,12 +22,12 @@ struct Faulted {
     _instance: ReadyInstance,
 }
 
-impl Refill {
+impl InstanceReplacer {
     /// Starts the thread. It ends with the last sender.
     pub(super) fn start() -> std::io::Result<Self> {
         let (sender, faulted) = channel();
         std::thread::Builder::new().name("policy-refill".into()).spawn(move || run(&faulted))?;
-        Ok(Refill(sender))
+        Ok(InstanceReplacer(sender))
     }
 
     pub(super) fn replace(&self, instance: ReadyInstance, policy: Weak<Policy>) {

@@ -27,7 +27,7 @@ pub struct Arm {
 
 /// What an [`Arm`] held at one time.
 #[derive(Clone, Debug)]
-pub struct Tally {
+pub struct ArmCounts {
     /// Requests that came to their end.
     pub requests: u64,
     /// Those without a good answer.
@@ -83,8 +83,8 @@ impl Arm {
     }
 
     /// What it holds.
-    pub fn tally(&self) -> Tally {
-        Tally {
+    pub fn counts(&self) -> ArmCounts {
+        ArmCounts {
             requests: self.requests.load(Relaxed),
             failed: self.failed.load(Relaxed),
             attempts: self.attempts.load(Relaxed),
@@ -94,7 +94,7 @@ impl Arm {
     }
 }
 
-impl Tally {
+impl ArmCounts {
     /// The share of requests that failed, 0 to 1; NaN before the first.
     pub fn error_rate(&self) -> f64 {
         self.failed as f64 / self.requests as f64
@@ -121,7 +121,7 @@ impl Tally {
 
 impl Rails {
     /// The rail that the canary breaks, if any. `faults`: its calls in the whole trial that gave no answer.
-    pub fn breach(&self, live: &Tally, canary: &Tally, faults: u64) -> Option<Breach> {
+    pub fn breach(&self, live: &ArmCounts, canary: &ArmCounts, faults: u64) -> Option<Breach> {
         if faults > self.max_faults {
             return Some(Breach::Faults(faults));
         }
@@ -131,14 +131,14 @@ impl Rails {
         self.error_rate(live, canary).or_else(|| self.attempts(live, canary)).or_else(|| self.latency(live, canary))
     }
 
-    fn error_rate(&self, live: &Tally, canary: &Tally) -> Option<Breach> {
+    fn error_rate(&self, live: &ArmCounts, canary: &ArmCounts) -> Option<Breach> {
         let surely = at_least(canary.failed as f64, canary.requests as f64);
         let most = live.error_rate() + self.max_error_rate_increase;
         (surely > most).then(|| Breach::ErrorRate(canary.error_rate(), live.error_rate()))
     }
 
     /// The difference of two means, less its own standard error (Welch).
-    fn attempts(&self, live: &Tally, canary: &Tally) -> Option<Breach> {
+    fn attempts(&self, live: &ArmCounts, canary: &ArmCounts) -> Option<Breach> {
         let (ours, theirs) = (canary.mean_attempts(), live.mean_attempts());
         let error = (canary.attempts_error_squared() + live.attempts_error_squared()).sqrt();
         let surely = ours - theirs - CONFIDENCE * error;
@@ -150,7 +150,7 @@ impl Rails {
         clippy::cast_possible_truncation,
         reason = "a latency, whose buckets are wider than the narrower type is inexact"
     )]
-    fn latency(&self, live: &Tally, canary: &Tally) -> Option<Breach> {
+    fn latency(&self, live: &ArmCounts, canary: &ArmCounts) -> Option<Breach> {
         let longest = (f64::from(live.p99_ms()) * self.max_p99_ratio) as f32;
         let surely = at_least(canary.latencies.above(longest), canary.requests as f64);
         (surely > SLOWEST).then(|| Breach::Latency(canary.p99_ms(), live.p99_ms()))
@@ -197,16 +197,16 @@ mod tests {
     };
 
     /// `requests`, of which every `n`-th is as `odd` says: good, attempts, milliseconds.
-    fn arm(requests: u64, n: u64, odd: (bool, u32, u64)) -> Tally {
+    fn arm(requests: u64, n: u64, odd: (bool, u32, u64)) -> ArmCounts {
         let arm = Arm::default();
         for request in 1..=requests {
             let (good, attempts, ms) = if request.is_multiple_of(n) { odd } else { (true, 1, 10 + request % 10) };
             arm.record(good, attempts, Duration::from_millis(ms));
         }
-        arm.tally()
+        arm.counts()
     }
 
-    fn good(requests: u64) -> Tally {
+    fn good(requests: u64) -> ArmCounts {
         arm(requests, u64::MAX, (true, 1, 0))
     }
 
