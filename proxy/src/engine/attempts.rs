@@ -22,7 +22,8 @@ use http::{HeaderValue, StatusCode};
 use super::batch_response::BatchResponse;
 use super::call::Call;
 use super::dispatch::send;
-use super::follow_up::{Next, Try};
+use super::fairness::give_way;
+use super::follow_up::{Judged, Next, Try};
 use super::streaming::StreamingReply;
 use crate::client::HedgeTimer;
 use crate::client::{Answer, Exchanged};
@@ -134,8 +135,16 @@ impl Run<'_> {
             if std::mem::take(&mut again) {
                 self.spend(Extra::Retry, self.doubtful, &call);
             }
-            let plan =
-                *self.plan.get_or_insert_with(|| self.upstream.plan(&Selection::first(&call.facts, now), &lease));
+            let plan = match self.plan {
+                Some(plan) => plan,
+                None => {
+                    if give_way(&call.facts.policy_time).await {
+                        // The endpoint isn't to blame for the pause.
+                        now = clock::now();
+                    }
+                    *self.plan.insert(self.upstream.plan(&Selection::first(&call.facts, now), &lease))
+                }
+            };
             let first = self.begin(lease);
             match self.attempt(&call, first, plan, now).await {
                 Next::Answer(reply) => return Ok(reply),
@@ -147,7 +156,9 @@ impl Run<'_> {
                 Next::Again(delay, rest) => {
                     call = rest.map_or(call, Cow::Owned);
                     again = true;
-                    if !delay.is_zero() {
+                    if delay.is_zero() {
+                        give_way(&call.facts.policy_time).await;
+                    } else {
                         tokio::time::sleep(delay).await;
                     }
                     now = clock::now();
@@ -207,7 +218,11 @@ impl Run<'_> {
         let mut ours = pin!(send(call, &first.lease, now, plan.timeout, &timer));
         loop {
             if let Some(ended) = timer.wait_for(&mut ours).await {
-                return self.judge(call, first, ended);
+                return match self.judge(call, first, ended) {
+                    Judged::Done(next) => next,
+                    // Boxed, since it is rare.
+                    Judged::InPart(part) => Box::pin(self.judge_members(call, *part)).await,
+                };
             }
             let looked = clock::now();
             let waited = looked.since(now);
@@ -276,7 +291,7 @@ impl Run<'_> {
         hedge: bool,
     ) -> Next {
         let took = ended.1.0.latency;
-        let next = self.judge(call, ended.0, ended.1);
+        let next = self.judge_to_end(call, ended.0, ended.1).await;
         let (other, rest) = other;
         match next {
             Next::Answer(_) => {
@@ -285,7 +300,7 @@ impl Run<'_> {
             }
             Next::Again(_, Some(_)) => other.lease.lose(),
             Next::Again(_, None) | Next::GiveUp => {
-                let next = self.judge(call, other, rest.await);
+                let next = self.judge_to_end(call, other, rest.await).await;
                 self.upstream.hedged(!hedge && matches!(next, Next::Answer(_)));
                 return next;
             }

@@ -1,6 +1,8 @@
 //! What follows from an attempt that ended: it is settled, and becomes an answer, a part of one, or another attempt.
 //!
-//! Invariant: whatever ended is settled here, once: by its success, or with the retry policy's decisions.
+//! Invariants: whatever ended is settled here, once: by its success, or with the retry policy's
+//! decisions. A batch may take many of these; between them the thread is given back ([`give_way`]),
+//! and a client that goes away meanwhile leaves an attempt that settles as canceled.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,6 +14,7 @@ use super::already_known;
 use super::attempts::{Reply, ReplyBody, Run};
 use super::batch_response::BatchResponse;
 use super::call::{Call, MemberFailure, member_failures};
+use super::fairness::give_way;
 use super::streaming::StreamingReply;
 use crate::client::{Answer, AnswerBody, Exchanged};
 use crate::clock;
@@ -35,7 +38,21 @@ pub(super) struct Ended {
     prior_sent: bool,
 }
 
-/// What follows from an attempt.
+/// A batch that was answered in part.
+pub(super) struct InPart {
+    ended: Ended,
+    members: Arc<[MemberRequest]>,
+    slots: Vec<MemberAnswer>,
+}
+
+/// An attempt after the first look at it.
+pub(super) enum Judged {
+    Done(Next),
+    /// [`Run::judge_members`] decides what follows.
+    InPart(Box<InPart>),
+}
+
+/// The consequence of an attempt.
 pub(super) enum Next {
     Answer(Reply),
     /// Another attempt after a delay; at what is left of the batch, if a part of it was answered.
@@ -45,8 +62,8 @@ pub(super) enum Next {
 }
 
 impl Run<'_> {
-    /// Settles an attempt and says what follows.
-    pub(super) fn judge(&mut self, call: &Call, ended: Try, (result, answer): Exchanged) -> Next {
+    /// Settles an attempt and decides what follows, unless it is a batch that was answered in part.
+    pub(super) fn judge(&mut self, call: &Call, ended: Try, (result, answer): Exchanged) -> Judged {
         log(&ended, call, &result);
         self.trace.endpoint = Some(Arc::clone(ended.lease.endpoint_name()));
         self.trace.outcome = Some(result.outcome);
@@ -57,18 +74,26 @@ impl Run<'_> {
         if self.is_cut_short(attempt, &result) {
             lease.lose();
             self.last = Some((result, None));
-            return Next::GiveUp;
+            return Judged::Done(Next::GiveUp);
         }
         let ended = Ended { lease, attempt, result, prior_sent };
-        let Some(mut answer) = answer else { return self.judge_whole(call, ended, None) };
+        let Some(mut answer) = answer else { return Judged::Done(self.judge_whole(call, ended, None)) };
         if let (Some(members), Some(slots)) = (call.members(), self.take_apart(call, &mut answer)) {
-            return self.judge_members(call, members, ended, slots);
+            return Judged::InPart(Box::new(InPart { ended, members: Arc::clone(members), slots }));
         }
         if ended.result.outcome != Outcome::Success {
-            return self.judge_whole(call, ended, Some(answer));
+            return Judged::Done(self.judge_whole(call, ended, Some(answer)));
         }
         self.answered = true;
-        Next::Answer(succeed(call, ended, answer))
+        Judged::Done(Next::Answer(succeed(call, ended, answer)))
+    }
+
+    /// Settles an attempt and decides what follows.
+    pub(super) async fn judge_to_end(&mut self, call: &Call, ended: Try, exchanged: Exchanged) -> Next {
+        match self.judge(call, ended, exchanged) {
+            Judged::Done(next) => next,
+            Judged::InPart(part) => self.judge_members(call, *part).await,
+        }
     }
 
     /// The request's deadline came so early in its last attempt that the endpoint can't be blamed for it.
@@ -98,10 +123,10 @@ impl Run<'_> {
             may_retry: allowed,
             member: false,
         };
-        let (decisions, blame) =
-            ended.lease.fail(&self.selection_of(call, ended.attempt, ended.prior_sent), &ended.result, &[case]);
+        let selection = self.selection_of(call, ended.attempt, ended.prior_sent);
+        let decision = ended.lease.decide(&selection, &case);
+        let blame = ended.lease.fail(&selection, &ended.result, &[(case, decision)]);
         self.held.extend(blame);
-        let decision = decisions.first().copied().unwrap_or(Decision::RETURN);
         self.answered |= decision.success;
         self.failures += u32::from(is_provoked(&ended.result) && !decision.success);
         if let (true, Expected::Single(id)) = (decision.landed, &call.outgoing.expected)
@@ -129,18 +154,13 @@ impl Run<'_> {
     }
 
     /// A batch that was answered in part: what another endpoint may do better is asked elsewhere, the rest is kept.
-    fn judge_members(
-        &mut self,
-        call: &Call,
-        members: &Arc<[MemberRequest]>,
-        ended: Ended,
-        mut slots: Vec<MemberAnswer>,
-    ) -> Next {
+    pub(super) async fn judge_members(&mut self, call: &Call, part: InPart) -> Next {
+        let InPart { ended, members, mut slots } = part;
         let result = ended.result.clone();
-        let failures = member_failures(call, members, &slots, &result);
+        let failures = member_failures(call, &members, &slots, &result);
         let mut again = vec![false; slots.len()];
         let mut longest = Duration::ZERO;
-        for (failure, decision, allowed) in self.settle_members(call, ended, &failures) {
+        for (failure, decision, allowed) in self.settle_members(call, ended, &failures).await {
             match decision.action {
                 Action::Retry { delay } if allowed => {
                     failure.members.iter().for_each(|&position| again[position] = true);
@@ -153,7 +173,7 @@ impl Run<'_> {
                 _ => {}
             }
         }
-        let response = self.response.get_or_insert_with(|| BatchResponse::new(Arc::clone(members)));
+        let response = self.response.get_or_insert_with(|| BatchResponse::new(members));
         let rest = response.take(slots, &again);
         if !rest.is_empty() {
             self.last = Some((result, None));
@@ -164,7 +184,7 @@ impl Run<'_> {
     }
 
     /// Settles the attempt, and tells for each failure what the policy decided and whether the host allows another attempt.
-    fn settle_members<'t>(
+    async fn settle_members<'t>(
         &mut self,
         call: &Call,
         ended: Ended,
@@ -176,29 +196,21 @@ impl Run<'_> {
             self.answered = true;
             return Vec::new();
         }
-        let case = |failure: &'t MemberFailure| {
+        let mut decided = Vec::with_capacity(failures.len());
+        for failure in failures {
+            give_way(&call.facts.policy_time).await;
             let may_retry = self.allows(&failure.facts, &failure.result);
-            Case {
-                request: &failure.facts,
-                sent: Some(&call.outgoing),
-                result: &failure.result,
-                may_retry,
-                member: true,
-            }
-        };
-        let cases: Vec<Case<'_>> = failures.iter().map(case).collect();
-        let (decisions, blame) = lease.fail(&self.selection_of(call, attempt, prior_sent), &result, &cases);
-        let outcomes: Vec<_> = failures
-            .iter()
-            .zip(&cases)
-            .zip(&decisions)
-            .map(|((t, case), decision)| (t, *decision, case.may_retry))
-            .collect();
-        let answered = decisions.iter().all(|decision| decision.success);
+            let sent = Some(&call.outgoing);
+            let case = Case { request: &failure.facts, sent, result: &failure.result, may_retry, member: true };
+            let decision = lease.decide(&self.selection_of(call, attempt, prior_sent), &case);
+            decided.push((case, decision));
+        }
+        let blame = lease.fail(&self.selection_of(call, attempt, prior_sent), &result, &decided);
+        let answered = decided.iter().all(|(_, decision)| decision.success);
         self.answered |= answered;
         self.failures += u32::from(!answered);
         self.held.extend(blame);
-        outcomes
+        failures.iter().zip(decided).map(|(failure, (case, decision))| (failure, decision, case.may_retry)).collect()
     }
 
     pub(super) fn selection_of<'b>(&'b self, call: &'b Call, attempt: u32, prior_sent: bool) -> Selection<'b> {

@@ -24,8 +24,6 @@ use crate::policy::{Policy, native};
 /// An overtaken attempt took so many times as long as the one that answered.
 const SLOWER: u32 = 2;
 const OVERTAKEN: &str = "said nothing while another endpoint answered";
-/// Method Not Allowed, Unsupported Media Type: the proxy chooses both.
-const NO_SUCH_METHOD: [u16; 2] = [405, 415];
 
 /// An attempt at an endpoint that is under way.
 pub struct Attempt {
@@ -146,18 +144,23 @@ impl Attempt {
         }
     }
 
-    /// Ends the attempt with anything else: `result` of the whole, and the policy's decision for each
-    /// of `cases`. Returns those, and the blame of the endpoint if the rest of the request bears it out.
+    /// Asks the retry policy, before the attempt ends with anything but a clean success.
+    pub fn decide(&self, selection: &Selection<'_>, case: &Case<'_>) -> Decision {
+        self.upstream.decide(self.endpoint(), selection, case)
+    }
+
+    /// Ends the attempt with anything else: `result` of the whole, and each case with its decision.
+    /// Returns the blame of the endpoint, if the rest of the request bears it out.
     pub fn fail(
         self,
         selection: &Selection<'_>,
         result: &AttemptResult,
-        cases: &[Case<'_>],
-    ) -> (Vec<Decision>, Option<Blame>) {
+        decided: &[(Case<'_>, Decision)],
+    ) -> Option<Blame> {
         let now = clock::now();
         // Its timeout is no news of an endpoint that answers nobody.
         let is_own = !is_provoked(result) || (result.outcome == Outcome::Timeout && self.is_proved_silent(now));
-        self.fail_as(is_own, selection, result, cases, now)
+        self.fail_as(is_own, selection, result, decided, now)
     }
 
     /// Gives the attempt up.
@@ -179,7 +182,8 @@ impl Attempt {
             let case =
                 Case { request: selection.request, sent: Some(sent), result: &result, may_retry: false, member: false };
             let upstream = Arc::clone(&self.upstream);
-            let (_, blame) = self.fail_as(!upstream.settings.probed, selection, &result, &[case], now);
+            let decision = self.decide(selection, &case);
+            let blame = self.fail_as(!upstream.settings.probed, selection, &result, &[(case, decision)], now);
             if let Some(blame) = blame {
                 upstream.rule(&blame, Elsewhere::Answered, now);
             }
@@ -198,7 +202,8 @@ impl Attempt {
     /// Ends the attempt in the middle of an answer whose beginning has been passed on: nobody else can be asked.
     pub fn break_off(self, selection: &Selection<'_>, result: &AttemptResult, case: Case<'_>) {
         let upstream = Arc::clone(&self.upstream);
-        let (_, blame) = self.fail(selection, result, &[case]);
+        let decision = self.decide(selection, &case);
+        let blame = self.fail(selection, result, &[(case, decision)]);
         if let Some(blame) = blame {
             upstream.rule(&blame, Elsewhere::Untried, clock::now());
         }
@@ -210,36 +215,34 @@ impl Attempt {
         is_own: bool,
         selection: &Selection<'_>,
         result: &AttemptResult,
-        cases: &[Case<'_>],
+        decided: &[(Case<'_>, Decision)],
         now: Tick,
-    ) -> (Vec<Decision>, Option<Blame>) {
+    ) -> Option<Blame> {
         self.end(result.outcome, now);
         let (upstream, endpoint) = (&self.upstream, self.endpoint());
         endpoint.details.series.duration.observe(result.latency.as_secs_f64());
-        let decisions: Vec<Decision> = cases.iter().map(|case| upstream.decide(endpoint, selection, case)).collect();
         if result.is_own_lack() {
-            return (decisions, None);
+            return None;
         }
-        for (case, decision) in cases.iter().zip(&decisions) {
+        for (case, decision) in decided {
             upstream.ban(endpoint, case, decision);
         }
-        let Some(worst) = decisions.iter().copied().reduce(Decision::worse) else { return (decisions, None) };
-        let worst = self.judge_trial(worst);
+        let worst = decided.iter().map(|(_, decision)| *decision).reduce(Decision::worse)?;
         let blame = Blame {
             index: self.index,
-            decision: worst,
+            decision: self.judge_trial(worst),
             result: result.clone(),
             method: selection.request.shape.method.clone(),
         };
         upstream.note(endpoint, &blame, self.began, now);
         if is_own {
             upstream.hold_against(endpoint, &blame, now);
-            return (decisions, None);
+            return None;
         }
         if upstream.settings.probed && blame.excludes() {
             upstream.doubts.raise(upstream, &blame, now);
         }
-        (decisions, blame.is_any().then_some(blame))
+        blame.is_any().then_some(blame)
     }
 
     /// A trial that fails ends in the next cooldown, whatever the policy says of the failure.
@@ -266,184 +269,4 @@ impl Drop for Attempt {
             self.end(Outcome::Canceled, clock::now());
         }
     }
-}
-
-impl Upstream {
-    /// Asks the retry policy, or the native one when there is none or it faults.
-    fn decide(&self, endpoint: &Endpoint, selection: &Selection<'_>, case: &Case<'_>) -> Decision {
-        if let Some(decision) = self.ask_retry(endpoint, selection, case) {
-            return decision;
-        }
-        let decision = native::retry(case.request, case.result);
-        match decision.cooldown {
-            // A plugin may trust an endpoint with more than the upstream's own maximum; the native policy has no settings.
-            CooldownWish::Fixed(asked) => {
-                Decision { cooldown: CooldownWish::Fixed(asked.min(self.settings.backoff.max)), ..decision }
-            }
-            CooldownWish::None | CooldownWish::Backoff => decision,
-        }
-    }
-
-    /// The decision of a policy, if there is one that answers.
-    fn ask_retry(&self, endpoint: &Endpoint, selection: &Selection<'_>, case: &Case<'_>) -> Option<Decision> {
-        let mut deciders = self.deciders.retry(case.request.seed).peekable();
-        deciders.peek()?;
-        let turn = self.deciders.turn(selection.request);
-        let selection = Selection { request: case.request, ..*selection };
-        let request_block = self.request_block(&selection);
-        let mut block = attempt_block(endpoint, case);
-        block.candidates_left = self.candidates_left(&selection);
-        block.timeout_ms = millis_f32(self.settings.timeout);
-        let decide = |policy: &Policy| {
-            let decision = policy.retry(&request_block, &block)?;
-            match unquoted_block(&block, &decision, case) {
-                Some(unquoted) => Ok(decision.despite(policy.retry(&request_block, &unquoted)?)),
-                None => Ok(decision),
-            }
-        };
-        deciders.find_map(|decider| decider.ask(turn, decide))
-    }
-
-    /// What another endpoint made of a request says whether this one is to blame for it.
-    pub fn rule(&self, blame: &Blame, elsewhere: Elsewhere, now: Tick) {
-        let endpoint = self.endpoint(blame.index);
-        let answered = elsewhere == Elsewhere::Answered;
-        // Nothing contradicts it, and nobody else was served well.
-        let is_alone = elsewhere == Elsewhere::Untried && !endpoint.stats.is_alive(now);
-        if (answered || is_alone) && blame.decision.penalty_ms > 0.0 {
-            endpoint.stats.fail(blame.decision.penalty_ms);
-        }
-        let wish =
-            blame.decision.method_ban.max(if blame.is_failure() { self.settings.backoff.base } else { Duration::ZERO });
-        if answered && endpoint.stats.bans.strike(&blame.method, wish, now) {
-            self.log_ban(endpoint, &blame.method, wish);
-        }
-        // Without probes, nobody else's success is the witness.
-        let is_borne_out = is_alone || (answered && !endpoint.stats.is_alive(now));
-        if !self.settings.probed && is_borne_out && blame.excludes() {
-            // Where nobody else was asked, one request isn't worth more than a backoff.
-            let most = if answered { Duration::MAX } else { self.settings.backoff.max };
-            let cooldown = match blame.decision.cooldown {
-                CooldownWish::Fixed(asked) => CooldownWish::Fixed(asked.min(most)),
-                wish => wish,
-            };
-            self.cool(endpoint, &Decision { cooldown, ..blame.decision }, blame.why(), now);
-        }
-    }
-
-    /// Remembers that the endpoint doesn't support a method.
-    fn ban(&self, endpoint: &Endpoint, case: &Case<'_>, decision: &Decision) {
-        let method = &case.request.shape.method;
-        if lacks_method(case.result) && endpoint.stats.bans.ban(method, decision.method_ban, clock::now()) {
-            self.log_ban(endpoint, method, decision.method_ban);
-        }
-    }
-
-    /// A half-open endpoint passed its trial.
-    pub(super) fn log_return(&self, endpoint: &Endpoint) {
-        let (upstream, endpoint) = (&*self.name, &*endpoint.details.name);
-        tracing::info!(upstream, endpoint, "endpoint gets requests again, a few at first");
-    }
-
-    fn log_ban(&self, endpoint: &Endpoint, method: &str, duration: Duration) {
-        tracing::info!(
-            upstream = &*self.name,
-            endpoint = &*endpoint.details.name,
-            method,
-            seconds = duration.as_secs_f64(),
-            "endpoint isn't asked for this method"
-        );
-    }
-
-    /// Takes what an attempt says of the endpoint's latency, and a success.
-    fn note(&self, endpoint: &Endpoint, blame: &Blame, began: Tick, now: Tick) {
-        let Blame { decision, result, method, .. } = blame;
-        // A timeout is a latency, too: at least as long as was waited.
-        if result.outcome == Outcome::Timeout || decision.success {
-            endpoint.stats.record_latency(result.latency, self.settings.smoothing, now);
-        }
-        if decision.success && decision.penalty_ms <= 0.0 {
-            endpoint.stats.succeed(began, now);
-            endpoint.stats.bans.succeed(method);
-        }
-    }
-
-    /// Holds all of it against the endpoint.
-    fn hold_against(&self, endpoint: &Endpoint, blame: &Blame, now: Tick) {
-        if blame.decision.penalty_ms > 0.0 {
-            endpoint.stats.fail(blame.decision.penalty_ms);
-        }
-        self.cool(endpoint, &blame.decision, blame.why(), now);
-    }
-
-    /// Begins the cooldown that the decision asks for. `why`: outcome, detail and HTTP status, for the log.
-    pub(super) fn cool(&self, endpoint: &Endpoint, decision: &Decision, why: (&str, &str, Option<u16>), now: Tick) {
-        let (outcome, detail, status) = why;
-        let began_cooling = match decision.cooldown {
-            CooldownWish::None => false,
-            CooldownWish::Backoff => endpoint.stats.cooldown.back_off(now, self.settings.backoff, fastrand::f32()),
-            CooldownWish::Fixed(duration) => endpoint.stats.cooldown.hold(now, duration),
-        };
-        if began_cooling {
-            endpoint.details.series.cooldowns.inc();
-            tracing::info!(
-                upstream = &*self.name,
-                endpoint = &*endpoint.details.name,
-                outcome,
-                detail,
-                status,
-                seconds = endpoint.stats.cooldown.remaining(now).unwrap_or_default().as_secs_f64(),
-                "endpoint cools down"
-            );
-        }
-    }
-}
-
-/// Whether the endpoint says that it doesn't have the method; anything else may be about what it was asked.
-fn lacks_method(result: &AttemptResult) -> bool {
-    let by_status = || result.http_status.is_some_and(|status| NO_SUCH_METHOD.contains(&status));
-    result.rpc_error.as_ref().map_or_else(by_status, |error| error.code == RpcError::METHOD_NOT_FOUND)
-}
-
-/// The block without the request's own words, if the decision about it blames the endpoint and the
-/// message holds any.
-fn unquoted_block(block: &AttemptBlock, decision: &Decision, case: &Case<'_>) -> Option<AttemptBlock> {
-    let seen = || {
-        let message = message_of(case.result);
-        &message[..message.floor_char_boundary(MESSAGE_BYTES)]
-    };
-    let message =
-        decision.blames().then(|| case.sent.and_then(|sent| unquoted(seen(), case.request, sent.text()))).flatten()?;
-    let mut block = AttemptBlock { message_len: 0, message: [0; MESSAGE_BYTES], ..*block };
-    block.set_message(&message);
-    Some(block)
-}
-
-/// What the endpoint said: a JSON-RPC error's message, or the beginning of another error's body.
-fn message_of(result: &AttemptResult) -> &str {
-    result.rpc_error.as_ref().map_or(&result.text, |error| &error.message)
-}
-
-fn attempt_block(endpoint: &Endpoint, case: &Case<'_>) -> AttemptBlock {
-    let result = case.result;
-    let retry_after = result
-        .retry_after
-        .map_or(NO_RETRY_AFTER, |after| u32::try_from(after.as_millis()).unwrap_or(NO_RETRY_AFTER - 1));
-    let mut block = AttemptBlock {
-        endpoint: endpoint.index,
-        outcome: result.outcome.code(),
-        flags: flag(result.bytes_sent, attempt_flags::BYTES_SENT)
-            | flag(result.rpc_error.is_some(), attempt_flags::HAS_RPC_CODE)
-            | flag(case.may_retry, attempt_flags::MAY_RETRY)
-            | flag(case.member, attempt_flags::MEMBER),
-        rpc_code: result.rpc_error.as_ref().map_or(0, |e| e.code),
-        http_status: u32::from(result.http_status.unwrap_or(0)),
-        retry_after_ms: retry_after,
-        latency_ms: millis_f32(result.latency),
-        consecutive_failures: endpoint.stats.consecutive_failures(),
-        cooldown_attempts: endpoint.stats.cooldown.attempts(),
-        ..AttemptBlock::new()
-    };
-    block.set_message(message_of(result));
-    block
 }
