@@ -119,9 +119,12 @@ mod tests {
     #[test]
     fn a_long_answer_that_ends_doesnt_undo_what_was_heard_since() {
         let silence = Silence::default();
-        silence.broken(at(0), at(5_000));
+        for n in 0..50 {
+            silence.broken(at(n * 100), at(n * 100 + 100));
+        }
         silence.broken(at(0), at(10));
-        assert!(!silence.is_proved(9, MS(5_000), at(5_100)));
+        assert!(!silence.is_proved(9, MS(5_000), at(5_299)));
+        assert!(silence.is_proved(9, MS(5_000), at(5_300)), "and so is its end");
     }
 
     #[test]
