@@ -9,6 +9,7 @@ mod answer;
 mod batch;
 mod buffered;
 pub mod classify;
+mod decimal;
 mod duplex;
 pub mod engine;
 pub mod exchange;
@@ -35,6 +36,7 @@ mod transport;
 
 pub use batch::{Expected, MemberRequest};
 pub use buffered::{Buffered, Held};
+pub use decimal::decimal;
 pub use engine::{Reply, ReplyBody, Trace};
 pub use exchange::{Arriving, Outgoing};
 pub use id::Id;
