@@ -7,8 +7,6 @@ use std::time::{Duration, Instant};
 use crate::support::{Answer, Conf, Origin, Proxy, json, wait_until};
 
 const RATE: u32 = 40;
-/// Of an attempt.
-const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The latency of each of so many reads at [`RATE`], each by a client of its own. All must be answered.
 fn reads(proxy: &Proxy, count: u32) -> Vec<Duration> {
@@ -35,9 +33,7 @@ fn shipped(origins: &[Origin]) -> Conf {
 /// As a conf without further settings has it.
 fn defaults(conf: Conf) -> Conf {
     let conf = conf.cooldown("base", "'3s'").cooldown("jitter", "1.0");
-    conf.client("timeout", &format!("'{}s'", TIMEOUT.as_secs()))
-        .client("connect_timeout", "'500ms'")
-        .set("deadline", "'10s'")
+    conf.client("timeout", "'5s'").client("connect_timeout", "'500ms'").set("deadline", "'10s'")
 }
 
 fn hanging(count: usize) -> Vec<Origin> {
@@ -62,8 +58,8 @@ fn reads_are_answered_while_the_heaviest_endpoints_hang() {
                     let proxy = Proxy::start(&defaults(conf(&origins)));
                     let mut latencies = reads(&proxy, 200);
                     latencies.sort_unstable();
-                    // What is answered sooner was rescued.
-                    let late = latencies.iter().filter(|latency| **latency >= TIMEOUT).count();
+                    let late = latencies.iter().filter(|latency| **latency > Duration::from_secs(2)).count();
+                    // The timeout is 5 s: what is answered sooner was rescued.
                     assert_eq!(late, 0, "conf {number}, {count} hang: {latencies:?}");
                 });
             }
