@@ -14,20 +14,20 @@ use wasmtime::UpdateDeadline;
 
 use super::limits::{EPOCH_CPU_TIME, HOT_EPOCHS, LOAD_CPU_TIME};
 
-/// What ends a call: `most` processor time from `first` on, which is that of the first look if it
-/// isn't known before.
+/// The limit of a call: `most` processor time, counted from `first`. A first look sets `first` if it
+/// isn't set yet.
 pub(super) struct Stall {
     first: Option<Duration>,
     most: Duration,
 }
 
 impl Stall {
-    /// For a hot call.
+    /// The limit of a hot call.
     pub(super) fn hot() -> Self {
         Stall { first: None, most: EPOCH_CPU_TIME }
     }
 
-    /// For all calls that load an instance, from now on.
+    /// The limit of all calls that load an instance, from now on.
     pub(super) fn load() -> Self {
         Stall { first: processor_time(), most: LOAD_CPU_TIME }
     }
@@ -45,7 +45,7 @@ impl Stall {
     }
 }
 
-/// Of this thread.
+/// The processor time of this thread; `None` without such a clock.
 fn processor_time() -> Option<Duration> {
     clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).map(Duration::from).ok()
 }
@@ -66,6 +66,7 @@ mod tests {
         }
         assert!(looks > 0, "a busy thread is not ended at its first look");
     }
+
     #[test]
     fn a_load_is_ended_by_what_it_has_used_since_its_beginning() {
         let (mut load, mut hot) = (Stall::load(), Stall::hot());
