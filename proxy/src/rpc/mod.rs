@@ -12,6 +12,7 @@ pub mod classify;
 mod duplex;
 pub mod engine;
 pub mod exchange;
+mod fairness;
 mod id;
 pub mod idle;
 pub mod inspect;
