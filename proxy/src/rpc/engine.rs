@@ -21,7 +21,8 @@ use http::{HeaderValue, StatusCode};
 
 use super::batch::Assembly;
 use super::exchange::{Answer, Arriving, Exchanged};
-use super::judge::{Next, Try};
+use super::fairness::give_way;
+use super::judge::{Judged, Next, Try};
 use super::part::Call;
 use super::patience::Patience;
 use super::pieces::send;
@@ -140,7 +141,16 @@ impl<P: Pool> Run<'_, P> {
             if std::mem::take(&mut again) {
                 self.spend(Extra::Retry, self.doubtful, &call);
             }
-            let plan = *self.plan.get_or_insert_with(|| self.pool.plan(&Ask::first(&call.facts, now), &lease));
+            let plan = match self.plan {
+                Some(plan) => plan,
+                None => {
+                    if give_way(&call.facts.policy_time).await {
+                        // The endpoint isn't to blame for the pause.
+                        now = clock::now();
+                    }
+                    *self.plan.insert(self.pool.plan(&Ask::first(&call.facts, now), &lease))
+                }
+            };
             let first = self.begin(lease);
             match self.attempt(&call, first, plan, now).await {
                 Next::Answer(reply) => return Ok(reply),
@@ -152,7 +162,9 @@ impl<P: Pool> Run<'_, P> {
                 Next::Again(delay, rest) => {
                     call = rest.map_or(call, Cow::Owned);
                     again = true;
-                    if !delay.is_zero() {
+                    if delay.is_zero() {
+                        give_way(&call.facts.policy_time).await;
+                    } else {
                         tokio::time::sleep(delay).await;
                     }
                     now = clock::now();
@@ -212,7 +224,11 @@ impl<P: Pool> Run<'_, P> {
         let mut ours = pin!(send(call, &first.lease, now, plan.timeout, &patience));
         loop {
             if let Some(ended) = patience.wait_for(&mut ours).await {
-                return self.judge(call, first, ended);
+                return match self.judge(call, first, ended) {
+                    Judged::Done(next) => next,
+                    // Boxed, since it is rare.
+                    Judged::InPart(part) => Box::pin(self.judge_members(call, *part)).await,
+                };
             }
             let looked = clock::now();
             let waited = looked.since(now);
@@ -290,7 +306,7 @@ impl<P: Pool> Run<'_, P> {
         hedge: bool,
     ) -> Next<P::Lease> {
         let took = ended.1.0.latency;
-        let next = self.judge(call, ended.0, ended.1);
+        let next = self.judge_to_end(call, ended.0, ended.1).await;
         let (other, rest) = other;
         match next {
             Next::Answer(_) => {
@@ -299,7 +315,7 @@ impl<P: Pool> Run<'_, P> {
             }
             Next::Again(_, Some(_)) => other.lease.lose(),
             Next::Again(_, None) | Next::GiveUp => {
-                let next = self.judge(call, other, rest.await);
+                let next = self.judge_to_end(call, other, rest.await).await;
                 self.pool.hedged(!hedge && matches!(next, Next::Answer(_)));
                 return next;
             }

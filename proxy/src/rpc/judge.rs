@@ -1,6 +1,8 @@
 //! What follows from an attempt that ended: it is settled, and becomes an answer, a part of one, or another attempt.
 //!
-//! Invariant: whatever ended is settled here, once: by its success, or with the retry policy's decisions.
+//! Invariants: whatever ended is settled here, once: by its success, or with the retry policy's decisions. A batch may take
+//! many of these; between them the thread is given back ([`give_way`]), and a client that goes away meanwhile leaves an
+//! attempt that settles as canceled.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,6 +13,7 @@ use http::StatusCode;
 use super::batch::{Assembly, Expected, MemberRequest, Slot, find_answers};
 use super::engine::{Reply, ReplyBody, Run};
 use super::exchange::{Answer, AnswerBody, Exchanged};
+use super::fairness::give_way;
 use super::landed;
 use super::part::{Call, Trouble, troubles};
 use super::pool::{Ask, Case, Lease, Pool};
@@ -33,6 +36,20 @@ pub(super) struct Ended<L> {
     prior_sent: bool,
 }
 
+/// A batch that was answered in part.
+pub(super) struct InPart<L> {
+    ended: Ended<L>,
+    members: Arc<[MemberRequest]>,
+    slots: Vec<Slot>,
+}
+
+/// An attempt after the first look at it.
+pub(super) enum Judged<L> {
+    Done(Next<L>),
+    /// [`Run::judge_members`] says what follows.
+    InPart(Box<InPart<L>>),
+}
+
 /// What follows from an attempt.
 pub(super) enum Next<L> {
     Answer(Reply<L>),
@@ -43,8 +60,8 @@ pub(super) enum Next<L> {
 }
 
 impl<P: Pool> Run<'_, P> {
-    /// Settles an attempt and says what follows.
-    pub(super) fn judge(&mut self, call: &Call, ended: Try<P::Lease>, (result, answer): Exchanged) -> Next<P::Lease> {
+    /// Settles an attempt and says what follows, unless it is a batch that was answered in part.
+    pub(super) fn judge(&mut self, call: &Call, ended: Try<P::Lease>, (result, answer): Exchanged) -> Judged<P::Lease> {
         log(&ended, call, &result);
         self.trace.endpoint = Some(Arc::clone(ended.lease.endpoint_name()));
         self.trace.outcome = Some(result.outcome);
@@ -55,18 +72,31 @@ impl<P: Pool> Run<'_, P> {
         if self.is_cut_short(attempt, &result) {
             lease.lose();
             self.last = Some((result, None));
-            return Next::GiveUp;
+            return Judged::Done(Next::GiveUp);
         }
         let ended = Ended { lease, attempt, result, prior_sent };
-        let Some(mut answer) = answer else { return self.judge_whole(call, ended, None) };
+        let Some(mut answer) = answer else { return Judged::Done(self.judge_whole(call, ended, None)) };
         if let (Some(members), Some(slots)) = (call.members(), self.take_apart(call, &mut answer)) {
-            return self.judge_members(call, members, ended, slots);
+            return Judged::InPart(Box::new(InPart { ended, members: Arc::clone(members), slots }));
         }
         if ended.result.outcome != Outcome::Success {
-            return self.judge_whole(call, ended, Some(answer));
+            return Judged::Done(self.judge_whole(call, ended, Some(answer)));
         }
         self.answered = true;
-        Next::Answer(succeed(call, ended, answer))
+        Judged::Done(Next::Answer(succeed(call, ended, answer)))
+    }
+
+    /// Settles an attempt and says what follows.
+    pub(super) async fn judge_to_end(
+        &mut self,
+        call: &Call,
+        ended: Try<P::Lease>,
+        exchanged: Exchanged,
+    ) -> Next<P::Lease> {
+        match self.judge(call, ended, exchanged) {
+            Judged::Done(next) => next,
+            Judged::InPart(part) => self.judge_members(call, *part).await,
+        }
     }
 
     /// The request's deadline came so early in its last attempt that the endpoint can't be blamed for it.
@@ -96,10 +126,10 @@ impl<P: Pool> Run<'_, P> {
             may_retry: allowed,
             member: false,
         };
-        let (decisions, blame) =
-            ended.lease.fail(&self.ask_about(call, ended.attempt, ended.prior_sent), &ended.result, &[case]);
+        let ask = self.ask_about(call, ended.attempt, ended.prior_sent);
+        let decision = ended.lease.decide(&ask, &case);
+        let blame = ended.lease.fail(&ask, &ended.result, &[(case, decision)]);
         self.held.extend(blame);
-        let decision = decisions.first().copied().unwrap_or(Decision::RETURN);
         self.answered |= decision.success;
         self.failures += u32::from(is_provoked(&ended.result) && !decision.success);
         if let (true, Expected::Single(id)) = (decision.landed, &call.outgoing.expected)
@@ -127,18 +157,13 @@ impl<P: Pool> Run<'_, P> {
     }
 
     /// A batch that was answered in part: what another endpoint may do better is asked elsewhere, the rest is kept.
-    fn judge_members(
-        &mut self,
-        call: &Call,
-        members: &Arc<[MemberRequest]>,
-        ended: Ended<P::Lease>,
-        mut slots: Vec<Slot>,
-    ) -> Next<P::Lease> {
+    pub(super) async fn judge_members(&mut self, call: &Call, part: InPart<P::Lease>) -> Next<P::Lease> {
+        let InPart { ended, members, mut slots } = part;
         let result = ended.result.clone();
-        let troubles = troubles(call, members, &slots, &result);
+        let troubles = troubles(call, &members, &slots, &result);
         let mut again = vec![false; slots.len()];
         let mut longest = Duration::ZERO;
-        for (trouble, decision, allowed) in self.settle_members(call, ended, &troubles) {
+        for (trouble, decision, allowed) in self.settle_members(call, ended, &troubles).await {
             match decision.action {
                 Action::Retry { delay } if allowed => {
                     trouble.members.iter().for_each(|&position| again[position] = true);
@@ -151,7 +176,7 @@ impl<P: Pool> Run<'_, P> {
                 _ => {}
             }
         }
-        let assembly = self.assembly.get_or_insert_with(|| Assembly::new(Arc::clone(members)));
+        let assembly = self.assembly.get_or_insert_with(|| Assembly::new(members));
         let rest = assembly.take(slots, &again);
         if !rest.is_empty() {
             self.last = Some((result, None));
@@ -162,7 +187,7 @@ impl<P: Pool> Run<'_, P> {
     }
 
     /// Settles the attempt, and tells for each trouble what the policy decided and whether the host allows another attempt.
-    fn settle_members<'t>(
+    async fn settle_members<'t>(
         &mut self,
         call: &Call,
         ended: Ended<P::Lease>,
@@ -174,29 +199,21 @@ impl<P: Pool> Run<'_, P> {
             self.answered = true;
             return Vec::new();
         }
-        let case = |trouble: &'t Trouble| {
+        let mut decided = Vec::with_capacity(troubles.len());
+        for trouble in troubles {
+            give_way(&call.facts.policy_time).await;
             let may_retry = self.allows(&trouble.facts, &trouble.result);
-            Case {
-                request: &trouble.facts,
-                sent: Some(&call.outgoing),
-                result: &trouble.result,
-                may_retry,
-                member: true,
-            }
-        };
-        let cases: Vec<Case<'_>> = troubles.iter().map(case).collect();
-        let (decisions, blame) = lease.fail(&self.ask_about(call, attempt, prior_sent), &result, &cases);
-        let outcomes: Vec<_> = troubles
-            .iter()
-            .zip(&cases)
-            .zip(&decisions)
-            .map(|((t, case), decision)| (t, *decision, case.may_retry))
-            .collect();
-        let answered = decisions.iter().all(|decision| decision.success);
+            let sent = Some(&call.outgoing);
+            let case = Case { request: &trouble.facts, sent, result: &trouble.result, may_retry, member: true };
+            let decision = lease.decide(&self.ask_about(call, attempt, prior_sent), &case);
+            decided.push((case, decision));
+        }
+        let blame = lease.fail(&self.ask_about(call, attempt, prior_sent), &result, &decided);
+        let answered = decided.iter().all(|(_, decision)| decision.success);
         self.answered |= answered;
         self.failures += u32::from(!answered);
         self.held.extend(blame);
-        outcomes
+        troubles.iter().zip(decided).map(|(trouble, (case, decision))| (trouble, decision, case.may_retry)).collect()
     }
 
     pub(super) fn ask_about<'b>(&'b self, call: &'b Call, attempt: u32, prior_sent: bool) -> Ask<'b> {

@@ -13,6 +13,7 @@ mod decimal;
 mod duplex;
 pub mod engine;
 pub mod exchange;
+mod fairness;
 mod id;
 pub mod idle;
 pub mod inspect;

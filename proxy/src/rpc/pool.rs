@@ -112,9 +112,12 @@ pub trait Lease: Send {
     /// Whether its endpoint, having said nothing for that long, needs help: it answers nobody, or this attempt is its trial.
     fn is_silent(&self, now: Tick) -> bool;
 
-    /// Ends the attempt with anything else: `result` of the whole, and what the policy is asked about. One decision for each
-    /// of `cases`, and what is held against the endpoint if the rest of the request bears it out.
-    fn fail(self, ask: &Ask<'_>, result: &AttemptResult, cases: &[Case<'_>]) -> (Vec<Decision>, Option<Blame>);
+    /// Asks the retry policy, before the attempt ends with anything but a clean success.
+    fn decide(&self, ask: &Ask<'_>, case: &Case<'_>) -> Decision;
+
+    /// Ends the attempt with anything else: `result` of the whole, and each case with its decision. Returns what is held against
+    /// the endpoint if the rest of the request bears it out.
+    fn fail(self, ask: &Ask<'_>, result: &AttemptResult, decided: &[(Case<'_>, Decision)]) -> Option<Blame>;
 
     /// Gives the attempt up.
     fn lose(self);

@@ -134,11 +134,15 @@ impl Lease for Attempt {
         }
     }
 
-    fn fail(self, ask: &Ask<'_>, result: &AttemptResult, cases: &[Case<'_>]) -> (Vec<Decision>, Option<Blame>) {
+    fn decide(&self, ask: &Ask<'_>, case: &Case<'_>) -> Decision {
+        self.upstream.decide(self.endpoint(), ask, case)
+    }
+
+    fn fail(self, ask: &Ask<'_>, result: &AttemptResult, decided: &[(Case<'_>, Decision)]) -> Option<Blame> {
         let now = clock::now();
         // Its timeout is no news of an endpoint that answers nobody.
         let is_own = !is_provoked(result) || (result.outcome == Outcome::Timeout && self.is_proved_silent(now));
-        self.fail_as(is_own, ask, result, cases, now)
+        self.fail_as(is_own, ask, result, decided, now)
     }
 
     fn lose(self) {
@@ -158,7 +162,8 @@ impl Lease for Attempt {
             let case =
                 Case { request: ask.request, sent: Some(sent), result: &result, may_retry: false, member: false };
             let upstream = Arc::clone(&self.upstream);
-            let (_, blame) = self.fail_as(!upstream.probed, ask, &result, &[case], now);
+            let decision = self.decide(ask, &case);
+            let blame = self.fail_as(!upstream.probed, ask, &result, &[(case, decision)], now);
             if let Some(blame) = blame {
                 upstream.rule(&blame, Elsewhere::Answered, now);
             }
@@ -177,7 +182,8 @@ impl Attempt {
     /// Ends the attempt in the middle of an answer whose beginning has been passed on: nobody else can be asked.
     pub fn break_off(self, ask: &Ask<'_>, result: &AttemptResult, case: Case<'_>) {
         let upstream = Arc::clone(&self.upstream);
-        let (_, blame) = self.fail(ask, result, &[case]);
+        let decision = self.decide(ask, &case);
+        let blame = self.fail(ask, result, &[(case, decision)]);
         if let Some(blame) = blame {
             upstream.rule(&blame, Elsewhere::Untried, clock::now());
         }
@@ -189,32 +195,31 @@ impl Attempt {
         is_own: bool,
         ask: &Ask<'_>,
         result: &AttemptResult,
-        cases: &[Case<'_>],
+        decided: &[(Case<'_>, Decision)],
         now: Tick,
-    ) -> (Vec<Decision>, Option<Blame>) {
+    ) -> Option<Blame> {
         self.end(result.outcome, now);
         let (upstream, endpoint) = (&self.upstream, self.endpoint());
         endpoint.details.series.duration.observe(result.latency.as_secs_f64());
-        let decisions: Vec<Decision> = cases.iter().map(|case| upstream.decide(endpoint, ask, case)).collect();
         if result.is_own_lack() {
-            return (decisions, None);
+            return None;
         }
-        for (case, decision) in cases.iter().zip(&decisions) {
+        for (case, decision) in decided {
             upstream.ban(endpoint, case, decision);
         }
-        let Some(worst) = decisions.iter().copied().reduce(Decision::worse) else { return (decisions, None) };
+        let worst = decided.iter().map(|(_, decision)| *decision).reduce(Decision::worse)?;
         let worst = self.judge_trial(worst);
         let blame =
             Blame { index: self.index, decision: worst, result: result.clone(), method: ask.request.method.clone() };
         upstream.note(endpoint, &blame, self.began, now);
         if is_own {
             upstream.hold_against(endpoint, &blame, now);
-            return (decisions, None);
+            return None;
         }
         if upstream.probed && blame.excludes() {
             upstream.doubts.raise(upstream, &blame, now);
         }
-        (decisions, blame.is_any().then_some(blame))
+        blame.is_any().then_some(blame)
     }
 
     /// A trial that fails ends in the next cooldown, whatever the policy says of the failure.
