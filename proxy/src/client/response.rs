@@ -22,6 +22,7 @@ use super::replayed::Replayed;
 use super::request::JSON;
 use super::target::Target;
 use crate::clock;
+use crate::jsonrpc::decimal;
 use crate::model::Outcome;
 
 /// A larger answer isn't read here.
@@ -197,7 +198,7 @@ fn head_of(status: StatusCode, session: &HttpSession) -> ResponseHead {
         status,
         content_type: session.get_header(header::CONTENT_TYPE).cloned(),
         retry_after: value(header::RETRY_AFTER).and_then(retry_after),
-        length: value(header::CONTENT_LENGTH).and_then(|value| number(value.trim_ascii())),
+        length: value(header::CONTENT_LENGTH).and_then(|value| decimal(value.trim_ascii())),
         encoded: !is_chunked_at_most
             || count(session, &header::TRANSFER_ENCODING) > 1
             || !value(header::CONTENT_ENCODING).is_none_or(is_identity),
@@ -268,7 +269,7 @@ fn plain_head(response: &httparse::Response<'_, '_>) -> Option<ResponseHead> {
                 if head.length.is_some() {
                     return None;
                 }
-                head.length = Some(number(value)?);
+                head.length = Some(decimal(value)?);
             }
             12 if is("content-type") && head.content_type.is_none() => head.content_type = content_type(value),
             17 if is("transfer-encoding") => return None,
@@ -287,22 +288,12 @@ fn content_type(value: &[u8]) -> Option<HeaderValue> {
 }
 
 fn retry_after(value: &[u8]) -> Option<Duration> {
-    let seconds = number(value.trim_ascii())?;
+    let seconds = decimal(value.trim_ascii())?;
     Some(Duration::from_secs(seconds as u64).min(MAX_RETRY_AFTER))
 }
 
 fn is_identity(encoding: &[u8]) -> bool {
     encoding.eq_ignore_ascii_case(b"identity")
-}
-
-/// A number in decimal digits, and nothing else.
-fn number(digits: &[u8]) -> Option<usize> {
-    let (first, rest) = digits.split_first()?;
-    rest.iter().try_fold(digit(*first)?, |number, byte| number.checked_mul(10)?.checked_add(digit(*byte)?))
-}
-
-fn digit(byte: u8) -> Option<usize> {
-    byte.is_ascii_digit().then(|| usize::from(byte - b'0'))
 }
 
 #[cfg(test)]

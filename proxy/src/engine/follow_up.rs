@@ -46,6 +46,10 @@ pub(super) struct InPart {
 }
 
 /// An attempt after the first look at it.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "the large one is the usual one: a box would cost each request an allocation"
+)]
 pub(super) enum Judged {
     Done(Next),
     /// [`Run::judge_members`] decides what follows.

@@ -10,10 +10,10 @@ use crate::jsonrpc::Refusal;
 /// one of 8 KiB, most nodes one of 16), and would be blamed for what the client sent.
 const MAX_FORWARDED: usize = 8 << 10;
 
-/// What of a head concerns its route and the endpoints.
+/// The fields of a head that decide whether a body is taken, and which headers endpoints get.
 #[derive(Debug)]
 pub(super) struct Accepted {
-    /// The body is said to be JSON.
+    /// The client declares its body to be JSON.
     ///
     /// Another site's page can send a body without asking first (CORS) as long as its type isn't
     /// JSON's, and the endpoint would get it as JSON. No type at all is what programs send, and a

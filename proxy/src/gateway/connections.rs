@@ -325,6 +325,20 @@ mod tests {
         assert_eq!(seats.iter().map(ConnectionCount::wake_up).collect::<Vec<_>>(), [false, false, true]);
     }
 
+    /// Each of them still has a file.
+    #[test]
+    fn nobody_is_accepted_while_too_many_that_were_shed_are_open() {
+        let all = connections();
+        let mut open = Vec::new();
+        for last in 0..=17 {
+            assert!(!all.is_behind(), "{last} were accepted");
+            open.push(all.enter(address(last), Most { in_all: 1, per_address: 1 }).unwrap());
+        }
+        assert!(all.is_behind(), "{MAX_CLOSING} may be open, and one more is");
+        open.remove(0);
+        assert!(!all.is_behind());
+    }
+
     #[test]
     fn addresses_of_one_network_count_together() {
         let network = |text: &str| network(text.parse().unwrap());

@@ -35,7 +35,7 @@ pub struct RequestCtx {
     pub(super) refusal: Option<&'static str>,
     /// The memory that its body takes.
     pub(super) held: Held,
-    /// Pingora was told of a body without an end: it came in chunks.
+    /// The body came in chunks, and Pingora reads it as one without an end (`chunked::ENDLESS`).
     pub(super) endless: bool,
     /// What its client's address is hashed with.
     pub(super) client_key: ClientKey,

@@ -50,20 +50,21 @@ pub(super) fn begin(session: &mut ServerSession, head: BytesMut) {
     session.set_pipelined_prefix(head);
 }
 
-/// What a head that was checked says.
+/// A head that passed the checks.
 pub(super) struct Head {
     framing: Framing,
     accepted: Accepted,
 }
 
 impl Head {
-    /// Whether another request may follow on the connection.
+    /// Whether the connection may carry another request.
     pub(super) fn may_follow(&self) -> bool {
         self.framing.may_follow
     }
 }
 
-/// Has a whole head parsed, and checks it. `bare_lf`: of one of its lines. `None` when it is no request's.
+/// Parses and checks a whole head. `bare_lf`: one of its lines ends without CR. `None` when it is no
+/// request's.
 pub(super) async fn parse_head(
     session: &mut ServerSession,
     alarm: &mut Alarm,

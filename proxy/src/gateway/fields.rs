@@ -1,7 +1,7 @@
 //! The fields of a request's head that mean something here, found in one pass.
 //!
-//! A header map costs a hash per look-up, and most fields are asked for whether they are there or
-//! not. [`framing`](super::framing) and [`accepted`](super::accepted) decide by what is found.
+//! A look-up in a header map costs a hash, whether the field is there or not.
+//! [`framing`](super::framing) and [`accepted`](super::accepted) decide by these fields.
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
@@ -13,7 +13,7 @@ pub(super) struct Single<'h> {
     pub(super) repeated: bool,
 }
 
-/// What one head says.
+/// The fields of one head.
 #[derive(Default)]
 pub(super) struct Fields<'h> {
     pub(super) host: Single<'h>,

@@ -16,7 +16,7 @@ use memchr::memchr2;
 use pingora::http::RequestHeader;
 
 use super::fields::Fields;
-use crate::jsonrpc::Refusal;
+use crate::jsonrpc::{Refusal, decimal};
 
 /// Digits of the longest `Content-Length` that is read: more than any body has, and less than a
 /// 64-bit number can hold.
@@ -24,20 +24,20 @@ const MAX_LENGTH_DIGITS: usize = 18;
 /// Digits of a port.
 const MAX_PORT_DIGITS: usize = 5;
 
-/// Where a request ends, and what may follow.
+/// The end of a request, and whether another one may follow.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Framing {
-    /// Whether another request may follow on the connection.
+    /// The connection may carry another request.
     pub(super) may_follow: bool,
     pub(super) body: BodyLength,
     /// `Expect: 100-continue`, which HTTP/1.0 doesn't know (RFC 9110, section 10.1.1).
     pub(super) expects_continue: bool,
 }
 
-/// How long a body is.
+/// The length of a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum BodyLength {
-    /// Without a word about it there is none.
+    /// The head announces none.
     None,
     Bytes(usize),
     Chunked,
@@ -136,18 +136,12 @@ fn body_length(fields: &Fields<'_>, raw: &[u8]) -> Result<BodyLength, Refusal> {
     match fields.content_length.value {
         None => Ok(BodyLength::None),
         Some(_) if fields.content_length.repeated => refuse("Content-Length stands there twice"),
-        Some(length) => match number(length.as_bytes()) {
+        Some(length) if length.len() <= MAX_LENGTH_DIGITS => match decimal(length.as_bytes()) {
             Some(bytes) => Ok(BodyLength::Bytes(bytes)),
             None => refuse("Content-Length is not a number"),
         },
+        Some(_) => refuse("Content-Length is not a number"),
     }
-}
-
-fn number(digits: &[u8]) -> Option<usize> {
-    if !(1..=MAX_LENGTH_DIGITS).contains(&digits.len()) {
-        return None;
-    }
-    digits.iter().try_fold(0, |number, digit| digit.is_ascii_digit().then(|| number * 10 + usize::from(*digit - b'0')))
 }
 
 /// Whether a line of the head begins with this name.

@@ -278,10 +278,10 @@ mod tests {
         let mut search = Search::default();
         let mut bytes = b"GET / HTTP/1.1\r\nx: ".to_vec();
         for _ in 0..1_000 {
-            let before = bytes.len();
             bytes.push(b'x');
             assert!(!search.is_over(&bytes));
-            assert!(search.at >= before, "the search goes on at {} of {before}", search.at);
+            // Whoever looked at it again would find an end.
+            bytes[1..search.at].fill(b'\n');
         }
     }
 

@@ -114,7 +114,7 @@ impl ProxyService {
             }
             let endless = ctx.endless;
             drop(ctx);
-            // Not by another function: that would move the session, which is large, twice more.
+            // In place: another function would move the session, which is large, twice more.
             let reusable = match endless {
                 false => session.finish().await.ok().flatten().map(ReusableHttpStream::into_parts),
                 true => Box::pin(release_endless(session)).await,

@@ -102,8 +102,8 @@ impl<'s> Sending<'s> {
     }
 }
 
-/// Waits until `size` bytes are written, as long as the client may take for them. One that makes the answer wait loses its
-/// place.
+/// Waits until `size` bytes are written, for as long as the client may take. A client that makes the
+/// answer wait loses its place.
 async fn wait_for(
     mut writing: Pin<&mut impl Future<Output = Result<()>>>,
     size: usize,

@@ -50,6 +50,23 @@ async fn a_client_that_takes_less_than_the_floor_rate_is_cut() {
     }
 }
 
+/// It pipelines requests and takes no answer: also a head has to be taken within a time.
+#[tokio::test(start_paused = true)]
+async fn a_client_that_takes_not_even_a_head_is_cut() {
+    let (near, mut far) = duplex(64);
+    tokio::spawn(async move {
+        far.write_all(b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n").await.unwrap();
+        std::future::pending::<()>().await;
+        drop(far);
+    });
+    let mut session = ServerSession::new_http1(Box::new(near));
+    assert!(session.read_request().await.unwrap());
+    let head = ResponseHeader::build(200, None).unwrap();
+    let mut sending = Sending::new(&mut session, None);
+    let begun = timeout(2 * WRITE_TIMEOUT, sending.begin(head)).await;
+    assert!(begun.expect("an end of the wait").is_err());
+}
+
 #[test]
 fn only_json_types_in_utf_8_are_passed_on() {
     for kept in [

@@ -17,6 +17,7 @@ use bytes::{Bytes, BytesMut};
 
 use super::answer::Member;
 use super::batch::MemberRequest;
+use super::decimal::decimal;
 use super::raw::{is_same_id, normal_id};
 
 /// A longer string gets a number of our own: some nodes limit ids.
@@ -24,7 +25,7 @@ const MOST_PLAIN: usize = 64;
 /// Beside letters, digits and spaces. Not `<>&='/`, which Go, Gson or PHP escape.
 const PLAIN_MARKS: &[u8] = b"-_.:,;+*@#$%!?()[]{}|~^";
 /// The largest integer that is a double and has no neighbour that is the same double.
-const MAX_SAFE_INTEGER: u64 = (1 << 53) - 1;
+const MAX_SAFE_INTEGER: usize = (1 << 53) - 1;
 
 /// The id of a request. It derefs to the client's text.
 #[derive(Clone, Debug)]
@@ -132,10 +133,8 @@ fn is_plain(id: &[u8]) -> bool {
 }
 
 /// A whole number that every double holds. JSON allows no leading zeros, so it has one form.
-fn number(digits: &[u8]) -> Option<u64> {
-    let is_short = digits.len() <= 16 && digits.iter().all(u8::is_ascii_digit);
-    let number = std::str::from_utf8(digits).ok().filter(|_| is_short)?.parse().ok()?;
-    (number <= MAX_SAFE_INTEGER).then_some(number)
+fn number(digits: &[u8]) -> Option<usize> {
+    decimal(digits).filter(|number| *number <= MAX_SAFE_INTEGER)
 }
 
 /// Of plain ids. Most clients count; only for others a set is built.

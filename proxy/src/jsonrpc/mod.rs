@@ -6,6 +6,7 @@
 mod answer;
 pub mod batch;
 pub mod classify;
+mod decimal;
 pub mod id;
 pub mod inspect;
 mod member;
@@ -14,6 +15,7 @@ mod raw;
 pub mod refusal;
 
 pub use batch::{Expected, MemberAnswer, MemberRequest};
+pub use decimal::decimal;
 pub use id::Id;
 pub use inspect::{Inspected, inspect};
 pub use quoted::{RequestText, unquoted};

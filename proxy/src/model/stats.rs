@@ -113,21 +113,14 @@ impl EndpointStats {
     /// [`Silence`].
     pub fn overtaken(&self, began: Tick, now: Tick) -> bool {
         // It is one of those that are under way still: it counts once.
-        let is_silent = self.silence.is_proved(self.outstanding.count(), now.since(began), now);
+        let is_silent = self.silence.is_proved(self.outstanding.count(), || now.since(began), now);
         self.silence.overtaken(began);
         is_silent
     }
 
     /// Whether it answers nobody: see [`Silence`].
-    #[inline]
     pub fn is_silent(&self, now: Tick) -> bool {
-        let count = self.outstanding.count();
-        // The usual case, for two loads.
-        self.silence.has_witnesses(count) && self.is_proved_silent(count, now)
-    }
-
-    fn is_proved_silent(&self, count: u32, now: Tick) -> bool {
-        !self.silence.was_heard(now) && self.silence.is_proved(count, self.outstanding.oldest(now), now)
+        self.silence.is_proved(self.outstanding.count(), || self.outstanding.oldest(now), now)
     }
 
     /// How long it may say nothing: see [`Silence`].

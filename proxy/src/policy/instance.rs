@@ -170,7 +170,7 @@ impl Instance {
     fn hot_call<P: WasmParams>(&mut self, function: &TypedFunc<P, ()>, fuel: u64, params: P) -> Result<(), Fault> {
         self.store.set_fuel(fuel).map_err(|e| fault(&self.store, &e))?;
         let host = self.store.data_mut();
-        host.stall = Stall::default();
+        host.stall = Stall::hot();
         host.quota.refused = false;
         self.store.set_epoch_deadline(HOT_EPOCHS);
         let answer = function.call(&mut self.store, params).map_err(|e| fault(&self.store, &e));

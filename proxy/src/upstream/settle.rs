@@ -13,13 +13,10 @@ use std::time::Duration;
 use super::{Case, Endpoint, Selection, Upstream};
 use crate::client::{Outgoing, Target};
 use crate::clock;
-use crate::jsonrpc::unquoted;
 use crate::model::{
-    AttemptResult, Blame, CooldownState, CooldownWish, Decision, Elsewhere, Outcome, RequestFacts, RpcError, Tick,
-    is_provoked, millis_f32,
+    AttemptResult, Blame, CooldownState, CooldownWish, Decision, Elsewhere, Outcome, RequestFacts, Tick, is_provoked,
+    millis_f32,
 };
-use crate::policy::abi::{AttemptBlock, MESSAGE_BYTES, NO_RETRY_AFTER, attempt_flags, flag};
-use crate::policy::{Policy, native};
 
 /// An overtaken attempt took so many times as long as the one that answered.
 const SLOWER: u32 = 2;
