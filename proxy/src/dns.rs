@@ -9,7 +9,7 @@ use tokio::net::lookup_host;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use crate::rpc::Target;
+use crate::client::Target;
 use crate::snapshot::Snapshot;
 
 /// How long a look-up may take. A name that takes longer is tried again in the background.

@@ -6,12 +6,16 @@
 
 pub mod admin;
 pub mod cli;
+pub mod client;
 pub mod clock;
 pub mod config;
 pub mod dns;
+pub mod engine;
 pub mod files;
+pub mod gateway;
 pub mod health;
 pub mod housekeeping;
+pub mod jsonrpc;
 pub mod listing;
 pub mod logging;
 pub mod metrics;
@@ -20,9 +24,7 @@ pub mod policy;
 pub mod progress;
 pub mod reload;
 pub mod report;
-pub mod rpc;
 pub mod server;
-pub mod service;
 pub mod signature;
 pub mod snapshot;
 pub mod text;

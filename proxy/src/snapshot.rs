@@ -15,7 +15,7 @@ use crate::config::{Config, UpstreamConf};
 use crate::listing::Listing;
 use crate::metrics::Metrics;
 use crate::policy::{Catalog, Fault};
-use crate::upstream::{BoundPolicy, Candidate, Policies, Resources, Standing, Upstream};
+use crate::upstream::{CanarySpec, CanaryState, GuardedPolicy, Policies, Resources, Upstream};
 
 /// One generation.
 pub struct Snapshot {
@@ -30,7 +30,7 @@ pub struct Snapshot {
     /// The plugin folder's files at that time, if the conf has it watched.
     pub listing: Listing,
     /// The policies by name.
-    pub policies: BTreeMap<String, BoundPolicy>,
+    pub policies: BTreeMap<String, GuardedPolicy>,
     upstreams: BTreeMap<String, Arc<Upstream>>,
     routes: Vec<Route>,
     _live: LiveGeneration,
@@ -56,7 +56,7 @@ pub struct Parts {
     /// Why it is to be published.
     pub cause: Cause,
     /// What becomes of canaries, by upstream. One that isn't in it goes on as it did.
-    pub verdicts: BTreeMap<String, Standing>,
+    pub verdicts: BTreeMap<String, CanaryState>,
 }
 
 /// Why a generation was published.
@@ -103,7 +103,7 @@ impl Snapshot {
     /// Puts a generation together, with the live state of every endpoint that `before` has, too.
     pub fn assemble(
         parts: Parts,
-        policies: BTreeMap<String, BoundPolicy>,
+        policies: BTreeMap<String, GuardedPolicy>,
         before: Option<&Snapshot>,
         resources: &Resources,
     ) -> Self {
@@ -111,7 +111,7 @@ impl Snapshot {
         let bound = |name: Option<&String>| name.and_then(|name| policies.get(name)).cloned();
         let canary = |conf: &UpstreamConf| {
             let policy = bound(conf.canary.as_ref().map(|canary| &canary.policy))?;
-            Some(Candidate { policy, verdict: verdicts.get(&conf.name).cloned() })
+            Some(CanarySpec { policy, decision: verdicts.get(&conf.name).cloned() })
         };
         let chosen = |conf: &UpstreamConf| Policies {
             scoring: bound(conf.scoring.as_ref()),

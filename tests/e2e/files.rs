@@ -1,4 +1,5 @@
-//! Paths in the conf that lead to anything but a file: none hangs a reload, or fills the memory.
+//! Paths in the conf that lead to anything but a file: none hangs a reload, or fills the memory. And
+//! a reload that hangs all the same.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -8,7 +9,7 @@ use std::path::Path;
 use nix::sys::stat::Mode;
 
 use super::refusals::expect_refusal;
-use crate::support::{Conf, Guest, Origin, Proxy, json};
+use crate::support::{Conf, Guest, Origin, Proxy, Signal, json, wait_until};
 
 /// What a path may lead to, and what is said of it.
 const ODD: [(&str, &str); 5] = [
@@ -77,4 +78,53 @@ fn what_is_under_way_shows_only_while_it_is() {
     assert_eq!(proxy.post_reload().status, 200);
     assert!(proxy.status().get("reload").is_none());
     assert_eq!(proxy.metrics().sum("reload_stuck", &[]), 0.0);
+}
+
+/// It is configured for a third of a second or so, by square roots of which each waits for the one
+/// before.
+fn slow_to_configure() -> Guest {
+    let step = "(local.set $x (f64.sqrt (f64.add (local.get $x) (f64.const 1))))".repeat(8);
+    let spin = format!(
+        "(global $sink (mut f64) (f64.const 0))
+         (func $spin (local $i i32) (local $x f64)
+           (local.set $i (i32.const 8000000))
+           (loop $next {step}
+             (local.set $i (i32.sub (local.get $i) (i32.const 1)))
+             (br_if $next (local.get $i)))
+           (global.set $sink (local.get $x)))"
+    );
+    Guest::in_order("slow", "1.0.0", false).configure("(call $spin) (i64.const 0)").extra(&spin)
+}
+
+/// Each of many workers has an instance of its own, and all are configured in one stage: it takes
+/// longer than a stage may.
+#[test]
+fn a_stage_that_hangs_is_told_and_given_up_and_keeps_nobody_waiting() {
+    let good = Origin::start("good");
+    let conf = Conf::of([&good]).server("threads", "200");
+    let proxy = Proxy::start(&conf);
+    proxy.rewrite_conf(&conf.scored_by(&slow_to_configure()));
+    proxy.signal(Signal::SIGHUP);
+    let stage = "instantiate and probe policy slow";
+    let under_way = || proxy.status()["reload"].clone();
+    let stuck = || proxy.metrics().sum("reload_stuck", &[]);
+    wait_until("the stage is shown", || under_way()["stage"] == stage);
+    assert_eq!((under_way()["stuck"].as_bool(), stuck()), (Some(false), 0.0));
+    // Each time after twice as long: no wait takes longer than a condition may.
+    for times in 1..=3 {
+        wait_until("the log tells it", || proxy.lines("preparing a generation takes long") >= times);
+        assert_eq!(proxy.post(json::READ).result(), "good");
+    }
+    assert!(proxy.log().lines().any(|line| line.contains("takes long") && line.contains(stage)), "{}", proxy.log());
+    wait_until("it is given up", || stuck() == 1.0);
+    wait_until("it is told", || proxy.log().contains("took too long and was given up"));
+    let shown = under_way();
+    assert_eq!((&shown["stage"], &shown["stuck"]), (&stage.into(), &true.into()));
+    // Whoever asks now is answered at once.
+    let refused = proxy.post_reload();
+    let error = refused.json()["error"].as_str().unwrap().to_owned();
+    assert_eq!((refused.status, error.contains("of an earlier reload still hangs")), (503, true), "{error}");
+    assert!(error.contains(stage), "{error}");
+    assert_eq!((proxy.reloads("failure"), &proxy.status()["generation"]), (2.0, &1.into()));
+    assert_eq!(proxy.post(json::READ).result(), "good");
 }

@@ -12,15 +12,16 @@ use proc_macro2::{Delimiter, TokenStream, TokenTree};
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 
 /// The top modules from the lowest layer to the highest. A module may use those of lower layers, and none beside it.
-const LAYERS: [&[&str]; 10] = [
+const LAYERS: [&[&str]; 11] = [
     &["files", "model", "progress", "report", "text"],
     &["clock", "listing", "signature"],
-    &["metrics", "policy", "config", "rpc"],
+    &["config", "jsonrpc", "metrics"],
+    &["client", "policy"],
     &["upstream"],
-    &["snapshot"],
+    &["engine", "snapshot"],
     &["dns", "logging"],
     // They meet in the snapshot, and in the channels that the server hands them.
-    &["reload", "service", "admin", "health", "housekeeping", "watcher"],
+    &["admin", "gateway", "health", "housekeeping", "reload", "watcher"],
     &["server"],
     &["cli"],
     &["main"],
@@ -31,7 +32,7 @@ const NAMES: [Names; 4] = [
     Names { names: &["wasmtime"], only_in: Modules::These(&["policy"]) },
     Names {
         names: &["pingora", "pingora_core", "pingora_proxy"],
-        only_in: Modules::AllBut(&["model", "policy", "config", "metrics", "report", "snapshot"]),
+        only_in: Modules::AllBut(&["model", "jsonrpc", "policy", "config", "metrics", "engine", "report", "snapshot"]),
     },
     Names { names: &["notify"], only_in: Modules::These(&["watcher"]) },
     // Time and chance are parameters there.
@@ -103,17 +104,17 @@ fn wrong_imports_are_found_in_every_form() {
         wrong("model/stats.rs", "\nuse crate::{model, clock::{now, Tick}};\n"),
         ["model/stats.rs:2: model uses clock, which is not below it"]
     );
-    assert_eq!(wrong("policy/mod.rs", "fn f() -> crate::rpc::Target { todo() }").len(), 1);
-    assert_eq!(wrong("rpc/engine.rs", "use super::super::upstream::Pool;").len(), 1);
-    assert_eq!(wrong("dns.rs", "use super::{rpc, service};").len(), 1);
+    assert_eq!(wrong("policy/mod.rs", "fn f() -> crate::client::Target { todo() }").len(), 1);
+    assert_eq!(wrong("client/exchange.rs", "use super::super::upstream::Attempt;").len(), 1);
+    assert_eq!(wrong("dns.rs", "use super::{client, gateway};").len(), 1);
     assert_eq!(wrong("admin/mod.rs", "use crate::reload::prepare;").len(), 1);
-    assert_eq!(wrong("rpc/mod.rs", "mod inner { use super::super::admin; }").len(), 1);
+    assert_eq!(wrong("client/mod.rs", "mod inner { use super::super::admin; }").len(), 1);
     assert_eq!(wrong("cli/mod.rs", "use crate::unheard_of::Thing;").len(), 1);
 
     let none: [&str; 0] = [];
-    assert_eq!(wrong("rpc/engine.rs", "use super::{exchange, target::Target}; use crate::rpc::idle;"), none);
-    assert_eq!(wrong("rpc/engine.rs", "// use crate::admin;\nconst A: &str = \"crate::admin::B\";"), none);
-    assert_eq!(wrong("rpc/engine.rs", "#[cfg(test)]\nmod tests { use crate::admin::Status; }"), none);
+    assert_eq!(wrong("client/exchange.rs", "use super::{idle, target::Target}; use crate::client::idle;"), none);
+    assert_eq!(wrong("engine/attempts.rs", "// use crate::admin;\nconst A: &str = \"crate::admin::B\";"), none);
+    assert_eq!(wrong("engine/attempts.rs", "#[cfg(test)]\nmod tests { use crate::admin::Status; }"), none);
     assert_eq!(wrong("admin/mod.rs", "pub(crate) use crate::{clock, snapshot::Published}; pub(super) fn f() {}"), none);
     assert_eq!(wrong("main.rs", "fn main() { pointsman::cli::main() }"), none);
 }
@@ -121,7 +122,10 @@ fn wrong_imports_are_found_in_every_form() {
 #[test]
 fn misplaced_names_are_found() {
     let misplaced = |path: &str, text: &str| SourceFile::read(Path::new(path), text).misplaced_names();
-    assert_eq!(misplaced("rpc/mod.rs", "use wasmtime::Engine;"), ["rpc/mod.rs:1: wasmtime has no place in rpc"]);
+    assert_eq!(
+        misplaced("client/mod.rs", "use wasmtime::Engine;"),
+        ["client/mod.rs:1: wasmtime has no place in client"]
+    );
     assert_eq!(misplaced("snapshot.rs", "fn f() {\n let a = pingora::Error::new(b);\n}").len(), 1);
     assert_eq!(misplaced("model/time.rs", "let now = std::time::Instant::now();").len(), 1);
     assert_eq!(misplaced("model/time.rs", "use std::time::Instant; // Instant::now()").len(), 0);

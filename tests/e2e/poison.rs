@@ -1,6 +1,7 @@
 //! What one client can make of a pool for the others: nothing. Blame needs evidence that is not the request's.
 
 use std::thread::scope;
+use std::time::{Duration, Instant};
 
 use fastrand::Rng;
 use serde_json::Value;
@@ -9,6 +10,10 @@ use crate::support::{Answer, Conf, Origin, Proxy, Request, json, wait_until};
 
 /// A method of which the endpoints make what `poisoned` says; all else they answer well.
 const POISON: &str = "debug_traceCall";
+/// A retry budget that no test uses up.
+const PLENTY: &str = "{ share = 10, floor_per_sec = 1000 }";
+/// Of the proxy: strikes that ban a method take so long at least.
+const STRIKE_TIME: Duration = Duration::from_secs(1);
 
 fn pool(poisoned: Answer) -> Vec<Origin> {
     let script = move |request: &Request| match request.method() == POISON {
@@ -38,26 +43,35 @@ fn excluded(proxy: &Proxy) -> Vec<String> {
     endpoints.iter().filter(|endpoint| endpoint["available"] == false).map(name).collect()
 }
 
-/// Random poison, beside a client that asks for something else: no endpoint is excluded, no method lost, and all are answered.
+/// Pools that are tried at once: as many as a small machine starts proxies for.
+const TOGETHER: usize = 4;
+
+/// Random poison, beside a client that asks for something else: no endpoint is excluded, no method
+/// lost, and all are answered.
 #[test]
 fn no_request_excludes_an_endpoint_that_a_probe_finds_good() {
-    scope(|scope| {
-        for (number, poison) in poisons().into_iter().enumerate() {
-            scope.spawn(move || {
-                let origins = pool(poison);
-                let proxy = Proxy::start(&probed(&origins));
-                wait_until("probed", || origins.iter().all(|origin| origin.hits() > 0));
-                let mut rng = Rng::with_seed(number as u64);
-                for _ in 0..60 {
-                    let method = if rng.bool() { POISON } else { "eth_getBalance" };
-                    let response = proxy.post(json::request("1", method));
-                    assert!(method == POISON || response.status == 200, "poison {number}: {}", response.text());
-                    assert_eq!(excluded(&proxy), Vec::<String>::new(), "poison {number}");
-                }
-                assert_eq!(proxy.admin("GET", "/health").json()["status"], "ok", "poison {number}");
-            });
-        }
-    });
+    let poisons: Vec<(usize, Answer)> = poisons().into_iter().enumerate().collect();
+    for some in poisons.chunks(TOGETHER) {
+        scope(|scope| {
+            for (number, poison) in some {
+                scope.spawn(|| expect_no_exclusion(*number, poison.clone()));
+            }
+        });
+    }
+}
+
+fn expect_no_exclusion(number: usize, poison: Answer) {
+    let origins = pool(poison);
+    let proxy = Proxy::start(&probed(&origins));
+    wait_until("probed", || origins.iter().all(|origin| origin.hits() > 0));
+    let mut rng = Rng::with_seed(number as u64);
+    for _ in 0..60 {
+        let method = if rng.bool() { POISON } else { "eth_getBalance" };
+        let response = proxy.post(json::request("1", method));
+        assert!(method == POISON || response.status == 200, "poison {number}: {}", response.text());
+        assert_eq!(excluded(&proxy), Vec::<String>::new(), "poison {number}");
+    }
+    assert_eq!(proxy.admin("GET", "/health").json()["status"], "ok", "poison {number}");
 }
 
 /// One client's slow requests make an endpoint wait for a probe, and not for more.
@@ -112,7 +126,7 @@ fn an_endpoint_whose_probe_fails_too_cools_at_once() {
 fn a_method_that_another_endpoint_answers_is_banned_after_three_strikes() {
     let origins = pool(Answer::rpc_error(-32004, "not supported"));
     origins[1].answer(Answer::result("0x7"));
-    let proxy = Proxy::start(&probed(&origins).set("retry_budget", "{ share = 10, floor_per_sec = 1000 }"));
+    let proxy = Proxy::start(&probed(&origins).set("retry_budget", PLENTY));
     let banned = || proxy.endpoint("a")["banned_methods"].as_array().map_or(0, Vec::len);
     assert_eq!(proxy.post(json::request("1", POISON)).result(), "0x7");
     assert_eq!(banned(), 0, "one is no chance");
@@ -121,16 +135,49 @@ fn a_method_that_another_endpoint_answers_is_banned_after_three_strikes() {
         banned() == 1
     });
     assert_eq!(proxy.endpoint("a")["available"], true);
-    // A method that works in between is never banned.
+}
+
+/// Longer than strikes take that ban a method.
+#[test]
+fn a_method_that_works_in_between_is_never_banned() {
     let origins = pool(Answer::result("0x7"));
     let flaky = |request: &Request| match request.number.is_multiple_of(3) {
         true => Answer::result("0x7"),
         false => Answer::rpc_error(-32004, "not supported"),
     };
     origins[0].script(flaky);
-    let proxy = Proxy::start(&Conf::of(&origins).with_shipped_policies());
-    for _ in 0..200 {
-        assert_eq!(proxy.post(json::READ).status, 200);
-    }
+    let proxy = Proxy::start(&Conf::of(&origins).with_shipped_policies().set("retry_budget", PLENTY));
+    let began = Instant::now();
+    wait_until("three times as long as strikes take", || {
+        assert_eq!(proxy.post(json::READ).result(), "0x7");
+        began.elapsed() > 3 * STRIKE_TIME
+    });
+    assert!(origins[0].hits() > 9, "strikes were seen");
     assert_eq!(proxy.endpoint("a")["banned_methods"].as_array().map_or(0, Vec::len), 0);
+}
+
+/// Where there are probes they are the witness; that another endpoint answered is none.
+#[test]
+fn what_another_endpoint_answers_excludes_nobody_whose_probe_is_good() {
+    let origins = pool(Answer::status(503));
+    origins[1].answer(Answer::result("0x7"));
+    let proxy = Proxy::start(&probed(&origins).set("retry_budget", PLENTY));
+    wait_until("probed", || origins.iter().all(|origin| origin.hits() > 0));
+    for _ in 0..20 {
+        assert_eq!(proxy.post(json::request("1", POISON)).result(), "0x7");
+        assert_eq!(excluded(&proxy), Vec::<String>::new());
+    }
+    assert!(origins[0].requests().iter().any(|request| request.method() == POISON));
+}
+
+/// Without probes that another endpoint answered is the witness, and a request that all fail has none.
+#[test]
+fn without_probes_a_request_that_fails_everywhere_excludes_nobody() {
+    let origins = pool(Answer::status(503));
+    let proxy = Proxy::start(&Conf::of(&origins).with_shipped_policies().set("retry_budget", PLENTY));
+    for _ in 0..5 {
+        assert_eq!(proxy.post(json::request("1", POISON)).status, 502);
+        assert_eq!(excluded(&proxy), Vec::<String>::new());
+    }
+    assert!(origins.iter().all(|origin| origin.hits() == 5), "each was asked each time");
 }

@@ -93,6 +93,12 @@ fn a_missing_conf_is_an_error() {
     expect_refusal(&proxy, &["pointsman.toml", "can't"]);
 }
 
+/// A loop whose turns use much fuel and little time: its fuel ends long before its processor time,
+/// on any machine.
+fn endless() -> String {
+    format!("(loop $l {} (br $l)) i64.const 0", "(drop (i32.const 0))".repeat(1_000))
+}
+
 /// What is put into the plugin folder as `bad.wasm`, and what the refusal says.
 fn bad_modules() -> Vec<(&'static str, Vec<u8>, Vec<&'static str>)> {
     let guest = || Guest::in_order("bad", "1.0.0", false);
@@ -109,7 +115,7 @@ fn bad_modules() -> Vec<(&'static str, Vec<u8>, Vec<&'static str>)> {
         ("no kinds", guest().describe(r#"{"name":"bad","version":"1.0.0","kinds":[]}"#).wasm(), vec!["neither"]),
         ("traps in configure", guest().configure("unreachable").wasm(), vec!["stage configure", "policies.bad", "trap"]),
         ("refuses its config", guest().refuses_config("no bias").wasm(), vec!["stage configure", "no bias"]),
-        ("loops in configure", guest().configure("(loop $l (br $l)) i64.const 0").wasm(), vec!["configure", "fuel"]),
+        ("loops in configure", guest().configure(&endless()).wasm(), vec!["configure", "fuel"]),
         ("a text out of memory", guest().configure("i64.const -1").wasm(), vec!["stage configure"]),
         ("traps in score", Guest::new("bad", "1.0.0").score("unreachable").wasm(), vec!["stage probe", "score"]),
         ("retry without sense", Guest::new("bad", "1.0.0").score("nop").retry("(i32.store offset=4 (local.get $decision) (i32.const 7))").wasm(), vec!["stage probe", "no such action"]),

@@ -1,6 +1,6 @@
 //! What comes back of the previous generation, and what stays.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -236,6 +236,14 @@ fn faulty() -> Guest {
     Guest::new("orderly", "1.1.0").score(body)
 }
 
+/// Has the thread that reloads look at the policies on probation: it does so after each reload that
+/// it has answered, so the second one is answered after a look.
+fn have_it_looked_at(proxy: &Proxy) {
+    for _ in 0..2 {
+        assert_eq!(proxy.post_reload().json()["changes"]["config_updated"], false);
+    }
+}
+
 /// A proxy whose conf has this grace, with a policy in place of which a faulty one was loaded.
 fn with_faulty_policy(origins: [&Origin; 2], grace: Option<&str>) -> Proxy {
     let conf = Conf::of(origins);
@@ -269,16 +277,19 @@ fn a_reload_whose_policy_is_quarantined_is_rolled_back_by_itself() {
 #[test]
 fn without_a_grace_or_after_it_nothing_is_rolled_back_by_itself() {
     let [a, b] = ["a", "b"].map(Origin::start);
+    const GRACE: Duration = Duration::from_millis(1);
     for grace in [None, Some("'1ms'")] {
         let proxy = with_faulty_policy([&a, &b], grace);
-        // Longer than the grace, and until it has been looked at.
-        std::thread::sleep(Duration::from_millis(300));
+        let reloaded = Instant::now();
+        wait_until("the grace is over", || reloaded.elapsed() > GRACE);
+        have_it_looked_at(&proxy);
         wait_until("it is quarantined", || {
             proxy.post(json::request("1", "eth_getLogs"));
             proxy.status()["policies"]["orderly"]["quarantined"] == true
         });
-        std::thread::sleep(Duration::from_millis(300));
-        assert_eq!(proxy.status()["generation"], 2, "{grace:?}");
+        have_it_looked_at(&proxy);
+        assert_eq!(proxy.status()["generation"], 6, "{grace:?}: the reloads above and no other generation");
+        assert_eq!(proxy.status()["policies"]["orderly"]["version"], "1.1.0");
         assert_eq!(proxy.metrics().sum("automatic_rollbacks_total", &[]), 0.0);
     }
 }

@@ -104,6 +104,20 @@ fn a_half_open_endpoint_is_tried_by_one_request_at_a_time() {
     assert!(proxy.metrics().sum("endpoint_cooldowns_total", &[("endpoint", "first")]) >= 2.0);
 }
 
+/// A request that the proxy itself gave to an endpoint that may still be down can always go to
+/// another one.
+#[test]
+fn the_retry_of_a_trial_costs_no_budget() {
+    let origins = [Origin::always("first", Answer::status(500)), Origin::start("second")];
+    let conf = shipped(&origins).cooldown("base", "'100ms'").cooldown("max", "'200ms'");
+    let proxy = Proxy::start(&conf.set("retry_budget", "{ share = 0, floor_per_sec = 0 }"));
+    assert_eq!(proxy.post(json::READ).status, 502, "there is no budget");
+    let half_open = "half-open: one request or probe at a time tries it";
+    wait_until("its cooldown is over", || proxy.endpoint("first")["excluded"] == half_open);
+    assert_eq!(proxy.post(json::READ).result(), "second");
+    assert_eq!((origins[0].hits(), proxy.metrics().sum("retry_budget_excused_total", &[])), (2, 1.0));
+}
+
 #[test]
 fn traffic_returns_by_a_ramp() {
     let origins = [Origin::always("first", Answer::status(500)), Origin::start("second")];
@@ -126,10 +140,13 @@ fn a_probe_tries_a_half_open_endpoint_before_any_request() {
     let origins = [first, Origin::start("second")];
     let conf = shipped(&origins).cooldown("base", "'300ms'").cooldown("max", "'300ms'");
     let proxy = Proxy::start(&conf.health("interval", "'60s'").health("method", "'eth_chainId'"));
+    wait_until("both are probed", || origins.iter().all(|origin| origin.hits() > 0));
     assert_eq!(proxy.post(json::READ).result(), "second");
-    let probes = || origins[0].requests().iter().filter(|request| request.method() == "eth_chainId").count();
-    let before = probes();
-    wait_until("it is probed", || probes() > before);
+    let before = origins[0].hits();
+    wait_until("it is asked again", || {
+        assert_eq!(proxy.post(json::READ).result(), "second");
+        origins[0].hits() > before
+    });
+    assert_eq!(origins[0].requests()[before].method(), "eth_chainId", "a probe comes before any request");
     wait_until("it is on its ramp", || proxy.endpoint("first")["excluded"].is_null());
-    assert_eq!(origins[0].requests().iter().filter(|request| request.method() != "eth_chainId").count(), 1);
 }

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::support::{Client, Conf, Origin, Proxy, json, post, wait_until};
+use crate::support::{Client, Conf, Origin, PATIENCE, Proxy, json, post, wait_until};
 
 const INVALID_REQUEST: i64 = -32600;
 /// Of the proxy: for a head, and for a body before its rate counts.
@@ -55,6 +55,7 @@ fn assert_cut_off(mut client: Client, beginning: &str, filler: &str) {
         // It may be closed between the look and the byte.
         let _ = client.try_send(filler);
         std::thread::sleep(PAUSE);
+        assert!(began.elapsed() < GRACE + PATIENCE, "{beginning:?} is waited for without an end");
     }
     let took = began.elapsed();
     let response = client.read();

@@ -10,17 +10,20 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::StatusCode;
+use pointsman::client::{Connection, Transport, WorkerId};
 use pointsman::config;
+use pointsman::gateway::{Most, ProxyService};
+use pointsman::jsonrpc::classify::classify;
+use pointsman::jsonrpc::{Inspected, inspect};
 use pointsman::logging::AccessLog;
 use pointsman::metrics::Metrics;
-use pointsman::model::{AttemptResult, Chain, Methods, Outcome, PolicyTime, RequestFacts, Tick};
+use pointsman::model::{
+    AttemptResult, Chain, MethodClass, Methods, Outcome, PolicyTime, RequestFacts, RequestShape, Tick,
+};
 use pointsman::policy::Catalog;
-use pointsman::rpc::classify::classify;
-use pointsman::rpc::{Ask, Connection, Home, Inspected, Lease, Pool, Transport, inspect};
 use pointsman::server::prepare_first;
-use pointsman::service::{Most, ProxyService};
 use pointsman::snapshot::{Cause, Parts, Published, Snapshot};
-use pointsman::upstream::{Limiter, Resources, Upstream, shadows};
+use pointsman::upstream::{Limiter, Resources, Selection, Upstream, shadows};
 use prometheus::Registry;
 
 use crate::mock::Mock;
@@ -118,12 +121,7 @@ fn counting() -> Work {
 
 fn facts() -> RequestFacts {
     RequestFacts {
-        method: "eth_blockNumber".into(),
-        methods: Vec::new(),
-        batch_size: 1,
-        batch: false,
-        write: false,
-        idempotent: false,
+        shape: RequestShape::single("eth_blockNumber".into(), MethodClass::Read),
         body_bytes: REQUEST.len(),
         client_key: 7,
         seed: 7,
@@ -143,8 +141,8 @@ fn selecting(snapshot: &Snapshot) -> Work {
             took += timed(|| {
                 for _ in done..times.min(done + UNDER_WAY as u64) {
                     facts.seed = facts.seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-                    let ask = Ask::first(&facts, Tick::START);
-                    attempts.push(upstream.select(black_box(&ask)).expect("an endpoint"));
+                    let selection = Selection::first(&facts, Tick::START);
+                    attempts.push(upstream.select(black_box(&selection)).expect("an endpoint"));
                 }
             });
             attempts.clear();
@@ -159,8 +157,8 @@ fn settling() -> Work {
     let result =
         AttemptResult { latency: Duration::from_millis(3), ..AttemptResult::failed(Outcome::Success, true, "") };
     repeat(move || {
-        let ask = Ask::first(&facts, Tick::START);
-        upstream.select(&ask).expect("an endpoint").succeed(&facts, black_box(&result));
+        let selection = Selection::first(&facts, Tick::START);
+        upstream.select(&selection).expect("an endpoint").succeed(&facts, black_box(&result));
     })
 }
 
@@ -169,7 +167,7 @@ fn requesting(snapshot: Snapshot) -> Work {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let metrics = Metrics::new(Registry::new()).expect("metrics");
     for endpoint in upstream_of(&snapshot).endpoints() {
-        let connection = Connection { stream: Box::new(Mock::endpoint(HTTP_ANSWER)), home: Home::here() };
+        let connection = Connection { stream: Box::new(Mock::endpoint(HTTP_ANSWER)), worker: WorkerId::here() };
         endpoint.target().release(connection, pointsman::clock::now());
     }
     let published = Arc::new(Published::new(snapshot, Arc::clone(&metrics)));

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::status::{exclusion_text, policy_name};
-use crate::model::{RequestFacts, Tick};
+use crate::model::{MethodClass, RequestFacts, Tick};
 use crate::policy::abi::{EndpointRow, row_flags};
 use crate::snapshot::Snapshot;
 use crate::upstream::{Exclusion, Explained, Upstream};
@@ -120,7 +120,7 @@ impl Question {
     /// The answer.
     pub(super) fn answer(&self, snapshot: &Snapshot, now: Tick) -> Result<Explanation, String> {
         let upstream = self.upstream(snapshot)?;
-        let method = self.method.as_deref().unwrap_or(upstream.methods().chain().head_method());
+        let method = self.method.as_deref().unwrap_or(upstream.settings().methods.chain().head_method());
         let request = upstream.imagine(method, self.batch.unwrap_or(1), fastrand::u64(..), now);
         let explained = upstream.explain(&request, now);
         Ok(Explanation::of(snapshot.generation, upstream, &request, &explained))
@@ -136,10 +136,10 @@ impl Explanation {
             upstream: upstream.name().to_string(),
             scoring: policy_name(upstream.policies()[0]),
             request: ImaginedRequest {
-                method: request.method.clone(),
-                batch: request.batch_size,
-                write: request.write,
-                idempotent: request.idempotent,
+                method: request.shape.method.clone(),
+                batch: request.shape.size(),
+                write: request.shape.is_write(),
+                idempotent: request.shape.class == MethodClass::IdempotentWrite,
             },
             panic: is_panic(explained),
             first: first.filter(|e| score(e) > f64::NEG_INFINITY).map(|e| e.endpoint.name().to_string()),

@@ -22,7 +22,7 @@ use crate::model::{HealthState, Tick};
 use crate::report::{ReloadReport, UnderWay};
 use crate::snapshot::Published;
 use crate::text;
-use crate::upstream::{Endpoint, Standing, Upstream};
+use crate::upstream::{CanaryState, Endpoint, Upstream};
 use connections::Seat;
 use explain::Question;
 pub use explain::{ExplainedEndpoint, Explanation, ImaginedRequest, Inputs};
@@ -150,7 +150,7 @@ impl AdminService {
             upstream.series().healthy.set(i64::try_from(healthy).unwrap_or(i64::MAX));
             upstream.endpoints().iter().for_each(|endpoint| set_gauges(endpoint, now));
             if let Some(canary) = upstream.canary() {
-                canary.series().running.set(i64::from(*canary.standing() == Standing::Running));
+                canary.series().running.set(i64::from(*canary.state() == CanaryState::Running));
             }
         }
         for bound in snapshot.policies.values() {

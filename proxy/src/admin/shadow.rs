@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::explain::Inputs;
 use super::status::policy_name;
 use crate::snapshot::Snapshot;
-use crate::upstream::{self, Tally, Upstream};
+use crate::upstream::{self, ShadowStats, Upstream};
 
 /// All upstreams that have a shadow.
 #[derive(Debug, Serialize, Deserialize)]
@@ -106,7 +106,7 @@ impl ShadowStatus {
     /// That of an upstream by its name, if it has one.
     fn of(upstream: &Upstream) -> Option<(String, Self)> {
         let shadow = upstream.shadow()?;
-        let (policy, tally) = (&shadow.policy().policy, shadow.tally());
+        let (policy, stats) = (&shadow.policy().policy, shadow.stats());
         let identity = policy.identity();
         let status = ShadowStatus {
             scoring: policy_name(upstream.policies()[0]),
@@ -115,20 +115,20 @@ impl ShadowStatus {
             version: identity.version.to_string(),
             sha256: identity.digest.to_string(),
             share: shadow.share(),
-            compared: tally.compared,
-            agreed: tally.agreed,
-            agreement_rate: tally.agreement_rate(),
-            mean_correlation: tally.mean_correlation(),
-            faults: tally.faults,
-            dropped: tally.dropped,
-            disagreements: disagreements(&tally),
+            compared: stats.compared,
+            agreed: stats.agreed,
+            agreement_rate: stats.agreement_rate(),
+            mean_correlation: stats.mean_correlation(),
+            faults: stats.faults,
+            dropped: stats.dropped,
+            disagreements: disagreements(&stats),
         };
         Some((upstream.name().to_string(), status))
     }
 }
 
-fn disagreements(tally: &Tally) -> Vec<Disagreement> {
-    tally.disagreements.iter().rev().map(|disagreement| Disagreement::of(disagreement)).collect()
+fn disagreements(stats: &ShadowStats) -> Vec<Disagreement> {
+    stats.disagreements.iter().rev().map(|disagreement| Disagreement::of(disagreement)).collect()
 }
 
 impl Disagreement {

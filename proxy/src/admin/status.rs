@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::config::NATIVE;
-use crate::model::{HealthState, ProbeFailure, Tally, Tick};
+use crate::model::{ArmCounts, HealthState, ProbeFailure, Tick};
 use crate::report::UnderWay;
 use crate::snapshot::Snapshot;
-use crate::upstream::{BoundPolicy, Canary, Endpoint, Exclusion, Standing, Upstream};
+use crate::upstream::{Canary, CanaryState, Endpoint, Exclusion, GuardedPolicy, Upstream};
 
 /// The serving generation and its live state.
 #[derive(Debug, Serialize, Deserialize)]
@@ -203,10 +203,10 @@ impl CanaryStatus {
         CanaryStatus {
             policy: policy.name().to_owned(),
             version: policy.identity().version.to_string(),
-            state: canary.standing().label().to_owned(),
-            reason: match canary.standing() {
-                Standing::TakenOut(why) => Some(why.to_string()),
-                Standing::Running | Standing::Promoted => None,
+            state: canary.state().label().to_owned(),
+            reason: match canary.state() {
+                CanaryState::TakenOut(why) => Some(why.to_string()),
+                CanaryState::Running | CanaryState::Promoted => None,
             },
             percent: canary.conf().percent,
             age_seconds: counts.age.as_secs_f64(),
@@ -219,7 +219,7 @@ impl CanaryStatus {
 }
 
 impl ArmStatus {
-    fn of(tally: &Tally) -> Self {
+    fn of(tally: &ArmCounts) -> Self {
         let known = |number: f64| Some(number).filter(|number| !number.is_nan());
         ArmStatus {
             requests: tally.requests,
@@ -261,7 +261,7 @@ impl EndpointStatus {
 }
 
 /// A policy's name in the conf, `native` for the built-in one.
-pub(super) fn policy_name(bound: Option<&BoundPolicy>) -> String {
+pub(super) fn policy_name(bound: Option<&GuardedPolicy>) -> String {
     bound.map_or(NATIVE, |bound| bound.policy.name()).to_owned()
 }
 
@@ -291,7 +291,7 @@ fn health_detail(endpoint: &Endpoint) -> Option<String> {
 }
 
 impl PolicyStatus {
-    fn of(snapshot: &Snapshot, bound: &BoundPolicy, now: Tick) -> Self {
+    fn of(snapshot: &Snapshot, bound: &GuardedPolicy, now: Tick) -> Self {
         let (identity, kinds) = (bound.policy.identity(), bound.policy.kinds());
         let quarantine = bound.quarantine();
         PolicyStatus {

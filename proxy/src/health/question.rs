@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::client::{Target, probe};
 use crate::config::{HealthCheck, ProbeKind};
 use crate::model::ProbeFailure;
-use crate::rpc::{Target, probe};
 
 /// Asks within `budget`. Gives the head, where the answer tells it.
 ///

@@ -8,10 +8,10 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use super::question;
+use crate::client::probe;
 use crate::clock;
 use crate::config::{ChainId, HealthCheck, UpstreamConf};
 use crate::model::{EndpointHealth, HeadStanding, HealthState, ProbeFailure, compare_heads};
-use crate::rpc::probe;
 use crate::upstream::{Endpoint, Upstream};
 
 /// Every so many rounds the chain is verified again, should an endpoint's address lead elsewhere.

@@ -1,45 +1,11 @@
-//! A request as the policies see it, the result of one attempt, and the decision that follows.
+//! The result of one attempt, and the decision that follows.
 //!
 //! [`may_retry`] holds the host's safety rules. No policy can override them: a policy's wish to retry
 //! counts only where this function agrees.
 
 use std::time::Duration;
 
-use super::{Outcome, PolicyTime, Tick};
-
-/// What is known about a request before its first attempt. It does not change between attempts, but for what policies used.
-#[derive(Clone, Debug)]
-pub struct RequestFacts {
-    /// The method; of a batch, the members' common method or the empty string.
-    pub method: String,
-    /// The different methods of a batch that has several; otherwise empty.
-    pub methods: Vec<String>,
-    /// Members of the batch; 1 for a single request.
-    pub batch_size: u32,
-    /// The body is an array.
-    pub batch: bool,
-    /// It may change something: any member is not known to be a read.
-    pub write: bool,
-    /// A write that may be sent twice.
-    pub idempotent: bool,
-    /// Size of the body.
-    pub body_bytes: usize,
-    /// A hash of the client's address.
-    pub client_key: u64,
-    /// Random, drawn once per request.
-    pub seed: u64,
-    /// When the answer must be there.
-    pub deadline: Tick,
-    /// What policies used of it so far.
-    pub policy_time: PolicyTime,
-}
-
-impl RequestFacts {
-    /// Whether any of its methods is such a one.
-    pub fn has_method(&self, is_such: impl Fn(&str) -> bool) -> bool {
-        if self.methods.is_empty() { is_such(&self.method) } else { self.methods.iter().any(|method| is_such(method)) }
-    }
-}
+use super::{Outcome, RequestFacts, Tick};
 
 /// A JSON-RPC error as an endpoint sent it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -231,30 +197,19 @@ impl CooldownWish {
 /// It is not when the attempts are used up, when the deadline has passed, or when a write's bytes may have
 /// been sent (unless the write is idempotent): the first endpoint may have carried it out.
 pub fn may_retry(request: &RequestFacts, result: &AttemptResult, attempt: u32, max_attempts: u32, now: Tick) -> bool {
-    let unsafe_write = request.write && !request.idempotent && result.bytes_sent;
+    let unsafe_write = !request.shape.is_resendable() && result.bytes_sent;
     attempt < max_attempts && now < request.deadline && !unsafe_write && result.outcome != Outcome::Canceled
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::MethodClass;
 
     const NOW: Tick = Tick::from_nanos(1_000);
 
-    fn request(write: bool, idempotent: bool) -> RequestFacts {
-        RequestFacts {
-            method: "eth_call".into(),
-            methods: Vec::new(),
-            batch_size: 1,
-            batch: false,
-            write,
-            idempotent,
-            body_bytes: 10,
-            client_key: 0,
-            seed: 0,
-            deadline: Tick::from_nanos(2_000),
-            policy_time: PolicyTime::default(),
-        }
+    fn request(class: MethodClass) -> RequestFacts {
+        RequestFacts { deadline: Tick::from_nanos(2_000), ..RequestFacts::of_single("eth_call", class) }
     }
 
     fn reset(bytes_sent: bool) -> AttemptResult {
@@ -263,7 +218,7 @@ mod tests {
 
     #[test]
     fn a_read_may_be_tried_again_until_attempts_or_deadline_end() {
-        let read = request(false, false);
+        let read = request(MethodClass::Read);
         assert!(may_retry(&read, &reset(true), 1, 3, NOW));
         assert!(!may_retry(&read, &reset(true), 3, 3, NOW));
         assert!(!may_retry(&read, &reset(true), 1, 3, Tick::from_nanos(2_000)));
@@ -271,9 +226,9 @@ mod tests {
 
     #[test]
     fn a_write_is_sent_twice_only_when_nothing_went_out_or_it_is_idempotent() {
-        assert!(may_retry(&request(true, false), &reset(false), 1, 3, NOW));
-        assert!(!may_retry(&request(true, false), &reset(true), 1, 3, NOW));
-        assert!(may_retry(&request(true, true), &reset(true), 1, 3, NOW));
+        assert!(may_retry(&request(MethodClass::Write), &reset(false), 1, 3, NOW));
+        assert!(!may_retry(&request(MethodClass::Write), &reset(true), 1, 3, NOW));
+        assert!(may_retry(&request(MethodClass::IdempotentWrite), &reset(true), 1, 3, NOW));
     }
 
     #[test]
@@ -313,6 +268,6 @@ mod tests {
     #[test]
     fn nobody_waits_for_a_canceled_request() {
         let gone = AttemptResult::failed(Outcome::Canceled, true, "");
-        assert!(!may_retry(&request(false, false), &gone, 1, 3, NOW));
+        assert!(!may_retry(&request(MethodClass::Read), &gone, 1, 3, NOW));
     }
 }

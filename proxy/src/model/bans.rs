@@ -88,7 +88,7 @@ impl MethodBans {
         }
     }
 
-    /// Whether no method is: the usual case, for one load.
+    /// Whether no method is banned: the usual case, for one load.
     pub fn is_empty(&self) -> bool {
         self.count.load(Relaxed) == 0
     }

@@ -17,16 +17,16 @@ pub struct Headroom {
 
 /// How a bucket empties and fills, in shares of the whole.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Refill {
+pub struct BucketRate {
     per_request: f32,
     per_ms: f32,
 }
 
-impl Refill {
+impl BucketRate {
     /// That of a bucket for `burst` requests, of which `per_sec` come back each second.
     pub fn new(per_sec: NonZeroU32, burst: NonZeroU32) -> Self {
         let per_request = 1.0 / burst.get() as f32;
-        Refill { per_request, per_ms: per_sec.get() as f32 * per_request / 1_000.0 }
+        BucketRate { per_request, per_ms: per_sec.get() as f32 * per_request / 1_000.0 }
     }
 }
 
@@ -45,7 +45,7 @@ impl Headroom {
     }
 
     /// The share of the bucket that is free, 0 to 1: what was left, and what has come in since.
-    pub fn share(&self, refill: Refill, now: Tick) -> f32 {
+    pub fn share(&self, refill: BucketRate, now: Tick) -> f32 {
         let since = now.millis_since(Tick::from_nanos(self.left_at.load(Relaxed)));
         (self.left.load(Relaxed) as f32 * refill.per_request + since * refill.per_ms).min(1.0)
     }
@@ -60,7 +60,7 @@ mod tests {
     #[test]
     fn it_falls_with_admissions_and_comes_back_with_time() {
         let number = |number| NonZeroU32::new(number).unwrap();
-        let refill = Refill::new(number(1), number(10));
+        let refill = BucketRate::new(number(1), number(10));
         let (headroom, at) = (Headroom::default(), |seconds| Tick::START.after(Duration::from_secs(seconds)));
         assert_eq!(headroom.share(refill, at(0)), 1.0);
         headroom.admitted(5, at(3));

@@ -7,8 +7,8 @@
 
 use super::vendor_reads::{ETHEREUM_VENDOR_READS, SOLANA_VENDOR_READS};
 
-/// What a retry of a method may do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The effect of a repetition, from the least to the most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum MethodClass {
     /// Changes nothing.
     Read,

@@ -1,4 +1,4 @@
-//! How an attempt ended. Decided once, in `rpc::classify`; nobody looks at a status code after that.
+//! How an attempt ended. Decided once, in `jsonrpc::classify`; nobody looks at a status code after that.
 
 /// The classified result of an attempt. The numbers are those of the policy ABI.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

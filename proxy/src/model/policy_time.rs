@@ -3,33 +3,55 @@
 //! Counted in fuel, a nanosecond per unit: reading the clock around every call would cost as much as a small call, and a thread
 //! that the system didn't run for a while would look like a slow policy. So the count is the same on every machine, and
 //! a recorded request replays.
+//!
+//! A worker's thread serves many clients. Calls that together took longer than [`LONG`] are followed by
+//! a pause, in which the others have their turn: see `engine::fairness`.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
+/// The fuel of calls between two pauses, about 100 µs: a thousand times that of a usual call, and
+/// less than a client notices.
+const LONG: u64 = 100_000;
+
 /// The time that policies used of one request. A part of a batch begins with what the whole one has used.
 #[derive(Debug, Default)]
-pub struct PolicyTime(AtomicU64);
+pub struct PolicyTime {
+    used: AtomicU64,
+    /// The time used at the last pause.
+    paused_at: AtomicU64,
+}
 
 impl PolicyTime {
     /// Whether there is something left of `budget`.
     pub fn is_within(&self, budget: Duration) -> bool {
-        u128::from(self.0.load(Relaxed)) < budget.as_nanos()
+        u128::from(self.used.load(Relaxed)) < budget.as_nanos()
     }
 
     /// Adds a call. True if it is the one that used up `budget`.
     pub fn spend(&self, fuel: u64, budget: Duration) -> bool {
         // One thread at a time works on a request: nothing is lost between the two.
-        let before = self.0.load(Relaxed);
+        let before = self.used.load(Relaxed);
         let after = before.saturating_add(fuel);
-        self.0.store(after, Relaxed);
+        self.used.store(after, Relaxed);
         u128::from(before) < budget.as_nanos() && u128::from(after) >= budget.as_nanos()
+    }
+
+    /// Whether the calls since the last pause took long. If so, the pause is taken to be made.
+    pub fn is_pause_due(&self) -> bool {
+        let used = self.used.load(Relaxed);
+        let due = used.saturating_sub(self.paused_at.load(Relaxed)) >= LONG;
+        if due {
+            self.paused_at.store(used, Relaxed);
+        }
+        due
     }
 }
 
 impl Clone for PolicyTime {
     fn clone(&self) -> Self {
-        PolicyTime(AtomicU64::new(self.0.load(Relaxed)))
+        let copy = |of: &AtomicU64| AtomicU64::new(of.load(Relaxed));
+        PolicyTime { used: copy(&self.used), paused_at: copy(&self.paused_at) }
     }
 }
 
@@ -45,5 +67,18 @@ mod tests {
         assert!(!time.is_within(budget) && time.is_within(Duration::from_nanos(102)));
         assert!(!time.clone().is_within(budget), "a part of a batch goes on from there");
         assert!(!time.spend(u64::MAX, budget), "and it never overflows");
+    }
+
+    #[test]
+    fn a_pause_is_due_after_what_took_long_alone_or_together() {
+        let time = PolicyTime::default();
+        let due_after = |fuel| {
+            time.spend(fuel, Duration::MAX);
+            time.is_pause_due()
+        };
+        let due = [100, LONG - 101, 1, 0, LONG, LONG / 2, LONG / 2, 1].map(due_after);
+        assert_eq!(due, [false, false, true, false, true, false, true, false]);
+        time.spend(LONG, Duration::MAX);
+        assert!(time.clone().is_pause_due(), "a part of a batch owes it, too");
     }
 }

@@ -47,7 +47,7 @@ pub enum Entry {
     /// There is no quarantine.
     Free,
     /// The call decides whether the quarantine ends.
-    Trial,
+    HalfOpen,
     /// The policy must not be called.
     Refused,
 }
@@ -66,7 +66,7 @@ impl Quarantine {
         // One of those who come together makes the trial.
         let next = now.after(TRIAL_PATIENCE).as_nanos();
         match self.until.compare_exchange(until, next, Relaxed, Relaxed) {
-            Ok(_) => Entry::Trial,
+            Ok(_) => Entry::HalfOpen,
             Err(_) => Entry::Refused,
         }
     }
@@ -174,7 +174,7 @@ mod tests {
     fn one_trial_at_a_time_and_a_good_one_ends_it() {
         let quarantine = tripped(1);
         assert_eq!(enter(&quarantine, 1_000), Entry::Refused);
-        assert_eq!(enter(&quarantine, 1_001), Entry::Trial);
+        assert_eq!(enter(&quarantine, 1_001), Entry::HalfOpen);
         assert_eq!(enter(&quarantine, 1_001), Entry::Refused, "one is under way");
         quarantine.trial_passed();
         assert_eq!(enter(&quarantine, 1_001), Entry::Free);
@@ -189,7 +189,7 @@ mod tests {
         let mut millis = 1_001;
         let mut backoffs = Vec::new();
         for _ in 0..40 {
-            assert_eq!(enter(&quarantine, millis), Entry::Trial);
+            assert_eq!(enter(&quarantine, millis), Entry::HalfOpen);
             let backoff = quarantine.trial_failed(at(millis));
             backoffs.push(backoff.as_secs());
             millis += u64::try_from(backoff.as_millis()).unwrap();
@@ -209,16 +209,16 @@ mod tests {
         let quarantine = tripped(1);
         assert_eq!(quarantine.fault(at(2)), None);
         assert_eq!(quarantine.count(), 1);
-        assert_eq!(enter(&quarantine, 1_001), Entry::Trial);
+        assert_eq!(enter(&quarantine, 1_001), Entry::HalfOpen);
     }
 
     #[test]
     fn a_trial_that_tells_nothing_is_repeated() {
         let quarantine = tripped(1);
-        assert_eq!(enter(&quarantine, 1_001), Entry::Trial);
+        assert_eq!(enter(&quarantine, 1_001), Entry::HalfOpen);
         quarantine.trial_postponed(at(1_001));
-        assert_eq!(enter(&quarantine, 1_001), Entry::Trial);
+        assert_eq!(enter(&quarantine, 1_001), Entry::HalfOpen);
         assert_eq!(enter(&quarantine, 2_000), Entry::Refused);
-        assert_eq!(enter(&quarantine, 2_001), Entry::Trial, "its thread may have died");
+        assert_eq!(enter(&quarantine, 2_001), Entry::HalfOpen, "its thread may have died");
     }
 }

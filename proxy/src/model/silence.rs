@@ -16,8 +16,7 @@ use super::Tick;
 /// Attempts without an answer that make a silence.
 const WITNESSES: u32 = 3;
 /// No silence is shorter: a pause of garbage collection takes up to some 200 ms.
-const SHORTEST: Duration = Duration::from_nanos(SHORTEST_NANOS);
-const SHORTEST_NANOS: u64 = 300_000_000;
+const SHORTEST: Duration = Duration::from_millis(300);
 /// Times the longest recent gap between answers.
 const GAPS: u32 = 3;
 /// What an answer leaves of the difference to a longer gap before: after 20 answers an eighth.
@@ -57,22 +56,14 @@ impl Silence {
         }
     }
 
-    /// Whether there are enough attempts without an answer, with so many `outstanding`.
-    pub fn has_witnesses(&self, outstanding: u32) -> bool {
-        outstanding.saturating_add(self.overtaken.load(Relaxed)) >= WITNESSES
-    }
-
-    /// Whether it was heard so lately that it can't be silent: the usual case, for one load.
-    pub fn was_heard(&self, now: Tick) -> bool {
-        now.as_nanos().saturating_sub(self.heard_at.load(Relaxed)) < SHORTEST_NANOS
-    }
-
     /// Whether the endpoint is silent, with `outstanding` attempts the oldest of which is `age` old.
-    pub fn is_proved(&self, outstanding: u32, age: Duration, now: Tick) -> bool {
-        let limit = self.limit();
-        age >= limit
-            && self.has_witnesses(outstanding)
-            && now.since(Tick::from_nanos(self.heard_at.load(Relaxed))) >= limit
+    pub fn is_proved(&self, outstanding: u32, age: impl FnOnce() -> Duration, now: Tick) -> bool {
+        // The usual case, for two loads: few wait, or the endpoint was heard just now.
+        if outstanding.saturating_add(self.overtaken.load(Relaxed)) < WITNESSES {
+            return false;
+        }
+        let unheard = now.since(Tick::from_nanos(self.heard_at.load(Relaxed)));
+        unheard >= SHORTEST && unheard.min(age()) >= self.limit()
     }
 
     /// How long the endpoint may say nothing while requests wait.
@@ -95,12 +86,12 @@ mod tests {
     fn three_attempts_without_an_answer_are_a_silence_and_two_are_none() {
         let silence = Silence::default();
         silence.broken(at(995), at(1_000));
-        assert!(!silence.is_proved(2, MS(5_000), at(9_000)));
-        assert!(!silence.is_proved(3, MS(299), at(9_000)), "the attempts are young");
-        assert!(!silence.is_proved(3, MS(600), at(1_299)), "it was heard just now");
-        assert!(silence.is_proved(3, MS(300), at(1_300)));
+        assert!(!silence.is_proved(2, || MS(5_000), at(9_000)));
+        assert!(!silence.is_proved(3, || MS(299), at(9_000)), "the attempts are young");
+        assert!(!silence.is_proved(3, || MS(600), at(1_299)), "it was heard just now");
+        assert!(silence.is_proved(3, || MS(300), at(1_300)));
         silence.broken(at(1_000), at(1_301));
-        assert!(!silence.is_proved(30, MS(600), at(1_302)));
+        assert!(!silence.is_proved(30, || MS(600), at(1_302)));
     }
 
     #[test]
@@ -110,18 +101,21 @@ mod tests {
         silence.overtaken(at(5));
         silence.overtaken(at(20));
         silence.overtaken(at(30));
-        assert!(!silence.is_proved(0, MS(300), at(1_000)), "the first began before it was heard");
-        assert!(silence.is_proved(1, MS(300), at(1_000)));
+        assert!(!silence.is_proved(0, || MS(300), at(1_000)), "the first began before it was heard");
+        assert!(silence.is_proved(1, || MS(300), at(1_000)));
         silence.broken(at(30), at(35));
-        assert!(!silence.is_proved(2, MS(900), at(9_000)));
+        assert!(!silence.is_proved(2, || MS(900), at(9_000)));
     }
 
     #[test]
     fn a_long_answer_that_ends_doesnt_undo_what_was_heard_since() {
         let silence = Silence::default();
-        silence.broken(at(0), at(5_000));
+        for n in 0..50 {
+            silence.broken(at(n * 100), at(n * 100 + 100));
+        }
         silence.broken(at(0), at(10));
-        assert!(!silence.is_proved(9, MS(5_000), at(5_100)));
+        assert!(!silence.is_proved(9, || MS(5_000), at(5_299)));
+        assert!(silence.is_proved(9, || MS(5_000), at(5_300)), "and so is its end");
     }
 
     #[test]

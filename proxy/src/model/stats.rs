@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use super::time::millis_f32;
-use super::{Cooldown, Headroom, LatencyHistogram, MethodBans, ProbeGate, Silence, Tick, Trial};
+use super::{Cooldown, Headroom, LatencyHistogram, MethodBans, ProbeGate, Silence, Tick, TrialSlot};
 
 /// Weight of a new failure's penalty (azoth-balancer): four failures in a row reach 99.8 % of it.
 const PENALTY_RISE: f32 = 0.8;
@@ -46,7 +46,7 @@ pub struct EndpointStats {
     /// The methods that it said it doesn't support.
     pub bans: MethodBans,
     /// The request that tries it while it is half-open.
-    pub trial: Trial,
+    pub trial: TrialSlot,
     /// When it may be probed because of a failed request.
     pub probe_gate: ProbeGate,
     peak_at: AtomicU64,
@@ -67,7 +67,7 @@ impl EndpointStats {
             consecutive_failures: AtomicU32::new(0),
             outstanding: Outstanding::default(),
             silence: Silence::default(),
-            trial: Trial::default(),
+            trial: TrialSlot::default(),
             probe_gate: ProbeGate::default(),
             succeeded_at: AtomicU64::new(0),
             last_selected: AtomicU64::new(0),
@@ -113,21 +113,14 @@ impl EndpointStats {
     /// [`Silence`].
     pub fn overtaken(&self, began: Tick, now: Tick) -> bool {
         // It is one of those that are under way still: it counts once.
-        let is_silent = self.silence.is_proved(self.outstanding.count(), now.since(began), now);
+        let is_silent = self.silence.is_proved(self.outstanding.count(), || now.since(began), now);
         self.silence.overtaken(began);
         is_silent
     }
 
     /// Whether it answers nobody: see [`Silence`].
-    #[inline]
     pub fn is_silent(&self, now: Tick) -> bool {
-        let count = self.outstanding.count();
-        // The usual case, for two loads.
-        self.silence.has_witnesses(count) && self.is_proved_silent(count, now)
-    }
-
-    fn is_proved_silent(&self, count: u32, now: Tick) -> bool {
-        !self.silence.was_heard(now) && self.silence.is_proved(count, self.outstanding.oldest(now), now)
+        self.silence.is_proved(self.outstanding.count(), || self.outstanding.oldest(now), now)
     }
 
     /// How long it may say nothing: see [`Silence`].

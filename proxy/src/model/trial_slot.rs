@@ -6,9 +6,9 @@ use super::Tick;
 
 /// Whether a trial is under way. It frees itself at its time limit, should nobody end it.
 #[derive(Debug, Default)]
-pub struct Trial(AtomicU64);
+pub struct TrialSlot(AtomicU64);
 
-impl Trial {
+impl TrialSlot {
     /// Whether none is under way.
     pub fn is_free(&self, now: Tick) -> bool {
         self.0.load(Relaxed) <= now.as_nanos()
@@ -33,7 +33,7 @@ mod tests {
     #[test]
     fn there_is_one_at_a_time_and_none_for_ever() {
         let at = Tick::from_nanos;
-        let trial = Trial::default();
+        let trial = TrialSlot::default();
         assert!(trial.begin(at(10), at(20)));
         assert!(!trial.begin(at(15), at(25)) && !trial.is_free(at(15)));
         trial.end(at(20));

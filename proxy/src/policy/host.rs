@@ -26,7 +26,7 @@ pub(super) struct Quota {
 impl Host {
     pub(super) fn new(limits: &Limits, log: Arc<GuestLog>) -> Self {
         let quota = Quota { memory: limits.memory, table_elements: limits.table_elements, refused: false };
-        Host { quota, stall: Stall::default(), log }
+        Host { quota, stall: Stall::load(), log }
     }
 
     /// What a module may import: `pointsman.log` and nothing else.

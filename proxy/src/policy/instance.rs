@@ -9,16 +9,16 @@ use bytemuck::{bytes_of, cast_slice, cast_slice_mut, pod_read_unaligned};
 use wasmtime::{Memory, Module, Store, TypedFunc, WasmParams, WasmResults};
 
 use super::abi::{AttemptBlock, DecisionBlock, EndpointRow, PlanBlock, RequestBlock, size};
-use super::area::{Area, slot};
+use super::decode::{Scored, refusal};
 use super::error::{PluginError, Stage};
 use super::fault::Fault;
+use super::guest_layout::{Area, slot};
 use super::host::Host;
 use super::limits::{HOT_EPOCHS, LOAD_EPOCHS, Limits};
 use super::log::GuestLog;
 use super::module::{Kinds, Plugin};
 use super::spent;
 use super::stall::Stall;
-use super::verdict::{Scored, refusal};
 
 const INITIALIZE: &str = "_initialize";
 const ALLOC: &str = "pointsman_alloc";
@@ -170,7 +170,7 @@ impl Instance {
     fn hot_call<P: WasmParams>(&mut self, function: &TypedFunc<P, ()>, fuel: u64, params: P) -> Result<(), Fault> {
         self.store.set_fuel(fuel).map_err(|e| fault(&self.store, &e))?;
         let host = self.store.data_mut();
-        host.stall = Stall::default();
+        host.stall = Stall::hot();
         host.quota.refused = false;
         self.store.set_epoch_deadline(HOT_EPOCHS);
         let answer = function.call(&mut self.store, params).map_err(|e| fault(&self.store, &e));

@@ -71,6 +71,9 @@ pub(super) const EPOCH_PERIOD: Duration = Duration::from_millis(2);
 pub(super) const HOT_EPOCHS: u64 = 1;
 /// Ticks before loading an instance is looked at: one second.
 pub(super) const LOAD_EPOCHS: u64 = 500;
+/// Processor time that ends the loading of an instance. Its fuel ends sooner, unless a guest makes the
+/// host work much for little fuel.
+pub(super) const LOAD_CPU_TIME: Duration = Duration::from_secs(2);
 /// Processor time after the first look that ends a call. Time in which the thread didn't run doesn't count: on a busy machine
 /// a call of 100 ns may be interrupted for longer than any sensible deadline.
 /// Half of a period, so that a look that comes somewhat early doesn't spare a busy call for another period.

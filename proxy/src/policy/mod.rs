@@ -11,25 +11,25 @@
 //! - A call allocates nothing on the host's side beyond what the caller's buffers need.
 
 pub mod abi;
-mod area;
 mod cache;
 mod catalog;
+mod complexity;
+mod decode;
 mod engine;
 mod error;
 mod fault;
 mod files;
+mod guest_layout;
 mod host;
 mod instance;
+mod instance_replacer;
 mod limits;
 mod log;
 mod module;
 pub mod native;
 mod pool;
-mod refill;
-mod shape;
 mod spent;
 mod stall;
-mod verdict;
 
 use std::fmt;
 use std::sync::{Arc, Weak};
@@ -37,16 +37,16 @@ use std::sync::{Arc, Weak};
 use abi::{AttemptBlock, EndpointRow, PlanBlock, RequestBlock};
 pub use cache::CodeCache;
 pub use catalog::{Catalog, Source};
+pub use decode::Scored;
 use engine::Engine;
 pub use error::{PluginError, RuntimeError, Stage};
 pub use fault::{Fault, Frames};
 use instance::ReadyInstance;
+use instance_replacer::InstanceReplacer;
 pub use limits::Limits;
 use log::GuestLog;
 pub use module::{Kinds, Plugin};
 use pool::InstancePool;
-use refill::Refill;
-pub use verdict::Scored;
 
 use crate::model::{Decision, Plan};
 
@@ -90,7 +90,7 @@ pub struct PolicyRuntime {
     engine: Arc<Engine>,
     limits: Limits,
     workers: usize,
-    refill: Refill,
+    refill: InstanceReplacer,
 }
 
 /// What a policy is made with, beside its plugin.
@@ -119,7 +119,7 @@ impl PolicyRuntime {
     pub fn new(workers: usize, limits: Limits) -> anyhow::Result<Self> {
         let engine =
             Engine::new(&limits).map_err(|e| anyhow::anyhow!("the WebAssembly engine does not start: {e:#}"))?;
-        Ok(PolicyRuntime { engine: Arc::new(engine), limits, workers, refill: Refill::start()? })
+        Ok(PolicyRuntime { engine: Arc::new(engine), limits, workers, refill: InstanceReplacer::start()? })
     }
 
     /// Compiles `wasm` and reads what it says of itself.
@@ -174,7 +174,7 @@ pub struct Policy {
     engine: Arc<Engine>,
     limits: Limits,
     log: Arc<GuestLog>,
-    refill: Refill,
+    refill: InstanceReplacer,
     me: Weak<Policy>,
 }
 
@@ -215,7 +215,7 @@ impl Policy {
     /// # Errors
     /// A [`Fault`]; the instance is then replaced in the background, and `scores` mean nothing.
     pub fn score(&self, request: &RequestBlock, rows: &[EndpointRow], scores: &mut Vec<f64>) -> Result<Scored, Fault> {
-        self.call(|instance| verdict::useful(instance.score(request, rows, scores)?, scores))
+        self.call(|instance| decode::useful(instance.score(request, rows, scores)?, scores))
     }
 
     /// The fuel that this thread's calls used since this was last asked, of whichever policy.
@@ -233,7 +233,7 @@ impl Policy {
     /// # Errors
     /// A [`Fault`]; the instance is then replaced in the background.
     pub fn retry(&self, request: &RequestBlock, attempt: &AttemptBlock) -> Result<Decision, Fault> {
-        self.call(|instance| verdict::decision(&instance.retry(request, attempt)?))
+        self.call(|instance| decode::decision(&instance.retry(request, attempt)?))
     }
 
     /// As [`Policy::score`], on an instance that no request uses. It may be called from any thread; two at a time wait for each other.
@@ -246,7 +246,7 @@ impl Policy {
         rows: &[EndpointRow],
         scores: &mut Vec<f64>,
     ) -> Result<Scored, Fault> {
-        let score = |instance: &mut ReadyInstance| verdict::useful(instance.score(request, rows, scores)?, scores);
+        let score = |instance: &mut ReadyInstance| decode::useful(instance.score(request, rows, scores)?, scores);
         self.replacing(self.pool.with_spare(score))
     }
 
@@ -260,7 +260,7 @@ impl Policy {
     /// # Errors
     /// A [`Fault`]; the instance is then replaced in the background.
     pub fn plan(&self, request: &RequestBlock, row: &EndpointRow, plan: &PlanBlock) -> Result<Plan, Fault> {
-        self.call(|instance| verdict::plan(&instance.plan(request, row, plan)?, plan))
+        self.call(|instance| decode::plan(&instance.plan(request, row, plan)?, plan))
     }
 
     fn call<R>(&self, f: impl FnOnce(&mut ReadyInstance) -> Result<R, Fault>) -> Result<R, Fault> {
@@ -292,18 +292,18 @@ impl Policy {
     /// Calls each hot export with canned input: a module that can't answer that is refused at load.
     fn probe(&self) -> Result<(), PluginError> {
         if self.kinds().scoring {
-            self.probe_score("of different endpoints", &verdict::canned_rows())?;
-            self.probe_score("without health checks, prices and traffic", &verdict::unknown_rows())?;
-            self.probe_score("in which everything is known", &verdict::known_rows())?;
+            self.probe_score("of different endpoints", &decode::canned_rows())?;
+            self.probe_score("without health checks, prices and traffic", &decode::unknown_rows())?;
+            self.probe_score("in which everything is known", &decode::known_rows())?;
         }
         if self.kinds().retry {
-            for attempt in verdict::canned_attempts() {
-                self.retry(&verdict::canned_request(), &attempt)
+            for attempt in decode::canned_attempts() {
+                self.retry(&decode::canned_request(), &attempt)
                     .map_err(|fault| PluginError::fault(Stage::Probe, "retry", &fault))?;
             }
         }
         if self.plans() {
-            self.plan(&verdict::canned_request(), &verdict::canned_rows()[1], &verdict::canned_plan())
+            self.plan(&decode::canned_request(), &decode::canned_rows()[1], &decode::canned_plan())
                 .map_err(|fault| PluginError::fault(Stage::Probe, "plan", &fault))?;
         }
         Ok(())
@@ -317,11 +317,11 @@ impl Policy {
     fn probe_score(&self, what: &str, rows: &[EndpointRow]) -> Result<(), PluginError> {
         let mut scores = Vec::new();
         let scored = self
-            .call(|instance| instance.score(&verdict::canned_request(), rows, &mut scores))
+            .call(|instance| instance.score(&decode::canned_request(), rows, &mut scores))
             .map_err(|fault| PluginError::fault(Stage::Probe, "score", &fault))?;
-        match verdict::useful(scored, &scores) {
+        match decode::useful(scored, &scores) {
             Ok(_) => Ok(()),
-            Err(Fault::Output(verdict::LEFT_OUT_ALL)) => {
+            Err(Fault::Output(decode::LEFT_OUT_ALL)) => {
                 let (policy, plugin) = (&self.name, self.identity());
                 tracing::warn!(
                     policy,

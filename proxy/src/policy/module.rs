@@ -8,7 +8,7 @@ use super::cache::CodeCache;
 use super::error::{PluginError, Stage};
 use super::instance::{Instance, PLAN};
 use super::limits::Limits;
-use super::{Digest, Identity, shape};
+use super::{Digest, Identity, complexity};
 
 /// The two kinds of policy; a module may be both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,7 +56,7 @@ impl Plugin {
         if let Some(module) = cache.and_then(|cache| cache.load(digest)) {
             return Plugin::of(engine, module, digest, limits);
         }
-        shape::check(wasm, limits)?;
+        complexity::check(wasm, limits)?;
         let module = wasmtime::Module::from_binary(engine, wasm)
             .map_err(|e| PluginError::new(Stage::Compile, format!("does not compile: {e:#}")))?;
         let plugin = Plugin::of(engine, module, digest, limits)?;

@@ -33,8 +33,8 @@ pub fn retry(request: &RequestFacts, result: &AttemptResult) -> Decision {
     match result.outcome {
         Outcome::Success | Outcome::Canceled => Decision::RETURN,
         Outcome::ConnectFailed => failed(PENALTY_CONNECT_MS, true),
-        Outcome::Timeout | Outcome::Reset => failed(PENALTY_TIMEOUT_MS, resendable(request)),
-        Outcome::BadResponse => failed(PENALTY_5XX_MS, resendable(request)),
+        Outcome::Timeout | Outcome::Reset => failed(PENALTY_TIMEOUT_MS, request.shape.is_resendable()),
+        Outcome::BadResponse => failed(PENALTY_5XX_MS, request.shape.is_resendable()),
         Outcome::HttpError => http_error(request, result),
         Outcome::RpcError => rpc_error(request, result),
     }
@@ -43,7 +43,7 @@ pub fn retry(request: &RequestFacts, result: &AttemptResult) -> Decision {
 fn http_error(request: &RequestFacts, result: &AttemptResult) -> Decision {
     match result.http_status {
         Some(HTTP_TOO_MANY_REQUESTS) => throttled(request, result),
-        Some(500..) => failed(PENALTY_5XX_MS, resendable(request)),
+        Some(500..) => failed(PENALTY_5XX_MS, request.shape.is_resendable()),
         _ => Decision::RETURN,
     }
 }
@@ -51,23 +51,19 @@ fn http_error(request: &RequestFacts, result: &AttemptResult) -> Decision {
 fn rpc_error(request: &RequestFacts, result: &AttemptResult) -> Decision {
     match result.rpc_error.as_ref().map(|e| e.code) {
         Some(RPC_LIMIT_EXCEEDED) => throttled(request, result),
-        Some(RPC_INTERNAL_ERROR) if !request.write => failed(PENALTY_5XX_MS, true),
+        Some(RPC_INTERNAL_ERROR) if !request.shape.is_write() => failed(PENALTY_5XX_MS, true),
         _ => Decision { success: true, ..Decision::RETURN },
     }
 }
 
 fn throttled(request: &RequestFacts, result: &AttemptResult) -> Decision {
     let cooldown = result.retry_after.map_or(CooldownWish::Backoff, CooldownWish::Fixed);
-    Decision { cooldown, ..failed(PENALTY_429_MS, resendable(request)) }
+    Decision { cooldown, ..failed(PENALTY_429_MS, request.shape.is_resendable()) }
 }
 
 fn failed(penalty_ms: f32, retry: bool) -> Decision {
     let action = if retry { Action::Retry { delay: Duration::ZERO } } else { Action::Return };
     Decision { action, cooldown: CooldownWish::Backoff, penalty_ms, ..Decision::RETURN }
-}
-
-fn resendable(request: &RequestFacts) -> bool {
-    !request.write || request.idempotent
 }
 
 #[cfg(test)]
@@ -76,22 +72,10 @@ mod tests {
 
     use super::super::abi::row_flags;
     use super::*;
-    use crate::model::{PolicyTime, RpcError, Tick};
+    use crate::model::{MethodClass, RpcError};
 
-    fn request(write: bool, idempotent: bool) -> RequestFacts {
-        RequestFacts {
-            method: String::new(),
-            methods: Vec::new(),
-            batch_size: 1,
-            batch: false,
-            write,
-            idempotent,
-            body_bytes: 0,
-            client_key: 0,
-            seed: 0,
-            deadline: Tick::START,
-            policy_time: PolicyTime::default(),
-        }
+    fn request(class: MethodClass) -> RequestFacts {
+        RequestFacts::of_single("", class)
     }
 
     fn result(outcome: Outcome) -> AttemptResult {
@@ -118,7 +102,8 @@ mod tests {
 
     #[test]
     fn only_what_another_endpoint_may_answer_better_is_retried() {
-        let [read, write, raw] = [request(false, false), request(true, false), request(true, true)];
+        let [read, write, raw] =
+            [request(MethodClass::Read), request(MethodClass::Write), request(MethodClass::IdempotentWrite)];
         for outcome in [Outcome::Timeout, Outcome::Reset, Outcome::BadResponse] {
             let ended = result(outcome);
             assert!(retries(&read, &ended) && retries(&raw, &ended) && !retries(&write, &ended), "{ended:?}");
@@ -140,6 +125,6 @@ mod tests {
     fn retry_after_is_how_long_the_endpoint_cools() {
         let after = Some(Duration::from_secs(7));
         let ended = AttemptResult { http_status: Some(429), retry_after: after, ..result(Outcome::HttpError) };
-        assert_eq!(retry(&request(false, false), &ended).cooldown, CooldownWish::Fixed(Duration::from_secs(7)));
+        assert_eq!(retry(&request(MethodClass::Read), &ended).cooldown, CooldownWish::Fixed(Duration::from_secs(7)));
     }
 }

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use crate::config::{Config, EndpointConf, EndpointUrl, UpstreamConf};
 use crate::report::{Changes, PluginChange};
 use crate::snapshot::Snapshot;
-use crate::upstream::BoundPolicy;
+use crate::upstream::GuardedPolicy;
 
 /// Settings that a process takes at its start and keeps.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -158,8 +158,12 @@ fn compare_endpoints(old: &Endpoints<'_>, new: &Endpoints<'_>, changes: &mut Cha
     changes.endpoints_removed = gone.map(|(_, (name, _))| name.clone()).collect();
 }
 
-fn compare_policies(old: &BTreeMap<String, BoundPolicy>, new: &BTreeMap<String, BoundPolicy>, changes: &mut Changes) {
-    let shown = |bound: &BoundPolicy| Some(bound.policy.identity().to_string());
+fn compare_policies(
+    old: &BTreeMap<String, GuardedPolicy>,
+    new: &BTreeMap<String, GuardedPolicy>,
+    changes: &mut Changes,
+) {
+    let shown = |bound: &GuardedPolicy| Some(bound.policy.identity().to_string());
     for (name, after) in new {
         match old.get(name) {
             None => {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::metrics::Metrics;
 use crate::model::Tick;
 use crate::snapshot::Snapshot;
-use crate::upstream::{BoundPolicy, Canary, Standing};
+use crate::upstream::{Canary, CanaryState, GuardedPolicy};
 
 /// How often canaries and new policies are looked at. Until then a bad one goes on.
 pub(super) const PERIOD: Duration = Duration::from_millis(100);
@@ -16,7 +16,7 @@ pub(super) const PERIOD: Duration = Duration::from_millis(100);
 pub(super) struct Verdict {
     upstream: String,
     policy: String,
-    standing: Standing,
+    standing: CanaryState,
     /// The keys that name the policy in whose place it is now.
     keys: &'static str,
 }
@@ -28,7 +28,7 @@ pub(super) fn verdicts(serving: &Snapshot, now: Tick) -> Vec<Verdict> {
         Some(Verdict {
             upstream: upstream.to_owned(),
             policy: canary.conf().policy.clone(),
-            standing: canary.verdict(now)?,
+            standing: canary.decision(now)?,
             keys: match (kinds.scoring, kinds.retry) {
                 (true, true) => "scoring and retry",
                 (true, false) => "scoring",
@@ -41,24 +41,24 @@ pub(super) fn verdicts(serving: &Snapshot, now: Tick) -> Vec<Verdict> {
 
 /// Whether any canary may have to be judged.
 pub(super) fn has_canary(serving: &Snapshot) -> bool {
-    serving.upstreams().filter_map(|upstream| upstream.canary()).any(|canary| *canary.standing() == Standing::Running)
+    serving.upstreams().filter_map(|upstream| upstream.canary()).any(|canary| *canary.state() == CanaryState::Running)
 }
 
 /// What became of each canary, by upstream.
-pub(super) fn standings(snapshot: &Snapshot) -> BTreeMap<String, Standing> {
-    let standing = |canary: &Canary| canary.standing().clone();
+pub(super) fn standings(snapshot: &Snapshot) -> BTreeMap<String, CanaryState> {
+    let standing = |canary: &Canary| canary.state().clone();
     let all = snapshot.upstreams().map(|upstream| (upstream.name(), upstream.canary()));
     all.filter_map(|(name, canary)| Some((name.to_string(), canary.map(standing)?))).collect()
 }
 
 impl Verdict {
     /// For the next generation.
-    pub(super) fn standing(&self) -> (String, Standing) {
+    pub(super) fn standing(&self) -> (String, CanaryState) {
         (self.upstream.clone(), self.standing.clone())
     }
 
     pub(super) fn is_promotion(&self) -> bool {
-        self.standing == Standing::Promoted
+        self.standing == CanaryState::Promoted
     }
 
     /// Tells the log and the metrics, once it is carried out.
@@ -66,13 +66,13 @@ impl Verdict {
         let Verdict { upstream, policy, standing, keys } = self;
         metrics.canary_verdict(upstream, policy, standing.label());
         match standing {
-            Standing::TakenOut(why) => tracing::warn!(
+            CanaryState::TakenOut(why) => tracing::warn!(
                 upstream,
                 policy,
                 generation,
                 "canary is taken out: {why}; it stays out until the policy or the canary's settings change"
             ),
-            Standing::Promoted | Standing::Running => tracing::warn!(
+            CanaryState::Promoted | CanaryState::Running => tracing::warn!(
                 upstream,
                 policy,
                 generation,
@@ -85,8 +85,10 @@ impl Verdict {
     pub(super) fn text(&self) -> String {
         let Verdict { upstream, policy, standing, .. } = self;
         match standing {
-            Standing::TakenOut(why) => format!("canary {policy} of upstream {upstream} is taken out: {why}"),
-            Standing::Promoted | Standing::Running => format!("canary {policy} of upstream {upstream} is promoted"),
+            CanaryState::TakenOut(why) => format!("canary {policy} of upstream {upstream} is taken out: {why}"),
+            CanaryState::Promoted | CanaryState::Running => {
+                format!("canary {policy} of upstream {upstream} is promoted")
+            }
         }
     }
 }
@@ -94,7 +96,7 @@ impl Verdict {
 /// The policies that the last reload brought, and how long they are watched.
 pub(super) struct Probation {
     until: Tick,
-    policies: Vec<BoundPolicy>,
+    policies: Vec<GuardedPolicy>,
 }
 
 impl Probation {
@@ -102,14 +104,14 @@ impl Probation {
     pub(super) fn begin(before: &Snapshot, after: &Snapshot, now: Tick) -> Option<Self> {
         let until = now.after(after.config.plugins.rollback_grace?);
         let is_old =
-            |name: &str, bound: &BoundPolicy| before.policies.get(name).is_some_and(|old| bound.continues(old));
+            |name: &str, bound: &GuardedPolicy| before.policies.get(name).is_some_and(|old| bound.continues(old));
         // A canary has guard rails of its own, and a shadow harms nobody.
         let decides = |name: &str| {
             let mut live = after.config.upstreams.values().flat_map(|u| [u.scoring.as_deref(), u.retry.as_deref()]);
             live.any(|live| live == Some(name))
         };
         let new = after.policies.iter().filter(|(name, bound)| !is_old(name, bound) && decides(name));
-        let policies: Vec<BoundPolicy> = new.map(|(_, bound)| bound.clone()).collect();
+        let policies: Vec<GuardedPolicy> = new.map(|(_, bound)| bound.clone()).collect();
         (!policies.is_empty()).then_some(Probation { until, policies })
     }
 

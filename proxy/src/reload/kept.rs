@@ -13,14 +13,14 @@ use crate::policy::{Catalog, PolicyRuntime};
 use crate::progress::Progress;
 use crate::report::Changes;
 use crate::snapshot::{Cause, Parts, Snapshot};
-use crate::upstream::{Resources, Standing, Why};
+use crate::upstream::{CanaryState, Resources, Why};
 
 /// A generation that was replaced.
 pub(super) struct Kept {
     generation: u64,
     config: Arc<Config>,
     catalog: Catalog,
-    standings: BTreeMap<String, Standing>,
+    standings: BTreeMap<String, CanaryState>,
     replaced_by: ReplacedBy,
 }
 
@@ -79,16 +79,16 @@ impl Kept {
     }
 
     /// Canaries come back as they were, but one whose promotion is taken back doesn't run again: it would be promoted at once.
-    fn verdicts(&self, before: &Snapshot) -> BTreeMap<String, Standing> {
+    fn verdicts(&self, before: &Snapshot) -> BTreeMap<String, CanaryState> {
         let now_promoted = |name: &str| {
             let canary = before.upstreams().find(|upstream| **upstream.name() == *name).and_then(|u| u.canary());
             let conf = self.config.upstreams.get(name).and_then(|upstream| upstream.canary.as_ref());
-            canary.is_some_and(|canary| *canary.standing() == Standing::Promoted && Some(canary.conf()) == conf)
+            canary.is_some_and(|canary| *canary.state() == CanaryState::Promoted && Some(canary.conf()) == conf)
         };
-        let verdict = |(name, standing): (&String, &Standing)| match standing {
-            Standing::Running if now_promoted(name) => Some((name.clone(), Standing::TakenOut(Why::RolledBack))),
-            Standing::Running => None,
-            Standing::TakenOut(_) | Standing::Promoted => Some((name.clone(), standing.clone())),
+        let verdict = |(name, standing): (&String, &CanaryState)| match standing {
+            CanaryState::Running if now_promoted(name) => Some((name.clone(), CanaryState::TakenOut(Why::RolledBack))),
+            CanaryState::Running => None,
+            CanaryState::TakenOut(_) | CanaryState::Promoted => Some((name.clone(), standing.clone())),
         };
         self.standings.iter().filter_map(verdict).collect()
     }

@@ -9,17 +9,17 @@ use crate::config::{Config, PolicyConf, UpstreamConf};
 use crate::policy::{Catalog, Digest, Fault, Kinds, PluginError, PolicyRuntime, Setup};
 use crate::progress::Progress;
 use crate::snapshot::Parts;
-use crate::upstream::{BoundPolicy, Resources};
+use crate::upstream::{GuardedPolicy, Resources};
 
 /// Matches, configures and probes every policy of the conf.
 pub(super) fn load(
     conf: &Path,
     Parts { config, catalog, .. }: &Parts,
-    loaded: &BTreeMap<String, BoundPolicy>,
+    loaded: &BTreeMap<String, GuardedPolicy>,
     runtime: &PolicyRuntime,
     resources: &Resources,
     progress: &Progress,
-) -> Result<BTreeMap<String, BoundPolicy>, ReloadError> {
+) -> Result<BTreeMap<String, GuardedPolicy>, ReloadError> {
     let mut policies = BTreeMap::new();
     for (name, wanted) in &config.policies {
         progress.enter(format!("instantiate and probe policy {name}"));
@@ -43,10 +43,10 @@ fn load_one(
     wanted: &PolicyConf,
     rows: usize,
     catalog: &Catalog,
-    loaded: Option<&BoundPolicy>,
+    loaded: Option<&GuardedPolicy>,
     runtime: &PolicyRuntime,
     resources: &Resources,
-) -> Result<BoundPolicy, PluginError> {
+) -> Result<GuardedPolicy, PluginError> {
     let plugin = catalog.find(&wanted.plugin, &wanted.version, wanted.sha256.map(Digest))?;
     let config = wanted.config.to_string();
     let setup = Setup { config: &config, fuel: wanted.fuel, rows };
@@ -55,7 +55,7 @@ fn load_one(
         Some(same) => Ok(same.with(runtime.load(name, plugin, &setup)?)),
         None => {
             let policy = runtime.load(name, plugin, &setup)?;
-            Ok(BoundPolicy::new(policy, Arc::new(resources.metrics.policy(name, &Fault::KINDS))))
+            Ok(GuardedPolicy::new(policy, Arc::new(resources.metrics.policy(name, &Fault::KINDS))))
         }
     }
 }

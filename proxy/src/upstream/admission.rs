@@ -7,7 +7,7 @@ use tokio::sync::Notify;
 use tokio::time::timeout;
 
 use super::{Live, Upstream};
-use crate::rpc::Refusal;
+use crate::jsonrpc::Refusal;
 
 /// Requests under way, and those that wait for their turn.
 #[derive(Default)]
@@ -18,12 +18,12 @@ pub(super) struct Queue {
 }
 
 /// A place among the requests that are under way. Dropping it frees the place.
-pub struct Admission(Arc<Live>);
+pub struct Ticket(Arc<Live>);
 
 /// What a request got when it arrived.
-pub enum Place {
+pub enum Admission {
     /// It may go on.
-    Admitted(Admission),
+    Admitted(Ticket),
     /// It waits for its turn.
     Waiting(Waiting),
 }
@@ -41,16 +41,16 @@ impl Upstream {
     ///
     /// # Errors
     /// [`Refusal::Overloaded`] when there is no place to wait.
-    pub fn enter(self: &Arc<Self>) -> Result<Place, Refusal> {
+    pub fn enter(self: &Arc<Self>) -> Result<Admission, Refusal> {
         match self.try_admit() {
-            Some(admission) => Ok(Place::Admitted(admission)),
-            None if self.queue_timeout.is_zero() => Err(Refusal::Overloaded),
-            None => Waiting::join(self).map(Place::Waiting).ok_or(Refusal::Overloaded),
+            Some(admission) => Ok(Admission::Admitted(admission)),
+            None if self.settings.queue_timeout.is_zero() => Err(Refusal::Overloaded),
+            None => Waiting::join(self).map(Admission::Waiting).ok_or(Refusal::Overloaded),
         }
     }
 
     /// Ends when there is a place.
-    async fn turn(&self) -> Admission {
+    async fn turn(&self) -> Ticket {
         loop {
             // Registered before the look: a place that becomes free in between is not missed.
             let mut free = std::pin::pin!(self.live.queue.free.notified());
@@ -62,29 +62,29 @@ impl Upstream {
         }
     }
 
-    fn try_admit(&self) -> Option<Admission> {
-        let is_free = |under_way: usize| (under_way < self.max_concurrency).then_some(under_way + 1);
+    fn try_admit(&self) -> Option<Ticket> {
+        let is_free = |under_way: usize| (under_way < self.settings.max_concurrency).then_some(under_way + 1);
         let taken = self.live.queue.in_flight.fetch_update(SeqCst, SeqCst, is_free);
-        taken.is_ok().then(|| Admission(Arc::clone(&self.live)))
+        taken.is_ok().then(|| Ticket(Arc::clone(&self.live)))
     }
 }
 
-impl Place {
+impl Admission {
     /// Waits until the request may go on.
     ///
     /// # Errors
     /// [`Refusal::Overloaded`] when its turn doesn't come within `queue_timeout`.
-    pub async fn turn(self) -> Result<Admission, Refusal> {
+    pub async fn turn(self) -> Result<Ticket, Refusal> {
         match self {
-            Place::Admitted(admission) => Ok(admission),
-            Place::Waiting(Waiting(ref upstream)) => {
-                timeout(upstream.queue_timeout, upstream.turn()).await.map_err(|_| Refusal::Overloaded)
+            Admission::Admitted(admission) => Ok(admission),
+            Admission::Waiting(Waiting(ref upstream)) => {
+                timeout(upstream.settings.queue_timeout, upstream.turn()).await.map_err(|_| Refusal::Overloaded)
             }
         }
     }
 }
 
-impl Drop for Admission {
+impl Drop for Ticket {
     fn drop(&mut self) {
         let queue = &self.0.queue;
         queue.in_flight.fetch_sub(1, SeqCst);
@@ -97,7 +97,7 @@ impl Drop for Admission {
 impl Waiting {
     /// Joins the queue, unless it is full.
     fn join(upstream: &Arc<Upstream>) -> Option<Self> {
-        let has_room = |waiting: usize| (waiting < upstream.max_concurrency).then_some(waiting + 1);
+        let has_room = |waiting: usize| (waiting < upstream.settings.max_concurrency).then_some(waiting + 1);
         let joined = upstream.live.queue.waiting.fetch_update(SeqCst, SeqCst, has_room);
         joined.ok().map(|_| Waiting(Arc::clone(upstream)))
     }

@@ -10,13 +10,14 @@ use base64::prelude::{BASE64_STANDARD, Engine as _};
 use http::{HeaderName, HeaderValue, header};
 
 use super::candidates::{ARCHIVE_TAG, Draw};
+use super::deciders::Deciders;
 use super::endpoint::Details;
-use super::{BoundPolicy, Canary, Doubts, Endpoint, Limiter, Shadow, ShadowQueue, Standing, Upstream};
+use super::{Canary, CanaryState, Doubts, Endpoint, GuardedPolicy, Limiter, Settings, Shadow, ShadowQueue, Upstream};
+use crate::client::target::Destination;
+use crate::client::{ClientSettings, Target, Transport};
 use crate::config::{Client, EndpointConf, EndpointUrl, UpstreamConf};
 use crate::metrics::Metrics;
-use crate::model::{Backoff, BudgetLimits, EndpointHealth, EndpointStats, HealthRules, Methods, Refill};
-use crate::rpc::target::Destination;
-use crate::rpc::{ClientSettings, Target, Transport};
+use crate::model::{BucketRate, EndpointHealth, EndpointStats, HealthRules};
 
 /// What upstreams are built with, for the whole process.
 #[derive(Clone)]
@@ -35,83 +36,78 @@ pub struct Resources {
 #[derive(Default)]
 pub struct Policies {
     /// Scores.
-    pub scoring: Option<BoundPolicy>,
+    pub scoring: Option<GuardedPolicy>,
     /// Decides about retries.
-    pub retry: Option<BoundPolicy>,
+    pub retry: Option<GuardedPolicy>,
     /// Scores without effect.
-    pub shadow: Option<BoundPolicy>,
+    pub shadow: Option<GuardedPolicy>,
     /// Decides a share of the requests.
-    pub canary: Option<Candidate>,
+    pub canary: Option<CanarySpec>,
 }
 
 /// A policy that is to be a canary.
-pub struct Candidate {
+pub struct CanarySpec {
     /// The policy.
-    pub policy: BoundPolicy,
-    /// What becomes of it now; `None` when it goes on as it did.
-    pub verdict: Option<Standing>,
+    pub policy: GuardedPolicy,
+    /// Its state from now on; `None` when it goes on as it did.
+    pub decision: Option<CanaryState>,
 }
 
 impl Upstream {
     /// Builds the upstream of a new generation. `before` is the upstream of the same name in the one that serves.
     pub fn build(conf: &UpstreamConf, before: Option<&Upstream>, policies: Policies, resources: &Resources) -> Self {
-        let known: HashMap<&EndpointUrl, &Endpoint> =
-            before.map(|u| u.endpoints.iter().map(|e| (&e.details.url, e)).collect()).unwrap_or_default();
-        let same_chain = before.is_some_and(|u| u.chain_id == conf.chain_id);
-        let tags: BTreeSet<&str> = conf.endpoints.iter().flat_map(|e| &e.tags).map(String::as_str).collect();
-        let (was_probed, is_probed) = (before.is_some_and(|u| u.probed), conf.health_check.is_some());
-        // One for all that nobody probes.
-        let unprobed = Arc::default();
-        let endpoints: Vec<Endpoint> = (0..)
-            .zip(&conf.endpoints)
-            .map(|(index, endpoint)| {
-                let before = known.get(&endpoint.url).copied();
-                let probed = before.filter(|_| was_probed).map(|before| &before.health);
-                let health = if is_probed { health(probed, same_chain) } else { Arc::clone(&unprobed) };
-                build_endpoint(conf, index, endpoint, &tags, before, health, resources)
-            })
-            .collect();
+        let endpoints = build_endpoints(conf, before, resources);
         let weights: Vec<u16> = endpoints.iter().map(Endpoint::weight).collect();
-        let Policies { scoring, retry, shadow, canary } = policies;
-        let live = [scoring, retry];
-        let canary = conf.canary.as_ref().zip(canary).map(|(canary, Candidate { policy, verdict })| {
-            Canary::build(&conf.name, canary, policy, live.clone(), before, verdict, resources)
-        });
-        let [scoring, retry] = match &canary {
-            Some(canary) => canary.or_promoted(live),
-            None => live,
-        };
-        let shadow = conf.shadow.as_ref().zip(shadow);
-        let shadow =
-            shadow.map(|(shadow, bound)| Shadow::build(&conf.name, shadow, bound, &endpoints, before, resources));
         Upstream {
             name: conf.name.as_str().into(),
             draw: Draw::new(&weights, conf.candidates),
+            settings: Settings::of(conf),
+            deciders: build_deciders(conf, before, policies, &endpoints, resources),
             endpoints,
-            scoring,
-            retry,
-            shadow,
-            canary,
-            methods: Methods::new(conf.chain, &conf.read_methods),
-            backoff: Backoff { base: conf.cooldown.base, max: conf.cooldown.max, jitter: conf.cooldown.jitter },
-            budget: BudgetLimits { share: conf.retry_budget.share, floor_per_sec: conf.retry_budget.floor_per_sec },
-            max_attempts: conf.max_attempts,
-            max_concurrency: conf.max_concurrency,
-            queue_timeout: conf.queue_timeout,
-            // The conf's range is 0 to 1: what the narrower type loses is below the noise of any latency.
-            #[expect(clippy::cast_possible_truncation, reason = "a factor from 0 to 1")]
-            smoothing: conf.latency_smoothing_factor as f32,
-            timeout: conf.client.timeout,
-            policy_time_budget: conf.policy_time_budget,
-            deadline: conf.deadline,
-            max_batch_size: conf.max_batch_size,
-            chain_id: conf.chain_id.clone(),
-            probed: is_probed,
             doubts: Arc::clone(&resources.doubts),
             live: before.map_or_else(Arc::default, |u| Arc::clone(&u.live)),
             series: resources.metrics.upstream(&conf.name),
         }
     }
+}
+
+fn build_deciders(
+    conf: &UpstreamConf,
+    before: Option<&Upstream>,
+    policies: Policies,
+    endpoints: &[Endpoint],
+    resources: &Resources,
+) -> Deciders {
+    let Policies { scoring, retry, shadow, canary } = policies;
+    let live = [scoring, retry];
+    let canary = conf.canary.as_ref().zip(canary).map(|(canary, CanarySpec { policy, decision })| {
+        Canary::build(&conf.name, canary, policy, live.clone(), before, decision, resources)
+    });
+    let [scoring, retry] = match &canary {
+        Some(canary) => canary.or_promoted(live),
+        None => live,
+    };
+    let shadow = conf.shadow.as_ref().zip(shadow);
+    let shadow = shadow.map(|(shadow, bound)| Shadow::build(&conf.name, shadow, bound, endpoints, before, resources));
+    Deciders { scoring, retry, shadow, canary, time_budget: conf.policy_time_budget }
+}
+
+/// The endpoints of the conf. The state of those that were there before stays.
+fn build_endpoints(conf: &UpstreamConf, before: Option<&Upstream>, resources: &Resources) -> Vec<Endpoint> {
+    let known: HashMap<&EndpointUrl, &Endpoint> =
+        before.map(|u| u.endpoints.iter().map(|e| (&e.details.url, e)).collect()).unwrap_or_default();
+    let same_chain = before.is_some_and(|u| u.settings.chain_id == conf.chain_id);
+    let tags: BTreeSet<&str> = conf.endpoints.iter().flat_map(|e| &e.tags).map(String::as_str).collect();
+    let (was_probed, is_probed) = (before.is_some_and(|u| u.settings.probed), conf.health_check.is_some());
+    // One for all that nobody probes.
+    let unprobed = Arc::default();
+    let build = |(index, endpoint): (u32, &EndpointConf)| {
+        let before = known.get(&endpoint.url).copied();
+        let probed = before.filter(|_| was_probed).map(|before| &before.health);
+        let health = if is_probed { health(probed, same_chain) } else { Arc::clone(&unprobed) };
+        build_endpoint(conf, index, endpoint, &tags, before, health, resources)
+    };
+    (0..).zip(&conf.endpoints).map(build).collect()
 }
 
 fn build_endpoint(
@@ -142,7 +138,7 @@ fn build_endpoint(
         price: conf.price.unwrap_or(f32::NAN),
         archive: conf.tags.iter().any(|tag| tag == ARCHIVE_TAG),
         limited: limiter.is_some(),
-        refill: conf.rate_limit.map(|limit| Refill::new(limit.per_sec, limit.burst)).unwrap_or_default(),
+        bucket_rate: conf.rate_limit.map(|limit| BucketRate::new(limit.per_sec, limit.burst)).unwrap_or_default(),
         details: Box::new(Details {
             name: conf.name.as_str().into(),
             url: conf.url.clone(),

@@ -1,8 +1,8 @@
 //! Canaries: a policy that decides a share of an upstream's requests in place of the live one, until it does harm or has proved itself.
 //!
 //! Whether a request is the canary's depends on its seed alone, so all of its attempts are. The two policies' requests are counted
-//! side by side ([`Trial`]), in windows that begin at the same time for both; what is made of the counts is `model::Rails`' business.
-//! Nothing here changes who decides: [`Canary::verdict`] says what should, and a new generation is built with that [`Standing`].
+//! side by side ([`Comparison`]), in windows that begin at the same time for both; what is made of the counts is `model::Rails`' business.
+//! Nothing here changes who decides: [`Canary::decision`] says what should, and a new generation is built with that [`CanaryState`].
 //!
 //! Invariant: a canary that gives no answer, or leaves out every endpoint, costs no request its answer: the live policy is asked. Only an
 //! explicit refusal is obeyed as the live policy's would be, and counts against the canary as a request without a good answer.
@@ -14,12 +14,12 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 
-use super::ask::Turn;
-use super::{BoundPolicy, Resources, Upstream};
+use super::guarded_policy::Turn;
+use super::{GuardedPolicy, Resources, Upstream};
 use crate::clock;
 use crate::config::{CanaryConf, NATIVE};
 use crate::metrics::{ArmLabels, ArmSeries, CanarySeries};
-use crate::model::{Arm, Breach, Share, Tally, Tick};
+use crate::model::{Arm, ArmCounts, Breach, Share, Tick};
 use crate::policy::{Fault, Policy};
 
 /// A window ends when the canary has had so many times the requests that a comparison needs: what was good for long must not
@@ -28,7 +28,7 @@ const WINDOW: u64 = 20;
 
 /// What became of a canary.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Standing {
+pub enum CanaryState {
     /// It decides its share.
     Running,
     /// It decides nothing.
@@ -46,13 +46,13 @@ pub enum Why {
     RolledBack,
 }
 
-impl Standing {
+impl CanaryState {
     /// How it is shown.
     pub fn label(&self) -> &'static str {
         match self {
-            Standing::Running => "running",
-            Standing::TakenOut(_) => "taken_out",
-            Standing::Promoted => "promoted",
+            CanaryState::Running => "running",
+            CanaryState::TakenOut(_) => "taken_out",
+            CanaryState::Promoted => "promoted",
         }
     }
 }
@@ -68,19 +68,19 @@ impl fmt::Display for Why {
 
 /// A canary of an upstream of one generation.
 pub struct Canary {
-    bound: BoundPolicy,
+    bound: GuardedPolicy,
     conf: CanaryConf,
     share: Share,
-    standing: Standing,
+    state: CanaryState,
     /// The policies that the conf has for what the canary is: scoring, then retry. `None` where it isn't that, or where the built-in one is
     /// asked.
-    live: [Option<BoundPolicy>; 2],
-    trial: Arc<Trial>,
+    live: [Option<GuardedPolicy>; 2],
+    comparison: Arc<Comparison>,
     series: Arc<CanarySeries>,
 }
 
 /// How the two have done, over all generations that have this canary beside the same live policy.
-struct Trial {
+struct Comparison {
     began: Tick,
     window: ArcSwap<Window>,
     /// Requests that the canary decided in earlier windows.
@@ -100,13 +100,13 @@ struct Window {
 
 /// A request whose end is counted. Dropping it counts nothing: its client went away.
 pub struct Watched<'a> {
-    trial: &'a Trial,
+    comparison: &'a Comparison,
     canary: bool,
     began: Tick,
 }
 
-/// The counts of a trial, for those who look at it.
-pub struct TrialCounts {
+/// The counts of a comparison, for those who look at it.
+pub struct ComparisonCounts {
     /// Since the canary began.
     pub age: Duration,
     /// Requests that the canary decided.
@@ -114,44 +114,44 @@ pub struct TrialCounts {
     /// Its calls that gave no answer.
     pub faults: u64,
     /// Of the present window: the live policy.
-    pub live: Tally,
+    pub live: ArmCounts,
     /// Of the present window: the canary.
-    pub canary: Tally,
+    pub canary: ArmCounts,
 }
 
 impl Canary {
     /// The canary of an upstream whose conf names `live`. What was counted and found of the same one by `before` stays, unless there is
-    /// a `verdict`.
+    /// a `decision`.
     pub(super) fn build(
         upstream: &str,
         conf: &CanaryConf,
-        bound: BoundPolicy,
-        live: [Option<BoundPolicy>; 2],
+        bound: GuardedPolicy,
+        live: [Option<GuardedPolicy>; 2],
         before: Option<&Upstream>,
-        verdict: Option<Standing>,
+        decision: Option<CanaryState>,
         resources: &Resources,
     ) -> Self {
         let kinds = bound.policy.kinds();
         let [scoring, retry] = live;
         let live = [scoring.filter(|_| kinds.scoring), retry.filter(|_| kinds.retry)];
-        let known = before.and_then(|u| u.canary.as_ref()).filter(|old| old.is_same(conf, &bound));
+        let known = before.and_then(Upstream::canary).filter(|old| old.is_same(conf, &bound));
         let same_live = known.filter(|old| are_alike(&old.live, &live));
-        let standing = verdict.or_else(|| match known.map(|old| &old.standing) {
+        let state = decision.or_else(|| match known.map(|old| &old.state) {
             // It took the place of a policy that isn't there any more.
-            Some(Standing::Promoted) if same_live.is_none() => None,
-            standing => standing.cloned(),
+            Some(CanaryState::Promoted) if same_live.is_none() => None,
+            state => state.cloned(),
         });
-        let standing = standing.unwrap_or(Standing::Running);
-        let trial = match same_live {
-            Some(old) => Arc::clone(&old.trial),
-            None => Arc::new(Trial::begin(upstream, &bound, &live, resources)),
+        let state = state.unwrap_or(CanaryState::Running);
+        let comparison = match same_live {
+            Some(old) => Arc::clone(&old.comparison),
+            None => Arc::new(Comparison::begin(upstream, &bound, &live, resources)),
         };
         let series = resources.metrics.canary(upstream, bound.policy.name());
-        Canary { conf: conf.clone(), share: Share::new(conf.percent / 100.0), bound, standing, live, trial, series }
+        Canary { conf: conf.clone(), share: Share::new(conf.percent / 100.0), bound, state, live, comparison, series }
     }
 
     /// The policy.
-    pub fn policy(&self) -> &BoundPolicy {
+    pub fn policy(&self) -> &GuardedPolicy {
         &self.bound
     }
 
@@ -161,8 +161,8 @@ impl Canary {
     }
 
     /// What became of it.
-    pub fn standing(&self) -> &Standing {
-        &self.standing
+    pub fn state(&self) -> &CanaryState {
+        &self.state
     }
 
     /// Its metrics.
@@ -171,49 +171,49 @@ impl Canary {
     }
 
     /// How the two have done so far.
-    pub fn counts(&self, now: Tick) -> TrialCounts {
-        let Trial { began, window, before, faults, .. } = &*self.trial;
+    pub fn counts(&self, now: Tick) -> ComparisonCounts {
+        let Comparison { began, window, before, faults, .. } = &*self.comparison;
         let window = window.load();
-        TrialCounts {
+        ComparisonCounts {
             age: now.since(*began),
             requests: before.load(Relaxed) + window.canary.requests(),
             faults: faults.load(Relaxed),
-            live: window.live.tally(),
-            canary: window.canary.tally(),
+            live: window.live.counts(),
+            canary: window.canary.counts(),
         }
     }
 
     /// What should become of it, if it shouldn't go on as it does. Begins a new window when the present one is full.
-    pub fn verdict(&self, now: Tick) -> Option<Standing> {
-        if self.standing != Standing::Running {
+    pub fn decision(&self, now: Tick) -> Option<CanaryState> {
+        if self.state != CanaryState::Running {
             return None;
         }
         let counts = self.counts(now);
         let rails = &self.conf.rails;
         if let Some(breach) = rails.breach(&counts.live, &counts.canary, counts.faults) {
-            return Some(Standing::TakenOut(Why::Breach(breach)));
+            return Some(CanaryState::TakenOut(Why::Breach(breach)));
         }
         if counts.canary.requests >= WINDOW * rails.min_requests {
-            self.trial.next_window();
+            self.comparison.next_window();
         }
         let proved = counts.requests >= rails.min_requests;
         let long_enough = self.conf.promote_after.is_some_and(|after| counts.age >= after);
-        (proved && long_enough).then_some(Standing::Promoted)
+        (proved && long_enough).then_some(CanaryState::Promoted)
     }
 
     /// The live policies of the conf, or this one in place of them where it was promoted: scoring, then retry.
-    pub(super) fn or_promoted(&self, live: [Option<BoundPolicy>; 2]) -> [Option<BoundPolicy>; 2] {
+    pub(super) fn or_promoted(&self, live: [Option<GuardedPolicy>; 2]) -> [Option<GuardedPolicy>; 2] {
         let kinds = self.bound.policy.kinds();
         let [scoring, retry] = live;
         let place =
-            |is: bool, live| if is && self.standing == Standing::Promoted { Some(self.bound.clone()) } else { live };
+            |is: bool, live| if is && self.state == CanaryState::Promoted { Some(self.bound.clone()) } else { live };
         [place(kinds.scoring, scoring), place(kinds.retry, retry)]
     }
 
     /// Whether the request with this seed is the canary's.
     fn has(&self, seed: u64) -> bool {
         // Turned, so that it isn't drawn like the sample of a shadow.
-        self.standing == Standing::Running && self.share.holds(seed.rotate_left(32))
+        self.state == CanaryState::Running && self.share.holds(seed.rotate_left(32))
     }
 
     /// Whether it scores for the request with this seed.
@@ -234,23 +234,23 @@ impl Canary {
         }
         let answer = self.bound.ask(turn, call);
         if answer.is_none() {
-            self.trial.faults.fetch_add(1, Relaxed);
+            self.comparison.faults.fetch_add(1, Relaxed);
         }
         answer
     }
 
     /// Watches a request whose turn has come.
     pub(super) fn watch(&self, seed: u64) -> Option<Watched<'_>> {
-        let watched = || Watched { trial: &self.trial, canary: self.has(seed), began: clock::now() };
-        (self.standing == Standing::Running).then(watched)
+        let watched = || Watched { comparison: &self.comparison, canary: self.has(seed), began: clock::now() };
+        (self.state == CanaryState::Running).then(watched)
     }
 
-    fn is_same(&self, conf: &CanaryConf, bound: &BoundPolicy) -> bool {
+    fn is_same(&self, conf: &CanaryConf, bound: &GuardedPolicy) -> bool {
         self.conf == *conf && self.bound.policy.is_alike(&bound.policy)
     }
 }
 
-fn are_alike(old: &[Option<BoundPolicy>; 2], new: &[Option<BoundPolicy>; 2]) -> bool {
+fn are_alike(old: &[Option<GuardedPolicy>; 2], new: &[Option<GuardedPolicy>; 2]) -> bool {
     old.iter().zip(new).all(|pair| match pair {
         (Some(old), Some(new)) => old.policy.is_alike(&new.policy),
         (None, None) => true,
@@ -258,9 +258,9 @@ fn are_alike(old: &[Option<BoundPolicy>; 2], new: &[Option<BoundPolicy>; 2]) -> 
     })
 }
 
-impl Trial {
-    fn begin(upstream: &str, canary: &BoundPolicy, live: &[Option<BoundPolicy>; 2], resources: &Resources) -> Self {
-        let arm = |arm, policy: Option<&BoundPolicy>| {
+impl Comparison {
+    fn begin(upstream: &str, canary: &GuardedPolicy, live: &[Option<GuardedPolicy>; 2], resources: &Resources) -> Self {
+        let arm = |arm, policy: Option<&GuardedPolicy>| {
             resources.metrics.canary_arm(ArmLabels {
                 upstream: upstream.to_owned(),
                 arm,
@@ -268,7 +268,7 @@ impl Trial {
                 version: policy.map_or(String::new(), |bound| bound.policy.identity().version.to_string()),
             })
         };
-        Trial {
+        Comparison {
             began: clock::now(),
             window: ArcSwap::default(),
             before: AtomicU64::new(0),
@@ -289,9 +289,9 @@ impl Watched<'_> {
     /// The request came to its end, with a good answer or without.
     pub fn end(self, good: bool, attempts: u32) {
         let latency = clock::now().since(self.began);
-        let window = self.trial.window.load();
+        let window = self.comparison.window.load();
         let (arm, series) =
-            if self.canary { (&window.canary, &self.trial.canary) } else { (&window.live, &self.trial.live) };
+            if self.canary { (&window.canary, &self.comparison.canary) } else { (&window.live, &self.comparison.live) };
         arm.record(good, attempts, latency);
         if good { &series.good } else { &series.failed }.inc();
         series.attempts.inc_by(attempts.into());

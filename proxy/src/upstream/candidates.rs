@@ -16,10 +16,9 @@
 use std::hint::black_box;
 use std::time::Duration;
 
-use super::{Endpoint, Exclusion, Upstream};
+use super::{Endpoint, Exclusion, Selection, Upstream};
 use crate::model::{CooldownState, Draws, Preference, RequestFacts, Sampler, Tick};
 use crate::policy::abi::EndpointRow;
-use crate::rpc::Ask;
 
 /// The tag of endpoints that keep all of the chain's history.
 pub(super) const ARCHIVE_TAG: &str = "archive";
@@ -47,31 +46,31 @@ impl Draw {
 
 impl Upstream {
     /// The rows of those who may take the attempt.
-    pub(super) fn candidates(&self, ask: &Ask<'_>, rows: &mut Vec<EndpointRow>, drawn: &mut Vec<u32>) {
+    pub(super) fn candidates(&self, selection: &Selection<'_>, rows: &mut Vec<EndpointRow>, drawn: &mut Vec<u32>) {
         rows.clear();
-        if let (Some(draw), Preference::None) = (&self.draw, ask.prefer) {
-            self.draw(draw, ask, rows, drawn);
+        if let (Some(draw), Preference::None) = (&self.draw, selection.prefer) {
+            self.draw(draw, selection, rows, drawn);
             if !rows.is_empty() {
                 return;
             }
         }
-        let free = || self.untried(ask).filter(|endpoint| self.is_free(endpoint, ask));
+        let free = || self.untried(selection).filter(|endpoint| self.is_free(endpoint, selection));
         let most = self.most_candidates();
-        if ask.prefer == Preference::History {
-            let knowing = free().filter(|endpoint| self.knows_more(endpoint, ask));
-            rows.extend(knowing.map(|endpoint| endpoint.row(0, ask.now)).take(most));
+        if selection.prefer == Preference::History {
+            let knowing = free().filter(|endpoint| self.knows_more(endpoint, selection));
+            rows.extend(knowing.map(|endpoint| endpoint.row(0, selection.now)).take(most));
         }
         if rows.is_empty() {
-            rows.extend(free().map(|endpoint| endpoint.row(0, ask.now)).take(most));
+            rows.extend(free().map(|endpoint| endpoint.row(0, selection.now)).take(most));
         }
-        if rows.is_empty() && may_panic(ask) {
-            self.least_bad(ask, rows);
+        if rows.is_empty() && may_panic(selection) {
+            self.least_bad(selection, rows);
         }
     }
 
-    fn draw(&self, draw: &Draw, ask: &Ask<'_>, rows: &mut Vec<EndpointRow>, drawn: &mut Vec<u32>) {
+    fn draw(&self, draw: &Draw, selection: &Selection<'_>, rows: &mut Vec<EndpointRow>, drawn: &mut Vec<u32>) {
         // Each attempt draws anew.
-        let mut draws = Draws::of(ask.request.seed.wrapping_add(u64::from(ask.attempt)));
+        let mut draws = Draws::of(selection.request.seed.wrapping_add(u64::from(selection.attempt)));
         let mut left = DRAWS_PER_CANDIDATE * draw.candidates;
         drawn.clear();
         while rows.len() < draw.candidates && left > 0 {
@@ -86,18 +85,24 @@ impl Upstream {
             let endpoints = drawn[known..].iter().map(|&index| self.endpoint(index));
             // Hardly one of a large pool is in a cache: all together they come sooner than one after the other.
             black_box(endpoints.clone().fold(0, |read, endpoint| read ^ endpoint.fetch()));
-            let fit = endpoints.filter(|endpoint| self.may(endpoint, ask) && self.is_free(endpoint, ask));
-            rows.extend(fit.map(|endpoint| endpoint.row(0, ask.now)));
+            let fit = endpoints.filter(|endpoint| self.may(endpoint, selection) && self.is_free(endpoint, selection));
+            rows.extend(fit.map(|endpoint| endpoint.row(0, selection.now)));
         }
     }
 
     /// Everybody who isn't forbidden; those that may support the method, if there are any.
-    fn least_bad(&self, ask: &Ask<'_>, rows: &mut Vec<EndpointRow>) {
-        let row = |endpoint: &Endpoint| endpoint.row(endpoint.row_flags(ask.request, ask.now), ask.now);
+    fn least_bad(&self, selection: &Selection<'_>, rows: &mut Vec<EndpointRow>) {
+        let row =
+            |endpoint: &Endpoint| endpoint.row(endpoint.row_flags(selection.request, selection.now), selection.now);
         let most = self.most_candidates();
-        rows.extend(self.untried(ask).filter(|endpoint| !endpoint.is_banned(ask.request, ask.now)).map(row).take(most));
+        rows.extend(
+            self.untried(selection)
+                .filter(|endpoint| !endpoint.is_banned(selection.request, selection.now))
+                .map(row)
+                .take(most),
+        );
         if rows.is_empty() {
-            rows.extend(self.untried(ask).map(row).take(most));
+            rows.extend(self.untried(selection).map(row).take(most));
         }
     }
 
@@ -107,48 +112,48 @@ impl Upstream {
     }
 
     /// How many could take an attempt after this one, as far as the next one would look.
-    pub(super) fn candidates_left(&self, ask: &Ask<'_>) -> u32 {
-        let free = self.untried(ask).filter(|endpoint| self.is_free(endpoint, ask));
+    pub(super) fn candidates_left(&self, selection: &Selection<'_>) -> u32 {
+        let free = self.untried(selection).filter(|endpoint| self.is_free(endpoint, selection));
         let left = free.take(self.most_candidates()).count();
         u32::try_from(left).unwrap_or(u32::MAX)
     }
 
     /// In the order of the conf; in a large pool, of which only the first are shown, from a place that the seed gives.
-    fn untried<'a>(&'a self, ask: &'a Ask<'_>) -> impl Iterator<Item = &'a Endpoint> {
-        let start = self.draw.as_ref().map_or(0, |draw| Draws::of(ask.request.seed).below(draw.sampler.len()));
+    fn untried<'a>(&'a self, selection: &'a Selection<'_>) -> impl Iterator<Item = &'a Endpoint> {
+        let start = self.draw.as_ref().map_or(0, |draw| Draws::of(selection.request.seed).below(draw.sampler.len()));
         let (before, after) = self.endpoints.split_at(start);
-        after.iter().chain(before).filter(|endpoint| self.may(endpoint, ask))
+        after.iter().chain(before).filter(|endpoint| self.may(endpoint, selection))
     }
 
-    fn may(&self, endpoint: &Endpoint, ask: &Ask<'_>) -> bool {
-        !endpoint.is_forbidden() && !ask.tried.contains(&endpoint.index) && self.allows_range(endpoint, ask)
+    fn may(&self, endpoint: &Endpoint, selection: &Selection<'_>) -> bool {
+        !endpoint.is_forbidden() && !selection.tried.contains(&endpoint.index) && self.allows_range(endpoint, selection)
     }
 
-    fn is_free(&self, endpoint: &Endpoint, ask: &Ask<'_>) -> bool {
+    fn is_free(&self, endpoint: &Endpoint, selection: &Selection<'_>) -> bool {
         let stats = &endpoint.stats;
         let open = if stats.cooldown.is_clear() {
             // Its weight isn't 0: see `may`.
-            endpoint.health_state().is_good() && !stats.is_silent(ask.now)
+            endpoint.health_state().is_good() && !stats.is_silent(selection.now)
         } else {
-            self.comes_back(endpoint, ask)
+            self.comes_back(endpoint, selection)
         };
-        open && !endpoint.is_banned(ask.request, ask.now)
+        open && !endpoint.is_banned(selection.request, selection.now)
     }
 
     /// Whether an endpoint that failed takes this request.
-    fn comes_back(&self, endpoint: &Endpoint, ask: &Ask<'_>) -> bool {
-        match endpoint.exclusion(ask.now) {
-            None => self.is_on_ramp(endpoint, ask),
-            Some(Exclusion::HalfOpen(since)) => self.may_try(endpoint, since, ask),
+    fn comes_back(&self, endpoint: &Endpoint, selection: &Selection<'_>) -> bool {
+        match endpoint.exclusion(selection.now) {
+            None => self.is_on_ramp(endpoint, selection),
+            Some(Exclusion::HalfOpen(since)) => self.may_try(endpoint, since, selection),
             Some(_) => false,
         }
     }
 
     /// Whether the request belongs to the share that an endpoint takes; all of them without a ramp.
-    fn is_on_ramp(&self, endpoint: &Endpoint, ask: &Ask<'_>) -> bool {
-        match endpoint.stats.cooldown.state(ask.now) {
+    fn is_on_ramp(&self, endpoint: &Endpoint, selection: &Selection<'_>) -> bool {
+        match endpoint.stats.cooldown.state(selection.now) {
             CooldownState::Ramp(share) => {
-                let seed = ask.request.seed.wrapping_add(u64::from(endpoint.index) << 32);
+                let seed = selection.request.seed.wrapping_add(u64::from(endpoint.index) << 32);
                 (Draws::of(seed).below(RAMP_STEPS) as f32) < share * RAMP_STEPS as f32
             }
             _ => true,
@@ -157,38 +162,41 @@ impl Upstream {
 
     /// Whether the request may try a half-open endpoint: another one can still answer it, and nobody else tries it. Where there
     /// are probes, they come first.
-    fn may_try(&self, endpoint: &Endpoint, since: Duration, ask: &Ask<'_>) -> bool {
-        let is_resendable = !ask.request.write || ask.request.idempotent;
-        let waits_for_probe = self.probed && since < PROBE_FIRST;
-        is_resendable && ask.attempt == 1 && !ask.hedge && !waits_for_probe && endpoint.stats.trial.is_free(ask.now)
+    fn may_try(&self, endpoint: &Endpoint, since: Duration, selection: &Selection<'_>) -> bool {
+        let waits_for_probe = self.settings.probed && since < PROBE_FIRST;
+        selection.request.shape.is_resendable()
+            && selection.attempt == 1
+            && !selection.hedge
+            && !waits_for_probe
+            && endpoint.stats.trial.is_free(selection.now)
     }
 
     /// Keeps the whole chain, or has a higher head than all that were tried.
-    fn knows_more(&self, endpoint: &Endpoint, ask: &Ask<'_>) -> bool {
+    fn knows_more(&self, endpoint: &Endpoint, selection: &Selection<'_>) -> bool {
         let lag = endpoint.head_lag_blocks();
         // A lag that isn't known is less than none.
-        endpoint.archive || ask.tried.iter().all(|&tried| lag < self.endpoint(tried).head_lag_blocks())
+        endpoint.archive || selection.tried.iter().all(|&tried| lag < self.endpoint(tried).head_lag_blocks())
     }
 
     /// Isn't known to allow no larger range of blocks than one that was tried.
-    fn allows_range(&self, endpoint: &Endpoint, ask: &Ask<'_>) -> bool {
-        let (Preference::LargerRange, Some(range)) = (ask.prefer, endpoint.details.max_block_range) else {
+    fn allows_range(&self, endpoint: &Endpoint, selection: &Selection<'_>) -> bool {
+        let (Preference::LargerRange, Some(range)) = (selection.prefer, endpoint.details.max_block_range) else {
             return true;
         };
-        let tried = ask.tried.iter().filter_map(|&tried| self.endpoint(tried).details.max_block_range);
+        let tried = selection.tried.iter().filter_map(|&tried| self.endpoint(tried).details.max_block_range);
         tried.max().is_none_or(|largest| range > largest)
     }
 }
 
-fn may_panic(ask: &Ask<'_>) -> bool {
-    let unsafe_write = ask.request.write && !ask.request.idempotent && ask.prior_sent;
-    !ask.hedge && !unsafe_write
+fn may_panic(selection: &Selection<'_>) -> bool {
+    let unsafe_write = !selection.request.shape.is_resendable() && selection.prior_sent;
+    !selection.hedge && !unsafe_write
 }
 
 impl Endpoint {
     /// Whether it said that it doesn't support a method of the request.
     pub(super) fn is_banned(&self, request: &RequestFacts, now: Tick) -> bool {
         let bans = &self.stats.bans;
-        !bans.is_empty() && request.has_method(|method| bans.is_banned(method, now))
+        !bans.is_empty() && request.shape.has_method(|method| bans.is_banned(method, now))
     }
 }

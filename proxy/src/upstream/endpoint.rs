@@ -4,14 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::limiter::Limiter;
+use crate::client::Target;
 use crate::config::EndpointUrl;
 use crate::metrics::EndpointSeries;
 use crate::model::{
-    CooldownState, EndpointHealth, EndpointStats, HealthRules, HealthState, MethodBans, ProbeFailure, Refill,
+    BucketRate, CooldownState, EndpointHealth, EndpointStats, HealthRules, HealthState, MethodBans, ProbeFailure,
     RequestFacts, Tick,
 };
 use crate::policy::abi::{EndpointRow, flag, row_flags};
-use crate::rpc::Target;
 
 /// An endpoint that requests can be sent to.
 ///
@@ -30,7 +30,7 @@ pub struct Endpoint {
     /// It has a rate limiter.
     pub(super) limited: bool,
     /// Of the limiter's bucket.
-    pub(super) refill: Refill,
+    pub(super) bucket_rate: BucketRate,
     pub(super) details: Box<Details>,
 }
 
@@ -106,7 +106,7 @@ impl Endpoint {
 
     /// The share of its rate limiter's burst that is free; 1 without a limiter.
     pub fn headroom(&self, now: Tick) -> f32 {
-        if self.limited { self.stats.headroom.share(self.refill, now) } else { 1.0 }
+        if self.limited { self.stats.headroom.share(self.bucket_rate, now) } else { 1.0 }
     }
 
     /// Why it may not take a request now, if so.

@@ -1,9 +1,8 @@
 //! What the next request would see, and how each endpoint would do: the answer of `GET /explain`.
 
-use super::{Endpoint, Exclusion, Upstream};
-use crate::model::{MethodClass, PolicyTime, RequestFacts, Tick};
+use super::{Endpoint, Exclusion, Selection, Upstream};
+use crate::model::{PolicyTime, RequestFacts, RequestShape, Tick};
 use crate::policy::abi::EndpointRow;
-use crate::rpc::Ask;
 
 /// An endpoint in the eyes of a request.
 pub struct Explained<'a> {
@@ -22,18 +21,14 @@ pub struct Explained<'a> {
 impl Upstream {
     /// A request for `method`, or a batch of `batch_size` of them, as it would arrive now.
     pub fn imagine(&self, method: &str, batch_size: u32, seed: u64, now: Tick) -> RequestFacts {
-        let class = self.methods.classify(method);
+        let class = self.settings.methods.classify(method);
+        let batch = (batch_size > 1).then_some(batch_size);
         RequestFacts {
-            method: method.to_owned(),
-            methods: Vec::new(),
-            batch_size,
-            batch: batch_size > 1,
-            write: class != MethodClass::Read,
-            idempotent: class == MethodClass::IdempotentWrite,
+            shape: RequestShape { batch, ..RequestShape::single(method.to_owned(), class) },
             body_bytes: 0,
             client_key: 0,
             seed,
-            deadline: now.after(self.deadline),
+            deadline: now.after(self.settings.deadline),
             policy_time: PolicyTime::default(),
         }
     }
@@ -41,11 +36,11 @@ impl Upstream {
     /// Every endpoint, in the order of the conf, as the first attempt of `request` would see it. Nothing is taken from a rate
     /// limiter.
     pub fn explain(&self, request: &RequestFacts, now: Tick) -> Vec<Explained<'_>> {
-        let ask = Ask::first(request, now);
+        let selection = Selection::first(request, now);
         let (mut rows, mut scores) = (Vec::new(), Vec::new());
-        self.candidates(&ask, &mut rows, &mut Vec::new());
+        self.candidates(&selection, &mut rows, &mut Vec::new());
         if !rows.is_empty() {
-            self.score(self.policy_turn(request), &self.request_block(&ask), &rows, &mut scores);
+            self.live_scores(&selection, &rows, &mut scores);
         }
         let score = |index| rows.iter().zip(&scores).find(|(row, _)| row.index == index).map(|(_, score)| *score);
         let explain = |endpoint| Explained::of(endpoint, request, score(endpoint.index), now);

@@ -2,73 +2,62 @@
 //!
 //! It belongs to one generation and never changes; what does change (statistics, limiters, connections, the retry budget) is
 //! behind handles that the next generation takes over. [`select`] is steps 3 and 4 of a request's life, with the host's rules in
-//! [`candidates`]; [`settle`] is step 6: the only place where an attempt ends.
+//! [`candidates`]; [`settle`] is step 6: the only place where an attempt ends. [`deciders`] holds the
+//! policies.
 
 mod admission;
-mod ask;
 mod build;
 mod canary;
 mod candidates;
+mod deciders;
 mod doubts;
 mod endpoint;
 mod explain;
+mod guarded_policy;
+mod held_against;
 mod limiter;
+mod retry;
 mod select;
+mod selection;
+mod settings;
 mod settle;
 mod shadow;
 
 use std::sync::Arc;
-use std::time::Duration;
 
-pub use admission::{Admission, Place, Waiting};
-pub use ask::BoundPolicy;
-pub use build::{Candidate, Policies, Resources};
-pub use canary::{Canary, Standing, TrialCounts, Watched, Why};
+pub use admission::{Admission, Ticket, Waiting};
+pub use build::{CanarySpec, Policies, Resources};
+pub use canary::{Canary, CanaryState, ComparisonCounts, Watched, Why};
 pub use doubts::{Doubt, Doubts};
 pub use endpoint::{Endpoint, Exclusion};
 pub use explain::Explained;
+pub use guarded_policy::GuardedPolicy;
 pub use limiter::Limiter;
+pub use selection::{Case, Extra, Selection};
+pub use settings::Settings;
 pub use settle::Attempt;
-pub use shadow::{Comparer, Disagreement, Shadow, ShadowQueue, Tally, shadows};
+pub use shadow::{Comparer, Disagreement, Shadow, ShadowQueue, ShadowStats, shadows};
 
 use admission::Queue;
 use candidates::Draw;
+use deciders::Deciders;
 
-use crate::config::ChainId;
 use crate::metrics::UpstreamSeries;
-use crate::model::{Backoff, BudgetLimits, MethodLatencies, Methods, RetryBudget};
+use crate::model::{MethodLatencies, RetryBudget};
 
 /// A named pool of endpoints.
 pub struct Upstream {
     name: Arc<str>,
     endpoints: Vec<Endpoint>,
     draw: Option<Draw>,
-    scoring: Option<BoundPolicy>,
-    retry: Option<BoundPolicy>,
-    shadow: Option<Arc<Shadow>>,
-    canary: Option<Canary>,
-    methods: Methods,
-    backoff: Backoff,
-    budget: BudgetLimits,
-    max_attempts: u32,
-    max_concurrency: usize,
-    queue_timeout: Duration,
-    smoothing: f32,
-    timeout: Duration,
-    policy_time_budget: Duration,
-    /// From the body of a request to its answer.
-    pub deadline: Duration,
-    /// Members that a batch may have.
-    pub max_batch_size: usize,
-    chain_id: Option<ChainId>,
-    /// Its endpoints have health checks.
-    probed: bool,
+    settings: Settings,
+    deciders: Deciders,
     doubts: Arc<Doubts>,
     live: Arc<Live>,
     series: UpstreamSeries,
 }
 
-/// What one generation takes over from the other.
+/// The state that one generation takes over from the other.
 #[derive(Default)]
 struct Live {
     queue: Queue,
@@ -87,29 +76,9 @@ impl Upstream {
         &self.endpoints
     }
 
-    /// The policies in use: scoring, then retry.
-    pub fn policies(&self) -> [Option<&BoundPolicy>; 2] {
-        [self.scoring.as_ref(), self.retry.as_ref()]
-    }
-
-    /// The policy that it tries without effect.
-    pub fn shadow(&self) -> Option<&Shadow> {
-        self.shadow.as_deref()
-    }
-
-    /// The policy that decides a share of its requests, or did.
-    pub fn canary(&self) -> Option<&Canary> {
-        self.canary.as_ref()
-    }
-
-    /// Watches a request whose turn has come, while a canary decides some of them. `seed` is the request's.
-    pub fn watch(&self, seed: u64) -> Option<Watched<'_>> {
-        self.canary.as_ref()?.watch(seed)
-    }
-
-    /// Which of its methods change something.
-    pub fn methods(&self) -> &Methods {
-        &self.methods
+    /// The settings that apply to every request.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
     }
 
     /// Whether a request would get an endpoint: one that is fit, or the least bad.

@@ -7,14 +7,14 @@ use std::cell::RefCell;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::ask::Turn;
+use super::deciders::Decider;
 use super::settle::Attempt;
-use super::{BoundPolicy, Canary, Endpoint, Upstream};
+use super::{Endpoint, Extra, GuardedPolicy, Selection, Upstream};
 use crate::clock;
-use crate::model::{Blame, CooldownState, Elsewhere, Plan, RequestFacts, Tick, millis_f32};
+use crate::jsonrpc::Refusal;
+use crate::model::{CooldownState, Plan, Tick, millis_f32};
 use crate::policy::abi::{EndpointRow, PlanBlock, RequestBlock, chain_code, flag, request_flags};
 use crate::policy::{Policy, Scored, native};
-use crate::rpc::{Ask, Extra, Pool, Refusal};
 
 /// Buffers of a thread, so that a decision allocates nothing.
 #[derive(Default)]
@@ -27,53 +27,59 @@ struct Scratch {
 
 thread_local!(static SCRATCH: RefCell<Scratch> = RefCell::default());
 
-impl Pool for Arc<Upstream> {
-    type Lease = Attempt;
-
-    fn arrived(&self, client: u64, now: Tick) {
+impl Upstream {
+    /// Records a request of this client: its retry budget grows with it.
+    pub fn arrived(&self, client: u64, now: Tick) {
         self.live.budget.deposit(client, now);
     }
 
-    fn select(&self, ask: &Ask<'_>) -> Result<Attempt, Refusal> {
+    /// Chooses an endpoint.
+    ///
+    /// # Errors
+    /// [`Refusal::NoEndpoint`], [`Refusal::RateLimited`] or [`Refusal::ByPolicy`] when there is none.
+    pub fn select(self: &Arc<Self>, selection: &Selection<'_>) -> Result<Attempt, Refusal> {
         SCRATCH.with_borrow_mut(|scratch| {
-            self.candidates(ask, &mut scratch.rows, &mut scratch.drawn);
+            self.candidates(selection, &mut scratch.rows, &mut scratch.drawn);
             if scratch.rows.is_empty() {
                 return Err(Refusal::NoEndpoint);
             }
-            let (chosen, trial) = match self.choice_of_canary(ask, scratch) {
-                Some(chosen) => chosen?,
-                None => self.choice(ask, scratch)?,
-            };
-            Ok(Attempt::begin(Arc::clone(self), chosen, trial, ask.now))
+            let (chosen, trial) = self.choose(selection, scratch)?;
+            Ok(Attempt::begin(Arc::clone(self), chosen, trial, selection.now))
         })
     }
 
-    fn plan(&self, ask: &Ask<'_>, first: &Attempt) -> Plan {
-        let own = Plan { max_attempts: self.max_attempts, timeout: self.timeout, hedge_after: None };
-        let canary = self.retrying_canary(ask.request.seed);
-        let bound = canary.map(Canary::policy).or(self.retry.as_ref());
-        let Some(bound) = bound.filter(|bound| bound.policy.plans()) else { return own };
+    /// Plans the attempts of a request whose first endpoint is chosen.
+    pub fn plan(&self, selection: &Selection<'_>, first: &Attempt) -> Plan {
+        let settings = &self.settings;
+        let own = Plan { max_attempts: settings.max_attempts, timeout: settings.timeout, hedge_after: None };
+        let mut deciders = self.deciders.retry(selection.request.seed).peekable();
+        // Whose turn it is may leave the plan to the host.
+        if !deciders.peek().is_some_and(|decider| decider.policy().policy.plans()) {
+            return own;
+        }
         let endpoint = first.endpoint();
-        let row = endpoint.row(endpoint.row_flags(ask.request, ask.now), ask.now);
-        let known = |request: &RequestFacts| self.live.latencies.p75_ms(&request.method);
-        let method_p75_ms = if ask.request.batch { f32::NAN } else { known(ask.request) };
+        let row = endpoint.row(endpoint.row_flags(selection.request, selection.now), selection.now);
+        let shape = &selection.request.shape;
+        let method_p75_ms = if shape.is_batch() { f32::NAN } else { self.live.latencies.p75_ms(&shape.method) };
         let p95_ms = endpoint.stats.latency_p95_ms();
         let block = PlanBlock::new(own.max_attempts, millis_f32(own.timeout), p95_ms, method_p75_ms);
-        let plan = |policy: &Policy| policy.plan(&self.request_block(ask), &row, &block);
-        let turn = self.policy_turn(ask.request);
-        let plan = canary.map_or_else(|| bound.ask(turn, plan), |canary| canary.ask(turn, plan));
-        plan.unwrap_or(own)
+        let turn = self.deciders.turn(selection.request);
+        let mut planning = deciders.filter(|decider| decider.policy().policy.plans());
+        let plan = |policy: &Policy| policy.plan(&self.request_block(selection), &row, &block);
+        planning.find_map(|decider| decider.ask(turn, plan)).unwrap_or(own)
     }
 
-    fn has_budget(&self, client: u64, now: Tick) -> bool {
-        let allowed = self.live.budget.allows(self.budget, client, now);
+    /// Whether the client's retry budget allows another attempt.
+    pub fn has_budget(&self, client: u64, now: Tick) -> bool {
+        let allowed = self.live.budget.allows(self.settings.budget, client, now);
         if !allowed {
             self.series.budget_exhausted.inc();
         }
         allowed
     }
 
-    fn spend(&self, extra: Extra, client: Option<u64>) {
+    /// Records an attempt beyond the request's first, at the cost of `client` if there is one to bear it.
+    pub fn spend(&self, extra: Extra, client: Option<u64>) {
         match client {
             Some(client) => self.live.budget.spend(client),
             None => self.series.budget_excused.inc(),
@@ -84,11 +90,8 @@ impl Pool for Arc<Upstream> {
         }
     }
 
-    fn rule(&self, blame: &Blame, elsewhere: Elsewhere, now: Tick) {
-        Upstream::rule(self, blame, elsewhere, now);
-    }
-
-    fn hedged(&self, won: bool) {
+    /// Records the end of a hedge.
+    pub fn hedged(&self, won: bool) {
         if won {
             self.series.hedges_won.inc();
         }
@@ -97,100 +100,94 @@ impl Pool for Arc<Upstream> {
 
 impl Upstream {
     /// The request as policies see it.
-    pub(super) fn request_block(&self, ask: &Ask<'_>) -> RequestBlock {
-        let request = ask.request;
-        let left = request.deadline.since(ask.now).as_millis();
+    pub(super) fn request_block(&self, selection: &Selection<'_>) -> RequestBlock {
+        let request = selection.request;
+        let shape = &request.shape;
+        let left = request.deadline.since(selection.now).as_millis();
         let mut block = RequestBlock {
-            unix_ms: clock::unix_ms(ask.now),
+            unix_ms: clock::unix_ms(selection.now),
             seed: request.seed,
             client_key: request.client_key,
-            flags: flag(request.write, request_flags::WRITE)
-                | flag(request.batch, request_flags::BATCH)
-                | flag(request.idempotent, request_flags::IDEMPOTENT)
-                | flag(ask.prior_sent, request_flags::PRIOR_SENT),
-            batch_size: request.batch_size,
-            attempt: ask.attempt,
-            max_attempts: self.max_attempts,
+            flags: flag(shape.is_write(), request_flags::WRITE)
+                | flag(shape.is_batch(), request_flags::BATCH)
+                | flag(shape.is_write() && shape.is_resendable(), request_flags::IDEMPOTENT)
+                | flag(selection.prior_sent, request_flags::PRIOR_SENT),
+            batch_size: shape.size(),
+            attempt: selection.attempt,
+            max_attempts: self.settings.max_attempts,
             body_bytes: u32::try_from(request.body_bytes).unwrap_or(u32::MAX),
             deadline_left_ms: u32::try_from(left).unwrap_or(u32::MAX),
-            chain: chain_code(self.methods.chain()),
+            chain: chain_code(self.settings.methods.chain()),
             ..RequestBlock::new()
         };
-        block.set_method(&request.method);
+        block.set_method(&shape.method);
         block
     }
 
-    /// The endpoint that the upstream's policy chooses. A shadow may look on.
-    fn choice(&self, ask: &Ask<'_>, scratch: &mut Scratch) -> Result<(u32, Option<Tick>), Refusal> {
-        let request = self.request_block(ask);
-        let scored = self.score(self.policy_turn(ask.request), &request, &scratch.rows, &mut scratch.scores);
-        if let Some(shadow) = &self.shadow {
-            shadow.offer(&request, &scratch.rows, &scratch.scores);
+    /// The endpoint that the first policy chooses that makes a choice. A shadow may look on.
+    fn choose(&self, selection: &Selection<'_>, scratch: &mut Scratch) -> Result<(u32, Option<Tick>), Refusal> {
+        let Scratch { rows, scores, .. } = scratch;
+        let request = self.request_block(selection);
+        let turn = self.deciders.turn(selection.request);
+        for decider in self.deciders.scoring(selection.request.seed) {
+            match decider.ask(turn, |policy| policy.score(&request, rows, scores)) {
+                None => {}
+                Some(Scored::Refused) => {
+                    self.offer_to_shadow(decider, &request, rows, scores);
+                    return Err(refused_by(decider.policy()));
+                }
+                Some(Scored::Ranked) => {
+                    self.offer_to_shadow(decider, &request, rows, scores);
+                    let admitted = self.first_admitted(selection, rows, scores);
+                    // Whom the canary left out may have room.
+                    if admitted.is_ok() || matches!(decider, Decider::Live(_)) {
+                        return admitted;
+                    }
+                }
+            }
         }
-        match (scored, &self.scoring) {
-            (Scored::Refused, Some(bound)) => Err(refused_by(bound)),
-            _ => self.first_admitted(ask, &scratch.rows, &mut scratch.scores),
+        score_natively(rows, scores);
+        if let Some(shadow) = &self.deciders.shadow {
+            shadow.offer(&request, rows, scores);
+        }
+        self.first_admitted(selection, rows, scores)
+    }
+
+    /// A shadow is compared with the live policy.
+    fn offer_to_shadow(&self, decider: Decider<'_>, request: &RequestBlock, rows: &[EndpointRow], scores: &[f64]) {
+        if let (Some(shadow), Decider::Live(_)) = (&self.deciders.shadow, decider) {
+            shadow.offer(request, rows, scores);
         }
     }
 
-    /// The endpoint that the canary chooses, if the request is its and it makes a choice. That it refuses the request is one.
-    fn choice_of_canary(&self, ask: &Ask<'_>, scratch: &mut Scratch) -> Option<Result<(u32, Option<Tick>), Refusal>> {
-        let seed = ask.request.seed;
-        let canary = self.canary.as_ref().filter(|canary| canary.scores(seed))?;
-        let request = self.request_block(ask);
-        let score = |policy: &Policy| policy.score(&request, &scratch.rows, &mut scratch.scores);
-        if canary.ask(self.policy_turn(ask.request), score)? == Scored::Refused {
-            return Some(Err(refused_by(canary.policy())));
+    /// The scores of the live policy, or the built-in one's when there is none or it gives none.
+    pub(super) fn live_scores(&self, selection: &Selection<'_>, rows: &[EndpointRow], scores: &mut Vec<f64>) {
+        let request = self.request_block(selection);
+        let turn = self.deciders.turn(selection.request);
+        let live = self.deciders.scoring.as_ref();
+        if live.and_then(|live| live.ask(turn, |policy| policy.score(&request, rows, scores))).is_none() {
+            score_natively(rows, scores);
         }
-        self.first_admitted(ask, &scratch.rows, &mut scratch.scores).ok().map(Ok)
-    }
-
-    /// What all calls of policies for this request together may use.
-    pub(super) fn policy_turn<'a>(&self, request: &'a RequestFacts) -> Turn<'a> {
-        Turn::of(request, self.policy_time_budget)
-    }
-
-    /// The canary, if it decides about retries of the request with this seed.
-    pub(super) fn retrying_canary(&self, seed: u64) -> Option<&Canary> {
-        self.canary.as_ref().filter(|canary| canary.decides(seed))
-    }
-
-    /// Scores by the policy, or natively when there is none or it faults.
-    pub(super) fn score(
-        &self,
-        turn: Turn<'_>,
-        request: &RequestBlock,
-        rows: &[EndpointRow],
-        scores: &mut Vec<f64>,
-    ) -> Scored {
-        if let Some(bound) = &self.scoring
-            && let Some(scored) = bound.ask(turn, |policy| policy.score(request, rows, scores))
-        {
-            return scored;
-        }
-        scores.clear();
-        native::score(rows, scores);
-        Scored::Ranked
     }
 
     /// The endpoint with the best score whose limiter admits the request, and whether this is its trial. Ties go by the
     /// request's seed.
     fn first_admitted(
         &self,
-        ask: &Ask<'_>,
+        selection: &Selection<'_>,
         rows: &[EndpointRow],
         scores: &mut [f64],
     ) -> Result<(u32, Option<Tick>), Refusal> {
         let mut retry_after: Option<Duration> = None;
-        while let Some(best) = best(scores, ask.request.seed) {
+        while let Some(best) = best(scores, selection.request.seed) {
             let endpoint = self.endpoint(rows[best].index);
             let Some(limiter) = &endpoint.details.limiter else {
-                return Ok((endpoint.index, self.tries(endpoint, ask)));
+                return Ok((endpoint.index, self.tries(endpoint, selection)));
             };
-            match limiter.admit(ask.request.batch_size) {
+            match limiter.admit(selection.request.shape.size()) {
                 Ok(left) => {
-                    endpoint.stats.headroom.admitted(left, ask.now);
-                    return Ok((endpoint.index, self.tries(endpoint, ask)));
+                    endpoint.stats.headroom.admitted(left, selection.now);
+                    return Ok((endpoint.index, self.tries(endpoint, selection)));
                 }
                 Err(wait) => {
                     retry_after = Some(retry_after.map_or(wait, |shortest| shortest.min(wait)));
@@ -207,10 +204,10 @@ impl Upstream {
 
     /// Until when the attempt is the trial of a half-open endpoint, if it is. Of two that come at the same instant one is; the
     /// other goes there all the same.
-    fn tries(&self, endpoint: &Endpoint, ask: &Ask<'_>) -> Option<Tick> {
-        let is_half_open = matches!(endpoint.stats.cooldown.state(ask.now), CooldownState::HalfOpen(_));
-        let limit = ask.now.after(self.timeout);
-        (is_half_open && endpoint.stats.trial.begin(ask.now, limit)).then_some(limit)
+    fn tries(&self, endpoint: &Endpoint, selection: &Selection<'_>) -> Option<Tick> {
+        let is_half_open = matches!(endpoint.stats.cooldown.state(selection.now), CooldownState::HalfOpen(_));
+        let limit = selection.now.after(self.settings.timeout);
+        (is_half_open && endpoint.stats.trial.begin(selection.now, limit)).then_some(limit)
     }
 
     pub(super) fn endpoint(&self, index: u32) -> &Endpoint {
@@ -218,8 +215,13 @@ impl Upstream {
     }
 }
 
+fn score_natively(rows: &[EndpointRow], scores: &mut Vec<f64>) {
+    scores.clear();
+    native::score(rows, scores);
+}
+
 /// A policy refused a request. Counted, and no fault: it said so explicitly.
-fn refused_by(bound: &BoundPolicy) -> Refusal {
+fn refused_by(bound: &GuardedPolicy) -> Refusal {
     bound.series.refusals.inc();
     Refusal::ByPolicy
 }

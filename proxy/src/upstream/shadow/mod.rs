@@ -12,12 +12,12 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Instant;
 
-use super::{BoundPolicy, Endpoint, Resources, Upstream};
+use super::{Endpoint, GuardedPolicy, Resources, Upstream};
 use crate::config::ShadowConf;
 use crate::model::Share;
 use crate::policy::Fault;
 use crate::policy::abi::{EndpointRow, RequestBlock};
-pub use record::{Disagreement, Tally};
+pub use record::{Disagreement, ShadowStats};
 use record::{Pair, Record};
 
 /// Comparisons that may wait. A call takes microseconds: what doesn't fit is more than the thread can do.
@@ -27,7 +27,7 @@ const QUEUED_ROWS: usize = 1 << 16;
 
 /// A policy that an upstream of one generation tries.
 pub struct Shadow {
-    bound: BoundPolicy,
+    bound: GuardedPolicy,
     share: f64,
     sample: Share,
     /// By index.
@@ -68,12 +68,13 @@ impl Shadow {
     pub(super) fn build(
         upstream: &str,
         conf: &ShadowConf,
-        bound: BoundPolicy,
+        bound: GuardedPolicy,
         endpoints: &[Endpoint],
         before: Option<&Upstream>,
         resources: &Resources,
     ) -> Arc<Self> {
-        let same = before.and_then(|u| u.shadow.as_ref()).filter(|old| old.bound.policy.is_alike(&bound.policy));
+        let same =
+            before.and_then(|u| u.deciders.shadow.as_ref()).filter(|old| old.bound.policy.is_alike(&bound.policy));
         let record = match same {
             Some(old) => Arc::clone(&old.record),
             None => Arc::new(Record::new(resources.metrics.shadow(upstream, bound.policy.name()))),
@@ -89,7 +90,7 @@ impl Shadow {
     }
 
     /// The policy.
-    pub fn policy(&self) -> &BoundPolicy {
+    pub fn policy(&self) -> &GuardedPolicy {
         &self.bound
     }
 
@@ -99,8 +100,8 @@ impl Shadow {
     }
 
     /// What was found so far.
-    pub fn tally(&self) -> Tally {
-        self.record.tally()
+    pub fn stats(&self) -> ShadowStats {
+        self.record.stats()
     }
 
     /// Asks for a comparison if the request belongs to the sample. `live` are the scores that decide. Never waits.

@@ -18,12 +18,12 @@ pub(super) struct Record {
     series: Arc<ShadowSeries>,
     /// Beside the lock, which requests must not wait for.
     dropped: AtomicU64,
-    tally: Mutex<Tally>,
+    stats: Mutex<ShadowStats>,
 }
 
 /// What was found so far.
 #[derive(Clone, Default)]
-pub struct Tally {
+pub struct ShadowStats {
     /// Requests that both policies scored.
     pub compared: u64,
     /// Those for which both put the same endpoint first.
@@ -64,11 +64,11 @@ pub struct Disagreement {
 
 impl Record {
     pub(super) fn new(series: Arc<ShadowSeries>) -> Self {
-        Record { series, dropped: AtomicU64::new(0), tally: Mutex::default() }
+        Record { series, dropped: AtomicU64::new(0), stats: Mutex::default() }
     }
 
-    pub(super) fn tally(&self) -> Tally {
-        Tally { dropped: self.dropped.load(Relaxed), ..self.lock().clone() }
+    pub(super) fn stats(&self) -> ShadowStats {
+        ShadowStats { dropped: self.dropped.load(Relaxed), ..self.lock().clone() }
     }
 
     pub(super) fn drop_one(&self) {
@@ -99,12 +99,12 @@ impl Record {
         self.lock().add(correlation, disagreement);
     }
 
-    fn lock(&self) -> MutexGuard<'_, Tally> {
-        self.tally.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, ShadowStats> {
+        self.stats.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Tally {
+impl ShadowStats {
     /// The share of what was compared for which both put the same endpoint first, 0 to 1; `None` before the first.
     pub fn agreement_rate(&self) -> Option<f64> {
         (self.compared > 0).then(|| self.agreed as f64 / self.compared as f64)

@@ -3,10 +3,10 @@ use std::path::Path;
 use prometheus::Registry;
 
 use super::*;
+use crate::client::Transport;
 use crate::config;
 use crate::metrics::Metrics;
 use crate::policy::{IDLE, Limits, PolicyRuntime, Setup};
-use crate::rpc::Transport;
 use crate::upstream::Policies;
 
 const CONF: &str = "[policies.idle]\nplugin = 'idle'\n\
@@ -20,7 +20,7 @@ fn upstream() -> (Upstream, Comparer) {
     let metrics = Metrics::new(Registry::new()).unwrap();
     let (shadows, comparer) = shadows();
     let policy = runtime.load("idle", plugin, &Setup::plain(1)).unwrap();
-    let shadow = Some(BoundPolicy::new(policy, Arc::new(metrics.policy("idle", &Fault::KINDS))));
+    let shadow = Some(GuardedPolicy::new(policy, Arc::new(metrics.policy("idle", &Fault::KINDS))));
     let resources = Resources { metrics, transport: Arc::new(Transport::new(1)), shadows, doubts: Arc::default() };
     let policies = Policies { shadow, ..Policies::default() };
     (Upstream::build(&conf.upstreams["u"], None, policies, &resources), comparer)
@@ -29,19 +29,19 @@ fn upstream() -> (Upstream, Comparer) {
 fn offer(upstream: &Upstream, rows: usize) {
     let rows = vec![bytemuck::Zeroable::zeroed(); rows];
     let live = vec![0.0; rows.len()];
-    upstream.shadow.as_ref().unwrap().offer(&RequestBlock::new(), &rows, &live);
+    upstream.deciders.shadow.as_ref().unwrap().offer(&RequestBlock::new(), &rows, &live);
 }
 
 #[test]
 fn what_finds_no_room_is_dropped_and_counted() {
     let (upstream, comparer) = upstream();
     (0..QUEUE + 44).for_each(|_| offer(&upstream, 1));
-    let shadow = Arc::clone(upstream.shadow.as_ref().unwrap());
-    assert_eq!((shadow.tally().compared, shadow.tally().dropped), (0, 44));
+    let shadow = Arc::clone(upstream.deciders.shadow.as_ref().unwrap());
+    assert_eq!((shadow.stats().compared, shadow.stats().dropped), (0, 44));
     let record = Arc::clone(&shadow.record);
     drop((upstream, shadow));
     comparer.run();
-    assert_eq!((record.tally().compared, record.tally().agreed, record.tally().dropped), (256, 256, 44));
+    assert_eq!((record.stats().compared, record.stats().agreed, record.stats().dropped), (256, 256, 44));
 }
 
 #[test]
@@ -49,7 +49,7 @@ fn rows_that_wait_are_bounded_too() {
     let (upstream, comparer) = upstream();
     offer(&upstream, 2 * QUEUED_ROWS);
     offer(&upstream, 1);
-    let dropped = || upstream.shadow().unwrap().tally().dropped;
+    let dropped = || upstream.shadow().unwrap().stats().dropped;
     assert_eq!(dropped(), 1, "one alone may be larger");
     let job = comparer.jobs.recv().unwrap();
     comparer.rows.fetch_sub(job.rows.len(), Relaxed);

@@ -1,0 +1,275 @@
+//! The idle connections of one endpoint.
+//!
+//! An endpoint owns its connections: a limit per endpoint is exact, a changed client setting starts afresh, and dropping the
+//! endpoint closes them. The newest connection is taken first, so that a pool that was large for a moment shrinks.
+//! A connection is looked at before it is used again, because the endpoint may have closed it.
+//!
+//! A connection belongs to the reactor of the thread that made it: any other thread has to be woken by that one for each answer. So each worker
+//! thread has a shelf of its own, and all other threads have one together. Whose shelf is empty borrows from another, which is still
+//! cheaper than a TLS handshake, but not twice in a moment: who needs connections as often as that makes its own.
+
+use std::cell::Cell;
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use pingora::protocols::Stream;
+use tokio::io::{AsyncRead, ReadBuf};
+
+use crate::model::Tick;
+
+/// Connections that wait for a next request.
+pub(super) struct IdlePool {
+    max: usize,
+    timeout: Duration,
+    /// On all workers.
+    waiting: AtomicUsize,
+    workers: Box<[WorkerIdle]>,
+}
+
+/// The connections of one thread, on a cache line of their own.
+#[derive(Default)]
+#[repr(align(64))]
+struct WorkerIdle {
+    idle: Mutex<VecDeque<IdleConnection>>,
+    /// When its thread last borrowed, in nanoseconds; 0 if it never did.
+    borrowed: AtomicU64,
+}
+
+struct IdleConnection {
+    stream: Stream,
+    since: Tick,
+}
+
+/// A connection that is in use.
+pub struct Connection {
+    /// The connection.
+    pub stream: Stream,
+    /// Whose it is.
+    pub worker: WorkerId,
+}
+
+/// The thread that a connection belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WorkerId(usize);
+
+/// The shelf of threads that are no workers.
+const COMMON: usize = 0;
+/// A thread that borrows twice within this time has use for a connection of its own.
+const MOMENT: Duration = Duration::from_millis(100);
+
+thread_local!(static SHELF: Cell<usize> = const { Cell::new(COMMON) });
+
+/// Makes this thread a worker, of those that count from 0: the connections that it makes are for itself.
+pub fn become_worker(worker: usize) {
+    SHELF.set(COMMON + 1 + worker);
+}
+
+impl IdlePool {
+    /// A pool of at most `max` connections, each kept for at most `timeout`, for so many worker threads.
+    pub(super) fn new(max: usize, timeout: Duration, workers: usize) -> Self {
+        let workers = std::iter::repeat_with(WorkerIdle::default).take(COMMON + 1 + workers).collect();
+        IdlePool { max, timeout, waiting: AtomicUsize::new(0), workers }
+    }
+
+    /// This thread's newest connection that is still open, or another's.
+    pub(super) fn take(&self, now: Tick) -> Option<Connection> {
+        let own = WorkerId::here();
+        self.take_from(own, now).or_else(|| self.borrow(own, now))
+    }
+
+    fn take_from(&self, worker: WorkerId, now: Tick) -> Option<Connection> {
+        loop {
+            // The lock is not held while a socket is looked at or closed.
+            let mut newest = self.shelf(worker).lock().pop_back()?;
+            self.waiting.fetch_sub(1, Relaxed);
+            if now.since(newest.since) < self.timeout && is_open(&mut newest.stream) {
+                return Some(Connection { stream: newest.stream, worker });
+            }
+        }
+    }
+
+    fn borrow(&self, own: WorkerId, now: Tick) -> Option<Connection> {
+        let borrowed = &self.shelf(own).borrowed;
+        let last = borrowed.load(Relaxed);
+        if self.is_empty() || last != 0 && now.since(Tick::from_nanos(last)) < MOMENT {
+            return None;
+        }
+        let connection = (0..self.workers.len()).find_map(|shelf| self.take_from(WorkerId(shelf), now))?;
+        borrowed.store(now.as_nanos().max(1), Relaxed);
+        Some(connection)
+    }
+
+    /// Keeps a connection whose last answer was read to its end. If they are too many then, the oldest of the thread that has most is closed.
+    pub(super) fn put(&self, connection: Connection, now: Tick) {
+        if self.max == 0 {
+            return;
+        }
+        let Connection { stream, worker } = connection;
+        // Counted first: nobody can take it off before.
+        let before = self.waiting.fetch_add(1, Relaxed);
+        self.shelf(worker).lock().push_back(IdleConnection { stream, since: now });
+        if before >= self.max {
+            self.close_surplus();
+        }
+    }
+
+    fn close_surplus(&self) {
+        let fullest = self.workers.iter().max_by_key(|shelf| shelf.lock().len());
+        let surplus = fullest.and_then(|shelf| shelf.lock().pop_front());
+        if surplus.is_some() {
+            self.waiting.fetch_sub(1, Relaxed);
+        }
+    }
+
+    /// Closes all connections that aren't `wanted`.
+    pub(super) fn retain(&self, wanted: impl Fn(&Stream) -> bool) {
+        self.filter(|connection| wanted(&connection.stream));
+    }
+
+    /// Closes what has waited too long or was closed by the endpoint.
+    pub(super) fn reap(&self, now: Tick) {
+        self.filter(|connection| now.since(connection.since) < self.timeout && is_open(&mut connection.stream));
+    }
+
+    fn filter(&self, mut is_good: impl FnMut(&mut IdleConnection) -> bool) {
+        for shelf in &self.workers {
+            let mut kept = std::mem::take(&mut *shelf.lock());
+            let before = kept.len();
+            kept.retain_mut(&mut is_good);
+            self.waiting.fetch_sub(before - kept.len(), Relaxed);
+            // Those that were put meanwhile are newer.
+            let mut shelf = shelf.lock();
+            kept.append(&mut shelf);
+            *shelf = kept;
+        }
+    }
+
+    /// Connections that wait.
+    pub(super) fn len(&self) -> usize {
+        self.waiting.load(Relaxed)
+    }
+
+    /// Whether none waits.
+    pub(super) fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn shelf(&self, worker: WorkerId) -> &WorkerIdle {
+        self.workers.get(worker.0).unwrap_or(&self.workers[COMMON])
+    }
+}
+
+impl WorkerId {
+    /// This thread.
+    pub fn here() -> Self {
+        WorkerId(SHELF.get())
+    }
+}
+
+impl WorkerIdle {
+    fn lock(&self) -> MutexGuard<'_, VecDeque<IdleConnection>> {
+        // Every change is a single operation on the queue: a panic can't leave it half done.
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A connection that waits has nothing to read: an end or bytes that nobody asked for make it useless.
+fn is_open(stream: &mut Stream) -> bool {
+    let mut byte = [0];
+    let mut buffer = ReadBuf::new(&mut byte);
+    // Nobody is to be woken: the connection's next reader registers itself.
+    let mut context = Context::from_waker(Waker::noop());
+    matches!(Pin::new(stream).poll_read(&mut context, &mut buffer), Poll::Pending)
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{DuplexStream, duplex};
+
+    use super::*;
+
+    fn pool(max: usize) -> IdlePool {
+        IdlePool::new(max, Duration::from_secs(10), 2)
+    }
+
+    fn at(ms: u64) -> Tick {
+        Tick::START.after(Duration::from_millis(ms))
+    }
+
+    /// A new connection of this thread is put into the pool. Returns what keeps it open.
+    fn put(pool: &IdlePool, now: Tick) -> DuplexStream {
+        let (near, far) = duplex(1);
+        pool.put(Connection { stream: Box::new(near), worker: WorkerId::here() }, now);
+        far
+    }
+
+    fn put_of(pool: &IdlePool, worker: usize, now: Tick) -> DuplexStream {
+        become_worker(worker);
+        put(pool, now)
+    }
+
+    #[test]
+    fn a_worker_takes_its_own_connections_first() {
+        let pool = pool(8);
+        let _common = put(&pool, at(0));
+        let _ends = [0, 0, 1].map(|worker| put_of(&pool, worker, at(0)));
+        become_worker(0);
+        let own = [(); 2].map(|()| pool.take(at(1_000)).unwrap().worker);
+        assert_eq!(own, [WorkerId(1); 2]);
+        assert_eq!(pool.take(at(1_000)).unwrap().worker, WorkerId(COMMON), "borrowed");
+        assert_eq!(pool.len(), 1);
+    }
+
+    #[test]
+    fn who_borrows_twice_in_a_moment_needs_its_own() {
+        let pool = pool(8);
+        let _ends = [0, 0, 0, 0].map(|worker| put_of(&pool, worker, at(0)));
+        become_worker(1);
+        let lent = pool.take(at(1_000)).unwrap();
+        assert!(pool.take(at(1_099)).is_none());
+        // What was borrowed goes worker.
+        pool.put(lent, at(1_099));
+        assert!(pool.take(at(1_099)).is_none());
+        let _own = put(&pool, at(1_099));
+        assert_eq!(pool.take(at(1_099)).unwrap().worker, WorkerId(2));
+        assert_eq!(pool.take(at(1_100)).unwrap().worker, WorkerId(1));
+        assert_eq!(pool.len(), 3);
+    }
+
+    #[test]
+    fn of_too_many_the_oldest_of_the_thread_that_has_most_is_closed() {
+        let pool = pool(3);
+        let _ends = [(0, 1), (0, 2), (0, 3), (1, 4)].map(|(worker, second)| put_of(&pool, worker, at(second * 1_000)));
+        assert_eq!(pool.len(), 3);
+        become_worker(0);
+        // Of those of the seconds 2 and 3 one has waited too long.
+        assert_eq!(pool.take(at(12_000)).unwrap().worker, WorkerId(1));
+        assert_eq!(pool.take(at(12_000)).unwrap().worker, WorkerId(2), "none of its own is left");
+        assert!(pool.is_empty());
+        let none = IdlePool::new(0, Duration::from_secs(10), 2);
+        let _end = put(&none, at(0));
+        assert!(none.is_empty());
+    }
+
+    #[test]
+    fn what_is_closed_or_unwanted_or_old_goes_from_every_shelf() {
+        let pool = pool(8);
+        let [closed, _open, also_open, also_closed] = [0, 0, 1, 1].map(|worker| put_of(&pool, worker, at(0)));
+        drop((closed, also_closed));
+        pool.reap(at(9_999));
+        assert_eq!(pool.len(), 2);
+        pool.retain(|_| true);
+        assert_eq!(pool.len(), 2);
+        pool.reap(at(10_000));
+        assert!(pool.is_empty());
+        become_worker(7);
+        let _end = put(&pool, at(0));
+        pool.retain(|_| false);
+        assert!(pool.is_empty(), "a worker that nobody counted on uses the common shelf");
+        drop(also_open);
+    }
+}

@@ -1,0 +1,25 @@
+//! HTTP to endpoints: addresses and connections, one exchange at a time, probes.
+//!
+//! [`exchange`] sends a request to a [`Target`] and reads the answer as far as it decides the
+//! outcome; [`probe`] asks an endpoint for its own sake. Both send by [`request`] and read by
+//! [`response`].
+
+mod duplex;
+mod exchange;
+mod hedge_timer;
+mod idle;
+pub mod probe;
+mod replayed;
+mod request;
+mod response;
+mod stream;
+pub mod target;
+mod transport;
+
+pub use exchange::{Answer, AnswerBody, Arriving, Outgoing};
+pub(crate) use exchange::{Exchanged, exchange};
+pub(crate) use hedge_timer::HedgeTimer;
+pub use idle::{Connection, WorkerId, become_worker};
+pub use stream::PlainStream;
+pub use target::{ClientSettings, Target};
+pub use transport::Transport;

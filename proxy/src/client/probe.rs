@@ -1,0 +1,193 @@
+//! A request to an endpoint for its own sake, and what its answer says.
+//!
+//! Probes go to the endpoint's own [`Target`], as requests do: same settings, headers, TLS and idle connections. Their
+//! answers are short, and nothing that they hold is passed on.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::StatusCode;
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::idle::Connection;
+use super::request::Head;
+use super::response::{Failure, Response};
+use super::target::Target;
+use crate::clock;
+use crate::jsonrpc::batch::Expected;
+use crate::jsonrpc::classify::classify;
+use crate::jsonrpc::id::Id;
+use crate::model::{Chain, Outcome, ProbeFailure, RpcError};
+
+/// More of an answer is not read. A head has some hundred bytes with all that is around it.
+const MAX_ANSWER: usize = 64 << 10;
+const HTTP_STATUS: &str = "HTTP status";
+
+/// Calls a JSON-RPC method without parameters, within `budget`. Gives its result.
+///
+/// # Errors
+/// Why there is none.
+pub async fn call(target: &Arc<Target>, method: &str, budget: Duration) -> Result<Value, ProbeFailure> {
+    let body = serde_json::json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": [] }).to_string();
+    let answer = within(budget, ask(target, &ProbeRequest::Post(Bytes::from(body)))).await?;
+    let Some(body) = answer.body else {
+        let too_large = Err(ProbeFailure::new("answer is too large"));
+        return if answer.status.is_success() { too_large } else { Err(wrong_status(answer.status)) };
+    };
+    let expected = Expected::Single(Id::as_is(Bytes::from_static(b"1")));
+    let classified = classify(answer.status, answer.encoded, &body, &expected);
+    match classified.outcome {
+        Outcome::Success => read_result(&body),
+        Outcome::HttpError => Err(wrong_status(answer.status)),
+        Outcome::RpcError if classified.rpc_error.is_some_and(|error| error.code == RpcError::METHOD_NOT_FOUND) => {
+            Err(ProbeFailure::NO_METHOD)
+        }
+        _ => Err(ProbeFailure::new(classified.detail)),
+    }
+}
+
+/// Asks with GET for `path` at the target's host, and expects `status`, within `budget`.
+///
+/// # Errors
+/// Why the answer isn't that.
+pub async fn get(target: &Arc<Target>, path: &str, status: u16, budget: Duration) -> Result<(), ProbeFailure> {
+    let answer = within(budget, ask(target, &ProbeRequest::Get(path))).await?;
+    if answer.status.as_u16() == status { Ok(()) } else { Err(wrong_status(answer.status)) }
+}
+
+/// What the result of a probe with `method` says: the head, where the method tells it.
+///
+/// # Errors
+/// When it says that the endpoint isn't fit, or isn't what the method is known to answer.
+pub fn read_probe(method: &str, result: &Value) -> Result<Option<u64>, ProbeFailure> {
+    match method {
+        "eth_syncing" if *result != Value::Bool(false) => Err(ProbeFailure::new("still syncing")),
+        "getHealth" if result != "ok" => Err(ProbeFailure::new("says that it isn't healthy")),
+        _ if !Chain::tells_head(method) => Ok(None),
+        "eth_blockNumber" => quantity(result).map(Some).ok_or(NO_NUMBER),
+        _ => result.as_u64().map(Some).ok_or(NO_NUMBER),
+    }
+}
+
+const NO_NUMBER: ProbeFailure = ProbeFailure::new("its head is no number");
+
+/// A number as Ethereum writes it: hexadecimal digits after `0x`.
+pub fn quantity(result: &Value) -> Option<u64> {
+    let digits = result.as_str()?.strip_prefix("0x")?;
+    // The parser would take a sign, too.
+    let plain = digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+    u64::from_str_radix(digits, 16).ok().filter(|_| plain)
+}
+
+enum ProbeRequest<'a> {
+    /// A JSON-RPC request with this body.
+    Post(Bytes),
+    /// For this path.
+    Get(&'a str),
+}
+
+struct ProbeResponse {
+    status: StatusCode,
+    encoded: bool,
+    /// Unless it is too large.
+    body: Option<Bytes>,
+}
+
+async fn within<T>(budget: Duration, answer: impl Future<Output = Result<T, &'static str>>) -> Result<T, ProbeFailure> {
+    let answer = tokio::time::timeout(budget, answer).await.unwrap_or(Err("timed out"));
+    answer.map_err(ProbeFailure::new)
+}
+
+/// The connection is kept for the next probe.
+async fn ask(target: &Arc<Target>, request: &ProbeRequest<'_>) -> Result<ProbeResponse, &'static str> {
+    if let Some(connection) = target.reuse(clock::now()) {
+        match converse(connection, target, request).await {
+            // The endpoint closed it just as it was taken up.
+            Err(failure) if failure.silent => {}
+            answered => return answered.map_err(|failure| failure.detail),
+        }
+    }
+    let connection = target.connect().await?;
+    converse(connection, target, request).await.map_err(|failure| failure.detail)
+}
+
+async fn converse(
+    connection: Connection,
+    target: &Target,
+    request: &ProbeRequest<'_>,
+) -> Result<ProbeResponse, Failure> {
+    let Connection { mut stream, worker } = connection;
+    let sent = match request {
+        ProbeRequest::Post(body) => target.head.send(&mut stream, &[], Some(body)).await,
+        ProbeRequest::Get(path) => Head::of_get(path, &target.destination).send(&mut stream, &[], None).await,
+    };
+    if !sent.complete {
+        return Err(Failure::silent("broke while the request was sent"));
+    }
+    let mut response = Response::read(stream, sent.early).await?;
+    let body = response.read_body(MAX_ANSWER).await?;
+    let is_whole = response.is_complete() && body.len() <= MAX_ANSWER;
+    let (status, encoded) = (response.head.status, response.head.encoded);
+    if is_whole {
+        response.release(target, worker).await;
+    }
+    Ok(ProbeResponse { status, encoded, body: is_whole.then_some(body) })
+}
+
+fn wrong_status(status: StatusCode) -> ProbeFailure {
+    ProbeFailure { detail: HTTP_STATUS, http_status: Some(status.as_u16()) }
+}
+
+fn read_result(body: &[u8]) -> Result<Value, ProbeFailure> {
+    #[derive(Deserialize)]
+    struct Success {
+        result: Value,
+    }
+    let answer = serde_json::from_slice::<Success>(body);
+    answer.map(|answer| answer.result).map_err(|_| ProbeFailure::new("not a JSON-RPC answer"))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn heads_are_numbers_in_the_form_of_their_method() {
+        for (method, result, expected) in [
+            ("eth_blockNumber", json!("0x10"), Ok(Some(16))),
+            ("eth_blockNumber", json!("0xfffffffffffffffe"), Ok(Some(u64::MAX - 1))),
+            ("eth_blockNumber", json!("0x10000000000000000"), Err(NO_NUMBER)),
+            ("eth_blockNumber", json!("16"), Err(NO_NUMBER)),
+            ("eth_blockNumber", json!("0x"), Err(NO_NUMBER)),
+            ("eth_blockNumber", json!("0x+1"), Err(NO_NUMBER)),
+            ("eth_blockNumber", json!(16), Err(NO_NUMBER)),
+            ("eth_blockNumber", json!(null), Err(NO_NUMBER)),
+            ("getSlot", json!(16), Ok(Some(16))),
+            ("getBlockHeight", json!(16), Ok(Some(16))),
+            ("getSlot", json!("0x10"), Err(NO_NUMBER)),
+            ("getSlot", json!(-1), Err(NO_NUMBER)),
+            ("getSlot", json!(1.5), Err(NO_NUMBER)),
+        ] {
+            assert_eq!(read_probe(method, &result), expected, "{method} {result}");
+        }
+    }
+
+    #[test]
+    fn other_methods_say_yes_or_no_or_anything() {
+        for (method, result, is_good) in [
+            ("eth_syncing", json!(false), true),
+            ("eth_syncing", json!({ "currentBlock": "0x1" }), false),
+            ("eth_syncing", json!(true), false),
+            ("getHealth", json!("ok"), true),
+            ("getHealth", json!("behind"), false),
+            ("net_version", json!("1"), true),
+            ("net_version", json!(null), true),
+        ] {
+            assert_eq!(read_probe(method, &result).is_ok(), is_good, "{method} {result}");
+        }
+    }
+}

@@ -1,0 +1,338 @@
+//! Where an endpoint's requests go: its addresses, what every request to it carries, and its connections.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use http::{HeaderName, HeaderValue};
+use pingora::protocols::{ALPN, Stream};
+use pingora::upstreams::peer::HttpPeer;
+use tokio::net::TcpStream;
+
+use super::idle::{Connection, IdlePool, WorkerId};
+use super::request::Head;
+use super::stream::PlainStream;
+use super::transport::Transport;
+use crate::model::{OWN_LACK, Tick};
+
+const TIMED_OUT: &str = "connect timed out";
+const REFUSED: &str = "connection refused";
+const NO_ROUTE: &str = "no route to the host";
+const FAILED: &str = "connect failed";
+
+/// How an upstream's connections are made and kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientSettings {
+    /// For DNS excepted, from the first packet to the end of the TLS handshake.
+    pub connect_timeout: Duration,
+    /// For one attempt, connecting included; then for each read of a long answer.
+    pub timeout: Duration,
+    /// How long a connection waits for its next request.
+    pub idle_timeout: Duration,
+    /// Connections that wait, per endpoint.
+    pub max_idle: usize,
+}
+
+/// The fixed parts of an endpoint's requests. The path and the headers may hold keys: there is no `Debug`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Destination {
+    /// Use TLS.
+    pub tls: bool,
+    /// The host, as DNS and TLS know it.
+    pub host: String,
+    /// The port.
+    pub port: u16,
+    /// Path and query of every request.
+    pub path: String,
+    /// The `Host` header.
+    pub authority: HeaderValue,
+    /// Headers that every request carries.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+/// An endpoint's addresses and connections, under one set of client settings.
+pub struct Target {
+    /// What every request carries.
+    pub destination: Destination,
+    /// How connections are made.
+    pub settings: ClientSettings,
+    /// Of every request.
+    pub(super) head: Head,
+    transport: Arc<Transport>,
+    needs_dns: bool,
+    addresses: ArcSwap<Vec<SocketAddr>>,
+    preferred: AtomicUsize,
+    idle: IdlePool,
+}
+
+impl Target {
+    /// A target without an address, unless its host is one: [`Target::set_addresses`] follows DNS.
+    pub fn new(destination: Destination, settings: ClientSettings, transport: Arc<Transport>) -> Self {
+        let fixed = ip_of(&destination.host).map(|ip| SocketAddr::new(ip, destination.port));
+        Target {
+            idle: IdlePool::new(settings.max_idle, settings.idle_timeout, transport.workers),
+            needs_dns: fixed.is_none(),
+            addresses: ArcSwap::from_pointee(fixed.into_iter().collect()),
+            preferred: AtomicUsize::new(0),
+            head: Head::of_posts(&destination),
+            destination,
+            settings,
+            transport,
+        }
+    }
+
+    /// Whether the host is a name, whose addresses come from DNS.
+    pub fn needs_dns(&self) -> bool {
+        self.needs_dns
+    }
+
+    /// Whether there is an address to connect to.
+    pub fn is_resolved(&self) -> bool {
+        !self.addresses.load().is_empty()
+    }
+
+    /// Takes over what DNS says now. A connection to an address that is no longer said isn't used again.
+    pub fn set_addresses(&self, addresses: Vec<SocketAddr>) {
+        if **self.addresses.load() != addresses {
+            self.addresses.store(Arc::new(addresses));
+            self.idle.retain(|stream| self.is_current(stream));
+        }
+    }
+
+    /// The addresses in use, for carrying them over a reload.
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.addresses.load().as_ref().clone()
+    }
+
+    /// An idle connection.
+    pub(super) fn reuse(&self, now: Tick) -> Option<Connection> {
+        self.idle.take(now)
+    }
+
+    /// A new connection, to the address that worked last or the first after it that does. A name such as `localhost` may
+    /// have an address that nobody listens on.
+    pub(super) async fn connect(&self) -> Result<Connection, &'static str> {
+        let addresses = self.addresses.load_full();
+        let preferred = self.preferred.load(Relaxed);
+        let mut failure = "the host name has no address";
+        for position in (preferred..preferred + addresses.len()).map(|p| p % addresses.len()) {
+            match self.connect_to(addresses[position]).await {
+                Ok(stream) => {
+                    self.preferred.store(position, Relaxed);
+                    return Ok(Connection { stream, worker: WorkerId::here() });
+                }
+                Err(kind) => failure = kind,
+            }
+        }
+        Err(failure)
+    }
+
+    async fn connect_to(&self, address: SocketAddr) -> Result<Stream, &'static str> {
+        if self.destination.tls {
+            // Boxed: it is large, and others have no use for it.
+            let connecting = async { self.transport.connector.new_stream(&self.peer(address)).await };
+            return Box::pin(connecting).await.map_err(|error| kind(&error, address));
+        }
+        let connecting = tokio::time::timeout(self.settings.connect_timeout, TcpStream::connect(address));
+        let socket = connecting.await.map_err(|_| TIMED_OUT)?;
+        let stream =
+            socket.and_then(|socket| PlainStream::new(socket, address)).map_err(|error| plain_kind(&error, address))?;
+        Ok(Box::new(stream))
+    }
+
+    /// Keeps a connection for a next request, unless the name has moved meanwhile.
+    pub fn release(&self, connection: Connection, now: Tick) {
+        if self.is_current(&connection.stream) {
+            self.idle.put(connection, now);
+        }
+    }
+
+    /// Whether the connection leads to one of the addresses.
+    fn is_current(&self, stream: &Stream) -> bool {
+        let peer = || stream.get_socket_digest()?.peer_addr()?.as_inet().copied();
+        !self.needs_dns || peer().is_none_or(|peer| self.addresses.load().contains(&peer))
+    }
+
+    /// Closes connections that have waited too long.
+    pub fn reap(&self, now: Tick) {
+        self.idle.reap(now);
+    }
+
+    /// Connections that wait.
+    pub fn idle_connections(&self) -> usize {
+        self.idle.len()
+    }
+
+    fn peer(&self, address: SocketAddr) -> HttpPeer {
+        // The name is never empty (the conf sees to it): with an empty one rustls would verify nothing.
+        let mut peer = HttpPeer::new(address, self.destination.tls, self.destination.host.clone());
+        peer.options.connection_timeout = Some(self.settings.connect_timeout);
+        peer.options.total_connection_timeout = Some(self.settings.connect_timeout);
+        peer.options.alpn = ALPN::H1;
+        peer
+    }
+}
+
+fn ip_of(host: &str) -> Option<IpAddr> {
+    host.trim_start_matches('[').trim_end_matches(']').parse().ok()
+}
+
+/// The kind of a connection error, without the address that Pingora's own message holds.
+fn kind(error: &pingora::Error, address: SocketAddr) -> &'static str {
+    use pingora::ErrorType as E;
+    if is_own_lack_below(error, address) {
+        return OWN_LACK;
+    }
+    match error.etype() {
+        E::ConnectTimedout => TIMED_OUT,
+        E::ConnectRefused => REFUSED,
+        E::ConnectNoRoute => NO_ROUTE,
+        E::TLSHandshakeFailure | E::TLSWantX509Lookup => "TLS handshake failed",
+        E::TLSHandshakeTimedout => "TLS handshake timed out",
+        E::InvalidCert => "certificate is not valid",
+        _ => FAILED,
+    }
+}
+
+/// The same without TLS.
+fn plain_kind(error: &io::Error, address: SocketAddr) -> &'static str {
+    if is_own_lack(error, address) {
+        return OWN_LACK;
+    }
+    match error.kind() {
+        io::ErrorKind::TimedOut => TIMED_OUT,
+        io::ErrorKind::ConnectionRefused => REFUSED,
+        io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => NO_ROUTE,
+        _ => FAILED,
+    }
+}
+
+/// Whether connecting failed because this process, or its machine, has no more of something. Without a port left there is no
+/// address to connect from; with IPv6 that may also mean that the machine has no IPv6.
+fn is_own_lack(error: &io::Error, address: SocketAddr) -> bool {
+    use nix::errno::Errno;
+    match error.raw_os_error().map(Errno::from_raw) {
+        Some(Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM | Errno::ENOBUFS) => true,
+        Some(Errno::EADDRNOTAVAIL) => address.is_ipv4(),
+        _ => false,
+    }
+}
+
+/// The same of an error of Pingora's, which has the system's among its causes.
+fn is_own_lack_below(error: &pingora::Error, address: SocketAddr) -> bool {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error.root_cause());
+    while let Some(error) = cause {
+        if error.downcast_ref::<io::Error>().is_some_and(|error| is_own_lack(error, address)) {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    fn target() -> Target {
+        let destination = Destination {
+            tls: false,
+            host: "localhost".into(),
+            port: 1,
+            path: "/".into(),
+            authority: HeaderValue::from_static("localhost"),
+            headers: Vec::new(),
+        };
+        let second = Duration::from_secs(1);
+        let settings = ClientSettings { connect_timeout: second, timeout: second, idle_timeout: second, max_idle: 1 };
+        Target::new(destination, settings, Arc::new(Transport::new(1)))
+    }
+
+    #[tokio::test]
+    async fn an_address_that_nobody_listens_on_is_passed_over() {
+        let target = target();
+        assert_eq!(target.connect().await.err(), Some("the host name has no address"));
+
+        let (open, closed) = (TcpListener::bind("127.0.0.1:0").unwrap(), TcpListener::bind("127.0.0.1:0").unwrap());
+        let addresses = [&closed, &open].map(|listener| listener.local_addr().unwrap());
+        drop(closed);
+        target.set_addresses(addresses.to_vec());
+        for _ in 0..3 {
+            assert!(target.connect().await.is_ok());
+        }
+        assert_eq!(target.preferred.load(Relaxed), 1, "the one that works is remembered");
+        drop(open);
+        assert_eq!(target.connect().await.err(), Some("connection refused"));
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_is_not_taken_in_time_is_given_up() {
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+        socket.listen(0).unwrap();
+        let address = socket.local_addr().unwrap().as_socket().unwrap();
+        // There is room for one that nobody accepts.
+        let _first = TcpStream::connect(address).await.unwrap();
+        let target = target();
+        target.set_addresses(vec![address]);
+        assert_eq!(target.connect().await.err(), Some("connect timed out"));
+    }
+
+    #[test]
+    fn what_the_system_says_has_the_same_words_as_what_pingora_says() {
+        use io::ErrorKind as E;
+        let said = [E::TimedOut, E::ConnectionRefused, E::HostUnreachable, E::NetworkUnreachable, E::OutOfMemory];
+        let words = said.map(|kind| plain_kind(&kind.into(), ([127, 0, 0, 1], 1).into()));
+        assert_eq!(
+            words,
+            ["connect timed out", "connection refused", NO_ROUTE, "no route to the host", "connect failed"]
+        );
+    }
+
+    #[test]
+    fn what_the_proxy_lacks_is_told_apart() {
+        use nix::errno::Errno as E;
+        let [v4, v6]: [SocketAddr; 2] = ["127.0.0.1:1", "[::1]:1"].map(|address| address.parse().unwrap());
+        for (errno, address, is_ours) in [
+            (E::EMFILE, v4, true),
+            (E::ENFILE, v6, true),
+            (E::ENOMEM, v4, true),
+            (E::ENOBUFS, v4, true),
+            (E::EADDRNOTAVAIL, v4, true),
+            (E::EADDRNOTAVAIL, v6, false),
+            (E::ECONNREFUSED, v4, false),
+            (E::EHOSTUNREACH, v4, false),
+        ] {
+            let error = || io::Error::from_raw_os_error(errno as i32);
+            assert_eq!(plain_kind(&error(), address) == OWN_LACK, is_ours, "{errno}");
+            let below = pingora::Error::because(pingora::ErrorType::SocketError, "no socket", error());
+            let wrapped = pingora::Error::because(pingora::ErrorType::ConnectError, "no connection", below);
+            assert_eq!(kind(&wrapped, address) == OWN_LACK, is_ours, "{errno}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_name_that_moves_is_followed() {
+        let target = target();
+        let listeners = [TcpListener::bind("127.0.0.1:0").unwrap(), TcpListener::bind("127.0.0.1:0").unwrap()];
+        let [old, new] = listeners.each_ref().map(|listener| listener.local_addr().unwrap());
+        target.set_addresses(vec![old]);
+        let (waiting, in_use) = (target.connect().await.unwrap(), target.connect().await.unwrap());
+        target.release(waiting, Tick::START);
+        assert_eq!(target.idle_connections(), 1);
+        target.set_addresses(vec![new]);
+        assert_eq!(target.idle_connections(), 0, "it led to the old place");
+        target.release(in_use, Tick::START);
+        assert_eq!(target.idle_connections(), 0, "so did this one");
+        let moved = target.connect().await.unwrap();
+        target.release(moved, Tick::START);
+        assert_eq!(target.idle_connections(), 1);
+        target.set_addresses(vec![old, new]);
+        assert_eq!(target.idle_connections(), 1, "still one of its addresses");
+    }
+}

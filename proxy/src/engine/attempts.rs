@@ -1,0 +1,343 @@
+//! The attempt engine: endpoints are tried until there is an answer or no further attempt is allowed.
+//!
+//! ```text
+//! select ── exchange ── settle ──┬─ success ────────────────► the answer
+//!   ▲      (and a hedge          ├─ the policy says return ──► the answer, or a refusal
+//!   │       beside it)           └─ a batch answered in part ─┐
+//!   └────── delay ◄── may retry ◄──── what is left of it ◄────┘
+//! ```
+//!
+//! Invariants: every selected endpoint is settled exactly once (an [`Attempt`] that is dropped settles itself as canceled);
+//! no endpoint is tried twice; a retry happens only where [`may_retry`](crate::model::may_retry), the retry budget and the policy agree; at most two
+//! attempts of a request are under way at once, and only of a request without a write.
+
+use std::borrow::Cow;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderValue, StatusCode};
+
+use super::batch_response::BatchResponse;
+use super::call::Call;
+use super::dispatch::send;
+use super::fairness::give_way;
+use super::follow_up::{Judged, Next, Try};
+use super::streaming::StreamingReply;
+use crate::client::HedgeTimer;
+use crate::client::{Answer, Exchanged};
+use crate::clock;
+use crate::jsonrpc::Refusal;
+use crate::model::{AttemptResult, Blame, Elsewhere, Outcome, Plan, Preference, RequestFacts, Tick};
+use crate::upstream::{Attempt, Extra, Selection, Upstream};
+
+/// What the client gets.
+pub struct Reply {
+    /// The endpoint's HTTP status.
+    pub status: StatusCode,
+    /// The endpoint's `Content-Type`.
+    pub content_type: Option<HeaderValue>,
+    /// The endpoint's body.
+    pub body: ReplyBody,
+}
+
+/// The body of a reply.
+pub enum ReplyBody {
+    /// All of it.
+    Whole(Bytes),
+    /// A long success whose end is still arriving.
+    Streaming(Box<StreamingReply>),
+}
+
+/// What happened on the way, for the access log.
+#[derive(Debug, Default)]
+pub struct Trace {
+    /// Attempts so far.
+    pub attempts: u32,
+    /// The endpoint of the last one.
+    pub endpoint: Option<Arc<str>>,
+    /// How it ended; `None` while it is under way.
+    pub outcome: Option<Outcome>,
+    /// No attempt had a good answer, and no other is made.
+    pub given_up: bool,
+}
+
+/// Runs attempts for one request.
+///
+/// # Errors
+/// A [`Refusal`] when no endpoint gave an answer that can be passed on.
+pub async fn run(upstream: &Arc<Upstream>, call: &Call, trace: &mut Trace) -> Result<Reply, Refusal> {
+    let now = clock::now();
+    upstream.arrived(call.facts.client_key, now);
+    let mut state = Run {
+        upstream,
+        trace,
+        plan: None,
+        tried: Vec::new(),
+        prior_sent: false,
+        prefer: Preference::None,
+        response: None,
+        last: None,
+        held: Vec::new(),
+        failures: 0,
+        answered: false,
+        doubtful: false,
+        excused: false,
+    };
+    let reply = state.run(call, now).await;
+    state.rule();
+    reply
+}
+
+/// A request on its way.
+pub(super) struct Run<'a> {
+    pub(super) upstream: &'a Arc<Upstream>,
+    pub(super) trace: &'a mut Trace,
+    pub(super) plan: Option<Plan>,
+    pub(super) tried: Vec<u32>,
+    pub(super) prior_sent: bool,
+    pub(super) prefer: Preference,
+    /// Once a part of the client's batch was answered.
+    pub(super) response: Option<BatchResponse>,
+    /// The last attempt that failed as a whole.
+    pub(super) last: Option<(AttemptResult, Option<Answer>)>,
+    /// What is held against endpoints if the rest of the request bears it out.
+    pub(super) held: Vec<Blame>,
+    /// Attempts that failed in a way that the request may have provoked.
+    pub(super) failures: u32,
+    /// An endpoint answered, be it with an error that is an answer.
+    pub(super) answered: bool,
+    /// The endpoint of the attempt that ended last was known to be doubtful.
+    pub(super) doubtful: bool,
+    /// One attempt was made at nobody's cost.
+    pub(super) excused: bool,
+}
+
+type Pending<'a> = Pin<Box<dyn Future<Output = Exchanged> + Send + 'a>>;
+
+/// What happens first to two attempts beside each other.
+enum Event {
+    Older(Exchanged),
+    Newer(Exchanged),
+    /// The newer one may be silent, too.
+    Look,
+}
+
+impl Run<'_> {
+    async fn run(&mut self, call: &Call, mut now: Tick) -> Result<Reply, Refusal> {
+        let (mut call, mut again) = (Cow::Borrowed(call), false);
+        loop {
+            let lease = match self.upstream.select(&self.selection(&call, false, now)) {
+                Ok(lease) => lease,
+                Err(refusal) => return self.conclude(&call, refusal),
+            };
+            if std::mem::take(&mut again) {
+                self.spend(Extra::Retry, self.doubtful, &call);
+            }
+            let plan = match self.plan {
+                Some(plan) => plan,
+                None => {
+                    if give_way(&call.facts.policy_time).await {
+                        // The endpoint isn't to blame for the pause.
+                        now = clock::now();
+                    }
+                    *self.plan.insert(self.upstream.plan(&Selection::first(&call.facts, now), &lease))
+                }
+            };
+            let first = self.begin(lease);
+            match self.attempt(&call, first, plan, now).await {
+                Next::Answer(reply) => return Ok(reply),
+                Next::GiveUp => return self.conclude(&call, Refusal::EndpointsFailed),
+                // There will be no time for it.
+                Next::Again(delay, _) if delay >= call.facts.deadline.since(clock::now()) => {
+                    return self.conclude(&call, Refusal::TimedOut);
+                }
+                Next::Again(delay, rest) => {
+                    call = rest.map_or(call, Cow::Owned);
+                    again = true;
+                    if delay.is_zero() {
+                        give_way(&call.facts.policy_time).await;
+                    } else {
+                        tokio::time::sleep(delay).await;
+                    }
+                    now = clock::now();
+                }
+            }
+        }
+    }
+
+    /// What the endpoints that failed are to blame for, now that all of the request is known.
+    fn rule(&mut self) {
+        let now = clock::now();
+        for blame in self.held.drain(..) {
+            let elsewhere = match (self.answered, self.failures) {
+                (true, _) => Elsewhere::Answered,
+                (false, ..2) => Elsewhere::Untried,
+                (false, _) => Elsewhere::Failed,
+            };
+            self.upstream.rule(&blame, elsewhere, now);
+        }
+    }
+
+    fn selection<'b>(&'b self, call: &'b Call, hedge: bool, now: Tick) -> Selection<'b> {
+        Selection {
+            attempt: self.trace.attempts + 1,
+            tried: &self.tried,
+            prior_sent: self.prior_sent,
+            prefer: self.prefer,
+            hedge,
+            ..Selection::first(&call.facts, now)
+        }
+    }
+
+    fn begin(&mut self, lease: Attempt) -> Try {
+        self.tried.push(lease.index());
+        self.trace.attempts += 1;
+        self.trace.endpoint = Some(Arc::clone(lease.endpoint_name()));
+        self.trace.outcome = None;
+        Try { lease, attempt: self.trace.attempts }
+    }
+
+    /// Whether another attempt is allowed by the budget. The first one after an endpoint that was known to be doubtful is the
+    /// proxy's own doing, and costs the client nothing.
+    pub(super) fn may_spend(&self, doubtful: bool, call: &RequestFacts, now: Tick) -> bool {
+        (doubtful && !self.excused) || self.upstream.has_budget(call.client_key, now)
+    }
+
+    fn spend(&mut self, extra: Extra, doubtful: bool, call: &Call) {
+        let free = doubtful && !self.excused;
+        self.excused |= free;
+        self.upstream.spend(extra, (!free).then_some(call.facts.client_key));
+    }
+
+    /// One attempt, and a second one beside it when the first takes long.
+    async fn attempt(&mut self, call: &Call, first: Try, plan: Plan, now: Tick) -> Next {
+        let looks = Looks::new(call, &plan, &first.lease);
+        let timer = HedgeTimer::new(looks.after(Duration::ZERO));
+        let mut ours = pin!(send(call, &first.lease, now, plan.timeout, &timer));
+        loop {
+            if let Some(ended) = timer.wait_for(&mut ours).await {
+                return match self.judge(call, first, ended) {
+                    Judged::Done(next) => next,
+                    // Boxed, since it is rare.
+                    Judged::InPart(part) => Box::pin(self.judge_members(call, *part)).await,
+                };
+            }
+            let looked = clock::now();
+            let waited = looked.since(now);
+            let silent = waited >= looks.silence && first.lease.is_silent(looked);
+            let is_due = silent || looks.hedge.is_some_and(|hedge| waited >= hedge);
+            if let Some(second) = is_due.then(|| self.hedge(call, plan, looked, silent)).flatten() {
+                // Boxed, since few requests are hedged and all would carry room for it.
+                return Box::pin(self.attempt_beside(call, (first, Box::pin(ours)), second, plan)).await;
+            }
+            if let Some(next) = looks.after(waited) {
+                timer.rearm(next);
+            }
+        }
+    }
+
+    /// Goes on with the first attempt beside the second. If both endpoints are silent, a third one takes the place of the
+    /// first.
+    async fn attempt_beside<'f>(&mut self, call: &'f Call, first: (Try, Pending<'f>), second: Try, plan: Plan) -> Next {
+        let timers: Vec<HedgeTimer> = (0..plan.max_attempts).map(|_| HedgeTimer::default()).collect();
+        let mut unused = timers.iter();
+        let endless = HedgeTimer::default();
+        let (mut older, mut began) = (first, clock::now());
+        let mut timer = unused.next().unwrap_or(&endless);
+        let mut newer = start(call, second, began, &plan, timer);
+        loop {
+            let event = tokio::select! {
+                biased;
+                ended = &mut older.1 => Event::Older(ended),
+                ended = timer.wait_for(&mut newer.1) => ended.map_or(Event::Look, Event::Newer),
+            };
+            match event {
+                Event::Older(ended) => return self.first_of_two(call, (older.0, ended), newer, false).await,
+                Event::Newer(ended) => return self.first_of_two(call, (newer.0, ended), older, true).await,
+                Event::Look => {}
+            }
+            let now = clock::now();
+            let are_silent = older.0.lease.is_silent(now) && newer.0.lease.is_silent(now);
+            if let Some(third) = are_silent.then(|| self.hedge(call, plan, now, false)).flatten() {
+                older.0.lease.lose();
+                older = newer;
+                timer = unused.next().unwrap_or(&endless);
+                newer = start(call, third, now, &plan, timer);
+                began = now;
+            } else {
+                timer.rearm(now.since(began) + newer.0.lease.silence_limit() / 2);
+            }
+        }
+    }
+
+    /// A second endpoint, if there is one that isn't needed for anything more urgent.
+    fn hedge(&mut self, call: &Call, plan: Plan, now: Tick, doubtful: bool) -> Option<Try> {
+        if self.trace.attempts >= plan.max_attempts || !self.may_spend(doubtful, &call.facts, now) {
+            return None;
+        }
+        let lease = self.upstream.select(&self.selection(call, true, now)).ok()?;
+        self.spend(Extra::Hedge, doubtful, call);
+        Some(self.begin(lease))
+    }
+
+    /// The first good answer wins. After a bad one the other attempt is waited for. `hedge`: what ended is the second to begin.
+    async fn first_of_two(
+        &mut self,
+        call: &Call,
+        ended: (Try, Exchanged),
+        other: (Try, Pending<'_>),
+        hedge: bool,
+    ) -> Next {
+        let took = ended.1.0.latency;
+        let next = self.judge_to_end(call, ended.0, ended.1).await;
+        let (other, rest) = other;
+        match next {
+            Next::Answer(_) => {
+                let selection = self.selection_of(call, other.attempt, self.prior_sent);
+                other.lease.overtaken(&selection, &call.outgoing, took);
+            }
+            Next::Again(_, Some(_)) => other.lease.lose(),
+            Next::Again(_, None) | Next::GiveUp => {
+                let next = self.judge_to_end(call, other, rest.await).await;
+                self.upstream.hedged(!hedge && matches!(next, Next::Answer(_)));
+                return next;
+            }
+        }
+        self.upstream.hedged(hedge);
+        next
+    }
+}
+
+fn start<'f>(call: &'f Call, attempt: Try, now: Tick, plan: &Plan, timer: &'f HedgeTimer) -> (Try, Pending<'f>) {
+    timer.rearm(attempt.lease.silence_limit());
+    let pending = Box::pin(send(call, &attempt.lease, now, plan.timeout, timer));
+    (attempt, pending)
+}
+
+/// When an attempt is looked at while it takes its time.
+struct Looks {
+    /// The policy's hedge.
+    hedge: Option<Duration>,
+    /// Its endpoint may be silent from then on.
+    silence: Duration,
+    /// A write is on its own.
+    write: bool,
+}
+
+impl Looks {
+    fn new(call: &Call, plan: &Plan, lease: &Attempt) -> Self {
+        let write = call.facts.shape.is_write();
+        // A trial that were overtaken sooner than it could answer would be none.
+        let hedge = plan.hedge_after.filter(|_| !write && !lease.is_trial());
+        Looks { hedge, silence: lease.silence_limit(), write }
+    }
+
+    /// The next one, for an attempt that has taken so long.
+    fn after(&self, waited: Duration) -> Option<Duration> {
+        let silence = if waited < self.silence { self.silence } else { waited + self.silence / 2 };
+        let hedge = self.hedge.filter(|hedge| waited < *hedge);
+        (!self.write).then(|| hedge.map_or(silence, |hedge| hedge.min(silence)))
+    }
+}

@@ -1,0 +1,53 @@
+//! Giving a worker's thread back between calls of policies.
+//!
+//! A worker serves its clients one after the other on one thread. Waiting for an endpoint gives the
+//! thread to the others, a call of a policy doesn't. Invariant: between two calls for one request that
+//! took long together the other clients have their turn, however many calls the request takes.
+
+use tokio::task::yield_now;
+
+use crate::model::PolicyTime;
+
+/// Pauses if the calls of policies since the last pause took long. To be awaited before a policy is
+/// called again for a request that has used `time`. Returns whether there was a pause.
+pub(super) async fn give_way(time: &PolicyTime) -> bool {
+    let due = time.is_pause_due();
+    if due {
+        yield_now().await;
+    }
+    due
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::time::Duration;
+
+    use super::*;
+
+    /// Another task of the same thread gets its turn after each long call, and not before.
+    #[tokio::test]
+    async fn a_long_call_is_followed_by_a_turn_of_the_others() {
+        let turns = Cell::new(0);
+        let others = async {
+            loop {
+                turns.set(turns.get() + 1);
+                yield_now().await;
+            }
+        };
+        let calls = async {
+            let time = PolicyTime::default();
+            for (fuel, paused) in [(100, false), (200_000, true), (100, false), (99_900, true)] {
+                let before = turns.get();
+                time.spend(fuel, Duration::MAX);
+                assert_eq!(give_way(&time).await, paused, "{fuel}");
+                assert_eq!(turns.get() > before, paused, "{fuel}");
+            }
+        };
+        tokio::select! {
+            biased;
+            () = calls => {}
+            () = others => {}
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! What a client's headers may say: which types of bodies are taken, and which headers are passed
+//! on.
+
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+
+use super::fields::{Fields, options};
+use crate::jsonrpc::Refusal;
+
+/// Names and values of them together. Endpoints refuse a head that is too large (nginx and Apache
+/// one of 8 KiB, most nodes one of 16), and would be blamed for what the client sent.
+const MAX_FORWARDED: usize = 8 << 10;
+
+/// The fields of a head that decide whether a body is taken, and which headers endpoints get.
+#[derive(Debug)]
+pub(super) struct Accepted {
+    /// The client declares its body to be JSON.
+    ///
+    /// Another site's page can send a body without asking first (CORS) as long as its type isn't
+    /// JSON's, and the endpoint would get it as JSON. No type at all is what programs send, and a
+    /// page with an `Origin` is none.
+    pub(super) json: bool,
+    /// The headers for the endpoint; the refusal when there are too many bytes of them.
+    pub(super) forwarded: Result<Vec<(HeaderName, HeaderValue)>, Refusal>,
+}
+
+impl Accepted {
+    pub(super) fn of(fields: &Fields<'_>, headers: &HeaderMap) -> Self {
+        let json = match fields.content_type.value {
+            None => !fields.has_origin,
+            Some(one) => !fields.content_type.repeated && is_json(one.as_bytes()),
+        };
+        Accepted { json, forwarded: forwarded(fields, headers) }
+    }
+}
+
+/// RFC 9110, section 8.3.1, and the structured suffix of RFC 6839. `json-rpc` and `jsonrequest` are
+/// JSON-RPC's own.
+pub(super) fn is_json(value: &[u8]) -> bool {
+    if value == b"application/json" {
+        return true;
+    }
+    let essence = value.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
+    let is = |name: &[u8]| essence.eq_ignore_ascii_case(name);
+    let is_suffixed = || {
+        let begin = essence.get(..12).is_some_and(|begin| begin.eq_ignore_ascii_case(b"application/"));
+        let end = essence.len().checked_sub(5).is_some_and(|at| essence[at..].eq_ignore_ascii_case(b"+json"));
+        // One type, not two that a reader of the last one takes for another.
+        begin && end && essence.len() > 17 && !essence.iter().any(|byte| matches!(byte, b',' | b' ' | b'\t'))
+    };
+    is(b"application/json") || is(b"application/json-rpc") || is(b"application/jsonrequest") || is_suffixed()
+}
+
+fn forwarded(fields: &Fields<'_>, headers: &HeaderMap) -> Result<Vec<(HeaderName, HeaderValue)>, Refusal> {
+    if fields.forwarded.is_empty() {
+        return Ok(Vec::new());
+    }
+    let kept = fields.forwarded.iter().filter(|(name, _)| !fields.nominates || !is_nominated(headers, name));
+    let forwarded: Vec<_> = kept.map(|(name, value)| ((*name).clone(), (*value).clone())).collect();
+    let size: usize = forwarded.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+    if size > MAX_FORWARDED { Err(Refusal::HeadersTooLarge(MAX_FORWARDED)) } else { Ok(forwarded) }
+}
+
+fn is_nominated(headers: &HeaderMap, name: &HeaderName) -> bool {
+    let mut options = headers.get_all(header::CONNECTION).iter().flat_map(options);
+    options.any(|option| option.eq_ignore_ascii_case(name.as_str().as_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn is_taken(headers: &HeaderMap) -> bool {
+        Accepted::of(&Fields::of(headers), headers).json
+    }
+
+    fn passed_on(headers: &HeaderMap) -> Result<Vec<(HeaderName, HeaderValue)>, Refusal> {
+        Accepted::of(&Fields::of(headers), headers).forwarded
+    }
+
+    fn map(headers: &[(&'static str, &str)]) -> HeaderMap {
+        headers.iter().map(|(name, value)| (HeaderName::from_static(name), value.parse().unwrap())).collect()
+    }
+
+    #[test]
+    fn only_types_of_json_are_taken() {
+        for fit in [
+            "application/json",
+            "Application/JSON",
+            "application/json; charset=utf-8",
+            "application/json ;q",
+            "application/json-rpc",
+            "application/jsonrequest",
+            "application/vnd.api+json",
+        ] {
+            assert!(is_taken(&map(&[("content-type", fit)])), "{fit}");
+        }
+        for unfit in [
+            "text/plain",
+            "text/plain;charset=UTF-8",
+            "application/x-www-form-urlencoded",
+            "multipart/form-data; boundary=application/json",
+            "text/json",
+            "",
+            "*/*",
+            "application/+json",
+            "application/jsonp",
+            "application/json, text/plain",
+            "text/plain, application/x+json",
+            "application/x, application/x+json",
+            "text/plain; application/json",
+        ] {
+            assert!(!is_taken(&map(&[("content-type", unfit)])), "{unfit}");
+        }
+        assert!(is_taken(&map(&[])));
+        assert!(!is_taken(&map(&[("origin", "null")])));
+        let two = [("content-type", "application/json"), ("content-type", "text/plain")];
+        let mut both = map(&two[..1]);
+        both.append(header::CONTENT_TYPE, HeaderValue::from_static(two[1].1));
+        assert!(!is_taken(&both));
+    }
+
+    #[test]
+    fn what_is_passed_on_has_a_limit() {
+        let agent = |length| "a".repeat(length);
+        let most = MAX_FORWARDED - "user-agent".len();
+        assert_eq!(passed_on(&map(&[("user-agent", &agent(most))])).unwrap().len(), 1);
+        assert!(passed_on(&map(&[("user-agent", &agent(most + 1))])).is_err());
+        let halves = agent(MAX_FORWARDED / 2);
+        assert!(passed_on(&map(&[("user-agent", &halves), ("tracestate", &halves)])).is_err());
+        let nominated = map(&[("user-agent", &agent(most + 1)), ("connection", "User-Agent")]);
+        assert!(passed_on(&nominated).unwrap().is_empty());
+        assert!(passed_on(&map(&[("cookie", &agent(most + 1))])).unwrap().is_empty());
+    }
+}

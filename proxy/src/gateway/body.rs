@@ -1,0 +1,132 @@
+//! Reading a request's body: bounded in size, in memory of all requests together, and in time.
+//!
+//! Invariants: a client that sends less than [`BODY_RATE`] after [`BODY_GRACE`] is refused, whatever the pauses between its
+//! bytes are; memory is counted before it is taken.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::header;
+use pingora::protocols::http::ServerSession;
+
+use super::alarm::Alarm;
+use super::chunked::{Chunks, ENDLESS};
+use super::ctx::RequestCtx;
+use super::framing::{BodyLength, Framing};
+use crate::clock;
+use crate::jsonrpc::Refusal;
+use crate::model::Buffered;
+use crate::model::Tick;
+
+/// How long a body may take however short it is (as Apache's `RequestReadTimeout`).
+const BODY_GRACE: Duration = Duration::from_secs(10);
+/// How long a client may send nothing in the middle of it.
+const MAX_SILENCE: Duration = Duration::from_secs(10);
+/// How many bytes a second it must have on average from then on.
+const BODY_RATE: u64 = 1_024;
+/// Memory that is taken for a body on the word of its client alone.
+const MOST_AT_ONCE: usize = 1 << 20;
+
+/// Reads the body of a request whose head was checked.
+///
+/// # Errors
+/// When it is too large, too slow, broken, or there is no memory for it.
+pub(super) async fn read(
+    buffered: &Arc<Buffered>,
+    session: &mut ServerSession,
+    ctx: &mut RequestCtx,
+    alarm: &mut Alarm,
+    framing: &Framing,
+) -> Result<Bytes, Refusal> {
+    let (max, most) = (ctx.snapshot.config.server.max_body, ctx.snapshot.config.server.max_buffered);
+    let (announced, mut chunks) = match framing.body {
+        BodyLength::None => (None, None),
+        BodyLength::Bytes(bytes) => (Some(bytes), None),
+        BodyLength::Chunked => (None, Some(take_coding(session, ctx)?)),
+    };
+    if announced.is_some_and(|length| length > max) {
+        return Err(Refusal::BodyTooLarge(max));
+    }
+    if framing.expects_continue {
+        session.write_continue_response().await.map_err(|_| Refusal::Stalled)?;
+    }
+    // What a client announces is believed up to a point: beyond it memory is taken as the bytes come.
+    let mut body = BytesMut::new();
+    loop {
+        let piece = tokio::select! {
+            biased;
+            piece = session.read_request_body() => piece,
+            () = stalled(alarm, body_due(ctx.began, body.len())) => return Err(Refusal::Stalled),
+        };
+        let piece = match piece.map_err(|_| Refusal::BrokenBody)? {
+            Some(piece) => piece,
+            None if chunks.is_none() => return Ok(body.freeze()),
+            None => return Err(Refusal::BrokenBody),
+        };
+        let length = body.len() + piece.len();
+        // Of a body in chunks the piece holds their sizes, too.
+        if length > max && chunks.is_none() {
+            return Err(Refusal::BodyTooLarge(max));
+        }
+        if body.is_empty() && Some(length) == announced {
+            return if ctx.held.cover(buffered, length, most) { Ok(piece) } else { Err(Refusal::NoMemory) };
+        }
+        let likely = announced.unwrap_or_default().min(MOST_AT_ONCE).min(max);
+        make_room(&mut body, length, likely, |size| ctx.held.cover(buffered, size, most))?;
+        if let Some(chunks) = &mut chunks {
+            if let Some(behind) = chunks.take(&piece, &mut body, max)? {
+                end_of_chunks(session, behind);
+                return Ok(body.freeze());
+            }
+            continue;
+        }
+        body.extend_from_slice(&piece);
+    }
+}
+
+/// Makes room for `length` bytes in all, in one piece, of exactly the size that is counted. `covers` counts it.
+fn make_room(
+    body: &mut BytesMut,
+    length: usize,
+    likely: usize,
+    mut covers: impl FnMut(usize) -> bool,
+) -> Result<(), Refusal> {
+    if length > body.capacity() {
+        let roomy = length.max(likely).max(2 * body.capacity());
+        let size = [roomy, length].into_iter().find(|size| covers(*size)).ok_or(Refusal::NoMemory)?;
+        let mut larger = BytesMut::with_capacity(size);
+        larger.extend_from_slice(body);
+        *body = larger;
+    }
+    Ok(())
+}
+
+/// Has Pingora hand over a chunked body as it comes: [`Chunks`] finds its end.
+fn take_coding(session: &mut ServerSession, ctx: &mut RequestCtx) -> Result<Chunks, Refusal> {
+    let head = session.req_header_mut();
+    head.remove_header(&header::TRANSFER_ENCODING);
+    head.insert_header(header::CONTENT_LENGTH, ENDLESS).map_err(|_| Refusal::BrokenBody)?;
+    ctx.endless = true;
+    Ok(Chunks::new())
+}
+
+/// A body in chunks is read, and so many bytes came `behind` it already: they can't be given back,
+/// so they close the connection.
+fn end_of_chunks(session: &mut ServerSession, behind: usize) {
+    session.set_close_on_response_before_downstream_finish(false);
+    session.set_pipelining_enabled(false);
+    if behind > 0 {
+        session.set_keepalive(None);
+    }
+}
+
+/// Ends when nothing came for [`MAX_SILENCE`], or at `due`. The clock is read only if somebody waits.
+async fn stalled(alarm: &mut Alarm, due: Tick) {
+    alarm.at(due.min(clock::now().after(MAX_SILENCE))).await;
+}
+
+/// When a body must be whole of which so many bytes are there, unless more come.
+fn body_due(began: Tick, bytes: usize) -> Tick {
+    began.after(BODY_GRACE + Duration::from_millis(bytes as u64 * 1_000 / BODY_RATE))
+}

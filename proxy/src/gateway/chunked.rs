@@ -1,0 +1,242 @@
+//! Bodies in chunks (RFC 9112, section 7.1), taken apart strictly.
+//!
+//! Pingora's parser, httparse's, takes an empty chunk size for a zero and any byte, LF too, in an
+//! extension; and of a chunk of 2^63 bytes it waits for the first. The end of the body is then
+//! another one for a reader before this proxy. So Pingora only hands over bytes ([`ENDLESS`]), and
+//! the end is found here, by the grammar and nothing else. What leaves it is no request.
+//!
+//! Invariants: a size beyond the limit is refused when it is read, not when it comes; extensions
+//! and trailers, which mean nothing here, have a limit together; however the bytes are cut, the
+//! result is the same.
+
+use bytes::BytesMut;
+
+use crate::jsonrpc::Refusal;
+
+/// The length that Pingora is told in place of the coding. No body ends there.
+pub(super) const ENDLESS: usize = usize::MAX >> 1;
+/// Hexadecimal digits of a 64-bit number.
+const MAX_DIGITS: u32 = 16;
+/// Bytes of extensions and trailers of a whole body: RFC 9112, section 7.1.1, wants a limit. As
+/// much as a head's usual one.
+const MAX_EXTRA: usize = 8 << 10;
+
+/// What is read of a body.
+#[derive(Debug)]
+pub(super) struct Chunks {
+    state: State,
+    /// Of the chunk: as far as its digits are read, then what is left of it.
+    size: u64,
+    extra: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// After so many digits of a size.
+    Size(u32),
+    /// Blanks between a size and the `;` of an extension.
+    Blank,
+    Extension,
+    /// The LF of a size's line.
+    SizeEnd,
+    Data,
+    /// CR and LF of a chunk.
+    DataCr,
+    DataLf,
+    /// Where a line behind the last chunk begins.
+    Line,
+    TrailerName,
+    TrailerValue,
+    TrailerEnd,
+    /// The LF of the empty line.
+    End,
+    Done,
+}
+
+impl Chunks {
+    pub(super) fn new() -> Self {
+        Chunks { state: State::Size(0), size: 0, extra: 0 }
+    }
+
+    /// Takes the next bytes: what they hold of the body goes to `body`, which may have `max` bytes.
+    /// Once the body has ended, returns how many bytes came behind it.
+    ///
+    /// # Errors
+    /// When the bytes aren't chunks, or too many.
+    pub(super) fn take(&mut self, mut bytes: &[u8], body: &mut BytesMut, max: usize) -> Result<Option<usize>, Refusal> {
+        while self.state != State::Done {
+            if self.state == State::Data {
+                let count = usize::try_from(self.size).unwrap_or(usize::MAX).min(bytes.len());
+                body.extend_from_slice(&bytes[..count]);
+                self.size -= count as u64;
+                bytes = &bytes[count..];
+                if self.size > 0 {
+                    return Ok(None);
+                }
+                self.state = State::DataCr;
+            }
+            let Some((&byte, rest)) = bytes.split_first() else { return Ok(None) };
+            self.state = self.step(byte)?;
+            if self.state == State::Data && (body.len() as u64).saturating_add(self.size) > max as u64 {
+                return Err(Refusal::BodyTooLarge(max));
+            }
+            bytes = rest;
+        }
+        Ok(Some(bytes.len()))
+    }
+
+    /// One byte outside of a chunk's data.
+    fn step(&mut self, byte: u8) -> Result<State, Refusal> {
+        let next = match (self.state, byte) {
+            (State::Size(digits), b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F') if digits < MAX_DIGITS => {
+                let digit = char::from(byte).to_digit(16).unwrap_or_default();
+                self.size = (self.size << 4) | u64::from(digit);
+                State::Size(digits + 1)
+            }
+            (State::Size(1..) | State::Extension, b'\r') => State::SizeEnd,
+            (State::Size(1..) | State::Blank, b' ' | b'\t') => self.extra(State::Blank)?,
+            (State::Size(1..) | State::Blank, b';') => self.extra(State::Extension)?,
+            (State::Extension, _) if is_text(byte) => self.extra(State::Extension)?,
+            (State::SizeEnd, b'\n') if self.size == 0 => State::Line,
+            (State::SizeEnd, b'\n') => State::Data,
+            (State::DataCr, b'\r') => State::DataLf,
+            (State::DataLf, b'\n') => State::Size(0),
+            (State::Line, b'\r') => State::End,
+            (State::End, b'\n') => State::Done,
+            (State::Line | State::TrailerName, _) if is_token(byte) => self.extra(State::TrailerName)?,
+            (State::TrailerName, b':') => self.extra(State::TrailerValue)?,
+            (State::TrailerValue, b'\r') => State::TrailerEnd,
+            (State::TrailerValue, _) if is_text(byte) => self.extra(State::TrailerValue)?,
+            (State::TrailerEnd, b'\n') => State::Line,
+            _ => return Err(Refusal::BrokenBody),
+        };
+        Ok(next)
+    }
+
+    fn extra(&mut self, next: State) -> Result<State, Refusal> {
+        self.extra += 1;
+        if self.extra > MAX_EXTRA { Err(Refusal::BrokenBody) } else { Ok(next) }
+    }
+}
+
+/// What a field's value may hold (RFC 9110, section 5.5).
+fn is_text(byte: u8) -> bool {
+    matches!(byte, b'\t' | b' '..=b'~' | 0x80..)
+}
+
+/// What a field's name may hold (RFC 9110, section 5.6.2).
+fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MAX: usize = 100;
+
+    /// The body, and how many bytes came behind it; `None` while its end is missing.
+    fn read(pieces: &[&[u8]]) -> Result<Option<(Vec<u8>, usize)>, Refusal> {
+        let (mut chunks, mut body) = (Chunks::new(), BytesMut::new());
+        let mut behind = None;
+        for piece in pieces {
+            match &mut behind {
+                Some(count) => *count += piece.len(),
+                None => behind = chunks.take(piece, &mut body, MAX)?,
+            }
+        }
+        Ok(behind.map(|count| (body.to_vec(), count)))
+    }
+
+    fn good(text: &str) -> (String, usize) {
+        let (body, behind) = read(&[text.as_bytes()]).unwrap().expect("an end");
+        (String::from_utf8(body).unwrap(), behind)
+    }
+
+    #[test]
+    fn a_body_is_put_together() {
+        for (text, body, behind) in [
+            ("0\r\n\r\n", "", 0),
+            ("3\r\nabc\r\n0\r\n\r\n", "abc", 0),
+            ("3\r\nabc\r\n00\r\n\r\nPOST", "abc", 4),
+            ("0000000000000003\r\nabc\r\nA\r\n0123456789\r\n0\r\n\r\n", "abc0123456789", 0),
+            ("3 \t;a=\"b;\";c\r\na\r\n\r\n0;d\r\nx:\r\ny: z \r\n\r\n", "a\r\n", 0),
+        ] {
+            assert_eq!(good(text), (body.to_owned(), behind), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn what_leaves_the_grammar_is_broken() {
+        for text in [
+            "\r\n",
+            "\n",
+            ";a\r\n",
+            " 3\r\n",
+            "3\n",
+            "3 \r\n",
+            "3 3\r\n",
+            "3\rx",
+            "g\r\n",
+            "-3\r\n",
+            "+3\r\n",
+            "0x3\r\n",
+            "00000000000000003\r\n",
+            "3;a\nb\r\n",
+            "3;a\rb\r\n",
+            "3;\0\r\n",
+            "3\r\nabc\n",
+            "3\r\nabcd",
+            "3\r\nabc\r\r",
+            "3\r\nabc\r\n\r\n",
+            "0\r\n\n",
+            "0\r\n\rx",
+            "0\r\nx\r\n",
+            "0\r\n x: y\r\n",
+            "0\r\nx : y\r\n",
+            "0\r\nx: y\n",
+            "0\r\nx: y\r\n z\r\n",
+            "0\r\n: y\r\n",
+            "0\r\nx: \0\r\n",
+            "\u{663}\r\n",
+        ] {
+            assert_eq!(read(&[text.as_bytes()]), Err(Refusal::BrokenBody), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_size_beyond_the_limit_is_refused_at_once() {
+        for text in ["65\r\n", "7fffffffffffffff\r\n", "8000000000000000\r\n", "ffffffffffffffff\r\n", "64\r\n"] {
+            let read = read(&[b"1\r\na\r\n", text.as_bytes()]);
+            assert_eq!(read, Err(Refusal::BodyTooLarge(MAX)), "{text:?}");
+        }
+        assert_eq!(read(&[b"1\r\na\r\n63\r\n"]), Ok(None));
+    }
+
+    #[test]
+    fn extensions_and_trailers_have_a_limit_together() {
+        let text = |extension: usize, trailer: usize| {
+            format!("1;{}\r\na\r\n0\r\nx:{}\r\n\r\n", "e".repeat(extension), "t".repeat(trailer))
+        };
+        let others = "; x:".len() - 1;
+        assert_eq!(good(&text(4_000, MAX_EXTRA - 4_000 - others)).0, "a");
+        assert!(read(&[text(4_000, MAX_EXTRA - 4_000 - others + 1).as_bytes()]).is_err());
+        let many = "1;\r\na\r\n".repeat(MAX_EXTRA + 1);
+        let (mut chunks, mut body) = (Chunks::new(), BytesMut::new());
+        assert_eq!(chunks.take(many.as_bytes(), &mut body, usize::MAX), Err(Refusal::BrokenBody));
+    }
+
+    #[test]
+    fn cuts_change_nothing() {
+        let texts =
+            ["3 ;a\r\nabc\r\n0\r\nx: y\r\n\r\nrest", "3\r\nabc\r\n00\r\n\r\n", "3\r\nabc\rx", "ffffffffffffffff\r\n"];
+        for text in texts.map(str::as_bytes) {
+            let whole = read(&[text]);
+            for cut in 0..=text.len() {
+                assert_eq!(read(&[&text[..cut], &text[cut..]]), whole);
+            }
+            let bytes: Vec<&[u8]> = text.chunks(1).collect();
+            assert_eq!(read(&bytes), whole);
+        }
+    }
+}

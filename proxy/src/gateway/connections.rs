@@ -1,0 +1,350 @@
+//! How many clients may be connected, and who makes room.
+//!
+//! Every connection takes a file descriptor, and so do those to endpoints, the log and a reload: were clients to take them all, every request would fail, and
+//! endpoints would be blamed. So there is a limit (`max_connections`) below that of the process. When it is reached, the
+//! connection that has waited longest between requests makes room; if none waits, the new one is refused.
+//!
+//! A connection is counted under a lock when it begins and ends. For a request it costs two atomic operations.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Context;
+use std::time::Duration;
+
+use futures_util::task::AtomicWaker;
+
+use crate::clock;
+use crate::metrics::Metrics;
+use crate::model::Tick;
+
+/// Not waiting.
+const BUSY: u64 = u64::MAX;
+/// To be ended by its task.
+const SHED: u64 = u64::MAX - 1;
+/// Of so many connections one more is shed at once: looking for the oldest takes a look at all.
+const SHARE: usize = 1_024;
+/// Connections that were shed and are still open, at most: they are no part of the limit and have files all the same.
+const MAX_CLOSING: usize = 16;
+/// How often the log tells of refusals.
+const WARN_PERIOD: Duration = Duration::from_secs(10);
+
+/// The clients that are connected.
+pub struct Connections {
+    metrics: Arc<Metrics>,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Default)]
+struct Inner {
+    members: HashMap<u64, Arc<Member>>,
+    by_address: HashMap<IpAddr, usize>,
+    /// Shed, and still open.
+    closing: usize,
+    next: u64,
+    warned: Option<Tick>,
+    refused_since: u64,
+}
+
+struct Member {
+    address: IpAddr,
+    /// Since when it waits, in nanoseconds; or `BUSY` or `SHED`.
+    waits_since: AtomicU64,
+    task: AtomicWaker,
+}
+
+/// How many are allowed.
+#[derive(Clone, Copy, Debug)]
+pub struct Most {
+    /// `max_connections`.
+    pub in_all: usize,
+    /// `max_connections_per_address`.
+    pub per_address: usize,
+}
+
+/// Why a connection is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Full {
+    /// `max_connections`.
+    InAll,
+    /// `max_connections_per_address`.
+    PerAddress,
+}
+
+/// A connection that counts until it is dropped.
+pub struct ConnectionCount {
+    all: Arc<Connections>,
+    number: u64,
+    member: Arc<Member>,
+}
+
+impl Connections {
+    /// Nobody yet.
+    pub fn new(metrics: Arc<Metrics>) -> Arc<Self> {
+        Arc::new(Connections { metrics, inner: Mutex::default() })
+    }
+
+    /// Counts a client. Who waits longest is shed for it if need be.
+    ///
+    /// # Errors
+    /// When nobody waits. It is counted and logged.
+    pub fn enter(self: &Arc<Self>, client: IpAddr, most: Most) -> Result<ConnectionCount, Full> {
+        let address = network(client);
+        let mut inner = self.lock();
+        let mut shed = 0;
+        // By default one address may have all of them, and then it isn't this limit that is reached.
+        let has_limit = most.per_address < most.in_all;
+        if has_limit && inner.by_address.get(&address).is_some_and(|count| *count >= most.per_address) {
+            shed += inner.shed(1, |member| member.address == address);
+            if shed == 0 {
+                return Err(self.refuse(inner, Full::PerAddress));
+            }
+        }
+        if inner.members.len() >= most.in_all {
+            let surplus = inner.members.len() - most.in_all;
+            let count = inner.shed(1 + surplus + most.in_all / SHARE, |_| true);
+            shed += count;
+            if count <= surplus {
+                self.metrics.connections_shed.inc_by(shed as u64);
+                return Err(self.refuse(inner, Full::InAll));
+            }
+        }
+        let member =
+            Arc::new(Member { address, waits_since: AtomicU64::new(waiting(clock::now())), task: AtomicWaker::new() });
+        let number = inner.next;
+        inner.next += 1;
+        inner.members.insert(number, Arc::clone(&member));
+        *inner.by_address.entry(address).or_default() += 1;
+        self.metrics.connections_shed.inc_by(shed as u64);
+        self.tell(&inner);
+        Ok(ConnectionCount { all: Arc::clone(self), number, member })
+    }
+
+    /// Counts a connection that can't be accepted for want of files.
+    pub(super) fn lack_files(&self) {
+        self.metrics.count_refused_connection("files");
+    }
+
+    /// Whether so many shed connections are still open that no other one is to be accepted yet: each has a file.
+    pub(super) fn is_behind(&self) -> bool {
+        self.lock().closing > MAX_CLOSING
+    }
+
+    fn refuse(&self, mut inner: MutexGuard<'_, Inner>, why: Full) -> Full {
+        self.metrics.count_refused_connection(why.label());
+        self.tell(&inner);
+        inner.refused_since += 1;
+        let now = clock::now();
+        if inner.warned.is_none_or(|warned| now.since(warned) >= WARN_PERIOD) {
+            inner.warned = Some(now);
+            let refused = std::mem::take(&mut inner.refused_since);
+            tracing::warn!(refused, open = inner.members.len(), limit = why.key(), "connections are refused");
+        }
+        why
+    }
+
+    fn tell(&self, inner: &Inner) {
+        self.metrics.connections.set(i64::try_from(inner.members.len()).unwrap_or(i64::MAX));
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    /// Sheds up to `count` of those that wait longest among them that fit. Tells how many.
+    fn shed(&mut self, count: usize, fits: impl Fn(&Member) -> bool) -> usize {
+        let waiting = self.members.iter().filter(|(_, member)| fits(member));
+        let since = waiting.map(|(&number, member)| (member.waits_since.load(SeqCst), number));
+        let mut since: Vec<(u64, u64)> = since.filter(|&(since, _)| since < SHED).collect();
+        if count < since.len() {
+            since.select_nth_unstable(count);
+            since.truncate(count);
+        }
+        since.into_iter().filter(|&(since, number)| self.shed_one(since, number)).count()
+    }
+
+    /// Unless it has a request by now.
+    fn shed_one(&mut self, since: u64, number: u64) -> bool {
+        let Some(member) = self.members.get(&number) else { return false };
+        if member.waits_since.compare_exchange(since, SHED, SeqCst, SeqCst).is_err() {
+            return false;
+        }
+        member.task.wake();
+        self.remove(number);
+        self.closing += 1;
+        true
+    }
+
+    fn remove(&mut self, number: u64) {
+        // Who was shed was counted off then.
+        let Some(member) = self.members.remove(&number) else { return };
+        if let Some(count) = self.by_address.get_mut(&member.address) {
+            *count -= 1;
+            if *count == 0 {
+                self.by_address.remove(&member.address);
+            }
+        }
+    }
+}
+
+impl Full {
+    fn label(self) -> &'static str {
+        match self {
+            Full::InAll => "max_connections",
+            Full::PerAddress => "max_connections_per_address",
+        }
+    }
+
+    fn key(self) -> &'static str {
+        match self {
+            Full::InAll => "server.max_connections",
+            Full::PerAddress => "server.max_connections_per_address",
+        }
+    }
+}
+
+impl ConnectionCount {
+    /// It waits for a request from now on. A new one does from its beginning.
+    pub(super) fn rest(&self, now: Tick) {
+        // One that was shed stays so.
+        let _ = self.member.waits_since.compare_exchange(BUSY, waiting(now), SeqCst, SeqCst);
+    }
+
+    /// It waits no more. False if it was shed meanwhile.
+    pub(super) fn wake_up(&self) -> bool {
+        let member = &self.member.waits_since;
+        member.fetch_update(SeqCst, SeqCst, |since| (since != SHED).then_some(BUSY)).is_ok()
+    }
+
+    /// Whether it was shed. If it isn't, the task is woken when it is.
+    pub(super) fn is_shed(&self, cx: &Context<'_>) -> bool {
+        self.member.task.register(cx.waker());
+        self.member.waits_since.load(SeqCst) == SHED
+    }
+}
+
+impl Drop for ConnectionCount {
+    fn drop(&mut self) {
+        let mut inner = self.all.lock();
+        if inner.members.contains_key(&self.number) {
+            inner.remove(self.number);
+        } else {
+            inner.closing = inner.closing.saturating_sub(1);
+        }
+        self.all.tell(&inner);
+    }
+}
+
+/// Waiting since then.
+fn waiting(since: Tick) -> u64 {
+    since.as_nanos().min(SHED - 1)
+}
+
+/// What counts as one address: who has an IPv6 address usually has 2^64 of them.
+fn network(client: IpAddr) -> IpAddr {
+    match client.to_canonical() {
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
+        address => address,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use prometheus::Registry;
+
+    use super::*;
+
+    const MOST: Most = Most { in_all: 3, per_address: 3 };
+
+    fn connections() -> Arc<Connections> {
+        Connections::new(Metrics::new(Registry::new()).unwrap())
+    }
+
+    fn address(last: u8) -> IpAddr {
+        IpAddr::from([10, 0, 0, last])
+    }
+
+    /// One with a request.
+    fn busy(all: &Arc<Connections>, last: u8, most: Most) -> ConnectionCount {
+        let seat = all.enter(address(last), most).unwrap();
+        assert!(seat.wake_up());
+        seat
+    }
+
+    fn at(second: u64) -> Tick {
+        Tick::from_nanos(second * 1_000_000_000)
+    }
+
+    #[test]
+    fn who_waits_longest_makes_room() {
+        let all = connections();
+        let seats: Vec<ConnectionCount> = (0..3).map(|n| busy(&all, n, MOST)).collect();
+        assert_eq!(all.enter(address(9), MOST).err(), Some(Full::InAll), "all are busy");
+        seats[0].rest(at(3));
+        seats[1].rest(at(1));
+        seats[2].rest(at(2));
+        assert!(seats[2].wake_up());
+        let fourth = busy(&all, 9, MOST);
+        // One that was shed doesn't come back by waiting.
+        seats[1].rest(at(9));
+        assert_eq!(seats.iter().map(ConnectionCount::wake_up).collect::<Vec<_>>(), [true, false, true]);
+        assert_eq!(all.enter(address(9), MOST).err(), Some(Full::InAll));
+        // It was counted off when it was shed, and isn't once more.
+        drop(seats);
+        assert_eq!(all.lock().members.len(), 1);
+        drop(fourth);
+        assert!(all.lock().by_address.is_empty());
+        assert_eq!((all.metrics.connections.get(), all.metrics.connections_shed.get()), (0, 1));
+    }
+
+    #[test]
+    fn an_address_makes_room_for_itself() {
+        let all = connections();
+        let most = Most { in_all: 9, per_address: 2 };
+        let others = busy(&all, 1, most);
+        others.rest(at(0));
+        let own = [busy(&all, 2, most), busy(&all, 2, most)];
+        assert_eq!(all.enter(address(2), most).err(), Some(Full::PerAddress));
+        own[1].rest(at(5));
+        let third = busy(&all, 2, most);
+        assert!(!own[1].wake_up());
+        assert!(others.wake_up(), "the others' connections stay");
+        drop((own, third));
+        assert!(all.enter(address(2), most).is_ok());
+    }
+
+    #[test]
+    fn a_lower_limit_of_a_reload_sheds_what_is_too_much() {
+        let all = connections();
+        let seats: Vec<ConnectionCount> = (0..3).map(|n| busy(&all, n, MOST)).collect();
+        seats.iter().zip(0..).for_each(|(seat, n)| seat.rest(at(n)));
+        let _new = all.enter(address(9), Most { in_all: 2, per_address: 9 }).unwrap();
+        assert_eq!(seats.iter().map(ConnectionCount::wake_up).collect::<Vec<_>>(), [false, false, true]);
+    }
+
+    /// Each of them still has a file.
+    #[test]
+    fn nobody_is_accepted_while_too_many_that_were_shed_are_open() {
+        let all = connections();
+        let mut open = Vec::new();
+        for last in 0..=17 {
+            assert!(!all.is_behind(), "{last} were accepted");
+            open.push(all.enter(address(last), Most { in_all: 1, per_address: 1 }).unwrap());
+        }
+        assert!(all.is_behind(), "{MAX_CLOSING} may be open, and one more is");
+        open.remove(0);
+        assert!(!all.is_behind());
+    }
+
+    #[test]
+    fn addresses_of_one_network_count_together() {
+        let network = |text: &str| network(text.parse().unwrap());
+        assert_eq!(network("2001:db8:1:2:3::4"), network("2001:db8:1:2:ffff::1"));
+        assert_ne!(network("2001:db8:1:2::4"), network("2001:db8:1:3::4"));
+        assert_eq!(network("::ffff:10.0.0.1"), address(1));
+        assert_ne!(network("10.0.0.2"), address(1));
+    }
+}

@@ -1,0 +1,100 @@
+//! What is known of one request for the log and the metrics, however it ends.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::time::Duration;
+
+use http::StatusCode;
+use pingora::protocols::http::ServerSession;
+
+use super::ProxyService;
+use crate::clock;
+use crate::config::ClientKey;
+use crate::engine::Trace;
+use crate::logging::AccessLine;
+use crate::metrics::NO_UPSTREAM;
+use crate::model::Held;
+use crate::model::Tick;
+use crate::snapshot::Snapshot;
+use crate::upstream::Upstream;
+
+/// The status that the log and the metrics give a request whose client went away first, as nginx does.
+pub(super) const STATUS_CLIENT_GONE: u16 = 499;
+
+/// One request.
+pub struct RequestCtx {
+    /// The generation that it began with.
+    pub(super) snapshot: Arc<Snapshot>,
+    pub(super) began: Tick,
+    pub(super) upstream: Option<Arc<Upstream>>,
+    pub(super) method: String,
+    pub(super) batch_size: u32,
+    pub(super) trace: Trace,
+    /// The answer's status, once it was sent.
+    pub(super) status: Option<StatusCode>,
+    pub(super) refusal: Option<&'static str>,
+    /// The memory that its body takes.
+    pub(super) held: Held,
+    /// The body came in chunks, and Pingora reads it as one without an end (`chunked::ENDLESS`).
+    pub(super) endless: bool,
+    /// What its client's address is hashed with.
+    pub(super) client_key: ClientKey,
+    _in_flight: InFlight,
+}
+
+struct InFlight(Arc<AtomicUsize>);
+
+impl RequestCtx {
+    pub(super) fn new(service: &ProxyService) -> Self {
+        let snapshot = service.published.load();
+        RequestCtx {
+            client_key: snapshot.config.server.client_key.unwrap_or(service.client_key),
+            snapshot,
+            began: clock::now(),
+            upstream: None,
+            method: String::new(),
+            batch_size: 0,
+            trace: Trace::default(),
+            status: None,
+            refusal: None,
+            held: Held::default(),
+            endless: false,
+            _in_flight: InFlight::new(&service.in_flight),
+        }
+    }
+
+    /// The one line per request.
+    pub(super) fn access_line<'a>(
+        &'a self,
+        session: &'a ServerSession,
+        status: u16,
+        latency: Duration,
+    ) -> AccessLine<'a> {
+        let outcome = self.refusal.or(self.trace.outcome.map(|outcome| outcome.label()));
+        AccessLine {
+            client: session.client_addr().and_then(|address| address.as_inet()),
+            upstream: self.upstream.as_ref().map_or(NO_UPSTREAM, |upstream| upstream.name()),
+            method: &self.method,
+            batch: self.batch_size,
+            endpoint: self.trace.endpoint.as_deref(),
+            attempts: self.trace.attempts,
+            outcome: outcome.unwrap_or("canceled"),
+            status,
+            latency,
+            generation: self.snapshot.generation,
+        }
+    }
+}
+
+impl InFlight {
+    fn new(count: &Arc<AtomicUsize>) -> Self {
+        count.fetch_add(1, Relaxed);
+        InFlight(Arc::clone(count))
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Relaxed);
+    }
+}

@@ -1,0 +1,181 @@
+//! Where a request begins and ends, and whether another one may follow on its connection.
+//!
+//! Pingora parses the head and reads the body. This module holds the head against RFC 9112 before
+//! anything is routed by it, because Pingora, as the RFC allows, mends what it can: it drops a
+//! `Content-Length` beside a `Transfer-Encoding`, takes the last of several codings, merges equal
+//! lengths, and accepts a line that ends with LF alone. A proxy or firewall before this one that
+//! reads such a head in another way sees another end of the body, and the bytes in between become a
+//! request that nobody checked.
+//!
+//! Invariants: a head with two readings is answered with 400, its connection is closed, and no
+//! endpoint sees a byte of it. Keep-alive may only be narrowed: what Pingora, the client or this
+//! module has ended stays ended.
+
+use http::{HeaderValue, Method, Version};
+use memchr::memchr2;
+use pingora::http::RequestHeader;
+
+use super::fields::Fields;
+use crate::jsonrpc::{Refusal, decimal};
+
+/// Digits of the longest `Content-Length` that is read: more than any body has, and less than a
+/// 64-bit number can hold.
+const MAX_LENGTH_DIGITS: usize = 18;
+/// Digits of a port.
+const MAX_PORT_DIGITS: usize = 5;
+
+/// The end of a request, and whether another one may follow.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Framing {
+    /// The connection may carry another request.
+    pub(super) may_follow: bool,
+    pub(super) body: BodyLength,
+    /// `Expect: 100-continue`, which HTTP/1.0 doesn't know (RFC 9110, section 10.1.1).
+    pub(super) expects_continue: bool,
+}
+
+/// The length of a body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum BodyLength {
+    /// The head announces none.
+    None,
+    Bytes(usize),
+    Chunked,
+}
+
+/// Checks a head. `raw` is the head as it was sent; the parsed one lacks what Pingora mended.
+///
+/// # Errors
+/// When the head leaves room for another reading. The connection must be closed.
+pub(super) fn check(head: &RequestHeader, fields: &Fields<'_>, raw: &[u8]) -> Result<Framing, Refusal> {
+    check_target(head, raw)?;
+    check_host(head.version, fields)?;
+    let body = body_length(fields, raw)?;
+    let knows_11 = head.version >= Version::HTTP_11;
+    let expects = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"100-continue");
+    Ok(Framing {
+        // A client of HTTP/1.0 takes the end of the connection for the end of the answer. After
+        // CONNECT nothing is a request.
+        may_follow: knows_11 && head.method != Method::CONNECT && !fields.closes,
+        body,
+        expects_continue: knows_11 && fields.expect.value.is_some_and(expects),
+    })
+}
+
+/// The forms of RFC 9112, section 3.2: a path, for OPTIONS an asterisk, for CONNECT an authority,
+/// or a URL. Pingora has compared the authority of a URL with `Host`.
+fn check_target(head: &RequestHeader, raw: &[u8]) -> Result<(), Refusal> {
+    // A fragment is the client's own. Pingora drops it, others may take it for a part of the path.
+    if memchr2(b'#', b'\n', raw).is_some_and(|at| raw[at] == b'#') {
+        return refuse("the request target has a fragment");
+    }
+    let target = head.raw_path();
+    let fits = match target.first() {
+        Some(b'/') => true,
+        Some(b'*') => target.len() == 1 && head.method == Method::OPTIONS,
+        _ => head.method == Method::CONNECT || is_url(target),
+    };
+    match fits {
+        true => Ok(()),
+        false => refuse("the request target is neither a path nor an http URL"),
+    }
+}
+
+fn is_url(target: &[u8]) -> bool {
+    let begins = |scheme: &[u8]| target.get(..scheme.len()).is_some_and(|it| it.eq_ignore_ascii_case(scheme));
+    begins(b"http://") || begins(b"https://")
+}
+
+/// RFC 9112, section 3.2: exactly one `Host` (Pingora refuses a second one), with a host and
+/// perhaps a port.
+fn check_host(version: Version, fields: &Fields<'_>) -> Result<(), Refusal> {
+    match fields.host.value {
+        Some(host) if is_host(host.as_bytes()) => Ok(()),
+        Some(_) => refuse("Host is not a host with an optional port"),
+        None if version < Version::HTTP_11 => Ok(()),
+        None => refuse("Host is missing"),
+    }
+}
+
+/// Empty is what a client sends for a URL without an authority.
+fn is_host(host: &[u8]) -> bool {
+    let (name, rest) = match host.first() {
+        Some(b'[') => match host.iter().position(|byte| *byte == b']') {
+            Some(end) => (&host[1..end], &host[end + 1..]),
+            None => return false,
+        },
+        _ => host.split_at(host.iter().position(|byte| *byte == b':').unwrap_or(host.len())),
+    };
+    let port = match rest.split_first() {
+        Some((b':', port)) => port,
+        Some(_) => return false,
+        None => b"",
+    };
+    // RFC 3986, section 3.2.2, without the comma, which is what two joined headers have between
+    // them.
+    let in_name = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+;=%".contains(byte);
+    let in_address = |byte: &u8| in_name(byte) || *byte == b':';
+    let is_name = if host.starts_with(b"[") { name.iter().all(in_address) } else { name.iter().all(in_name) };
+    let is_port = port.iter().all(u8::is_ascii_digit) && port.len() <= MAX_PORT_DIGITS;
+    let number = port.iter().fold(0, |sum: u32, digit| sum * 10 + u32::from(digit.wrapping_sub(b'0')));
+    is_name && is_port && number <= u32::from(u16::MAX)
+}
+
+/// RFC 9112, sections 6.1 to 6.3: one length, or `chunked` once and nothing else.
+fn body_length(fields: &Fields<'_>, raw: &[u8]) -> Result<BodyLength, Refusal> {
+    if let Some(coding) = fields.transfer_encoding.value {
+        if fields.transfer_encoding.repeated || !coding.as_bytes().eq_ignore_ascii_case(b"chunked") {
+            return refuse("the only transfer coding of a request is chunked, once");
+        }
+        // Pingora has taken it out of the parsed head.
+        if has_field(raw, b"content-length") {
+            return refuse("Content-Length and Transfer-Encoding can't stand together");
+        }
+        return Ok(BodyLength::Chunked);
+    }
+    match fields.content_length.value {
+        None => Ok(BodyLength::None),
+        Some(_) if fields.content_length.repeated => refuse("Content-Length stands there twice"),
+        Some(length) if length.len() <= MAX_LENGTH_DIGITS => match decimal(length.as_bytes()) {
+            Some(bytes) => Ok(BodyLength::Bytes(bytes)),
+            None => refuse("Content-Length is not a number"),
+        },
+        Some(_) => refuse("Content-Length is not a number"),
+    }
+}
+
+/// Whether a line of the head begins with this name.
+fn has_field(raw: &[u8], name: &[u8]) -> bool {
+    raw.split(|byte| *byte == b'\n').any(|line| {
+        line.get(..name.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(name))
+            && line.get(name.len()) == Some(&b':')
+    })
+}
+
+fn refuse<T>(why: &'static str) -> Result<T, Refusal> {
+    Err(Refusal::Malformed(why))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_is_a_name_or_an_address_with_an_optional_port() {
+        for host in ["", "h", "h:1", "h:", "a.b-c_d:65535", "127.0.0.1:80", "[::1]", "[::1]:80", "h%41", "a~b"] {
+            assert!(is_host(host.as_bytes()), "{host:?}");
+        }
+        let bad =
+            ["h h", "h,h", "h/", "h?", "h#", "h@h", "h\\", "h:a", "h:1:2", "h:123456", "[::1", "[::1]x", "::1", "é"];
+        for host in bad {
+            assert!(!is_host(host.as_bytes()), "{host:?}");
+        }
+    }
+
+    #[test]
+    fn a_field_is_found_by_the_beginning_of_its_line() {
+        let has = |raw: &str| has_field(raw.as_bytes(), b"content-length");
+        assert!(has("POST / HTTP/1.1\r\nContent-Length: 1\r\n\r\n"));
+        assert!(!has("POST /content-length: HTTP/1.1\r\nx: content-length: 1\r\ncontent-length-2: 1\r\n\r\n"));
+    }
+}

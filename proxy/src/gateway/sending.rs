@@ -1,0 +1,151 @@
+//! A client gets its answer: whole, or while it arrives from an endpoint.
+//!
+//! Invariants: a client has to keep up a floor rate, over the time that it was waited for itself. A
+//! place under `max_concurrency` is kept until the endpoint has sent all, but neither beyond the
+//! request's deadline nor for a client that makes the answer wait.
+
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::task::Poll;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::HeaderValue;
+use pingora::http::ResponseHeader;
+use pingora::protocols::http::ServerSession;
+use pingora::{Error, ErrorType, Result};
+use tokio::time::timeout;
+
+use super::accepted::is_json;
+use super::downstream::JSON;
+use crate::clock;
+use crate::engine::StreamingReply;
+use crate::model::{FloorRate, Pace};
+
+use crate::upstream::Ticket;
+
+/// What a client has to take of an answer on average, as what it has to send of a request (Apache's `RequestReadTimeout`).
+const CLIENT_FLOOR: FloorRate = FloorRate { bytes_per_sec: 1 << 10, grace: Duration::from_secs(10) };
+/// A client that makes an answer wait for so long gives its place back.
+const HELD_UP: Duration = Duration::from_secs(1);
+/// How long a client may take no byte of its answer (nginx's default).
+const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
+/// Bytes of an answer that are written at once: small enough for progress to be seen.
+const PIECE: usize = 64 << 10;
+
+/// Writes to one client.
+pub(super) struct Sending<'s> {
+    session: &'s mut ServerSession,
+    client: Pace,
+    place: Option<Ticket>,
+}
+
+impl<'s> Sending<'s> {
+    /// `place`: of the request, while an endpoint still has to say something.
+    pub(super) fn new(session: &'s mut ServerSession, place: Option<Ticket>) -> Self {
+        Sending { session, client: Pace::new(CLIENT_FLOOR), place }
+    }
+
+    /// Writes the head of an answer.
+    ///
+    /// # Errors
+    /// When the client is gone, or doesn't take it.
+    pub(super) async fn begin(&mut self, head: ResponseHeader) -> Result<()> {
+        let writing = pin!(self.session.write_response_header(Box::new(head)));
+        wait_for(writing, 0, &mut self.client, &mut self.place).await
+    }
+
+    /// Writes the last bytes of an answer, or all of them.
+    ///
+    /// # Errors
+    /// When the client is gone, or takes less than the floor rate.
+    pub(super) async fn finish(mut self, mut bytes: Bytes) -> Result<()> {
+        if bytes.len() > PIECE {
+            let last = bytes.split_off(bytes.len() - PIECE);
+            self.write(bytes).await?;
+            bytes = last;
+        }
+        self.write_piece(bytes, true).await
+    }
+
+    async fn write(&mut self, mut bytes: Bytes) -> Result<()> {
+        while !bytes.is_empty() {
+            let piece = bytes.split_to(bytes.len().min(PIECE));
+            self.write_piece(piece, false).await?;
+        }
+        Ok(())
+    }
+
+    async fn write_piece(&mut self, piece: Bytes, last: bool) -> Result<()> {
+        let size = piece.len();
+        let writing = pin!(self.session.write_response_body(piece, last));
+        wait_for(writing, size, &mut self.client, &mut self.place).await
+    }
+
+    /// Passes a long answer on while it arrives. Its head is written.
+    ///
+    /// # Errors
+    /// When the client can't be sent more, or the endpoint breaks off or trickles.
+    pub(super) async fn pass_on(mut self, mut reply: StreamingReply) -> Result<()> {
+        loop {
+            let next = reply.next(self.client.waited() >= HELD_UP).await;
+            let piece = next.map_err(|detail| Error::explain(ErrorType::ReadError, detail))?;
+            if piece.last {
+                self.place = None;
+                return self.finish(piece.bytes).await;
+            }
+            self.write(piece.bytes).await?;
+            if reply.is_overdue() {
+                self.place = None;
+            }
+        }
+    }
+}
+
+/// Waits until `size` bytes are written, for as long as the client may take. A client that makes the
+/// answer wait loses its place.
+async fn wait_for(
+    mut writing: Pin<&mut impl Future<Output = Result<()>>>,
+    size: usize,
+    client: &mut Pace,
+    place: &mut Option<Ticket>,
+) -> Result<()> {
+    // What is taken at once wasn't waited for.
+    if let Poll::Ready(written) = poll_fn(|cx| Poll::Ready(writing.as_mut().poll(cx))).await {
+        client.record(size, Duration::ZERO);
+        return written;
+    }
+    let most = client.allowance(size).min(WRITE_TIMEOUT);
+    let patience = HELD_UP.saturating_sub(client.waited()).min(most);
+    let began = clock::now();
+    let written = match timeout(patience, &mut writing).await {
+        Err(_) => {
+            *place = None;
+            timeout(most.saturating_sub(patience), writing).await
+        }
+        written => written,
+    };
+    client.record(size, clock::now().since(began));
+    written.map_err(|_| Error::explain(ErrorType::WriteTimedout, "the client takes its answer too slowly"))?
+}
+
+/// The type of an answer, which was read as JSON whatever the endpoint says. An endpoint's own word is passed on where it is a JSON
+/// type and UTF-8: any other would make a browser or a client read the same bytes in another way.
+pub(super) fn json_type(said: Option<HeaderValue>) -> HeaderValue {
+    said.filter(|value| value == JSON || value.to_str().is_ok_and(is_json_type)).unwrap_or(JSON)
+}
+
+fn is_json_type(value: &str) -> bool {
+    let (essence, parameters) = value.split_once(';').unwrap_or((value, ""));
+    let parameters = parameters.trim().to_ascii_lowercase();
+    let is_token = essence.trim().split('/').all(is_token);
+    is_token && is_json(essence.as_bytes()) && matches!(parameters.as_str(), "" | "charset=utf-8" | "charset=\"utf-8\"")
+}
+
+fn is_token(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$&^_.+-".contains(&byte))
+}
+
+#[cfg(test)]
+#[path = "sending_tests.rs"]
+mod tests;

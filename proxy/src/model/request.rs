@@ -1,0 +1,81 @@
+//! A request as rules and policies see it. None of it changes between attempts, but for the time that
+//! policies used.
+
+use super::{MethodClass, PolicyTime, Tick};
+
+/// The methods of a request and the class of what they do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RequestShape {
+    /// The method; of a batch, the members' common method or the empty string.
+    pub method: String,
+    /// The different methods of a batch that has several; otherwise empty.
+    pub methods: Vec<String>,
+    /// Members of the batch, if the body is an array.
+    pub batch: Option<u32>,
+    /// Of a batch, the class of the member that may change most.
+    pub class: MethodClass,
+}
+
+/// The facts about one request.
+#[derive(Clone, Debug)]
+pub struct RequestFacts {
+    /// Its methods.
+    pub shape: RequestShape,
+    /// Size of the body.
+    pub body_bytes: usize,
+    /// A hash of the client's address.
+    pub client_key: u64,
+    /// Random, drawn once per request.
+    pub seed: u64,
+    /// When the answer must be there.
+    pub deadline: Tick,
+    /// The time that policies have used for it.
+    pub policy_time: PolicyTime,
+}
+
+impl RequestShape {
+    /// A single request.
+    pub fn single(method: String, class: MethodClass) -> Self {
+        RequestShape { method, methods: Vec::new(), batch: None, class }
+    }
+
+    /// Members of the batch; 1 for a single request.
+    pub fn size(&self) -> u32 {
+        self.batch.unwrap_or(1)
+    }
+
+    /// Whether the body is an array.
+    pub fn is_batch(&self) -> bool {
+        self.batch.is_some()
+    }
+
+    /// Whether it may change something: any member is not known to be a read.
+    pub fn is_write(&self) -> bool {
+        self.class != MethodClass::Read
+    }
+
+    /// Whether an endpoint may get it although another one may have carried it out.
+    pub fn is_resendable(&self) -> bool {
+        self.class != MethodClass::Write
+    }
+
+    /// Whether any of its methods is such a one.
+    pub fn has_method(&self, is_such: impl Fn(&str) -> bool) -> bool {
+        if self.methods.is_empty() { is_such(&self.method) } else { self.methods.iter().any(|method| is_such(method)) }
+    }
+}
+
+#[cfg(test)]
+impl RequestFacts {
+    /// Those of a single request, for tests.
+    pub(crate) fn of_single(method: &str, class: MethodClass) -> Self {
+        RequestFacts {
+            shape: RequestShape::single(method.to_owned(), class),
+            body_bytes: 0,
+            client_key: 0,
+            seed: 0,
+            deadline: Tick::START,
+            policy_time: PolicyTime::default(),
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! The ways in which a reload or rollback fails.
+
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+use super::Prepared;
+use super::job::Stuck;
+use crate::config::ConfigError;
+use crate::policy::PluginError;
+
+/// Why there is no new generation. The message names the stage and the place.
+#[derive(Debug, Error)]
+pub enum ReloadError {
+    /// The conf.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The plugin folder or a file in it.
+    #[error(transparent)]
+    Plugin(#[from] PluginError),
+    /// A policy that the conf asks for.
+    #[error("{}:{line}:{column}: policies.{policy}: {reason}", conf.display())]
+    Policy {
+        /// The conf file.
+        conf: PathBuf,
+        /// Where the conf names the policy.
+        line: usize,
+        /// Where the conf names the policy.
+        column: usize,
+        /// The policy.
+        policy: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A rollback without a generation to go back to.
+    #[error("there is no previous generation to roll back to: no reload since the start has changed anything")]
+    NoPrevious,
+    /// A stage took longer than it may, or panicked.
+    #[error("the preparation {how} in stage \"{stage}\"{advice}")]
+    Stuck {
+        /// What it was doing.
+        stage: String,
+        /// What became of it.
+        how: String,
+        /// What to do.
+        advice: &'static str,
+    },
+    /// A generation that has served doesn't do so again.
+    #[error("generation {generation} can't serve again: {error}")]
+    Kept {
+        /// The generation.
+        generation: u64,
+        /// Why not; its place is one of the conf as it was then.
+        error: Box<ReloadError>,
+    },
+}
+
+impl ReloadError {
+    pub(super) fn given_up(stage: String) -> Self {
+        let advice =
+            "; is a file or folder on a file system that doesn't answer? Until it ends nothing else is prepared";
+        ReloadError::Stuck { stage, how: "took too long and was given up".into(), advice }
+    }
+
+    pub(super) fn still_stuck(stuck: &Stuck<Prepared>) -> Self {
+        let (stage, lasted) = stuck.doing();
+        let how = format!("of an earlier reload still hangs, for {:.0} s,", lasted.as_secs_f64());
+        ReloadError::Stuck { stage, how, advice: "; nothing else is prepared until it ends" }
+    }
+
+    pub(super) fn panicked(stage: String) -> Self {
+        ReloadError::Stuck { stage, how: "panicked".into(), advice: "; the log has the panic's message" }
+    }
+
+    pub(super) fn no_thread(error: &std::io::Error) -> Self {
+        ReloadError::Stuck { stage: "begin".into(), how: format!("got no thread ({error})"), advice: "" }
+    }
+}

@@ -1,0 +1,92 @@
+//! The policies of an upstream, in the order in which they are asked.
+//!
+//! A decision is the canary's, if the request is one of its share; else the live policy's; else the
+//! built-in one's. Whoever gives no answer, because of a fault or for lack of time, is passed over.
+//! Invariant: one policy decides all attempts of a request, as long as it answers.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::canary::Canary;
+use super::guarded_policy::Turn;
+use super::shadow::Shadow;
+use super::{GuardedPolicy, Upstream, Watched};
+use crate::model::RequestFacts;
+use crate::policy::{Fault, Policy};
+
+/// The policies of an upstream, as far as the conf names any.
+pub(super) struct Deciders {
+    pub(super) scoring: Option<GuardedPolicy>,
+    pub(super) retry: Option<GuardedPolicy>,
+    pub(super) shadow: Option<Arc<Shadow>>,
+    pub(super) canary: Option<Canary>,
+    /// The time of all calls for one request together.
+    pub(super) time_budget: Duration,
+}
+
+/// A policy whose turn it is.
+#[derive(Clone, Copy)]
+pub(super) enum Decider<'a> {
+    Canary(&'a Canary),
+    Live(&'a GuardedPolicy),
+}
+
+impl Deciders {
+    /// The policies that score for the request with this seed, in their order.
+    pub(super) fn scoring(&self, seed: u64) -> impl Iterator<Item = Decider<'_>> {
+        in_order(self.canary.as_ref().filter(|canary| canary.scores(seed)), self.scoring.as_ref())
+    }
+
+    /// The policies that plan and decide about retries of the request with this seed, in their order.
+    pub(super) fn retry(&self, seed: u64) -> impl Iterator<Item = Decider<'_>> {
+        in_order(self.canary.as_ref().filter(|canary| canary.decides(seed)), self.retry.as_ref())
+    }
+
+    /// The turn of all calls for this request.
+    pub(super) fn turn<'r>(&self, request: &'r RequestFacts) -> Turn<'r> {
+        Turn::of(request, self.time_budget)
+    }
+}
+
+fn in_order<'a>(canary: Option<&'a Canary>, live: Option<&'a GuardedPolicy>) -> impl Iterator<Item = Decider<'a>> {
+    canary.map(Decider::Canary).into_iter().chain(live.map(Decider::Live))
+}
+
+impl<'a> Decider<'a> {
+    pub(super) fn policy(self) -> &'a GuardedPolicy {
+        match self {
+            Decider::Canary(canary) => canary.policy(),
+            Decider::Live(policy) => policy,
+        }
+    }
+
+    /// Its answer; `None` when the next one is asked.
+    pub(super) fn ask<R>(self, turn: Turn<'_>, call: impl FnOnce(&Policy) -> Result<R, Fault>) -> Option<R> {
+        match self {
+            Decider::Canary(canary) => canary.ask(turn, call),
+            Decider::Live(policy) => policy.ask(turn, call),
+        }
+    }
+}
+
+impl Upstream {
+    /// The policies in use: scoring, then retry.
+    pub fn policies(&self) -> [Option<&GuardedPolicy>; 2] {
+        [self.deciders.scoring.as_ref(), self.deciders.retry.as_ref()]
+    }
+
+    /// The policy that is tried without effect.
+    pub fn shadow(&self) -> Option<&Shadow> {
+        self.deciders.shadow.as_deref()
+    }
+
+    /// The policy that decides a share of the requests, or did.
+    pub fn canary(&self) -> Option<&Canary> {
+        self.deciders.canary.as_ref()
+    }
+
+    /// Watches a request whose turn has come, while a canary decides some of them. `seed` is the request's.
+    pub fn watch(&self, seed: u64) -> Option<Watched<'_>> {
+        self.canary()?.watch(seed)
+    }
+}

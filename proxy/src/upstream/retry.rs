@@ -1,0 +1,91 @@
+//! The retry policy's decision about an attempt that failed.
+//!
+//! Invariant: a request's own words blame no endpoint. A decision that blames one is followed as far as
+//! the policy comes to it without the words of the message that are the request's, too
+//! (`jsonrpc::quoted`).
+
+use super::{Case, Endpoint, Selection, Upstream};
+use crate::jsonrpc::unquoted;
+use crate::model::{AttemptResult, CooldownWish, Decision, millis_f32};
+use crate::policy::abi::{AttemptBlock, MESSAGE_BYTES, NO_RETRY_AFTER, attempt_flags, flag};
+use crate::policy::{Policy, native};
+
+impl Upstream {
+    /// Asks the retry policy, or the native one when there is none or it faults.
+    pub(super) fn decide(&self, endpoint: &Endpoint, selection: &Selection<'_>, case: &Case<'_>) -> Decision {
+        if let Some(decision) = self.ask_retry(endpoint, selection, case) {
+            return decision;
+        }
+        let decision = native::retry(case.request, case.result);
+        match decision.cooldown {
+            // A plugin may trust an endpoint with more than the upstream's own maximum; the native policy has no settings.
+            CooldownWish::Fixed(asked) => {
+                Decision { cooldown: CooldownWish::Fixed(asked.min(self.settings.backoff.max)), ..decision }
+            }
+            CooldownWish::None | CooldownWish::Backoff => decision,
+        }
+    }
+
+    /// The decision of a policy, if there is one that answers.
+    fn ask_retry(&self, endpoint: &Endpoint, selection: &Selection<'_>, case: &Case<'_>) -> Option<Decision> {
+        let mut deciders = self.deciders.retry(case.request.seed).peekable();
+        deciders.peek()?;
+        let turn = self.deciders.turn(selection.request);
+        let selection = Selection { request: case.request, ..*selection };
+        let request_block = self.request_block(&selection);
+        let mut block = attempt_block(endpoint, case);
+        block.candidates_left = self.candidates_left(&selection);
+        block.timeout_ms = millis_f32(self.settings.timeout);
+        let decide = |policy: &Policy| {
+            let decision = policy.retry(&request_block, &block)?;
+            match unquoted_block(&block, &decision, case) {
+                Some(unquoted) => Ok(decision.despite(policy.retry(&request_block, &unquoted)?)),
+                None => Ok(decision),
+            }
+        };
+        deciders.find_map(|decider| decider.ask(turn, decide))
+    }
+}
+
+/// The block without the request's own words, if the decision about it blames the endpoint and the
+/// message holds any.
+fn unquoted_block(block: &AttemptBlock, decision: &Decision, case: &Case<'_>) -> Option<AttemptBlock> {
+    let seen = || {
+        let message = message_of(case.result);
+        &message[..message.floor_char_boundary(MESSAGE_BYTES)]
+    };
+    let message =
+        decision.blames().then(|| case.sent.and_then(|sent| unquoted(seen(), case.request, sent.text()))).flatten()?;
+    let mut block = AttemptBlock { message_len: 0, message: [0; MESSAGE_BYTES], ..*block };
+    block.set_message(&message);
+    Some(block)
+}
+
+/// What the endpoint said: a JSON-RPC error's message, or the beginning of another error's body.
+fn message_of(result: &AttemptResult) -> &str {
+    result.rpc_error.as_ref().map_or(&result.text, |error| &error.message)
+}
+
+fn attempt_block(endpoint: &Endpoint, case: &Case<'_>) -> AttemptBlock {
+    let result = case.result;
+    let retry_after = result
+        .retry_after
+        .map_or(NO_RETRY_AFTER, |after| u32::try_from(after.as_millis()).unwrap_or(NO_RETRY_AFTER - 1));
+    let mut block = AttemptBlock {
+        endpoint: endpoint.index,
+        outcome: result.outcome.code(),
+        flags: flag(result.bytes_sent, attempt_flags::BYTES_SENT)
+            | flag(result.rpc_error.is_some(), attempt_flags::HAS_RPC_CODE)
+            | flag(case.may_retry, attempt_flags::MAY_RETRY)
+            | flag(case.member, attempt_flags::MEMBER),
+        rpc_code: result.rpc_error.as_ref().map_or(0, |e| e.code),
+        http_status: u32::from(result.http_status.unwrap_or(0)),
+        retry_after_ms: retry_after,
+        latency_ms: millis_f32(result.latency),
+        consecutive_failures: endpoint.stats.consecutive_failures(),
+        cooldown_attempts: endpoint.stats.cooldown.attempts(),
+        ..AttemptBlock::new()
+    };
+    block.set_message(message_of(result));
+    block
+}

@@ -1,0 +1,49 @@
+//! The settings of an upstream that apply to every request.
+
+use std::time::Duration;
+
+use crate::config::{ChainId, UpstreamConf};
+use crate::model::{Backoff, BudgetLimits, Methods};
+
+/// From the conf.
+pub struct Settings {
+    /// From the body of a request to its answer.
+    pub deadline: Duration,
+    /// Members that a batch may have.
+    pub max_batch_size: usize,
+    /// The classes of methods.
+    pub methods: Methods,
+    pub(super) backoff: Backoff,
+    pub(super) budget: BudgetLimits,
+    pub(super) max_attempts: u32,
+    pub(super) max_concurrency: usize,
+    pub(super) queue_timeout: Duration,
+    /// The weight of a new latency sample, 0 to 1.
+    pub(super) smoothing: f32,
+    /// Of one attempt.
+    pub(super) timeout: Duration,
+    pub(super) chain_id: Option<ChainId>,
+    /// The endpoints have health checks.
+    pub(super) probed: bool,
+}
+
+impl Settings {
+    pub(super) fn of(conf: &UpstreamConf) -> Self {
+        Settings {
+            deadline: conf.deadline,
+            max_batch_size: conf.max_batch_size,
+            methods: Methods::new(conf.chain, &conf.read_methods),
+            backoff: Backoff { base: conf.cooldown.base, max: conf.cooldown.max, jitter: conf.cooldown.jitter },
+            budget: BudgetLimits { share: conf.retry_budget.share, floor_per_sec: conf.retry_budget.floor_per_sec },
+            max_attempts: conf.max_attempts,
+            max_concurrency: conf.max_concurrency,
+            queue_timeout: conf.queue_timeout,
+            // The conf's range is 0 to 1: what the narrower type loses is below the noise of any latency.
+            #[expect(clippy::cast_possible_truncation, reason = "a factor from 0 to 1")]
+            smoothing: conf.latency_smoothing_factor as f32,
+            timeout: conf.client.timeout,
+            chain_id: conf.chain_id.clone(),
+            probed: conf.health_check.is_some(),
+        }
+    }
+}
