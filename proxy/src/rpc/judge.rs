@@ -44,6 +44,10 @@ pub(super) struct InPart<L> {
 }
 
 /// An attempt after the first look at it.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "the large one is the usual one: a box would cost each request an allocation"
+)]
 pub(super) enum Judged<L> {
     Done(Next<L>),
     /// [`Run::judge_members`] says what follows.

@@ -139,9 +139,13 @@ pub(super) async fn read_request(
         return Err(Refusal::NotJsonType);
     }
     let headers = head.accepted.forwarded?;
-    let max_body = ctx.snapshot.config.server.max_body;
+    let (max_body, max_buffered) = (ctx.snapshot.config.server.max_body, ctx.snapshot.config.server.max_buffered);
     let body = body::read(buffered, session, ctx, alarm, &head.framing).await?;
     let inspected = inspect(&body, upstream.max_batch_size, upstream.methods())?;
+    let copied = inspected.renumbered.as_ref().map_or(0, Bytes::len);
+    if copied > 0 && !ctx.held.cover(buffered, body.len() + copied, max_buffered) {
+        return Err(Refusal::NoMemory);
+    }
     ctx.method = inspected.method[..inspected.method.floor_char_boundary(LOGGED_METHOD)].to_owned();
     ctx.batch_size = inspected.batch_size;
     let client_key = client_key(session, ctx.client_key);
