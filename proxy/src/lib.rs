@@ -30,3 +30,4 @@ pub mod snapshot;
 pub mod text;
 pub mod upstream;
 pub mod watcher;
+pub mod worker;

@@ -17,7 +17,7 @@ use super::response::{BROKEN_OFF, Failure, Response, ResponseHead};
 use super::target::Target;
 use crate::clock;
 use crate::jsonrpc::classify::{classify, classify_long, leading_id};
-use crate::jsonrpc::{Expected, MemberAnswer, RequestText};
+use crate::jsonrpc::{Expected, MemberAnswer, RequestText, RequestWords};
 use crate::model::{AttemptResult, Outcome, Tick};
 
 /// An answer up to this size is held back until it is known to be good.
@@ -40,12 +40,14 @@ pub struct Outgoing {
     pub max_answer: usize,
     /// The whole answer is needed, however long it is: it is a part of a larger one.
     pub whole: bool,
+    /// Its words, once they were needed.
+    pub words: RequestWords,
 }
 
 impl Outgoing {
     /// Its text, for a comparison with an endpoint's own words.
     pub fn text(&self) -> RequestText<'_> {
-        RequestText { body: &self.body, headers: &self.headers }
+        RequestText { body: &self.body, headers: &self.headers, words: &self.words }
     }
 }
 

@@ -27,6 +27,8 @@ use crate::upstream::{Attempt, Case, Selection};
 pub(super) struct Try {
     pub(super) lease: Attempt,
     pub(super) attempt: u32,
+    /// It began beside another one.
+    pub(super) hedge: bool,
 }
 
 /// An attempt that ended and isn't settled yet.
@@ -39,18 +41,14 @@ pub(super) struct Ended {
 }
 
 /// A batch that was answered in part.
-pub(super) struct InPart {
+struct InPart {
     ended: Ended,
     members: Arc<[MemberRequest]>,
     slots: Vec<MemberAnswer>,
 }
 
-/// An attempt after the first look at it.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "the large one is the usual one: a box would cost each request an allocation"
-)]
-pub(super) enum Judged {
+/// An attempt that is settled, or whose members are to be asked about.
+enum Judged {
     Done(Next),
     /// [`Run::judge_members`] decides what follows.
     InPart(Box<InPart>),
@@ -60,18 +58,18 @@ pub(super) enum Judged {
 pub(super) enum Next {
     Answer(Reply),
     /// Another attempt after a delay; at what is left of the batch, if a part of it was answered.
-    Again(Duration, Option<Call>),
+    Again(Duration, Option<Box<Call>>),
     /// Nothing more can be tried.
     GiveUp,
 }
 
 impl Run<'_> {
     /// Settles an attempt and decides what follows, unless it is a batch that was answered in part.
-    pub(super) fn judge(&mut self, call: &Call, ended: Try, (result, answer): Exchanged) -> Judged {
+    fn judge(&mut self, call: &Call, ended: Try, (result, answer): Exchanged) -> Judged {
         log(&ended, call, &result);
         self.trace.endpoint = Some(Arc::clone(ended.lease.endpoint_name()));
         self.trace.outcome = Some(result.outcome);
-        let Try { lease, attempt } = ended;
+        let Try { lease, attempt, hedge: _ } = ended;
         let prior_sent = self.prior_sent;
         self.doubtful = lease.is_doubtful();
         self.prior_sent |= result.bytes_sent;
@@ -80,9 +78,10 @@ impl Run<'_> {
             self.last = Some((result, None));
             return Judged::Done(Next::GiveUp);
         }
-        let ended = Ended { lease, attempt, result, prior_sent };
+        let mut ended = Ended { lease, attempt, result, prior_sent };
         let Some(mut answer) = answer else { return Judged::Done(self.judge_whole(call, ended, None)) };
         if let (Some(members), Some(slots)) = (call.members(), self.take_apart(call, &mut answer)) {
+            ended.lease.answered(ended.result.outcome, clock::now());
             return Judged::InPart(Box::new(InPart { ended, members: Arc::clone(members), slots }));
         }
         if ended.result.outcome != Outcome::Success {
@@ -96,7 +95,8 @@ impl Run<'_> {
     pub(super) async fn judge_to_end(&mut self, call: &Call, ended: Try, exchanged: Exchanged) -> Next {
         match self.judge(call, ended, exchanged) {
             Judged::Done(next) => next,
-            Judged::InPart(part) => self.judge_members(call, *part).await,
+            // Boxed, since it is rare.
+            Judged::InPart(part) => Box::pin(self.judge_members(call, *part)).await,
         }
     }
 
@@ -158,7 +158,7 @@ impl Run<'_> {
     }
 
     /// A batch that was answered in part: what another endpoint may do better is asked elsewhere, the rest is kept.
-    pub(super) async fn judge_members(&mut self, call: &Call, part: InPart) -> Next {
+    async fn judge_members(&mut self, call: &Call, part: InPart) -> Next {
         let InPart { ended, members, mut slots } = part;
         let result = ended.result.clone();
         let failures = member_failures(call, &members, &slots, &result);
@@ -181,7 +181,7 @@ impl Run<'_> {
         let rest = response.take(slots, &again);
         if !rest.is_empty() {
             self.last = Some((result, None));
-            return Next::Again(longest, Some(call.of_members(rest)));
+            return Next::Again(longest, Some(Box::new(call.of_members(rest))));
         }
         let refusal = refusal_after(&result, &call.facts);
         response.finish(|id| refusal.to_id(id)).map_or(Next::GiveUp, |body| Next::Answer(rebuilt(body)))
@@ -200,13 +200,17 @@ impl Run<'_> {
             self.answered = true;
             return Vec::new();
         }
-        let mut decided = Vec::with_capacity(failures.len());
+        let (mut decided, mut late) = (Vec::with_capacity(failures.len()), false);
         for failure in failures {
-            give_way(&call.facts.policy_time).await;
-            let may_retry = self.allows(&failure.facts, &failure.result);
+            late |= give_way(&call.facts.policy_time).await && call.facts.deadline <= clock::now();
+            let may_retry = !late && self.allows(&failure.facts, &failure.result);
             let sent = Some(&call.outgoing);
             let case = Case { request: &failure.facts, sent, result: &failure.result, may_retry, member: true };
-            let decision = lease.decide(&self.selection_of(call, attempt, prior_sent), &case);
+            let decision = if late {
+                Decision::RETURN
+            } else {
+                lease.decide(&self.selection_of(call, attempt, prior_sent), &case)
+            };
             decided.push((case, decision));
         }
         let blame = lease.fail(&self.selection_of(call, attempt, prior_sent), &result, &decided);

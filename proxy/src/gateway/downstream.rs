@@ -25,7 +25,7 @@ use crate::client::Outgoing;
 use crate::clock;
 use crate::config::ClientKey;
 use crate::engine::{Call, Reply, ReplyBody};
-use crate::jsonrpc::{Expected, Inspected, Refusal, inspect};
+use crate::jsonrpc::{Expected, Inspected, Refusal, RequestWords, inspect};
 use crate::model::Buffered;
 use crate::model::{PolicyTime, RequestFacts};
 use crate::upstream::{Ticket, Upstream};
@@ -142,10 +142,15 @@ pub(super) async fn read_request(
         return Err(Refusal::NotJsonType);
     }
     let headers = head.accepted.forwarded?;
-    let max_body = ctx.snapshot.config.server.max_body;
+    let (max_body, max_buffered) = (ctx.snapshot.config.server.max_body, ctx.snapshot.config.server.max_buffered);
     let body = body::read(buffered, session, ctx, alarm, &head.framing).await?;
     let settings = upstream.settings();
     let inspected = inspect(&body, settings.max_batch_size, &settings.methods)?;
+    // One is made before it is counted, since a worker makes one at a time.
+    let copied = inspected.renumbered.as_ref().map_or(0, Bytes::len);
+    if copied > 0 && !ctx.held.cover(buffered, body.len() + copied, max_buffered) {
+        return Err(Refusal::NoMemory);
+    }
     ctx.method = inspected.shape.method[..inspected.shape.method.floor_char_boundary(LOGGED_METHOD)].to_owned();
     ctx.batch_size = inspected.shape.size();
     let client_key = client_key(session, ctx.client_key);
@@ -179,6 +184,7 @@ fn good_call(
         resendable,
         max_answer,
         whole,
+        words: RequestWords::default(),
     };
     Call { facts, outgoing }
 }
