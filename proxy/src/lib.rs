@@ -5,6 +5,7 @@
 //! life of a reload.
 
 pub mod admin;
+pub mod chain;
 pub mod cli;
 pub mod client;
 pub mod clock;

@@ -45,8 +45,9 @@ pub use self::error::{ConfigError, Place, Problem};
 pub use self::policy::NATIVE;
 pub use self::secret::{ClientKey, Secret};
 pub use self::url::{EndpointUrl, UrlError};
+use crate::chain::{Chain, ChainId};
 use crate::files;
-use crate::model::{Chain, Rails};
+use crate::model::Rails;
 use crate::signature::TrustedKey;
 
 /// Bytes of a conf. One of 100,000 endpoints, the most that there may be, has some 10 MiB.
@@ -282,15 +283,6 @@ pub struct Client {
     pub pool_idle_timeout: Duration,
     /// `pool_max_idle_per_host`: unused connections that are kept for each endpoint; 0 to 10,000. Default 50.
     pub pool_max_idle_per_host: usize,
-}
-
-/// What tells a chain from others.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ChainId {
-    /// The answer of `eth_chainId`, 1 or more: `chain_id = 1`.
-    Number(u64),
-    /// The answer of `getGenesisHash`, 32 to 44 characters of base58: a string, with `chain = "solana"`.
-    Genesis(String),
 }
 
 /// How much is sent again. Retries and hedges together may be at most `share` of the requests of the last 10 s, plus

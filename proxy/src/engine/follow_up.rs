@@ -10,12 +10,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::StatusCode;
 
-use super::already_known;
 use super::attempts::{Reply, ReplyBody, Run};
 use super::batch_response::BatchResponse;
 use super::call::{Call, MemberFailure, member_failures};
 use super::fairness::give_way;
 use super::streaming::StreamingReply;
+use crate::chain::Chain;
 use crate::client::{Answer, AnswerBody, Exchanged};
 use crate::clock;
 use crate::jsonrpc::Refusal;
@@ -134,7 +134,7 @@ impl Run<'_> {
         self.answered |= decision.success;
         self.failures += u32::from(is_provoked(&ended.result) && !decision.success);
         if let (true, Expected::Single(id)) = (decision.landed, &call.outgoing.expected)
-            && let Some(body) = already_known::answer(&call.outgoing.body, id)
+            && let Some(body) = self.chain().known_answer(&call.outgoing.body, id)
         {
             return Next::Answer(rebuilt(body));
         }
@@ -172,7 +172,8 @@ impl Run<'_> {
                     self.prefer = self.prefer.then(decision.prefer);
                 }
                 _ if decision.landed => {
-                    failure.members.iter().for_each(|&position| land(&members[position], &mut slots[position]));
+                    let chain = self.chain();
+                    failure.members.iter().for_each(|&position| land(chain, &members[position], &mut slots[position]));
                 }
                 _ => {}
             }
@@ -225,6 +226,10 @@ impl Run<'_> {
         Selection { attempt, tried: &self.tried, prior_sent, ..Selection::first(&call.facts, clock::now()) }
     }
 
+    fn chain(&self) -> Chain {
+        self.upstream.settings().methods.chain()
+    }
+
     /// Whether the host allows another attempt after this one.
     fn allows(&self, facts: &RequestFacts, result: &AttemptResult) -> bool {
         let now = clock::now();
@@ -274,9 +279,9 @@ fn rebuilt(body: Bytes) -> Reply {
     Reply { status: StatusCode::OK, content_type: None, body: ReplyBody::Whole(body) }
 }
 
-/// The transaction of this member is known to the endpoint: its answer is the hash.
-fn land(member: &MemberRequest, slot: &mut MemberAnswer) {
-    if let Some(answer) = member.id.as_deref().and_then(|id| already_known::answer(&member.raw, id)) {
+/// The endpoint has carried this member out before: the answer is what it gave then.
+fn land(chain: Chain, member: &MemberRequest, slot: &mut MemberAnswer) {
+    if let Some(answer) = member.id.as_deref().and_then(|id| chain.known_answer(&member.raw, id)) {
         *slot = MemberAnswer::Answered(answer);
     }
 }

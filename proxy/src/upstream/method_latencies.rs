@@ -6,8 +6,8 @@
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use super::LatencyHistogram;
-use super::method::{METHOD_KINDS, method_kind};
+use crate::chain::{METHOD_KINDS, method_kind};
+use crate::model::LatencyHistogram;
 
 /// Samples before an estimate is given.
 const ENOUGH: u32 = 16;
