@@ -172,6 +172,7 @@ async fn converse(
     } else {
         classify_long(status, encoded, &body, &outgoing.expected)
     };
+    let is_error = classified.rpc_error.is_some();
     let result = AttemptResult {
         outcome: classified.outcome,
         bytes_sent: true,
@@ -188,7 +189,7 @@ async fn converse(
             response.release(target, worker).await;
         }
         if let Expected::Single(id) = &outgoing.expected {
-            body = id.restore(body);
+            body = if is_error { id.restore_error(body) } else { id.restore(body) };
         }
         classified.members.map_or(AnswerBody::Whole(body), AnswerBody::Members)
     } else {

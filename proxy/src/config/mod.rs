@@ -71,7 +71,8 @@ pub fn load_admin(path: &Path, with_token: bool) -> Result<Admin, ConfigError> {
     let env = |name: &str| std::env::var(name).ok();
     let sources = secret::Sources { folder: path.parent().unwrap_or(Path::new("")), env: &env };
     let mut report = report::Report::new(text);
-    let admin = structure::read(text, &mut report).map(|file| validate::admin(&file.admin, &mut report, &sources));
+    let admin =
+        structure::read_admin(text, &mut report).map(|file| validate::admin(&file.admin, &mut report, &sources));
     let counts = |problem: &Problem| match problem.key.as_str() {
         "admin.token" => with_token,
         key => admin.is_none() || key == "admin" || key.starts_with("admin."),

@@ -38,6 +38,8 @@ pub struct Reply {
     pub status: StatusCode,
     /// The endpoint's `Content-Type`.
     pub content_type: Option<HeaderValue>,
+    /// The endpoint's `Retry-After`, of an error.
+    pub retry_after: Option<Duration>,
     /// The endpoint's body.
     pub body: ReplyBody,
 }

@@ -19,7 +19,7 @@ use crate::chain::Chain;
 use crate::client::{Answer, AnswerBody, Exchanged};
 use crate::clock;
 use crate::jsonrpc::Refusal;
-use crate::jsonrpc::batch::{Expected, MemberAnswer, MemberRequest, find_answers};
+use crate::jsonrpc::batch::{Expected, MemberAnswer, MemberRequest, error_for_each, find_answers};
 use crate::model::{Action, AttemptResult, Decision, Outcome, RequestFacts, is_provoked, may_retry};
 use crate::upstream::{Attempt, Case, Selection};
 
@@ -145,10 +145,10 @@ impl Run<'_> {
                 Next::Again(delay, None)
             }
             // The endpoint's own error is the answer.
-            (Action::Return, Some(Answer { status, content_type, body: AnswerBody::Whole(body) }))
+            (Action::Return, Some(answer @ Answer { body: AnswerBody::Whole(_), .. }))
                 if decision.success && ended.result.rpc_error.is_some() && self.response.is_none() =>
             {
-                Next::Answer(Reply { status, content_type, body: ReplyBody::Whole(body) })
+                Next::Answer(error_of(call, answer, &ended.result))
             }
             (_, answer) => {
                 self.last = Some((ended.result, answer));
@@ -249,10 +249,9 @@ impl Run<'_> {
             return Ok(rebuilt(body));
         }
         match self.last.take() {
-            Some((
-                AttemptResult { rpc_error: Some(_), .. },
-                Some(Answer { status, content_type, body: AnswerBody::Whole(body) }),
-            )) => Ok(Reply { status, content_type, body: ReplyBody::Whole(body) }),
+            Some((result, Some(answer @ Answer { body: AnswerBody::Whole(_), .. }))) if result.rpc_error.is_some() => {
+                Ok(error_of(call, answer, &result))
+            }
             _ => Err(refusal),
         }
     }
@@ -271,12 +270,24 @@ fn succeed(call: &Call, ended: Ended, answer: Answer) -> Reply {
         // Taken apart before.
         AnswerBody::Members(_) => ReplyBody::Whole(Bytes::new()),
     };
-    Reply { status: answer.status, content_type: answer.content_type, body }
+    Reply { status: answer.status, content_type: answer.content_type, retry_after: None, body }
+}
+
+/// An endpoint's own JSON-RPC error. A single one about a batch becomes the answer to each of its members.
+fn error_of(call: &Call, answer: Answer, result: &AttemptResult) -> Reply {
+    let Answer { status, content_type, body } = answer;
+    let body = match body {
+        AnswerBody::Whole(body) => body,
+        AnswerBody::Members(_) | AnswerBody::Partial(_) => Bytes::new(),
+    };
+    let each = call.members().and_then(|members| error_for_each(members, &body));
+    let body = ReplyBody::Whole(each.unwrap_or(body));
+    Reply { status, content_type, retry_after: result.retry_after, body }
 }
 
 /// An answer that was put together here.
 fn rebuilt(body: Bytes) -> Reply {
-    Reply { status: StatusCode::OK, content_type: None, body: ReplyBody::Whole(body) }
+    Reply { status: StatusCode::OK, content_type: None, retry_after: None, body: ReplyBody::Whole(body) }
 }
 
 /// The endpoint has carried this member out before: the answer is what it gave then.

@@ -126,7 +126,12 @@ impl Round {
             return;
         }
         endpoint.series().health_check_failures.inc();
-        tracing::debug!(upstream = &**self.upstream.name(), endpoint = &**endpoint.name(), why = %failure, "probe failed");
+        let (upstream, name) = (&**self.upstream.name(), &**endpoint.name());
+        if endpoint.health().is_probed() {
+            tracing::debug!(upstream, endpoint = name, why = %failure, "probe failed");
+        } else {
+            tracing::warn!(upstream, endpoint = name, why = %failure, "endpoint's first probe failed");
+        }
         // The wrong chain is a verdict of its own: no threshold has to be crossed back when it is the right one again.
         if failure != ProbeFailure::WRONG_CHAIN {
             self.judge(endpoint, |health| health.fail(failure, self.check.unhealthy_threshold));

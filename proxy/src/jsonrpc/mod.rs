@@ -19,4 +19,4 @@ pub use decimal::decimal;
 pub use id::Id;
 pub use inspect::{Inspected, inspect};
 pub use quoted::{RequestText, RequestWords, unquoted};
-pub use refusal::Refusal;
+pub use refusal::{Refusal, whole_secs};

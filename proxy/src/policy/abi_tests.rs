@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use bytemuck::{Pod, bytes_of, pod_read_unaligned};
 
 use super::*;
+use crate::chain::Chain;
 
 /// A vector file: values by field, and the bytes.
 struct Vector {

@@ -21,6 +21,7 @@ use crate::model::{
 /// An overtaken attempt took so many times as long as the one that answered.
 const SLOWER: u32 = 2;
 const OVERTAKEN: &str = "said nothing while another endpoint answered";
+const OVERTAKEN_WHY: (&str, &str, Option<u16>) = ("canceled", OVERTAKEN, None);
 
 /// An attempt at an endpoint that is under way.
 pub struct Attempt {
@@ -143,6 +144,7 @@ impl Attempt {
         endpoint.details.series.duration.observe(result.latency.as_secs_f64());
         endpoint.stats.record_latency(result.latency, self.upstream.settings.smoothing, ended);
         endpoint.stats.succeed(self.began, ended);
+        endpoint.stats.outlier.answer(request.client_key, ended);
         if self.footing == Footing::Trial {
             self.upstream.log_return(endpoint);
         }
@@ -195,6 +197,9 @@ impl Attempt {
                 upstream.rule(&blame, Elsewhere::Answered, now);
             }
         } else {
+            if was_slow {
+                self.upstream.strike(self.endpoint(), selection.request.client_key, OVERTAKEN_WHY, now);
+            }
             self.give_up(now);
         }
     }
@@ -239,6 +244,7 @@ impl Attempt {
             index: self.index,
             decision: self.judge_trial(worst),
             result: result.clone(),
+            client: selection.request.client_key,
             method: selection.request.shape.method.clone(),
         };
         upstream.note(endpoint, &blame, self.began, now);
