@@ -16,7 +16,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use sha3::{Digest, Keccak256};
 
-use super::{ChainId, IdForm, NO_NUMBER, Spec};
+use super::{ChainId, IdForm, NO_NUMBER, Reading, Spec};
 use crate::model::ProbeFailure;
 
 pub(super) const SPEC: Spec = Spec {
@@ -242,7 +242,7 @@ const VENDOR_READS: &[&str] = &[
     "zks_getTransactionDetails",
 ];
 
-fn read_probe(method: &str, result: &Value) -> Option<Result<Option<u64>, ProbeFailure>> {
+fn read_probe(method: &str, result: &Value) -> Option<Reading> {
     match method {
         "eth_blockNumber" => Some(quantity(result).map(Some).ok_or(NO_NUMBER)),
         "eth_syncing" if *result != Value::Bool(false) => Some(Err(ProbeFailure::new("still syncing"))),

@@ -18,6 +18,9 @@ use crate::model::ProbeFailure;
 
 const CHAINS: [Spec; 2] = [ethereum::SPEC, solana::SPEC];
 
+/// The head that a probe tells, if it tells one.
+type Reading = Result<Option<u64>, ProbeFailure>;
+
 /// A chain, as one of its endpoints is asked about it.
 struct Spec {
     /// In the conf.
@@ -36,7 +39,7 @@ struct Spec {
     /// Methods whose result is a node's head. The first one is asked by default.
     heads: &'static [&'static str],
     /// Reads the result of a probe, if the method is known: the head, where it is one.
-    read_probe: fn(&str, &Value) -> Option<Result<Option<u64>, ProbeFailure>>,
+    read_probe: fn(&str, &Value) -> Option<Reading>,
     /// The method whose result is the chain's identity.
     id_method: &'static str,
     /// Reads that result.
@@ -106,7 +109,7 @@ impl Chain {
     ///
     /// # Errors
     /// When the endpoint isn't fit by its own word, or the result isn't one of this method.
-    pub fn read_probe(method: &str, result: &Value) -> Result<Option<u64>, ProbeFailure> {
+    pub fn read_probe(method: &str, result: &Value) -> Reading {
         Chain::all().find_map(|chain| (chain.0.read_probe)(method, result)).unwrap_or(Ok(None))
     }
 

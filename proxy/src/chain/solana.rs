@@ -7,7 +7,7 @@ use std::ops::RangeInclusive;
 
 use serde_json::Value;
 
-use super::{ChainId, IdForm, NO_NUMBER, Spec};
+use super::{ChainId, IdForm, NO_NUMBER, Reading, Spec};
 use crate::model::ProbeFailure;
 
 pub(super) const SPEC: Spec = Spec {
@@ -103,7 +103,7 @@ const VENDOR_READS: &[&str] = &[
     "searchAssets",
 ];
 
-fn read_probe(method: &str, result: &Value) -> Option<Result<Option<u64>, ProbeFailure>> {
+fn read_probe(method: &str, result: &Value) -> Option<Reading> {
     match method {
         "getSlot" | "getBlockHeight" => Some(result.as_u64().map(Some).ok_or(NO_NUMBER)),
         "getHealth" if result != "ok" => Some(Err(ProbeFailure::new("says that it isn't healthy"))),
