@@ -8,7 +8,7 @@ TARGET  := $(or $(CARGO_TARGET_DIR),target)
 CARGO_DIR := $(or $(CARGO_HOME),$(HOME)/.cargo)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build plugins run test soak bench bench-plots bench-micro instructions bench-faults lint reference docs deny advisories clean
+.PHONY: help setup build plugins run test soak bench bench-plots bench-micro instructions bench-faults lint reference docs deny advisories notices clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -71,11 +71,15 @@ docs: setup ## Build the book into target/book, and check the links of all docum
 	./scripts/mdbook build docs
 	cargo test -p pointsman --test e2e -- documents::
 
-deny: ## Licences, sources and bans of the dependencies (deny.toml)
+deny: ## Licences, sources and bans of the dependencies (deny.toml); whether THIRD-PARTY-NOTICES.txt names them all
 	./scripts/deny check licenses bans sources
+	./scripts/notices --check
 
 advisories: ## Known faults of the dependencies; fetches the database of advisories
 	./scripts/deny check advisories
+
+notices: ## Write THIRD-PARTY-NOTICES.txt anew (three minutes)
+	./scripts/notices
 
 clean: ## Remove what was built
 	cargo clean

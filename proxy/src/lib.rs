@@ -5,6 +5,7 @@
 //! life of a reload.
 
 pub mod admin;
+pub mod chain;
 pub mod cli;
 pub mod client;
 pub mod clock;
@@ -30,3 +31,4 @@ pub mod snapshot;
 pub mod text;
 pub mod upstream;
 pub mod watcher;
+pub mod worker;

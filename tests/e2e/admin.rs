@@ -1,5 +1,7 @@
 //! The operator's side: health, status, metrics, the token, and that no secret shows anywhere.
 
+use std::process::Stdio;
+
 use crate::support::{Answer, Conf, Endpoint, Origin, Proxy, json, wait_until};
 
 /// Metrics whose names are fixed, without the prefix, that show after one request.
@@ -158,6 +160,8 @@ fn the_command_line_speaks_to_the_proxy_of_its_conf_and_to_no_other() {
     let text = ours.site().text();
     ours.site().write_text(&format!("{text}\ncolour = 1\n"));
     assert_eq!(run(&["status", "-c", &conf]).0, Some(0));
+    ours.site().write_text(&format!("{text}\n[[[\nlisten = "));
+    assert_eq!(run(&["status", "-c", &conf]).0, Some(0));
     for (broken, expected) in [
         ("[admin]\nlisten = 8550\n", "admin.listen: must be a string"),
         ("[admin]\nlisten = '127.0.0.1:0'\n", "port 0"),
@@ -169,6 +173,27 @@ fn the_command_line_speaks_to_the_proxy_of_its_conf_and_to_no_other() {
         assert_eq!((code, said.contains(expected)), (Some(1), true), "{said}");
     }
     assert_eq!(generations(), [2, 3]);
+}
+
+/// As `pointsman status | head -1` does.
+#[test]
+fn a_command_whose_output_nobody_reads_to_its_end_is_done() {
+    let a = Origin::start("a");
+    let proxy = Proxy::start(&Conf::of([&a]));
+    let (admin, conf) = (proxy.admin_address().to_string(), proxy.site().conf().display().to_string());
+    let commands: [&[&str]; 4] = [
+        &["status", "--admin", &admin],
+        &["explain", "--admin", &admin],
+        &["reload", "--admin", &admin],
+        &["check", "-c", &conf],
+    ];
+    for command in commands {
+        let mut child = proxy.site().command(command).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        drop(child.stdout.take());
+        let ended = child.wait_with_output().unwrap();
+        let said = String::from_utf8_lossy(&ended.stderr);
+        assert_eq!((ended.status.code(), said.contains("panicked")), (Some(0), false), "{command:?}: {said}");
+    }
 }
 
 #[test]

@@ -86,6 +86,19 @@ fn an_error_that_is_an_answer_is_kept() {
     assert!(proxy.cooldown("first") > 0.0, "the rate limit counts");
 }
 
+/// An endpoint's single error about a whole batch, and one under no id, reach the client under its ids.
+#[test]
+fn an_error_without_an_id_is_given_to_each_request() {
+    let refusal = |id: &str| format!(r#"{{"jsonrpc":"2.0",{id}"error":{{"code":3,"message":"no"}}}}"#);
+    for id in ["", r#""id":null,"#] {
+        let origin = Origin::always("a", Answer::body(refusal(id)));
+        let proxy = shipped(&[&origin]);
+        assert_eq!(proxy.post(json::request("\"x\"", "eth_call")).text(), refusal("\"id\":\"x\","));
+        let each = [1, 2].map(|id| refusal(&format!(r#""id":{id},"#))).join(",");
+        assert_eq!(proxy.post(json::batch(2)).text(), format!("[{each}]"));
+    }
+}
+
 #[test]
 fn a_write_that_failed_is_asked_nobody_else() {
     let first = by_member("first", |id, _| if id == 1 { result("first") } else { error(-32603, "oops") });

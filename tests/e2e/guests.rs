@@ -125,7 +125,7 @@ const ODD_SCORES: [(&str, &str); 7] = [
 ];
 
 /// Modules that tests of their own are about.
-const OTHERS: [&str; 2] = ["score-refuses", "retry-takes-long"];
+const OTHERS: [&str; 3] = ["score-refuses", "retry-takes-long", "retry-takes-longer"];
 
 /// Modules that fault when they are asked about an attempt, or for a plan.
 const BAD_DECISIONS: [(&str, &str); 10] = [

@@ -13,8 +13,8 @@ const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 
 /// The top modules from the lowest layer to the highest. A module may use those of lower layers, and none beside it.
 const LAYERS: [&[&str]; 11] = [
-    &["files", "model", "progress", "report", "text"],
-    &["clock", "listing", "signature"],
+    &["files", "model", "progress", "report", "text", "worker"],
+    &["chain", "clock", "listing", "signature"],
     &["config", "jsonrpc", "metrics"],
     &["client", "policy"],
     &["upstream"],
@@ -32,13 +32,15 @@ const NAMES: [Names; 4] = [
     Names { names: &["wasmtime"], only_in: Modules::These(&["policy"]) },
     Names {
         names: &["pingora", "pingora_core", "pingora_proxy"],
-        only_in: Modules::AllBut(&["model", "jsonrpc", "policy", "config", "metrics", "engine", "report", "snapshot"]),
+        only_in: Modules::AllBut(&[
+            "chain", "model", "jsonrpc", "policy", "config", "metrics", "engine", "report", "snapshot",
+        ]),
     },
     Names { names: &["notify"], only_in: Modules::These(&["watcher"]) },
     // Time and chance are parameters there.
     Names {
         names: &["Instant::now", "SystemTime", "tokio", "rand", "fastrand"],
-        only_in: Modules::AllBut(&["model", "report"]),
+        only_in: Modules::AllBut(&["chain", "model", "report"]),
     },
 ];
 

@@ -109,6 +109,10 @@ const BODIES: &[Case] = &[
     case("no id", "bad_response", |good| body_like(good, r#""id":"#, r#""was":"#)),
     case("null for an id", "bad_response", |good| body_like(good, r#""id":"#, r#""id":null,"was":"#)),
     case("an id that is none", "bad_response", |good| body_like(good, r#""id":"#, r#""id":{"x":[1]},"was":"#)),
+    case("a gateway's error", "bad_response", |_| Answer::body(r#"{"error":"bad"}"#)),
+    case("an error without a code", "bad_response", |good| {
+        body_like(good, r#""result":"bad""#, r#""error":{"message":"bad"}"#)
+    }),
     case("no result", "bad_response", |good| body_like(good, "result", "answer")),
     case("two results", "bad_response", |good| body_like(good, r#""result""#, r#""result":1,"result""#)),
     case("two ids", "bad_response", |good| body_like(good, r#""id""#, r#""id":7,"id""#)),

@@ -182,6 +182,19 @@ fn bodies_under_way_are_bounded_together() {
     }
 }
 
+/// Ids that JSON libraries change are replaced, which copies the request.
+#[test]
+fn a_copy_with_other_ids_counts_too() {
+    let (_gate, _origin, proxy) = start(|conf| conf.server("max_body", "'1MiB'").server("max_buffered", "'1MiB'"));
+    let long = "a".repeat(700_000);
+    for (id, status) in [("1", 200), ("-0", 503)] {
+        let single = format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"eth_chainId","params":["{long}"]}}"#);
+        for (kind, request) in [("batch", format!("[{single}]")), ("single", single)] {
+            assert_eq!(proxy.post(request).status, status, "{kind} with id {id}");
+        }
+    }
+}
+
 #[test]
 fn a_body_that_breaks_off_gives_its_memory_back() {
     let (_gate, _origin, proxy) = start(|conf| conf.server("max_body", "'1MiB'").server("max_buffered", "'1MiB'"));

@@ -77,6 +77,42 @@ fn an_endpoint_that_hangs_is_excluded_before_its_first_timeout() {
     assert!(origins[0].hits() < 30, "{} of 40 requests went there", origins[0].hits());
 }
 
+/// Three endpoints with probes, the heaviest of which does `fault` to every second read.
+fn every_second(fault: &Answer) -> (Vec<Origin>, Proxy) {
+    let origins = hanging(0);
+    let fault = fault.clone();
+    origins[0].script(move |request| match request.method().as_str() {
+        "eth_chainId" => Answer::result("0x1"),
+        _ if request.number.is_multiple_of(2) => fault.clone(),
+        _ => Answer::result("good"),
+    });
+    let conf = defaults(shipped(&origins)).cooldown("jitter", "0.0");
+    let proxy = Proxy::start(&conf.health("interval", "'60s'").health("method", "'eth_chainId'"));
+    (origins, proxy)
+}
+
+/// Its probes are good, and so is what it answers: but the retry budget isn't there for that.
+#[test]
+fn an_endpoint_that_fails_every_second_read_is_left_out() {
+    for fault in [Answer::status(500), Answer::rpc_error(-32603, "database"), Answer::reset(), Answer::body("{}")] {
+        let (origins, proxy) = every_second(&fault);
+        for _ in 0..100 {
+            assert_eq!(proxy.post(json::READ).result(), "good");
+        }
+        assert!(proxy.cooldown("heaviest") > 0.0, "{fault:?}");
+        assert!(origins[0].hits() < 40, "{fault:?}: {} of 100 requests went there", origins[0].hits());
+    }
+}
+
+#[test]
+fn an_endpoint_that_hangs_on_every_second_read_is_left_out() {
+    let (origins, proxy) = every_second(&Answer::hang());
+    let late = reads(&proxy, 200).into_iter().filter(|latency| *latency > Duration::from_secs(2)).count();
+    assert!(late <= 5, "{late} of 200 took more than 2 s");
+    assert!(proxy.metrics().sum("endpoint_cooldowns_total", &[("endpoint", "heaviest")]) > 0.0);
+    assert!(origins[0].hits() < 150, "{} of 200 requests went there", origins[0].hits());
+}
+
 /// After a cooldown one request goes there at a time, and none of them waits for the endpoint's timeout.
 #[test]
 fn a_half_open_endpoint_is_tried_by_one_request_at_a_time() {

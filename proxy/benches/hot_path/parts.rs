@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::StatusCode;
+use pointsman::chain::{Chain, Methods};
 use pointsman::client::{Connection, Transport, WorkerId};
 use pointsman::config;
 use pointsman::gateway::{Most, ProxyService};
@@ -17,9 +18,7 @@ use pointsman::jsonrpc::classify::classify;
 use pointsman::jsonrpc::{Inspected, inspect};
 use pointsman::logging::AccessLog;
 use pointsman::metrics::Metrics;
-use pointsman::model::{
-    AttemptResult, Chain, MethodClass, Methods, Outcome, PolicyTime, RequestFacts, RequestShape, Tick,
-};
+use pointsman::model::{AttemptResult, MethodClass, Outcome, PolicyTime, RequestFacts, RequestShape, Tick};
 use pointsman::policy::Catalog;
 use pointsman::server::prepare_first;
 use pointsman::snapshot::{Cause, Parts, Published, Snapshot};

@@ -1,6 +1,7 @@
 //! `pointsman explain`: who would get the next request, and why not the others.
 
 use super::client::AdminClient;
+use super::put;
 use crate::admin::{ExplainedEndpoint, Explanation};
 use crate::text;
 
@@ -21,11 +22,10 @@ pub(super) struct Question {
 pub(super) fn show(client: &AdminClient, question: &Question, json: bool) -> anyhow::Result<()> {
     let explanation = client.explain(&question.query())?;
     if json {
-        println!("{}", text::json(&serde_json::to_string_pretty(&explanation)?));
+        put(&format!("{}\n", text::json(&serde_json::to_string_pretty(&explanation)?)))
     } else {
-        print!("{}", text::lines(&table(&explanation)));
+        put(&text::lines(&table(&explanation)))
     }
-    Ok(())
 }
 
 impl Question {

@@ -8,6 +8,7 @@ mod explain;
 pub mod import_azoth;
 mod status;
 
+use std::io::Write as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -159,11 +160,13 @@ fn check(conf: PathBuf) -> anyhow::Result<()> {
     for warning in snapshot.catalog.warnings() {
         eprintln!("warning: {}", text::lines(&warning));
     }
-    println!("{}: good (upstreams: {}, endpoints: {endpoints})", text::lines(&shown), snapshot.upstreams().count());
+    let shown = text::lines(&shown);
+    let mut lines =
+        vec![format!("{shown}: good (upstreams: {}, endpoints: {endpoints})", snapshot.upstreams().count())];
     for (name, bound) in &snapshot.policies {
-        println!("policy {name}: {} {}", bound.policy.identity().plugin, bound.policy.identity());
+        lines.push(format!("policy {name}: {} {}", bound.policy.identity().plugin, bound.policy.identity()));
     }
-    Ok(())
+    put(&format!("{}\n", lines.join("\n")))
 }
 
 /// The report of what was done; of what was refused, the reason alone.
@@ -171,8 +174,16 @@ fn print(report: ReloadReport) -> anyhow::Result<()> {
     if let Some(error) = report.error {
         anyhow::bail!("{}: {error}", report.message);
     }
-    println!("{}", text::json(&serde_json::to_string_pretty(&report)?));
-    Ok(())
+    put(&format!("{}\n", text::json(&serde_json::to_string_pretty(&report)?)))
+}
+
+/// Prints. A reader that has seen enough, such as `head`, is no error.
+fn put(text: &str) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        printed => printed.context("can't write to standard output"),
+    }
 }
 
 /// Bytes of a conf to import.
@@ -181,7 +192,7 @@ const IMPORTED_BYTES: usize = 16 << 20;
 fn import(file: &Path) -> anyhow::Result<()> {
     let text = files::read_text(file, IMPORTED_BYTES).with_context(|| file.display().to_string())?;
     let imported = import_azoth::convert(&text).with_context(|| file.display().to_string())?;
-    print!("{}", imported.conf);
+    put(&imported.conf)?;
     for note in imported.notes {
         eprintln!("note: {}", text::lines(&note));
     }
@@ -202,7 +213,8 @@ impl AdminOptions {
     }
 
     fn of_conf(&self, conf: &Path) -> anyhow::Result<(String, Option<String>)> {
-        let admin = config::load_admin(conf, self.token.is_none())?;
+        let admin = config::load_admin(conf, self.token.is_none())
+            .context("the proxy's admin address isn't known; name it with --admin")?;
         let mut address = admin.listen;
         anyhow::ensure!(
             address.port() != 0,

@@ -1,17 +1,17 @@
 //! `pointsman status`: a table for people.
 
 use super::client::AdminClient;
+use super::put;
 use crate::admin::{ArmStatus, CanaryStatus, EndpointStatus, PolicyStatus, Status};
 use crate::text;
 
 pub(super) fn show(client: &AdminClient, json: bool) -> anyhow::Result<()> {
     let status = client.status()?;
     if json {
-        println!("{}", text::json(&serde_json::to_string_pretty(&status)?));
+        put(&format!("{}\n", text::json(&serde_json::to_string_pretty(&status)?)))
     } else {
-        print!("{}", text::lines(&table(&status)));
+        put(&text::lines(&table(&status)))
     }
-    Ok(())
 }
 
 fn table(status: &Status) -> String {

@@ -17,7 +17,7 @@ use super::response::{BROKEN_OFF, Failure, Response, ResponseHead};
 use super::target::Target;
 use crate::clock;
 use crate::jsonrpc::classify::{classify, classify_long, leading_id};
-use crate::jsonrpc::{Expected, MemberAnswer, RequestText};
+use crate::jsonrpc::{Expected, MemberAnswer, RequestText, RequestWords};
 use crate::model::{AttemptResult, Outcome, Tick};
 
 /// An answer up to this size is held back until it is known to be good.
@@ -40,12 +40,14 @@ pub struct Outgoing {
     pub max_answer: usize,
     /// The whole answer is needed, however long it is: it is a part of a larger one.
     pub whole: bool,
+    /// Its words, once they were needed.
+    pub words: RequestWords,
 }
 
 impl Outgoing {
     /// Its text, for a comparison with an endpoint's own words.
     pub fn text(&self) -> RequestText<'_> {
-        RequestText { body: &self.body, headers: &self.headers }
+        RequestText { body: &self.body, headers: &self.headers, words: &self.words }
     }
 }
 
@@ -170,6 +172,7 @@ async fn converse(
     } else {
         classify_long(status, encoded, &body, &outgoing.expected)
     };
+    let is_error = classified.rpc_error.is_some();
     let result = AttemptResult {
         outcome: classified.outcome,
         bytes_sent: true,
@@ -186,7 +189,7 @@ async fn converse(
             response.release(target, worker).await;
         }
         if let Expected::Single(id) = &outgoing.expected {
-            body = id.restore(body);
+            body = if is_error { id.restore_error(body) } else { id.restore(body) };
         }
         classified.members.map_or(AnswerBody::Whole(body), AnswerBody::Members)
     } else {

@@ -8,7 +8,6 @@
 //! thread has a shelf of its own, and all other threads have one together. Whose shelf is empty borrows from another, which is still
 //! cheaper than a TLS handshake, but not twice in a moment: who needs connections as often as that makes its own.
 
-use std::cell::Cell;
 use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
@@ -20,6 +19,7 @@ use pingora::protocols::Stream;
 use tokio::io::{AsyncRead, ReadBuf};
 
 use crate::model::Tick;
+use crate::worker;
 
 /// Connections that wait for a next request.
 pub(super) struct IdlePool {
@@ -60,13 +60,6 @@ pub struct WorkerId(usize);
 const COMMON: usize = 0;
 /// A thread that borrows twice within this time has use for a connection of its own.
 const MOMENT: Duration = Duration::from_millis(100);
-
-thread_local!(static SHELF: Cell<usize> = const { Cell::new(COMMON) });
-
-/// Makes this thread a worker, of those that count from 0: the connections that it makes are for itself.
-pub fn become_worker(worker: usize) {
-    SHELF.set(COMMON + 1 + worker);
-}
 
 impl IdlePool {
     /// A pool of at most `max` connections, each kept for at most `timeout`, for so many worker threads.
@@ -166,7 +159,7 @@ impl IdlePool {
 impl WorkerId {
     /// This thread.
     pub fn here() -> Self {
-        WorkerId(SHELF.get())
+        WorkerId(worker::current().map_or(COMMON, |number| COMMON + 1 + number))
     }
 }
 
@@ -191,6 +184,7 @@ mod tests {
     use tokio::io::{DuplexStream, duplex};
 
     use super::*;
+    use crate::worker::become_worker;
 
     fn pool(max: usize) -> IdlePool {
         IdlePool::new(max, Duration::from_secs(10), 2)

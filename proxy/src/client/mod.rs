@@ -19,7 +19,7 @@ mod transport;
 pub use exchange::{Answer, AnswerBody, Arriving, Outgoing};
 pub(crate) use exchange::{Exchanged, exchange};
 pub(crate) use hedge_timer::HedgeTimer;
-pub use idle::{Connection, WorkerId, become_worker};
+pub use idle::{Connection, WorkerId};
 pub use stream::PlainStream;
 pub use target::{ClientSettings, Target};
 pub use transport::Transport;

@@ -19,7 +19,7 @@ use crate::clock;
 use crate::jsonrpc::batch::Expected;
 use crate::jsonrpc::classify::classify;
 use crate::jsonrpc::id::Id;
-use crate::model::{Chain, Outcome, ProbeFailure, RpcError};
+use crate::model::{Outcome, ProbeFailure, RpcError};
 
 /// More of an answer is not read. A head has some hundred bytes with all that is around it.
 const MAX_ANSWER: usize = 64 << 10;
@@ -55,30 +55,6 @@ pub async fn call(target: &Arc<Target>, method: &str, budget: Duration) -> Resul
 pub async fn get(target: &Arc<Target>, path: &str, status: u16, budget: Duration) -> Result<(), ProbeFailure> {
     let answer = within(budget, ask(target, &ProbeRequest::Get(path))).await?;
     if answer.status.as_u16() == status { Ok(()) } else { Err(wrong_status(answer.status)) }
-}
-
-/// What the result of a probe with `method` says: the head, where the method tells it.
-///
-/// # Errors
-/// When it says that the endpoint isn't fit, or isn't what the method is known to answer.
-pub fn read_probe(method: &str, result: &Value) -> Result<Option<u64>, ProbeFailure> {
-    match method {
-        "eth_syncing" if *result != Value::Bool(false) => Err(ProbeFailure::new("still syncing")),
-        "getHealth" if result != "ok" => Err(ProbeFailure::new("says that it isn't healthy")),
-        _ if !Chain::tells_head(method) => Ok(None),
-        "eth_blockNumber" => quantity(result).map(Some).ok_or(NO_NUMBER),
-        _ => result.as_u64().map(Some).ok_or(NO_NUMBER),
-    }
-}
-
-const NO_NUMBER: ProbeFailure = ProbeFailure::new("its head is no number");
-
-/// A number as Ethereum writes it: hexadecimal digits after `0x`.
-pub fn quantity(result: &Value) -> Option<u64> {
-    let digits = result.as_str()?.strip_prefix("0x")?;
-    // The parser would take a sign, too.
-    let plain = digits.bytes().all(|byte| byte.is_ascii_hexdigit());
-    u64::from_str_radix(digits, 16).ok().filter(|_| plain)
 }
 
 enum ProbeRequest<'a> {
@@ -147,47 +123,4 @@ fn read_result(body: &[u8]) -> Result<Value, ProbeFailure> {
     }
     let answer = serde_json::from_slice::<Success>(body);
     answer.map(|answer| answer.result).map_err(|_| ProbeFailure::new("not a JSON-RPC answer"))
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn heads_are_numbers_in_the_form_of_their_method() {
-        for (method, result, expected) in [
-            ("eth_blockNumber", json!("0x10"), Ok(Some(16))),
-            ("eth_blockNumber", json!("0xfffffffffffffffe"), Ok(Some(u64::MAX - 1))),
-            ("eth_blockNumber", json!("0x10000000000000000"), Err(NO_NUMBER)),
-            ("eth_blockNumber", json!("16"), Err(NO_NUMBER)),
-            ("eth_blockNumber", json!("0x"), Err(NO_NUMBER)),
-            ("eth_blockNumber", json!("0x+1"), Err(NO_NUMBER)),
-            ("eth_blockNumber", json!(16), Err(NO_NUMBER)),
-            ("eth_blockNumber", json!(null), Err(NO_NUMBER)),
-            ("getSlot", json!(16), Ok(Some(16))),
-            ("getBlockHeight", json!(16), Ok(Some(16))),
-            ("getSlot", json!("0x10"), Err(NO_NUMBER)),
-            ("getSlot", json!(-1), Err(NO_NUMBER)),
-            ("getSlot", json!(1.5), Err(NO_NUMBER)),
-        ] {
-            assert_eq!(read_probe(method, &result), expected, "{method} {result}");
-        }
-    }
-
-    #[test]
-    fn other_methods_say_yes_or_no_or_anything() {
-        for (method, result, is_good) in [
-            ("eth_syncing", json!(false), true),
-            ("eth_syncing", json!({ "currentBlock": "0x1" }), false),
-            ("eth_syncing", json!(true), false),
-            ("getHealth", json!("ok"), true),
-            ("getHealth", json!("behind"), false),
-            ("net_version", json!("1"), true),
-            ("net_version", json!(null), true),
-        ] {
-            assert_eq!(read_probe(method, &result).is_ok(), is_good, "{method} {result}");
-        }
-    }
 }

@@ -9,7 +9,7 @@ pub struct Transport {
 }
 
 impl Transport {
-    /// For `workers` threads: see [`super::become_worker`].
+    /// For `workers` threads: see [`crate::worker::become_worker`].
     pub fn new(workers: usize) -> Self {
         // No pool of Pingora's: endpoints own their idle connections.
         Transport { connector: TransportConnector::new(Some(ConnectorOptions::new(0))), workers }

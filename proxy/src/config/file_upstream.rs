@@ -18,7 +18,7 @@ pub(super) struct Upstream {
     #[cfg_attr(test, schemars(extend("enum" = ["json-rpc"])))]
     pub(super) protocol: Spanned<String>,
     /// The chain whose methods are known as reads or writes.
-    #[cfg_attr(test, schemars(extend("enum" = ["ethereum", "solana"])))]
+    #[cfg_attr(test, schemars(extend("enum" = crate::chain::Chain::all().map(crate::chain::Chain::name).collect::<Vec<_>>())))]
     pub(super) chain: Spanned<String>,
     /// The chain that each endpoint must be of: the number of `eth_chainId`, or Solana's genesis
     /// hash. Needs health checks.

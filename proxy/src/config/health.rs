@@ -13,9 +13,9 @@ use super::file;
 use super::report::{Key, Report};
 use super::spanned::Spanned;
 use super::units::ChainIdText;
-use super::upstream::is_method;
-use super::{ChainId, HealthCheck, ProbeKind};
-use crate::model::Chain;
+use super::upstream::{any_of, is_method};
+use super::{HealthCheck, ProbeKind};
+use crate::chain::{Chain, ChainId, IdForm};
 
 /// More often would be a load of its own.
 const INTERVAL: RangeInclusive<Duration> = Duration::from_millis(100)..=LONGEST;
@@ -29,8 +29,6 @@ const STATUS: RangeInclusive<u16> = 100..=599;
 const MAX_PATH: usize = 256;
 /// The status of a good answer when none is written.
 const OK: u16 = 200;
-/// Lengths of 32 bytes in base58.
-const GENESIS_LENGTH: RangeInclusive<usize> = 32..=44;
 
 /// What `health_check` may be, in words.
 pub(super) const HEALTH_FORM: &str = "a table such as { interval = \"30s\" }, or \"off\"";
@@ -133,9 +131,9 @@ fn checked_path(key: Key<'_>, path: &Spanned<String>, report: &mut Report<'_>) -
 
 fn max_head_lag(key: Key<'_>, file: &file::HealthCheck, probe: &ProbeKind, report: &mut Report<'_>) -> Option<u32> {
     let lag = file.max_head_lag.as_ref()?;
-    if !matches!(probe, ProbeKind::Method(method) if Chain::tells_head(method)) {
-        let message = "needs a method that tells the head: eth_blockNumber, getSlot or getBlockHeight";
-        report.add(key, lag.span(), message);
+    if !matches!(probe, ProbeKind::Method(method) if is_head(method)) {
+        let heads = any_of(Chain::head_methods());
+        report.add(key, lag.span(), format!("needs a method that tells the head: {heads}"));
     }
     Some(report.whole(key, lag, 0..=u32::MAX))
 }
@@ -151,28 +149,18 @@ pub(super) fn chain_id(
     if matches!(file.health_check.as_ref().map(Spanned::get_ref), Some(HealthText::Off)) {
         report.add(key, id.span(), "needs health_check, which verifies it and is \"off\"");
     }
-    match (id.get_ref(), chain) {
-        (ChainIdText::Number(number), Chain::Ethereum) => {
+    match (id.get_ref(), chain.id_form()) {
+        (ChainIdText::Number(number), IdForm::Number) => {
             let number = Spanned::new(id.span(), *number);
             return Some(ChainId::Number(report.whole(key, &number, 1..=u64::MAX)));
         }
-        (ChainIdText::Text(hash), Chain::Solana) if is_genesis(hash) => return Some(ChainId::Genesis(hash.clone())),
-        (_, Chain::Ethereum) => report.add(
-            key,
-            id.span(),
-            "must be a whole number, as eth_chainId tells it; a genesis hash needs chain = \"solana\"",
-        ),
-        (_, Chain::Solana) => {
-            report.add(
-                key,
-                id.span(),
-                "must be the genesis hash, as getGenesisHash tells it: 32 to 44 letters and digits, with chain = \"solana\"",
-            );
-        }
+        (ChainIdText::Text(text), IdForm::Text(is_id)) if is_id(text) => return Some(ChainId::Text(text.clone())),
+        _ => report.add(key, id.span(), chain.id_words()),
     }
     None
 }
 
-fn is_genesis(hash: &str) -> bool {
-    GENESIS_LENGTH.contains(&hash.len()) && hash.bytes().all(|byte| byte.is_ascii_alphanumeric())
+/// Whether the result of `method` is a node's head, on any chain.
+fn is_head(method: &str) -> bool {
+    Chain::head_methods().contains(&method)
 }

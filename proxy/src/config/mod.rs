@@ -49,8 +49,9 @@ pub use self::error::{ConfigError, Place, Problem};
 pub use self::policy::NATIVE;
 pub use self::secret::{ClientKey, Secret};
 pub use self::url::{EndpointUrl, UrlError};
+use crate::chain::{Chain, ChainId};
 use crate::files;
-use crate::model::{Chain, Rails};
+use crate::model::Rails;
 use crate::signature::TrustedKey;
 
 /// Bytes of a conf. One of 100,000 endpoints, the most that there may be, has some 10 MiB.
@@ -74,7 +75,8 @@ pub fn load_admin(path: &Path, with_token: bool) -> Result<Admin, ConfigError> {
     let env = |name: &str| std::env::var(name).ok();
     let sources = secret::Sources { folder: path.parent().unwrap_or(Path::new("")), env: &env };
     let mut report = report::Report::new(text);
-    let admin = structure::read(text, &mut report).map(|file| validate::admin(&file.admin, &mut report, &sources));
+    let admin =
+        structure::read_admin(text, &mut report).map(|file| validate::admin(&file.admin, &mut report, &sources));
     let counts = |problem: &Problem| match problem.key.as_str() {
         "admin.token" => with_token,
         key => admin.is_none() || key == "admin" || key.starts_with("admin."),
@@ -286,15 +288,6 @@ pub struct Client {
     pub pool_idle_timeout: Duration,
     /// `pool_max_idle_per_host`: unused connections that are kept for each endpoint; 0 to 10,000. Default 50.
     pub pool_max_idle_per_host: usize,
-}
-
-/// What tells a chain from others.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ChainId {
-    /// The answer of `eth_chainId`, 1 or more: `chain_id = 1`.
-    Number(u64),
-    /// The answer of `getGenesisHash`, 32 to 44 characters of base58: a string, with `chain = "solana"`.
-    Genesis(String),
 }
 
 /// How much is sent again. Retries and hedges together may be at most `share` of the requests of the last 10 s, plus

@@ -10,6 +10,9 @@ use crate::files::{self, FileError};
 /// The longest secret that a file may hold. Keys and tokens are far shorter; this keeps out a wrong path.
 const MAX_SECRET_FILE: usize = 64 << 10;
 
+/// Names of variables up to this length are shown.
+const MAX_SHOWN: usize = 64;
+
 /// A value that appears in no log, metric, page or message: printing it gives `<redacted>`.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Secret(String);
@@ -70,6 +73,12 @@ pub(super) enum SecretError {
     EmptyFile(PathBuf),
     #[error("must not be empty")]
     Empty,
+    #[error("file: must be followed by a path, and is followed by a URL; without file: it is the value itself")]
+    UrlForPath,
+    #[error(
+        "holds env: or file: behind other text, where nothing is filled in; put the whole value into a variable or a file, and write \"env:NAME\" or \"file:PATH\""
+    )]
+    Embedded,
     #[error("holds a placeholder, and none is filled in; put the whole value into a variable and write \"env:NAME\"")]
     Placeholder,
 }
@@ -92,6 +101,8 @@ impl Sources<'_> {
             Err(SecretError::Empty)
         } else if has_placeholder(text) {
             Err(SecretError::Placeholder)
+        } else if has_reference(text) {
+            Err(SecretError::Embedded)
         } else {
             Ok(text.to_owned())
         }
@@ -103,8 +114,8 @@ impl Sources<'_> {
             return Err(SecretError::BadName);
         }
         match (self.env)(name) {
-            None => Err(SecretError::Unset(name.to_owned())),
-            Some(value) if value.is_empty() => Err(SecretError::EmptyVariable(name.to_owned())),
+            None => Err(SecretError::Unset(shown(name))),
+            Some(value) if value.is_empty() => Err(SecretError::EmptyVariable(shown(name))),
             Some(value) => Ok(value),
         }
     }
@@ -112,6 +123,10 @@ impl Sources<'_> {
     fn file(&self, path: &str) -> Result<String, SecretError> {
         if path.is_empty() {
             return Err(SecretError::NoPath);
+        }
+        // It may hold a key: it isn't shown.
+        if path.contains("://") {
+            return Err(SecretError::UrlForPath);
         }
         let path = self.folder.join(path);
         let text = match files::read_text(&path, MAX_SECRET_FILE) {
@@ -127,6 +142,12 @@ impl Sources<'_> {
     }
 }
 
+/// The name of a variable for a message; not if it may be the secret itself, pasted behind `env:`.
+fn shown(name: &str) -> String {
+    let is_usual = name.len() <= MAX_SHOWN && !name.bytes().any(|byte| byte.is_ascii_lowercase());
+    if is_usual { name.to_owned() } else { "that env: names (its name isn't shown)".to_owned() }
+}
+
 /// Whether a shell or a template engine was meant to fill something in: `${NAME}`, `$(command)`,
 /// `{{ name }}`, or `$NAME` as a word of its own. A secret that looks so by chance can be had from
 /// `env:` or `file:`.
@@ -138,4 +159,13 @@ fn has_placeholder(text: &str) -> bool {
     };
     let is_variable = |(at, _): (usize, &str)| !text[..at].ends_with(char::is_alphanumeric) && is_name(&text[at + 1..]);
     ["${", "$(", "{{"].iter().any(|begin| text.contains(begin)) || text.match_indices('$').any(is_variable)
+}
+
+/// Whether `env:NAME` stands behind other text, as in `Bearer env:NAME` or `https://host/env:NAME`, or
+/// `file:PATH` behind a space.
+fn has_reference(text: &str) -> bool {
+    let is_name = |rest: &str| rest.starts_with(|c: char| c.is_ascii_uppercase() || c == '_');
+    let is_word = |at: usize| !text[..at].ends_with(char::is_alphanumeric);
+    text.match_indices("env:").any(|(at, name)| is_word(at) && is_name(&text[at + name.len()..]))
+        || text.contains(" file:")
 }

@@ -24,14 +24,33 @@ const MAX_ROUNDS: usize = 50;
 /// Reads the file without its wrong entries, which are reported. Nothing if there is no such file,
 /// or more of them than one run names.
 pub(super) fn read(text: &str, report: &mut Report<'_>) -> Option<File> {
-    let mut table = match DeTable::parse(text) {
-        Ok(table) => table,
+    match DeTable::parse(text) {
+        Ok(table) => read_table(table, report),
         Err(error) => {
-            let at = error.span().unwrap_or(0..0);
-            report.add(Key::Root, at, format!("isn't TOML: {}", error.message()));
-            return None;
+            no_toml(&error, report);
+            None
         }
-    };
+    }
+}
+
+/// The same, although the text may not be TOML in places: then it has to name the admin address itself.
+pub(super) fn read_admin(text: &str, report: &mut Report<'_>) -> Option<File> {
+    let (table, errors) = DeTable::parse_recoverable(text);
+    let admin = table.get_ref().get("admin").and_then(|admin| admin.get_ref().as_table());
+    match errors.first() {
+        Some(error) if admin.is_none_or(|admin| !admin.contains_key("listen")) => {
+            no_toml(error, report);
+            None
+        }
+        _ => read_table(table, report),
+    }
+}
+
+fn no_toml(error: &Error, report: &mut Report<'_>) {
+    report.add(Key::Root, error.span().unwrap_or(0..0), format!("isn't TOML: {}", error.message()));
+}
+
+fn read_table(mut table: Spanned<DeTable<'_>>, report: &mut Report<'_>) -> Option<File> {
     for _ in 0..MAX_ROUNDS {
         let error = match File::deserialize(Deserializer::from(table.clone())) {
             Ok(file) => return Some(file),

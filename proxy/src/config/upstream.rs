@@ -10,7 +10,7 @@ use super::report::{Key, Report};
 use super::secret::Sources;
 use super::spanned::Spanned;
 use super::{Client, Cooldown, RetryBudget, UpstreamConf, canary, endpoint, health, shadow};
-use crate::model::Chain;
+use crate::chain::Chain;
 
 /// Endpoints that a policy is shown. It can't choose from one; the most is more than a decision should cost.
 const CANDIDATES: RangeInclusive<usize> = 2..=10_000;
@@ -95,12 +95,18 @@ fn candidates(key: Key<'_>, file: &file::Upstream, report: &mut Report<'_>) -> u
 }
 
 fn chain(key: Key<'_>, text: &Spanned<String>, report: &mut Report<'_>) -> Chain {
-    match text.get_ref().as_str() {
-        "ethereum" => return Chain::Ethereum,
-        "solana" => return Chain::Solana,
-        _ => report.add(key, text.span(), "must be \"ethereum\" or \"solana\""),
-    }
-    Chain::default()
+    Chain::named(text.get_ref()).unwrap_or_else(|| {
+        let names = any_of(Chain::all().map(|chain| format!("\"{}\"", chain.name())));
+        report.add(key, text.span(), format!("must be {names}"));
+        Chain::default()
+    })
+}
+
+/// `a, b or c`.
+pub(super) fn any_of(names: impl IntoIterator<Item = impl Into<String>>) -> String {
+    let mut names: Vec<String> = names.into_iter().map(Into::into).collect();
+    let last = names.pop().unwrap_or_default();
+    if names.is_empty() { last } else { format!("{} or {last}", names.join(", ")) }
 }
 
 fn read_methods(key: Key<'_>, file: &Spanned<Vec<Spanned<String>>>, report: &mut Report<'_>) -> Vec<String> {

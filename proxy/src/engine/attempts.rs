@@ -23,7 +23,7 @@ use super::batch_response::BatchResponse;
 use super::call::Call;
 use super::dispatch::send;
 use super::fairness::give_way;
-use super::follow_up::{Judged, Next, Try};
+use super::follow_up::{Next, Try};
 use super::streaming::StreamingReply;
 use crate::client::HedgeTimer;
 use crate::client::{Answer, Exchanged};
@@ -38,6 +38,8 @@ pub struct Reply {
     pub status: StatusCode,
     /// The endpoint's `Content-Type`.
     pub content_type: Option<HeaderValue>,
+    /// The endpoint's `Retry-After`, of an error.
+    pub retry_after: Option<Duration>,
     /// The endpoint's body.
     pub body: ReplyBody,
 }
@@ -135,16 +137,8 @@ impl Run<'_> {
             if std::mem::take(&mut again) {
                 self.spend(Extra::Retry, self.doubtful, &call);
             }
-            let plan = match self.plan {
-                Some(plan) => plan,
-                None => {
-                    if give_way(&call.facts.policy_time).await {
-                        // The endpoint isn't to blame for the pause.
-                        now = clock::now();
-                    }
-                    *self.plan.insert(self.upstream.plan(&Selection::first(&call.facts, now), &lease))
-                }
-            };
+            let plan =
+                *self.plan.get_or_insert_with(|| self.upstream.plan(&Selection::first(&call.facts, now), &lease));
             let first = self.begin(lease);
             match self.attempt(&call, first, plan, now).await {
                 Next::Answer(reply) => return Ok(reply),
@@ -154,7 +148,7 @@ impl Run<'_> {
                     return self.conclude(&call, Refusal::TimedOut);
                 }
                 Next::Again(delay, rest) => {
-                    call = rest.map_or(call, Cow::Owned);
+                    call = rest.map_or(call, |rest| Cow::Owned(*rest));
                     again = true;
                     if delay.is_zero() {
                         give_way(&call.facts.policy_time).await;
@@ -196,7 +190,7 @@ impl Run<'_> {
         self.trace.attempts += 1;
         self.trace.endpoint = Some(Arc::clone(lease.endpoint_name()));
         self.trace.outcome = None;
-        Try { lease, attempt: self.trace.attempts }
+        Try { lease, attempt: self.trace.attempts, hedge: false }
     }
 
     /// Whether another attempt is allowed by the budget. The first one after an endpoint that was known to be doubtful is the
@@ -218,11 +212,7 @@ impl Run<'_> {
         let mut ours = pin!(send(call, &first.lease, now, plan.timeout, &timer));
         loop {
             if let Some(ended) = timer.wait_for(&mut ours).await {
-                return match self.judge(call, first, ended) {
-                    Judged::Done(next) => next,
-                    // Boxed, since it is rare.
-                    Judged::InPart(part) => Box::pin(self.judge_members(call, *part)).await,
-                };
+                return self.judge_to_end(call, first, ended).await;
             }
             let looked = clock::now();
             let waited = looked.since(now);
@@ -254,8 +244,8 @@ impl Run<'_> {
                 ended = timer.wait_for(&mut newer.1) => ended.map_or(Event::Look, Event::Newer),
             };
             match event {
-                Event::Older(ended) => return self.first_of_two(call, (older.0, ended), newer, false).await,
-                Event::Newer(ended) => return self.first_of_two(call, (newer.0, ended), older, true).await,
+                Event::Older(ended) => return self.first_of_two(call, (older.0, ended), newer).await,
+                Event::Newer(ended) => return self.first_of_two(call, (newer.0, ended), older).await,
                 Event::Look => {}
             }
             let now = clock::now();
@@ -279,29 +269,27 @@ impl Run<'_> {
         }
         let lease = self.upstream.select(&self.selection(call, true, now)).ok()?;
         self.spend(Extra::Hedge, doubtful, call);
-        Some(self.begin(lease))
+        // What the endpoint before this one got is not known yet.
+        self.prior_sent = true;
+        Some(Try { hedge: true, ..self.begin(lease) })
     }
 
-    /// The first good answer wins. After a bad one the other attempt is waited for. `hedge`: what ended is the second to begin.
-    async fn first_of_two(
-        &mut self,
-        call: &Call,
-        ended: (Try, Exchanged),
-        other: (Try, Pending<'_>),
-        hedge: bool,
-    ) -> Next {
-        let took = ended.1.0.latency;
+    /// The first good answer wins. After a bad one the other attempt is waited for.
+    async fn first_of_two(&mut self, call: &Call, ended: (Try, Exchanged), other: (Try, Pending<'_>)) -> Next {
+        let hedge = ended.0.hedge;
+        let (took, now) = (ended.1.0.latency, clock::now());
         let next = self.judge_to_end(call, ended.0, ended.1).await;
         let (other, rest) = other;
         match next {
             Next::Answer(_) => {
                 let selection = self.selection_of(call, other.attempt, self.prior_sent);
-                other.lease.overtaken(&selection, &call.outgoing, took);
+                other.lease.overtaken(&selection, &call.outgoing, took, now);
             }
             Next::Again(_, Some(_)) => other.lease.lose(),
             Next::Again(_, None) | Next::GiveUp => {
+                let hedge = other.hedge;
                 let next = self.judge_to_end(call, other, rest.await).await;
-                self.upstream.hedged(!hedge && matches!(next, Next::Answer(_)));
+                self.upstream.hedged(hedge && matches!(next, Next::Answer(_)));
                 return next;
             }
         }

@@ -1,5 +1,7 @@
 //! A request as endpoints get it: the client's own, what is left of its batch, or a piece of it.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use crate::client::Outgoing;
@@ -39,10 +41,15 @@ impl Call {
 
     /// One of its members by itself.
     fn facts_of(&self, member: &MemberRequest) -> RequestFacts {
+        // Named one by one: a copy of the batch's shape for each member would take quadratic time.
+        let RequestFacts { shape: _, body_bytes: _, client_key, seed, deadline, ref policy_time } = self.facts;
         RequestFacts {
             shape: RequestShape::single(method_of(&member.raw), member.class),
             body_bytes: member.raw.len(),
-            ..self.facts.clone()
+            client_key,
+            seed,
+            deadline,
+            policy_time: policy_time.clone(),
         }
     }
 }
@@ -66,6 +73,7 @@ pub(super) fn member_failures(
     whole: &AttemptResult,
 ) -> Vec<MemberFailure> {
     let mut failures: Vec<MemberFailure> = Vec::new();
+    let mut alike: HashMap<(String, Option<&RpcError>), usize> = HashMap::new();
     for (position, (slot, member)) in slots.iter().zip(members).enumerate() {
         let error = match slot {
             MemberAnswer::Failed(_, error) => Some(error),
@@ -73,18 +81,15 @@ pub(super) fn member_failures(
             MemberAnswer::Answered(_) | MemberAnswer::Notified => continue,
         };
         let facts = call.facts_of(member);
-        match failures.iter_mut().find(|failure| failure.is_like(&facts, error)) {
-            Some(failure) => failure.members.push(position),
-            None => failures.push(MemberFailure { result: result(whole, error), facts, members: vec![position] }),
+        match alike.entry((facts.shape.method.clone(), error)) {
+            Entry::Occupied(known) => failures[*known.get()].members.push(position),
+            Entry::Vacant(new) => {
+                new.insert(failures.len());
+                failures.push(MemberFailure { result: result(whole, error), facts, members: vec![position] });
+            }
         }
     }
     failures
-}
-
-impl MemberFailure {
-    fn is_like(&self, facts: &RequestFacts, error: Option<&RpcError>) -> bool {
-        self.result.rpc_error.as_ref() == error && self.facts.shape.method == facts.shape.method
-    }
 }
 
 /// A member's error is an attempt's that ended so; a member without an answer shares the fate of the whole.

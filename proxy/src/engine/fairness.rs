@@ -1,8 +1,9 @@
 //! Giving a worker's thread back between calls of policies.
 //!
 //! A worker serves its clients one after the other on one thread. Waiting for an endpoint gives the
-//! thread to the others, a call of a policy doesn't. Invariant: between two calls for one request that
-//! took long together the other clients have their turn, however many calls the request takes.
+//! thread to the others, a call of a policy doesn't. Invariant: if calls for one request took long
+//! together, the other clients have their turn before its next attempt and before the next member of
+//! its batch is judged. So nobody waits for more than the calls of one decision.
 
 use tokio::task::yield_now;
 

@@ -10,16 +10,16 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::StatusCode;
 
-use super::already_known;
 use super::attempts::{Reply, ReplyBody, Run};
 use super::batch_response::BatchResponse;
 use super::call::{Call, MemberFailure, member_failures};
 use super::fairness::give_way;
 use super::streaming::StreamingReply;
+use crate::chain::Chain;
 use crate::client::{Answer, AnswerBody, Exchanged};
 use crate::clock;
 use crate::jsonrpc::Refusal;
-use crate::jsonrpc::batch::{Expected, MemberAnswer, MemberRequest, find_answers};
+use crate::jsonrpc::batch::{Expected, MemberAnswer, MemberRequest, error_for_each, find_answers};
 use crate::model::{Action, AttemptResult, Decision, Outcome, RequestFacts, is_provoked, may_retry};
 use crate::upstream::{Attempt, Case, Selection};
 
@@ -27,6 +27,8 @@ use crate::upstream::{Attempt, Case, Selection};
 pub(super) struct Try {
     pub(super) lease: Attempt,
     pub(super) attempt: u32,
+    /// It began beside another one.
+    pub(super) hedge: bool,
 }
 
 /// An attempt that ended and isn't settled yet.
@@ -39,18 +41,14 @@ pub(super) struct Ended {
 }
 
 /// A batch that was answered in part.
-pub(super) struct InPart {
+struct InPart {
     ended: Ended,
     members: Arc<[MemberRequest]>,
     slots: Vec<MemberAnswer>,
 }
 
-/// An attempt after the first look at it.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "the large one is the usual one: a box would cost each request an allocation"
-)]
-pub(super) enum Judged {
+/// An attempt that is settled, or whose members are to be asked about.
+enum Judged {
     Done(Next),
     /// [`Run::judge_members`] decides what follows.
     InPart(Box<InPart>),
@@ -60,18 +58,18 @@ pub(super) enum Judged {
 pub(super) enum Next {
     Answer(Reply),
     /// Another attempt after a delay; at what is left of the batch, if a part of it was answered.
-    Again(Duration, Option<Call>),
+    Again(Duration, Option<Box<Call>>),
     /// Nothing more can be tried.
     GiveUp,
 }
 
 impl Run<'_> {
     /// Settles an attempt and decides what follows, unless it is a batch that was answered in part.
-    pub(super) fn judge(&mut self, call: &Call, ended: Try, (result, answer): Exchanged) -> Judged {
+    fn judge(&mut self, call: &Call, ended: Try, (result, answer): Exchanged) -> Judged {
         log(&ended, call, &result);
         self.trace.endpoint = Some(Arc::clone(ended.lease.endpoint_name()));
         self.trace.outcome = Some(result.outcome);
-        let Try { lease, attempt } = ended;
+        let Try { lease, attempt, hedge: _ } = ended;
         let prior_sent = self.prior_sent;
         self.doubtful = lease.is_doubtful();
         self.prior_sent |= result.bytes_sent;
@@ -80,9 +78,10 @@ impl Run<'_> {
             self.last = Some((result, None));
             return Judged::Done(Next::GiveUp);
         }
-        let ended = Ended { lease, attempt, result, prior_sent };
+        let mut ended = Ended { lease, attempt, result, prior_sent };
         let Some(mut answer) = answer else { return Judged::Done(self.judge_whole(call, ended, None)) };
         if let (Some(members), Some(slots)) = (call.members(), self.take_apart(call, &mut answer)) {
+            ended.lease.answered(ended.result.outcome, clock::now());
             return Judged::InPart(Box::new(InPart { ended, members: Arc::clone(members), slots }));
         }
         if ended.result.outcome != Outcome::Success {
@@ -96,7 +95,8 @@ impl Run<'_> {
     pub(super) async fn judge_to_end(&mut self, call: &Call, ended: Try, exchanged: Exchanged) -> Next {
         match self.judge(call, ended, exchanged) {
             Judged::Done(next) => next,
-            Judged::InPart(part) => self.judge_members(call, *part).await,
+            // Boxed, since it is rare.
+            Judged::InPart(part) => Box::pin(self.judge_members(call, *part)).await,
         }
     }
 
@@ -134,7 +134,7 @@ impl Run<'_> {
         self.answered |= decision.success;
         self.failures += u32::from(is_provoked(&ended.result) && !decision.success);
         if let (true, Expected::Single(id)) = (decision.landed, &call.outgoing.expected)
-            && let Some(body) = already_known::answer(&call.outgoing.body, id)
+            && let Some(body) = self.chain().known_answer(&call.outgoing.body, id)
         {
             return Next::Answer(rebuilt(body));
         }
@@ -145,10 +145,10 @@ impl Run<'_> {
                 Next::Again(delay, None)
             }
             // The endpoint's own error is the answer.
-            (Action::Return, Some(Answer { status, content_type, body: AnswerBody::Whole(body) }))
+            (Action::Return, Some(answer @ Answer { body: AnswerBody::Whole(_), .. }))
                 if decision.success && ended.result.rpc_error.is_some() && self.response.is_none() =>
             {
-                Next::Answer(Reply { status, content_type, body: ReplyBody::Whole(body) })
+                Next::Answer(error_of(call, answer, &ended.result))
             }
             (_, answer) => {
                 self.last = Some((ended.result, answer));
@@ -158,7 +158,7 @@ impl Run<'_> {
     }
 
     /// A batch that was answered in part: what another endpoint may do better is asked elsewhere, the rest is kept.
-    pub(super) async fn judge_members(&mut self, call: &Call, part: InPart) -> Next {
+    async fn judge_members(&mut self, call: &Call, part: InPart) -> Next {
         let InPart { ended, members, mut slots } = part;
         let result = ended.result.clone();
         let failures = member_failures(call, &members, &slots, &result);
@@ -172,7 +172,8 @@ impl Run<'_> {
                     self.prefer = self.prefer.then(decision.prefer);
                 }
                 _ if decision.landed => {
-                    failure.members.iter().for_each(|&position| land(&members[position], &mut slots[position]));
+                    let chain = self.chain();
+                    failure.members.iter().for_each(|&position| land(chain, &members[position], &mut slots[position]));
                 }
                 _ => {}
             }
@@ -181,7 +182,7 @@ impl Run<'_> {
         let rest = response.take(slots, &again);
         if !rest.is_empty() {
             self.last = Some((result, None));
-            return Next::Again(longest, Some(call.of_members(rest)));
+            return Next::Again(longest, Some(Box::new(call.of_members(rest))));
         }
         let refusal = refusal_after(&result, &call.facts);
         response.finish(|id| refusal.to_id(id)).map_or(Next::GiveUp, |body| Next::Answer(rebuilt(body)))
@@ -200,13 +201,17 @@ impl Run<'_> {
             self.answered = true;
             return Vec::new();
         }
-        let mut decided = Vec::with_capacity(failures.len());
+        let (mut decided, mut late) = (Vec::with_capacity(failures.len()), false);
         for failure in failures {
-            give_way(&call.facts.policy_time).await;
-            let may_retry = self.allows(&failure.facts, &failure.result);
+            late |= give_way(&call.facts.policy_time).await && call.facts.deadline <= clock::now();
+            let may_retry = !late && self.allows(&failure.facts, &failure.result);
             let sent = Some(&call.outgoing);
             let case = Case { request: &failure.facts, sent, result: &failure.result, may_retry, member: true };
-            let decision = lease.decide(&self.selection_of(call, attempt, prior_sent), &case);
+            let decision = if late {
+                Decision::RETURN
+            } else {
+                lease.decide(&self.selection_of(call, attempt, prior_sent), &case)
+            };
             decided.push((case, decision));
         }
         let blame = lease.fail(&self.selection_of(call, attempt, prior_sent), &result, &decided);
@@ -219,6 +224,10 @@ impl Run<'_> {
 
     pub(super) fn selection_of<'b>(&'b self, call: &'b Call, attempt: u32, prior_sent: bool) -> Selection<'b> {
         Selection { attempt, tried: &self.tried, prior_sent, ..Selection::first(&call.facts, clock::now()) }
+    }
+
+    fn chain(&self) -> Chain {
+        self.upstream.settings().methods.chain()
     }
 
     /// Whether the host allows another attempt after this one.
@@ -240,10 +249,9 @@ impl Run<'_> {
             return Ok(rebuilt(body));
         }
         match self.last.take() {
-            Some((
-                AttemptResult { rpc_error: Some(_), .. },
-                Some(Answer { status, content_type, body: AnswerBody::Whole(body) }),
-            )) => Ok(Reply { status, content_type, body: ReplyBody::Whole(body) }),
+            Some((result, Some(answer @ Answer { body: AnswerBody::Whole(_), .. }))) if result.rpc_error.is_some() => {
+                Ok(error_of(call, answer, &result))
+            }
             _ => Err(refusal),
         }
     }
@@ -262,17 +270,29 @@ fn succeed(call: &Call, ended: Ended, answer: Answer) -> Reply {
         // Taken apart before.
         AnswerBody::Members(_) => ReplyBody::Whole(Bytes::new()),
     };
-    Reply { status: answer.status, content_type: answer.content_type, body }
+    Reply { status: answer.status, content_type: answer.content_type, retry_after: None, body }
+}
+
+/// An endpoint's own JSON-RPC error. A single one about a batch becomes the answer to each of its members.
+fn error_of(call: &Call, answer: Answer, result: &AttemptResult) -> Reply {
+    let Answer { status, content_type, body } = answer;
+    let body = match body {
+        AnswerBody::Whole(body) => body,
+        AnswerBody::Members(_) | AnswerBody::Partial(_) => Bytes::new(),
+    };
+    let each = call.members().and_then(|members| error_for_each(members, &body));
+    let body = ReplyBody::Whole(each.unwrap_or(body));
+    Reply { status, content_type, retry_after: result.retry_after, body }
 }
 
 /// An answer that was put together here.
 fn rebuilt(body: Bytes) -> Reply {
-    Reply { status: StatusCode::OK, content_type: None, body: ReplyBody::Whole(body) }
+    Reply { status: StatusCode::OK, content_type: None, retry_after: None, body: ReplyBody::Whole(body) }
 }
 
-/// The transaction of this member is known to the endpoint: its answer is the hash.
-fn land(member: &MemberRequest, slot: &mut MemberAnswer) {
-    if let Some(answer) = member.id.as_deref().and_then(|id| already_known::answer(&member.raw, id)) {
+/// The endpoint has carried this member out before: the answer is what it gave then.
+fn land(chain: Chain, member: &MemberRequest, slot: &mut MemberAnswer) {
+    if let Some(answer) = member.id.as_deref().and_then(|id| chain.known_answer(&member.raw, id)) {
         *slot = MemberAnswer::Answered(answer);
     }
 }

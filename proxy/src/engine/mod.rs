@@ -4,7 +4,6 @@
 //! batch is dispatched in pieces where an endpoint takes no larger ones ([`dispatch`]), and is tried
 //! elsewhere without the members that have their answers ([`call`]).
 
-mod already_known;
 mod attempts;
 mod batch_response;
 mod call;

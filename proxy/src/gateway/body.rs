@@ -49,7 +49,7 @@ pub(super) async fn read(
         return Err(Refusal::BodyTooLarge(max));
     }
     if framing.expects_continue {
-        session.write_continue_response().await.map_err(|_| Refusal::Stalled)?;
+        invite(session, alarm, body_due(ctx.began, 0)).await?;
     }
     // What a client announces is believed up to a point: beyond it memory is taken as the bytes come.
     let mut body = BytesMut::new();
@@ -82,6 +82,15 @@ pub(super) async fn read(
             continue;
         }
         body.extend_from_slice(&piece);
+    }
+}
+
+/// Tells a client that waits for it to send the body (RFC 9110, section 10.1.1). It may not even take that.
+async fn invite(session: &mut ServerSession, alarm: &mut Alarm, due: Tick) -> Result<(), Refusal> {
+    tokio::select! {
+        biased;
+        written = session.write_continue_response() => written.map_err(|_| Refusal::Stalled),
+        () = stalled(alarm, due) => Err(Refusal::Stalled),
     }
 }
 
@@ -129,4 +138,27 @@ async fn stalled(alarm: &mut Alarm, due: Tick) {
 /// When a body must be whole of which so many bytes are there, unless more come.
 fn body_due(began: Tick, bytes: usize) -> Tick {
     began.after(BODY_GRACE + Duration::from_millis(bytes as u64 * 1_000 / BODY_RATE))
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncWriteExt, duplex};
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_takes_no_invitation_is_refused() {
+        let (near, mut far) = duplex(8);
+        let client = tokio::spawn(async move {
+            let head = b"POST / HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-length: 1\r\n\r\n";
+            far.write_all(head).await.unwrap();
+            std::future::pending::<()>().await;
+        });
+        let mut session = ServerSession::new_http1(Box::new(near));
+        assert!(session.read_request().await.unwrap());
+        let (mut alarm, due) = (Alarm::new(clock::now()), body_due(clock::now(), 0));
+        let invited = tokio::time::timeout(2 * BODY_GRACE, invite(&mut session, &mut alarm, due)).await;
+        assert!(matches!(invited.expect("an end of the wait"), Err(Refusal::Stalled)));
+        client.abort();
+    }
 }

@@ -25,9 +25,8 @@ use crate::client::Outgoing;
 use crate::clock;
 use crate::config::ClientKey;
 use crate::engine::{Call, Reply, ReplyBody};
-use crate::jsonrpc::{Expected, Inspected, Refusal, inspect};
-use crate::model::Buffered;
-use crate::model::{PolicyTime, RequestFacts};
+use crate::jsonrpc::{Expected, Inspected, Refusal, RequestWords, inspect, whole_secs};
+use crate::model::{Buffered, PolicyTime, RequestFacts};
 use crate::upstream::{Ticket, Upstream};
 
 /// How long a connection waits for its next request, in seconds (nginx's default).
@@ -142,10 +141,15 @@ pub(super) async fn read_request(
         return Err(Refusal::NotJsonType);
     }
     let headers = head.accepted.forwarded?;
-    let max_body = ctx.snapshot.config.server.max_body;
+    let (max_body, max_buffered) = (ctx.snapshot.config.server.max_body, ctx.snapshot.config.server.max_buffered);
     let body = body::read(buffered, session, ctx, alarm, &head.framing).await?;
     let settings = upstream.settings();
     let inspected = inspect(&body, settings.max_batch_size, &settings.methods)?;
+    // One is made before it is counted, since a worker makes one at a time.
+    let copied = inspected.renumbered.as_ref().map_or(0, Bytes::len);
+    if copied > 0 && !ctx.held.cover(buffered, body.len() + copied, max_buffered) {
+        return Err(Refusal::NoMemory);
+    }
     ctx.method = inspected.shape.method[..inspected.shape.method.floor_char_boundary(LOGGED_METHOD)].to_owned();
     ctx.batch_size = inspected.shape.size();
     let client_key = client_key(session, ctx.client_key);
@@ -179,6 +183,7 @@ fn good_call(
         resendable,
         max_answer,
         whole,
+        words: RequestWords::default(),
     };
     Call { facts, outgoing }
 }
@@ -208,7 +213,7 @@ pub(super) async fn respond(
     match reply.body {
         ReplyBody::Whole(body) => {
             drop(place);
-            write_whole(session, reply.status, content_type, body).await
+            write_whole(session, reply.status, content_type, reply.retry_after, body).await
         }
         ReplyBody::Streaming(body) => {
             let head = build_head(session, reply.status, content_type, body.length)?;
@@ -246,6 +251,7 @@ async fn write_whole(
     session: &mut ServerSession,
     status: StatusCode,
     content_type: HeaderValue,
+    retry_after: Option<Duration>,
     body: Bytes,
 ) -> Result<()> {
     if status == StatusCode::NO_CONTENT {
@@ -253,7 +259,10 @@ async fn write_whole(
         head.insert_header(header::X_CONTENT_TYPE_OPTIONS, NOSNIFF)?;
         return Sending::new(session, None).begin(head).await;
     }
-    let head = build_head(session, status, content_type, Some(body.len()))?;
+    let mut head = build_head(session, status, content_type, Some(body.len()))?;
+    if let Some(after) = retry_after {
+        head.insert_header(header::RETRY_AFTER, whole_secs(after))?;
+    }
     let mut sending = Sending::new(session, None);
     sending.begin(head).await?;
     sending.finish(body).await

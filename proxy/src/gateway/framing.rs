@@ -18,8 +18,7 @@ use pingora::http::RequestHeader;
 use super::fields::Fields;
 use crate::jsonrpc::{Refusal, decimal};
 
-/// Digits of the longest `Content-Length` that is read: more than any body has, and less than a
-/// 64-bit number can hold.
+/// Digits of the longest `Content-Length` that is read: other readers hold no longer one without loss.
 const MAX_LENGTH_DIGITS: usize = 18;
 /// Digits of a port.
 const MAX_PORT_DIGITS: usize = 5;
@@ -116,9 +115,9 @@ fn is_host(host: &[u8]) -> bool {
     let in_name = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+;=%".contains(byte);
     let in_address = |byte: &u8| in_name(byte) || *byte == b':';
     let is_name = if host.starts_with(b"[") { name.iter().all(in_address) } else { name.iter().all(in_name) };
-    let is_port = port.iter().all(u8::is_ascii_digit) && port.len() <= MAX_PORT_DIGITS;
-    let number = port.iter().fold(0, |sum: u32, digit| sum * 10 + u32::from(digit.wrapping_sub(b'0')));
-    is_name && is_port && number <= u32::from(u16::MAX)
+    let is_port = port.is_empty()
+        || port.len() <= MAX_PORT_DIGITS && decimal(port).is_some_and(|number| number <= usize::from(u16::MAX));
+    is_name && is_port
 }
 
 /// RFC 9112, sections 6.1 to 6.3: one length, or `chunked` once and nothing else.
@@ -136,11 +135,10 @@ fn body_length(fields: &Fields<'_>, raw: &[u8]) -> Result<BodyLength, Refusal> {
     match fields.content_length.value {
         None => Ok(BodyLength::None),
         Some(_) if fields.content_length.repeated => refuse("Content-Length stands there twice"),
-        Some(length) if length.len() <= MAX_LENGTH_DIGITS => match decimal(length.as_bytes()) {
+        Some(length) => match decimal(length.as_bytes()).filter(|_| length.len() <= MAX_LENGTH_DIGITS) {
             Some(bytes) => Ok(BodyLength::Bytes(bytes)),
-            None => refuse("Content-Length is not a number"),
+            None => refuse("Content-Length is no number of bytes that a body has"),
         },
-        Some(_) => refuse("Content-Length is not a number"),
     }
 }
 
@@ -165,8 +163,24 @@ mod tests {
         for host in ["", "h", "h:1", "h:", "a.b-c_d:65535", "127.0.0.1:80", "[::1]", "[::1]:80", "h%41", "a~b"] {
             assert!(is_host(host.as_bytes()), "{host:?}");
         }
-        let bad =
-            ["h h", "h,h", "h/", "h?", "h#", "h@h", "h\\", "h:a", "h:1:2", "h:123456", "[::1", "[::1]x", "::1", "é"];
+        let bad = [
+            "h h",
+            "h,h",
+            "h/",
+            "h?",
+            "h#",
+            "h@h",
+            "h\\",
+            "h:a",
+            "h:1:2",
+            "h:65536",
+            "h:123456",
+            "h:99999999999999999999999",
+            "[::1",
+            "[::1]x",
+            "::1",
+            "é",
+        ];
         for host in bad {
             assert!(!is_host(host.as_bytes()), "{host:?}");
         }

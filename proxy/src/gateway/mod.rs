@@ -27,13 +27,13 @@ use pingora::protocols::http::{ReusableHttpStream, ServerSession};
 use pingora::server::ShutdownWatch;
 use pingora::{Error, Result};
 
+use crate::chain::method_label;
 use crate::clock;
 use crate::config::ClientKey;
 use crate::engine::{self, Call, Reply, Trace};
 use crate::jsonrpc::Refusal;
 use crate::logging::AccessLog;
 use crate::metrics::Metrics;
-use crate::model::method_label;
 use crate::model::{Buffered, Held};
 use crate::snapshot::Published;
 use crate::upstream::{Ticket, Upstream};

@@ -21,7 +21,8 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::connections::Full;
 use super::{ConnectionCount, Most, ProxyService};
-use crate::client::{PlainStream, become_worker};
+use crate::client::PlainStream;
+use crate::worker::become_worker;
 
 /// How long nothing is accepted when the process has no file descriptor left (nginx's `accept_mutex_delay`).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(500);

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::chain::Chain;
 use crate::client::{Target, probe};
 use crate::config::{HealthCheck, ProbeKind};
 use crate::model::ProbeFailure;
@@ -19,7 +20,7 @@ pub(super) async fn ask(
     match &check.probe {
         ProbeKind::Path { path, status } => probe::get(target, path, *status, budget).await.map(|()| None),
         ProbeKind::Method(method) => match probe::call(target, method, budget).await {
-            Ok(result) => probe::read_probe(method, &result),
+            Ok(result) => Chain::read_probe(method, &result),
             // Nobody chose the method: an endpoint that lacks it answers, and that is all that can be asked of it.
             Err(ProbeFailure::NO_METHOD) if check.implied => Ok(None),
             Err(failure) => Err(failure),

@@ -3,21 +3,19 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::Value;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use super::question;
+use crate::chain::ChainId;
 use crate::client::probe;
 use crate::clock;
-use crate::config::{ChainId, HealthCheck, UpstreamConf};
+use crate::config::{HealthCheck, UpstreamConf};
 use crate::model::{EndpointHealth, HeadStanding, HealthState, ProbeFailure, compare_heads};
 use crate::upstream::{Endpoint, Upstream};
 
 /// Every so many rounds the chain is verified again, should an endpoint's address lead elsewhere.
 const CHAIN_ROUNDS: u64 = 10;
-/// The longest genesis hash that is read.
-const MAX_GENESIS: usize = 64;
 
 /// One round of an upstream. It holds no generation: a reload doesn't wait for it.
 pub(super) struct Round {
@@ -97,17 +95,9 @@ impl Round {
     }
 
     async fn verify(&self, endpoint: &Endpoint, expected: &ChainId, budget: Duration) -> Result<(), ProbeFailure> {
-        let told = match expected {
-            ChainId::Number(_) => {
-                let result = probe::call(endpoint.target(), "eth_chainId", budget).await?;
-                probe::quantity(&result).map(ChainId::Number)
-            }
-            ChainId::Genesis(_) => {
-                let result = probe::call(endpoint.target(), "getGenesisHash", budget).await?;
-                genesis(&result).map(ChainId::Genesis)
-            }
-        };
-        let told = told.ok_or(ProbeFailure::new("doesn't tell its chain"))?;
+        let chain = self.upstream.settings().methods.chain();
+        let result = probe::call(endpoint.target(), chain.id_method(), budget).await?;
+        let told = chain.read_id(&result).ok_or(ProbeFailure::new("doesn't tell its chain"))?;
         let is_right = told == *expected;
         let was = endpoint.health_state();
         self.judge(endpoint, |health| health.told_chain(is_right));
@@ -136,7 +126,12 @@ impl Round {
             return;
         }
         endpoint.series().health_check_failures.inc();
-        tracing::debug!(upstream = &**self.upstream.name(), endpoint = &**endpoint.name(), why = %failure, "probe failed");
+        let (upstream, name) = (&**self.upstream.name(), &**endpoint.name());
+        if endpoint.health().is_probed() {
+            tracing::debug!(upstream, endpoint = name, why = %failure, "probe failed");
+        } else {
+            tracing::warn!(upstream, endpoint = name, why = %failure, "endpoint's first probe failed");
+        }
         // The wrong chain is a verdict of its own: no threshold has to be crossed back when it is the right one again.
         if failure != ProbeFailure::WRONG_CHAIN {
             self.judge(endpoint, |health| health.fail(failure, self.check.unhealthy_threshold));
@@ -168,10 +163,4 @@ impl Round {
             _ => {}
         }
     }
-}
-
-fn genesis(result: &Value) -> Option<String> {
-    let hash = result.as_str()?;
-    let fit = hash.len() <= MAX_GENESIS && hash.bytes().all(|byte| byte.is_ascii_alphanumeric());
-    fit.then(|| hash.to_owned())
 }

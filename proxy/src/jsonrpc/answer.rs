@@ -33,6 +33,8 @@ struct ErrorObject<'a> {
 pub(super) enum Says {
     Result,
     Error(RpcError),
+    /// An error without a code, which is a gateway's word and no answer; its message.
+    Uncoded(String),
     /// Neither: it is no JSON-RPC.
     Nothing,
 }
@@ -47,22 +49,31 @@ impl<'a> Member<'a> {
         self.id.value().map(|id| id.get().as_bytes())
     }
 
+    /// Its error as it is written.
+    pub(super) fn error(&self) -> Option<&'a str> {
+        self.error.value().map(RawValue::get)
+    }
+
     pub(super) fn says(&self) -> Says {
         match (self.error.value(), self.result.0) {
-            (Some(error), _) => Says::Error(read_error(error)),
+            (Some(error), _) => read_error(error),
             (None, Some(_)) => Says::Result,
             (None, None) => Says::Nothing,
         }
     }
 }
 
-fn read_error(raw: &RawValue) -> RpcError {
+fn read_error(raw: &RawValue) -> Says {
     let error: Option<ErrorObject<'_>> = serde_json::from_str(raw.get()).ok();
-    let code = error.as_ref().and_then(|e| e.code).and_then(|code| code.get().parse().ok()).unwrap_or(0);
-    // Some providers put a plain text there.
+    let code = error.as_ref().and_then(|e| e.code).and_then(|code| code.get().parse().ok());
+    // Some gateways put a plain text there.
     let text = || serde_json::from_str::<Cow<'_, str>>(raw.get()).ok();
     let message = error.and_then(|e| e.message).or_else(text).unwrap_or_default();
-    RpcError { code, message: cut(&message).to_owned() }
+    let message = cut(&message).to_owned();
+    match code {
+        Some(code) => Says::Error(RpcError { code, message }),
+        None => Says::Uncoded(message),
+    }
 }
 
 /// The beginning of a text, as far as it is kept.

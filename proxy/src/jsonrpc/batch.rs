@@ -83,6 +83,19 @@ pub(crate) fn find_answers(requests: &[MemberRequest], body: &Bytes) -> Option<A
     Some(answers)
 }
 
+/// The error of `body`, which is a single answer, as the answer to each member that has an id. `None` when
+/// it is none.
+pub(crate) fn error_for_each(requests: &[MemberRequest], body: &[u8]) -> Option<Bytes> {
+    let member = Member::parse(body)?;
+    let error = member.error()?;
+    Some(array(requests.iter().filter_map(|request| request.id.as_deref()).map(|id| error_to(id, error))))
+}
+
+/// An error, as an endpoint wrote it, in an answer to this id.
+pub(super) fn error_to(id: &[u8], error: &str) -> Bytes {
+    [br#"{"jsonrpc":"2.0","id":"#, id, br#","error":"#, error.as_bytes(), b"}"].concat().into()
+}
+
 impl Answers {
     fn take(&mut self, raw: Bytes, member: Option<Member<'_>>, matching: &mut Matching<'_>) {
         // Serde takes an array of the fields for an object.
@@ -100,7 +113,7 @@ impl Answers {
         let said = match member.says() {
             Says::Result => MemberAnswer::Answered(raw),
             Says::Error(error) => MemberAnswer::Failed(raw, error),
-            Says::Nothing => MemberAnswer::Open,
+            Says::Uncoded(_) | Says::Nothing => MemberAnswer::Open,
         };
         match found {
             Found::InOrder(position) => self.slots[position] = said,

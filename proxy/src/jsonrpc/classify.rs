@@ -17,6 +17,7 @@ const CODED: &str = "a content coding that was not asked for";
 const HTTP_STATUS: &str = "HTTP status";
 const NO_STATUS: &str = "an HTTP status that says nothing about a request";
 const NO_ANSWER: &str = "not a JSON-RPC answer";
+const NO_CODE: &str = "an error without a code";
 const OTHER_ID: &str = "an answer to another id";
 const INCOMPLETE: &str = "a batch with members that are not answered";
 const RPC_ERROR: &str = "JSON-RPC error";
@@ -134,6 +135,9 @@ fn parse_single(body: &[u8], id: Option<&Id>) -> Classified {
     match (member.says(), member.id()) {
         (Says::Error(error), id) if id.is_none_or(is_asked) => rpc_error(error),
         (Says::Result, id) if is_asked(id.unwrap_or(b"null")) => Classified::new(Outcome::Success, ""),
+        (Says::Uncoded(text), id) if id.is_none_or(is_asked) => {
+            Classified { text, ..Classified::new(Outcome::BadResponse, NO_CODE) }
+        }
         (Says::Nothing, _) => Classified::new(Outcome::BadResponse, NO_ANSWER),
         _ => Classified::new(Outcome::BadResponse, OTHER_ID),
     }
@@ -144,7 +148,7 @@ fn parse_batch(body: &Bytes, requests: &[MemberRequest]) -> Classified {
     let Some(answers) = find_answers(requests, body) else {
         // A single answer to a batch is only ever an error.
         let single = parse_single(body, None);
-        let is_error = single.outcome == Outcome::RpcError;
+        let is_error = single.outcome == Outcome::RpcError || single.detail == NO_CODE;
         return if is_error { single } else { Classified::new(Outcome::BadResponse, NO_ANSWER) };
     };
     let said = answers.slots.iter().any(MemberAnswer::is_said);

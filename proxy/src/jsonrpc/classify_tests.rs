@@ -66,8 +66,32 @@ fn errors_keep_their_code_whatever_the_status() {
     assert_eq!(answered(200, body, &batch(&["1", "2"])), (Outcome::RpcError, Some(-32_005)));
     assert_eq!(of(500, body), (Outcome::HttpError, Some(-32_005)));
     assert_eq!(of(200, r#"{"id":null,"error":{"code":-32700}}"#), (Outcome::RpcError, Some(-32_700)));
-    assert_eq!(of(200, r#"{"error":"text"}"#), (Outcome::RpcError, Some(0)));
-    assert_eq!(of(200, r#"{"error":{"code":"-1"}}"#), (Outcome::RpcError, Some(0)));
+}
+
+#[test]
+fn an_error_without_a_code_is_a_gateways_word_and_no_answer() {
+    for (error, text) in [
+        (r#""Unauthorized""#, "Unauthorized"),
+        (r#"{"message":"slow down"}"#, "slow down"),
+        (r#"{"code":"-1","message":"m"}"#, "m"),
+        (r#"{"code":1.5}"#, ""),
+        ("[]", ""),
+        ("7", ""),
+    ] {
+        for id in ["", r#""id":null,"#, r#""id":1,"#] {
+            let body = format!(r#"{{{id}"error":{error}}}"#);
+            for expected in [single(), batch(&["1", "2"])] {
+                let classified = classify(StatusCode::OK, false, &body.clone().into(), &expected);
+                assert_eq!((classified.outcome, classified.rpc_error), (Outcome::BadResponse, None), "{body}");
+                assert_eq!(classified.text, text, "{body}");
+            }
+            assert_eq!(of(401, &body), (Outcome::HttpError, None), "{body}");
+        }
+    }
+    assert_eq!(of(200, r#"{"id":2,"error":"text"}"#), (Outcome::BadResponse, None));
+    let one = r#"{"id":1,"result":"x"}"#;
+    let uncoded = format!(r#"[{one},{{"id":2,"error":"text"}}]"#);
+    assert_eq!(slots(&uncoded, &["1", "2"]), (Outcome::BadResponse, Some(format!("{one} ?"))));
 }
 
 #[test]

@@ -17,6 +17,7 @@ use bytes::{Bytes, BytesMut};
 
 use super::answer::Member;
 use super::batch::MemberRequest;
+use super::batch::error_to;
 use super::decimal::decimal;
 use super::raw::{is_same_id, normal_id};
 
@@ -84,6 +85,15 @@ impl Id {
         match Member::parse(&answer).and_then(|member| member.id()) {
             Some(given) => self.put_back(&answer, given),
             None => answer,
+        }
+    }
+
+    /// The same for an error, which endpoints may send without an id.
+    pub(crate) fn restore_error(&self, answer: Bytes) -> Bytes {
+        let Some(member) = Member::parse(&answer) else { return answer };
+        match (member.id(), member.error()) {
+            (None, Some(error)) => error_to(&self.client, error),
+            _ => self.restore(answer),
         }
     }
 }

@@ -1,10 +1,10 @@
 use serde_json::Value;
 
 use super::*;
+use crate::chain::Methods;
 use crate::jsonrpc::batch::Expected;
 use crate::jsonrpc::classify::classify;
 use crate::jsonrpc::inspect;
-use crate::model::Methods;
 
 /// How Go writes a raw value again: with `<`, `>` and `&` escaped.
 fn go(id: &str) -> Option<String> {

@@ -15,7 +15,8 @@ use super::batch::{Expected, MemberRequest, array};
 use super::id::{Id, number_batch, of_single};
 use super::member::Member;
 use super::raw::for_each_element;
-use crate::model::{MethodClass, Methods, RequestShape};
+use crate::chain::Methods;
+use crate::model::{MethodClass, RequestShape};
 
 /// Arrays and objects within each other. Nodes refuse far less; a parser that recurses would be in danger.
 const MAX_DEPTH: usize = 128;

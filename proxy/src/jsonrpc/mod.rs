@@ -18,5 +18,5 @@ pub use batch::{Expected, MemberAnswer, MemberRequest};
 pub use decimal::decimal;
 pub use id::Id;
 pub use inspect::{Inspected, inspect};
-pub use quoted::{RequestText, unquoted};
-pub use refusal::Refusal;
+pub use quoted::{RequestText, RequestWords, unquoted};
+pub use refusal::{Refusal, whole_secs};

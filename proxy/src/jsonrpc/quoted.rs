@@ -19,6 +19,7 @@
 //! requests". Not masked are words of up to three letters by themselves.
 
 use std::ops::Range;
+use std::sync::OnceLock;
 
 use aho_corasick::{AhoCorasick, AhoCorasickKind};
 
@@ -46,6 +47,19 @@ pub struct RequestText<'a> {
     pub body: &'a Bytes,
     /// The client's headers.
     pub headers: &'a [(HeaderName, HeaderValue)],
+    /// The words of both.
+    pub words: &'a RequestWords,
+}
+
+/// The words of a request, found when they are first asked for: a batch may have hundreds of errors.
+#[derive(Debug, Default)]
+pub struct RequestWords(OnceLock<Said>);
+
+impl Clone for RequestWords {
+    /// A copy of a request may be sent with another body.
+    fn clone(&self) -> Self {
+        RequestWords::default()
+    }
 }
 
 /// `message` with the request's own words masked; `None` when it holds none of them.
@@ -60,7 +74,7 @@ pub fn unquoted(message: &str, request: &RequestFacts, sent: RequestText<'_>) ->
     let Some(body) = body.filter(|body| !brings_code(request, body)) else {
         return Some(String::new());
     };
-    let said = Said::of(body, sent);
+    let said = sent.words.0.get_or_init(|| Said::of(body, sent));
     mask(message, &words, &said.in_message(&words))
 }
 

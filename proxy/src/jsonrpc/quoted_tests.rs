@@ -18,7 +18,7 @@ fn facts(method: &str) -> RequestFacts {
 fn unquoted_of(message: &str, request: &RequestFacts, body: impl Into<Bytes>, headers: &[&str]) -> Option<String> {
     let header = |value: &&str| (HeaderName::from_static("user-agent"), HeaderValue::from_str(value).unwrap());
     let headers: Vec<_> = headers.iter().map(header).collect();
-    unquoted(message, request, RequestText { body: &body.into(), headers: &headers })
+    unquoted(message, request, RequestText { body: &body.into(), headers: &headers, words: &RequestWords::default() })
 }
 
 /// The message as a policy gets it without the words of a request with these parameters.

@@ -96,6 +96,11 @@ pub enum Refusal {
     EndpointsFailed,
 }
 
+/// A delay for `Retry-After`: rounded up, and 1 at least.
+pub fn whole_secs(delay: Duration) -> u64 {
+    (delay.as_secs() + u64::from(delay.subsec_nanos() > 0)).max(1)
+}
+
 impl Refusal {
     /// The HTTP status of the answer.
     pub fn status(&self) -> StatusCode {
@@ -174,9 +179,7 @@ impl Refusal {
     pub fn retry_after_secs(&self) -> Option<u64> {
         match self {
             Refusal::RateLimited { retry_after: Some(after) }
-            | Refusal::EndpointLimited { retry_after: Some(after) } => {
-                Some((after.as_secs() + u64::from(after.subsec_nanos() > 0)).max(1))
-            }
+            | Refusal::EndpointLimited { retry_after: Some(after) } => Some(whole_secs(*after)),
             // What holds the memory is gone within moments.
             Refusal::NoMemory => Some(1),
             _ => None,

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::{Outcome, RequestFacts, Tick};
 
 /// A JSON-RPC error as an endpoint sent it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct RpcError {
     /// The code; 0 when it was missing or not an integer.
     pub code: i64,

@@ -3,7 +3,8 @@
 //! Invariant: **blame needs evidence that is not the request's.** A client chooses its requests, and with them most of what an
 //! endpoint says to them: error codes, words, HTTP statuses, timeouts, even resets. So what a request can provoke excludes an
 //! endpoint only with a witness that the client doesn't control: a probe of the proxy's own that fails, too. Where there are
-//! no probes, another endpoint must have answered the very same request, and the endpoint nobody else's for a while.
+//! no probes, another endpoint must have answered the very same request, and the endpoint nobody else's for a while. A share
+//! of requests that an endpoint fails and others answer is a witness, too, if most clients see it: see `outlier`.
 //!
 //! Some things can't be provoked by a request's content: an endpoint that can't be connected to, one that says it is at its
 //! rate limit (HTTP 429), and one that is silent to everybody.
@@ -40,6 +41,8 @@ pub struct Blame {
     pub decision: Decision,
     /// How the attempt ended.
     pub result: AttemptResult,
+    /// The client that it was made for, as in its request.
+    pub client: u64,
     /// Its method, unless it is a batch of several.
     pub method: String,
 }

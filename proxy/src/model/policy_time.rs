@@ -18,6 +18,8 @@ const LONG: u64 = 100_000;
 #[derive(Debug, Default)]
 pub struct PolicyTime {
     used: AtomicU64,
+    /// What the proxy itself did for calls: it counts for pauses, and for no policy's budget.
+    own: AtomicU64,
     /// The time used at the last pause.
     paused_at: AtomicU64,
 }
@@ -37,9 +39,14 @@ impl PolicyTime {
         u128::from(before) < budget.as_nanos() && u128::from(after) >= budget.as_nanos()
     }
 
+    /// Adds work of the proxy's own, about so many nanoseconds.
+    pub fn work(&self, nanos: u64) {
+        self.own.store(self.own.load(Relaxed).saturating_add(nanos), Relaxed);
+    }
+
     /// Whether the calls since the last pause took long. If so, the pause is taken to be made.
     pub fn is_pause_due(&self) -> bool {
-        let used = self.used.load(Relaxed);
+        let used = self.used.load(Relaxed).saturating_add(self.own.load(Relaxed));
         let due = used.saturating_sub(self.paused_at.load(Relaxed)) >= LONG;
         if due {
             self.paused_at.store(used, Relaxed);
@@ -51,7 +58,7 @@ impl PolicyTime {
 impl Clone for PolicyTime {
     fn clone(&self) -> Self {
         let copy = |of: &AtomicU64| AtomicU64::new(of.load(Relaxed));
-        PolicyTime { used: copy(&self.used), paused_at: copy(&self.paused_at) }
+        PolicyTime { used: copy(&self.used), own: copy(&self.own), paused_at: copy(&self.paused_at) }
     }
 }
 
@@ -78,6 +85,9 @@ mod tests {
         };
         let due = [100, LONG - 101, 1, 0, LONG, LONG / 2, LONG / 2, 1].map(due_after);
         assert_eq!(due, [false, false, true, false, true, false, true, false]);
+        time.work(LONG);
+        assert!(time.is_pause_due());
+        assert!(!time.is_pause_due());
         time.spend(LONG, Duration::MAX);
         assert!(time.clone().is_pause_due(), "a part of a batch owes it, too");
     }

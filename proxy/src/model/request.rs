@@ -1,7 +1,18 @@
 //! A request as rules and policies see it. None of it changes between attempts, but for the time that
 //! policies used.
 
-use super::{MethodClass, PolicyTime, Tick};
+use super::{PolicyTime, Tick};
+
+/// The effect of a repetition, from the least to the most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum MethodClass {
+    /// Changes nothing.
+    Read,
+    /// A write whose repetition has no further effect.
+    IdempotentWrite,
+    /// May change something each time it arrives.
+    Write,
+}
 
 /// The methods of a request and the class of what they do.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use super::time::millis_f32;
-use super::{Cooldown, Headroom, LatencyHistogram, MethodBans, ProbeGate, Silence, Tick, TrialSlot};
+use super::{Cooldown, Headroom, LatencyHistogram, MethodBans, Outlier, ProbeGate, Silence, Tick, TrialSlot};
 
 /// Weight of a new failure's penalty (azoth-balancer): four failures in a row reach 99.8 % of it.
 const PENALTY_RISE: f32 = 0.8;
@@ -49,6 +49,8 @@ pub struct EndpointStats {
     pub trial: TrialSlot,
     /// When it may be probed because of a failed request.
     pub probe_gate: ProbeGate,
+    /// What it failed and others answered.
+    pub outlier: Outlier,
     peak_at: AtomicU64,
     succeeded_at: AtomicU64,
 }
@@ -69,6 +71,7 @@ impl EndpointStats {
             silence: Silence::default(),
             trial: TrialSlot::default(),
             probe_gate: ProbeGate::default(),
+            outlier: Outlier::default(),
             succeeded_at: AtomicU64::new(0),
             last_selected: AtomicU64::new(0),
             histogram: LatencyHistogram::default(),

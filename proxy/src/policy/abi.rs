@@ -6,8 +6,6 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use crate::model::Chain;
-
 #[cfg(target_endian = "big")]
 compile_error!("the ABI's blocks are little-endian and are copied as they lie in memory");
 
@@ -67,14 +65,6 @@ pub(super) mod decision_flags {
     pub(in crate::policy) const LARGER_RANGE: u32 = 1 << 2;
     /// The answer is the transaction's hash.
     pub(in crate::policy) const LANDED: u32 = 1 << 3;
-}
-
-/// Values of [`RequestBlock::chain`].
-pub const fn chain_code(chain: Chain) -> u32 {
-    match chain {
-        Chain::Ethereum => 0,
-        Chain::Solana => 1,
-    }
 }
 
 /// The request, as both kinds of policy see it. The fields are those of `sdk/ABI.md`, section 4.

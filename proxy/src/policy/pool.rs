@@ -1,18 +1,17 @@
 //! The instances of one policy: a slot per worker thread.
 //!
-//! A slot's lock is a thread's own and so never waited for, except by the refill thread (which puts an instance into an
-//! empty slot) and by the rare thread beyond the configured number, which shares one. A lock that is free costs little
-//! beside the call, and spares calls any `unsafe`.
-//!
-//! The last slot is for calls aside, which no request waits for: whatever such a call does, and however long, no thread that
-//! serves requests meets its lock or misses the instance that it lost.
+//! A worker's slot is its own, so its lock is never waited for, except when an instance is put into an
+//! empty slot. A lock that is free costs little beside the call, and spares calls any `unsafe`. All
+//! threads that are no workers (probes at load, `GET /explain`) share one slot, and calls aside, which
+//! no request waits for, have another. Invariant: whatever a call outside of the workers does, and
+//! however long, no worker meets its lock or misses the instance that it lost.
 
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::error::PluginError;
 use super::fault::Fault;
 use super::instance::ReadyInstance;
+use crate::worker;
 
 /// Slots stand on cache lines of their own, two together because processors fetch pairs.
 #[repr(align(128))]
@@ -50,7 +49,13 @@ impl InstancePool {
 
     /// Calls `f` on this thread's instance. An instance that faulted is taken out and handed back.
     pub(super) fn with<R>(&self, f: impl FnOnce(&mut ReadyInstance) -> Result<R, Fault>) -> Called<R> {
-        self.slots[thread_number() % (self.slots.len() - 1)].with(f)
+        self.slots[self.number()].with(f)
+    }
+
+    /// The slot of this thread.
+    fn number(&self) -> usize {
+        let others = self.slots.len() - 2;
+        worker::current().map_or(others, |number| number.min(others))
     }
 
     /// Calls `f` on the instance that is for calls aside.
@@ -74,9 +79,26 @@ impl Slot {
     }
 }
 
-/// A small number of this thread's own, in the order in which threads first call a policy.
-fn thread_number() -> usize {
-    static NEXT: AtomicUsize = AtomicUsize::new(0);
-    thread_local!(static NUMBER: usize = NEXT.fetch_add(1, Relaxed));
-    NUMBER.with(|number| *number)
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::worker::become_worker;
+
+    #[test]
+    fn workers_share_their_slots_with_nobody() {
+        let pool = InstancePool::new(2);
+        let other = || std::thread::scope(|scope| scope.spawn(|| pool.number()).join().unwrap());
+        let worker = |number| {
+            std::thread::scope(|scope| {
+                let call = || {
+                    become_worker(number);
+                    pool.number()
+                };
+                scope.spawn(call).join().unwrap()
+            })
+        };
+        assert_eq!([other(), other(), other()], [2; 3]);
+        assert_eq!([worker(1), worker(0)], [1, 0]);
+        assert_eq!(worker(2), 2, "one that nobody counted on");
+    }
 }

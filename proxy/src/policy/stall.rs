@@ -5,7 +5,8 @@
 //! call that doesn't meet its deadline pays nothing for this. For the loading of an instance, which
 //! isn't on a request's way, the processor time is noted at its beginning.
 //!
-//! Invariant: only processor time ends a call, so a module that loads on an idle machine does so on a busy one.
+//! Invariant: of the two, only processor time ends a call, so a module that loads on an idle machine
+//! does so on a busy one.
 
 use std::time::Duration;
 

@@ -125,6 +125,16 @@ impl Upstream {
         after.iter().chain(before).filter(|endpoint| self.may(endpoint, selection))
     }
 
+    /// Whether another endpoint takes requests while this one doesn't.
+    pub(super) fn has_others(&self, endpoint: &Endpoint, now: Tick) -> bool {
+        let is_open = |other: &Endpoint| {
+            !other.is_forbidden() && other.stats.cooldown.is_clear() && other.health_state().is_good()
+        };
+        self.endpoints
+            .iter()
+            .any(|other| other.index != endpoint.index && is_open(other) && !other.stats.is_silent(now))
+    }
+
     fn may(&self, endpoint: &Endpoint, selection: &Selection<'_>) -> bool {
         !endpoint.is_forbidden() && !selection.tried.contains(&endpoint.index) && self.allows_range(endpoint, selection)
     }

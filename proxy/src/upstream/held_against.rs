@@ -27,6 +27,9 @@ impl Upstream {
         if answered && endpoint.stats.bans.strike(&blame.method, wish, now) {
             self.log_ban(endpoint, &blame.method, wish);
         }
+        if answered && blame.is_failure() {
+            self.strike(endpoint, blame.client, blame.why(), now);
+        }
         // Without probes, nobody else's success is the witness.
         let is_borne_out = is_alone || (answered && !endpoint.stats.is_alive(now));
         if !self.settings.probed && is_borne_out && blame.excludes() {
@@ -37,6 +40,15 @@ impl Upstream {
                 wish => wish,
             };
             self.cool(endpoint, &Decision { cooldown, ..blame.decision }, blame.why(), now);
+        }
+    }
+
+    /// Counts a request of `client` that another endpoint answered, and excludes the endpoint for a time if
+    /// they are too many, unless it is the last one. `why`: as for [`Upstream::cool`].
+    pub(super) fn strike(&self, endpoint: &Endpoint, client: u64, why: (&str, &str, Option<u16>), now: Tick) {
+        let is_outlier = endpoint.stats.outlier.strike(client, now);
+        if is_outlier && self.has_others(endpoint, now) {
+            self.cool(endpoint, &Decision { cooldown: CooldownWish::Backoff, ..Decision::RETURN }, why, now);
         }
     }
 
@@ -73,6 +85,7 @@ impl Upstream {
         }
         if decision.success && decision.penalty_ms <= 0.0 {
             endpoint.stats.succeed(began, now);
+            endpoint.stats.outlier.answer(blame.client, now);
             endpoint.stats.bans.succeed(method);
         }
     }

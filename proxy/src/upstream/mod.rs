@@ -16,6 +16,7 @@ mod explain;
 mod guarded_policy;
 mod held_against;
 mod limiter;
+mod method_latencies;
 mod retry;
 mod select;
 mod selection;
@@ -41,9 +42,10 @@ pub use shadow::{Comparer, Disagreement, Shadow, ShadowQueue, ShadowStats, shado
 use admission::Queue;
 use candidates::Draw;
 use deciders::Deciders;
+use method_latencies::MethodLatencies;
 
 use crate::metrics::UpstreamSeries;
-use crate::model::{MethodLatencies, RetryBudget};
+use crate::model::RetryBudget;
 
 /// A named pool of endpoints.
 pub struct Upstream {

@@ -5,10 +5,14 @@
 //! (`jsonrpc::quoted`).
 
 use super::{Case, Endpoint, Selection, Upstream};
+use crate::client::Outgoing;
 use crate::jsonrpc::unquoted;
 use crate::model::{AttemptResult, CooldownWish, Decision, millis_f32};
 use crate::policy::abi::{AttemptBlock, MESSAGE_BYTES, NO_RETRY_AFTER, attempt_flags, flag};
 use crate::policy::{Policy, native};
+
+/// The time that a byte of a request takes when it is looked through, about.
+const SEARCH_NANOS: u64 = 8;
 
 impl Upstream {
     /// Asks the retry policy, or the native one when there is none or it faults.
@@ -30,7 +34,7 @@ impl Upstream {
     fn ask_retry(&self, endpoint: &Endpoint, selection: &Selection<'_>, case: &Case<'_>) -> Option<Decision> {
         let mut deciders = self.deciders.retry(case.request.seed).peekable();
         deciders.peek()?;
-        let turn = self.deciders.turn(selection.request);
+        let (turn, time) = (self.deciders.turn(selection.request), &selection.request.policy_time);
         let selection = Selection { request: case.request, ..*selection };
         let request_block = self.request_block(&selection);
         let mut block = attempt_block(endpoint, case);
@@ -38,7 +42,9 @@ impl Upstream {
         block.timeout_ms = millis_f32(self.settings.timeout);
         let decide = |policy: &Policy| {
             let decision = policy.retry(&request_block, &block)?;
-            match unquoted_block(&block, &decision, case) {
+            let sent = case.sent.filter(|_| decision.blames());
+            time.work(sent.map_or(0, |sent| sent.body.len() as u64 * SEARCH_NANOS));
+            match sent.and_then(|sent| unquoted_block(&block, sent, case)) {
                 Some(unquoted) => Ok(decision.despite(policy.retry(&request_block, &unquoted)?)),
                 None => Ok(decision),
             }
@@ -47,15 +53,11 @@ impl Upstream {
     }
 }
 
-/// The block without the request's own words, if the decision about it blames the endpoint and the
-/// message holds any.
-fn unquoted_block(block: &AttemptBlock, decision: &Decision, case: &Case<'_>) -> Option<AttemptBlock> {
-    let seen = || {
-        let message = message_of(case.result);
-        &message[..message.floor_char_boundary(MESSAGE_BYTES)]
-    };
-    let message =
-        decision.blames().then(|| case.sent.and_then(|sent| unquoted(seen(), case.request, sent.text()))).flatten()?;
+/// The block without the request's own words, if the message holds any.
+fn unquoted_block(block: &AttemptBlock, sent: &Outgoing, case: &Case<'_>) -> Option<AttemptBlock> {
+    let message = message_of(case.result);
+    let seen = &message[..message.floor_char_boundary(MESSAGE_BYTES)];
+    let message = unquoted(seen, case.request, sent.text())?;
     let mut block = AttemptBlock { message_len: 0, message: [0; MESSAGE_BYTES], ..*block };
     block.set_message(&message);
     Some(block)

@@ -13,7 +13,7 @@ use super::{Endpoint, Extra, GuardedPolicy, Selection, Upstream};
 use crate::clock;
 use crate::jsonrpc::Refusal;
 use crate::model::{CooldownState, Plan, Tick, millis_f32};
-use crate::policy::abi::{EndpointRow, PlanBlock, RequestBlock, chain_code, flag, request_flags};
+use crate::policy::abi::{EndpointRow, PlanBlock, RequestBlock, flag, request_flags};
 use crate::policy::{Policy, Scored, native};
 
 /// Buffers of a thread, so that a decision allocates nothing.
@@ -117,7 +117,7 @@ impl Upstream {
             max_attempts: self.settings.max_attempts,
             body_bytes: u32::try_from(request.body_bytes).unwrap_or(u32::MAX),
             deadline_left_ms: u32::try_from(left).unwrap_or(u32::MAX),
-            chain: chain_code(self.settings.methods.chain()),
+            chain: self.settings.methods.chain().code(),
             ..RequestBlock::new()
         };
         block.set_method(&shape.method);

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use crate::config::{ChainId, UpstreamConf};
-use crate::model::{Backoff, BudgetLimits, Methods};
+use crate::chain::{ChainId, Methods};
+use crate::config::UpstreamConf;
+use crate::model::{Backoff, BudgetLimits};
 
 /// From the conf.
 pub struct Settings {

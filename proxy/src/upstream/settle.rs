@@ -21,12 +21,15 @@ use crate::model::{
 /// An overtaken attempt took so many times as long as the one that answered.
 const SLOWER: u32 = 2;
 const OVERTAKEN: &str = "said nothing while another endpoint answered";
+const OVERTAKEN_WHY: (&str, &str, Option<u16>) = ("canceled", OVERTAKEN, None);
 
 /// An attempt at an endpoint that is under way.
 pub struct Attempt {
     upstream: Arc<Upstream>,
     index: u32,
     began: Tick,
+    /// Its answer is there, or it has ended: it waits for the endpoint no more.
+    answered: bool,
     settled: bool,
     footing: Footing,
     /// Until when the endpoint's place for a trial is this attempt's.
@@ -55,21 +58,30 @@ impl Attempt {
             _ => Footing::Firm,
         };
         stats.begin(now);
-        Attempt { upstream, index, began: now, settled: false, footing, trial }
+        Attempt { upstream, index, began: now, answered: false, settled: false, footing, trial }
     }
 
     pub(super) fn endpoint(&self) -> &Endpoint {
         self.upstream.endpoint(self.index)
     }
 
+    /// The endpoint has said all, at `now`. The time until [`Attempt::fail`] is the proxy's own.
+    pub fn answered(&mut self, outcome: Outcome, now: Tick) {
+        if std::mem::replace(&mut self.answered, true) {
+            return;
+        }
+        let stats = &self.endpoint().stats;
+        stats.finish(self.began);
+        if !matches!(outcome, Outcome::Timeout | Outcome::Canceled | Outcome::ConnectFailed) {
+            stats.heard(self.began, now);
+        }
+    }
+
     /// The attempt ended at `now`.
     fn end(&mut self, outcome: Outcome, now: Tick) {
         self.settled = true;
+        self.answered(outcome, now);
         let endpoint = self.endpoint();
-        endpoint.stats.finish(self.began);
-        if !matches!(outcome, Outcome::Timeout | Outcome::Canceled | Outcome::ConnectFailed) {
-            endpoint.stats.heard(self.began, now);
-        }
         if let Some(limit) = self.trial {
             endpoint.stats.trial.end(limit);
         }
@@ -132,6 +144,7 @@ impl Attempt {
         endpoint.details.series.duration.observe(result.latency.as_secs_f64());
         endpoint.stats.record_latency(result.latency, self.upstream.settings.smoothing, ended);
         endpoint.stats.succeed(self.began, ended);
+        endpoint.stats.outlier.answer(request.client_key, ended);
         if self.footing == Footing::Trial {
             self.upstream.log_return(endpoint);
         }
@@ -167,9 +180,8 @@ impl Attempt {
         self.give_up(now);
     }
 
-    /// Ends the attempt because another one was faster, which took so long.
-    pub fn overtaken(self, selection: &Selection<'_>, sent: &Outgoing, took: Duration) {
-        let now = clock::now();
+    /// Ends the attempt because another one was faster, which took so long and ended at `now`.
+    pub fn overtaken(self, selection: &Selection<'_>, sent: &Outgoing, took: Duration, now: Tick) {
         let waited = now.since(self.began);
         let is_silent = self.endpoint().stats.overtaken(self.began, now);
         let was_slow = waited >= took.saturating_mul(SLOWER) && waited >= self.silence_limit();
@@ -185,6 +197,9 @@ impl Attempt {
                 upstream.rule(&blame, Elsewhere::Answered, now);
             }
         } else {
+            if was_slow {
+                self.upstream.strike(self.endpoint(), selection.request.client_key, OVERTAKEN_WHY, now);
+            }
             self.give_up(now);
         }
     }
@@ -229,6 +244,7 @@ impl Attempt {
             index: self.index,
             decision: self.judge_trial(worst),
             result: result.clone(),
+            client: selection.request.client_key,
             method: selection.request.shape.method.clone(),
         };
         upstream.note(endpoint, &blame, self.began, now);

@@ -1,12 +1,14 @@
 //! What all calls of policies for one request together may use.
 
 use super::{OTHERS, load, proxy_with};
-use crate::support::{Answer, Conf, Origin, json, wait_until};
+use crate::support::{Answer, Conf, Origin, Proxy, hostile, json, post, wait_until};
 
-/// A batch with so many different errors. The endpoint answers each with an error of its own.
+/// The endpoint answers each member of a batch with an error of its own.
 fn different_errors(name: &str) -> Origin {
     Origin::scripted(name, |request| {
-        let members: Vec<serde_json::Value> = serde_json::from_str(&request.text()).unwrap_or_default();
+        let Ok(members) = serde_json::from_str::<Vec<serde_json::Value>>(&request.text()) else {
+            return Answer::result("a");
+        };
         let answers = members.iter().map(|member| {
             let id = member["id"].as_i64().unwrap();
             format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{{"code":{},"message":"error {id}"}}}}"#, -33_000 - id)
@@ -37,4 +39,31 @@ fn a_batch_of_different_errors_calls_a_slow_policy_only_so_often() {
     let warning = "used up its policy_time_budget";
     wait_until("the log warns", || proxy.lines(warning) > 0);
     assert_eq!(proxy.lines(warning), 1, "once");
+}
+
+/// All on one worker. Without pauses the other client would wait for the whole batch, and have one answer at most.
+#[test]
+fn while_a_batch_is_judged_for_long_other_clients_are_answered() {
+    const SIZE: usize = 500;
+    let origin = different_errors("a");
+    let conf = Conf::of([&origin]).server("threads", "1").set("policy_time_budget", "'1s'").set("max_attempts", "1");
+    let conf = conf.set("max_batch_size", &SIZE.to_string());
+    let proxy = Proxy::start(&conf);
+    proxy.site().add_plugin("hostile", &hostile(OTHERS[2]));
+    let policy = "[policies.hostile]\nplugin = 'hostile'\nfuel = 2000000";
+    proxy.rewrite_conf(&conf.extra(policy).set("retry", "'hostile'"));
+    assert_eq!(proxy.post_reload().status, 200);
+    let calls = || proxy.status()["policies"]["hostile"]["calls"].as_u64().unwrap();
+
+    let [mut batch, mut other] = [proxy.client(), proxy.client()];
+    batch.send(post("/", &[], json::batch(SIZE)));
+    wait_until("it is judged", || calls() > 0);
+    let mut answers = 0;
+    while !batch.has_answer() {
+        assert_eq!(other.post(json::READ).result(), "a");
+        answers += 1;
+    }
+    assert_eq!(batch.read().json().as_array().unwrap().len(), SIZE);
+    assert_eq!(calls(), SIZE as u64);
+    assert!(answers > 2, "{answers} answers");
 }

@@ -194,3 +194,35 @@ fn a_placeholder_that_nobody_fills_in_is_refused_wherever_a_secret_stands() {
         super::accepted(&format!("[[upstreams.eth.endpoints]]\nurl = '{text}'"));
     }
 }
+
+#[test]
+fn a_reference_behind_other_text_is_refused_since_nothing_is_filled_in_there() {
+    for text in ["Bearer env:KEY", "http://h/v1/env:RPC_KEY", "Bearer file:keys/rpc"] {
+        let problem = "holds env: or file: behind other text, where nothing is filled in; put the whole value into a variable or a file, and write \"env:NAME\" or \"file:PATH\"";
+        assert_added(&[(
+            &format!("headers = {{ a = «'{text}' }}"),
+            &[&format!("upstreams.eth.endpoints[0].headers.a: {problem}")],
+        )]);
+    }
+    for text in ["http://h/penv:KEY", "http://h/env:key", "http://h/file:x"] {
+        super::accepted(&format!("[[upstreams.eth.endpoints]]\nurl = '{text}'"));
+    }
+}
+
+/// Somebody's key in place of the name of a variable or a file.
+#[test]
+fn what_is_pasted_behind_env_or_file_is_not_shown() {
+    for (text, problem) in [
+        (
+            "env:sk1live2abc3",
+            "the environment variable that env: names (its name isn't shown) isn't set; set it before the start, or write file:PATH",
+        ),
+        (
+            "file:https://h/v1/sk1live2",
+            "file: must be followed by a path, and is followed by a URL; without file: it is the value itself",
+        ),
+    ] {
+        let url = format!("[[upstreams.eth.endpoints]]\nurl = «'{text}'");
+        assert_problems(&url, &[&format!("upstreams.eth.endpoints[0].url: {problem}")]);
+    }
+}

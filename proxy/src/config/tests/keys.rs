@@ -35,7 +35,7 @@ fn the_least_conf_gets_every_default() {
     let upstream = &config.upstreams["eth"];
     let expected = UpstreamConf {
         name: "eth".into(),
-        chain: Chain::Ethereum,
+        chain: Chain::default(),
         chain_id: None,
         read_methods: Vec::new(),
         scoring: None,
@@ -272,7 +272,7 @@ fn an_upstream_takes_what_is_written() {
     assert_eq!(upstream.client, client);
     let four = Duration::from_secs(4);
     assert_eq!(upstream.cooldown, Cooldown { base: four, max: four, jitter: 0.0 });
-    assert_eq!((upstream.chain, &upstream.chain_id), (Chain::Ethereum, &Some(ChainId::Number(42_161))));
+    assert_eq!((upstream.chain, &upstream.chain_id), (Chain::default(), &Some(ChainId::Number(42_161))));
     assert_eq!(upstream.read_methods, ["custom_*", "foo_bar"]);
     assert_eq!(upstream.retry_budget, RetryBudget { share: 1.0, floor_per_sec: 0 });
     assert_eq!(upstream.queue_timeout, Duration::ZERO);

@@ -1,168 +1,10 @@
-//! Which JSON-RPC methods change something.
+//! The effect of JSON-RPC methods.
 //!
 //! Reads are listed, by chain; whatever is not listed counts as a write, because sending an unknown
-//! write twice is worse than not retrying an unknown read. The conf may list more. Sources: the
-//! Ethereum execution-apis specification and the trace, debug and txpool namespaces as Geth, Erigon
-//! and Nethermind document them; Solana's RPC documentation; those of `vendor_reads`.
+//! write twice is worse than not retrying an unknown read. The conf may list more.
 
-use super::vendor_reads::{ETHEREUM_VENDOR_READS, SOLANA_VENDOR_READS};
-
-/// The effect of a repetition, from the least to the most.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum MethodClass {
-    /// Changes nothing.
-    Read,
-    /// A write whose repetition has no further effect.
-    IdempotentWrite,
-    /// May change something each time it arrives.
-    Write,
-}
-
-/// What an upstream's endpoints speak.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Chain {
-    /// Ethereum and what is like it.
-    #[default]
-    Ethereum,
-    /// Solana.
-    Solana,
-}
-
-impl Chain {
-    /// The method that tells how far a node has come.
-    pub const fn head_method(self) -> &'static str {
-        match self {
-            Chain::Ethereum => "eth_blockNumber",
-            Chain::Solana => "getSlot",
-        }
-    }
-
-    /// Whether `method`'s answer is a node's head, on any chain.
-    pub fn tells_head(method: &str) -> bool {
-        matches!(method, "eth_blockNumber" | "getSlot" | "getBlockHeight")
-    }
-}
-
-/// The one write that is idempotent: a signed transaction is known by its hash. Solana's `sendTransaction` isn't: a
-/// transaction whose block hash is renewed on the way is another one.
-pub const SEND_RAW_TRANSACTION: &str = "eth_sendRawTransaction";
-
-/// Sorted, for binary searches.
-const ETHEREUM_READS: &[&str] = &[
-    "debug_getBadBlocks",
-    "debug_getRawBlock",
-    "debug_getRawHeader",
-    "debug_getRawReceipts",
-    "debug_getRawTransaction",
-    "debug_traceBlockByHash",
-    "debug_traceBlockByNumber",
-    "debug_traceCall",
-    "debug_traceTransaction",
-    "eth_accounts",
-    "eth_blobBaseFee",
-    "eth_blockNumber",
-    "eth_call",
-    "eth_chainId",
-    "eth_coinbase",
-    "eth_createAccessList",
-    "eth_estimateGas",
-    "eth_feeHistory",
-    "eth_gasPrice",
-    "eth_getBalance",
-    "eth_getBlockByHash",
-    "eth_getBlockByNumber",
-    "eth_getBlockReceipts",
-    "eth_getBlockTransactionCountByHash",
-    "eth_getBlockTransactionCountByNumber",
-    "eth_getCode",
-    "eth_getLogs",
-    "eth_getProof",
-    "eth_getStorageAt",
-    "eth_getTransactionByBlockHashAndIndex",
-    "eth_getTransactionByBlockNumberAndIndex",
-    "eth_getTransactionByHash",
-    "eth_getTransactionCount",
-    "eth_getTransactionReceipt",
-    "eth_getUncleByBlockHashAndIndex",
-    "eth_getUncleByBlockNumberAndIndex",
-    "eth_getUncleCountByBlockHash",
-    "eth_getUncleCountByBlockNumber",
-    "eth_maxPriorityFeePerGas",
-    "eth_protocolVersion",
-    "eth_simulateV1",
-    "eth_syncing",
-    "net_listening",
-    "net_peerCount",
-    "net_version",
-    "trace_block",
-    "trace_call",
-    "trace_callMany",
-    "trace_filter",
-    "trace_get",
-    "trace_rawTransaction",
-    "trace_replayBlockTransactions",
-    "trace_replayTransaction",
-    "trace_transaction",
-    "txpool_content",
-    "txpool_inspect",
-    "txpool_status",
-    "web3_clientVersion",
-    "web3_sha3",
-];
-
-/// Sorted, too. `sendTransaction` and `requestAirdrop` are the writes.
-const SOLANA_READS: &[&str] = &[
-    "getAccountInfo",
-    "getBalance",
-    "getBlock",
-    "getBlockCommitment",
-    "getBlockHeight",
-    "getBlockProduction",
-    "getBlockTime",
-    "getBlocks",
-    "getBlocksWithLimit",
-    "getClusterNodes",
-    "getEpochInfo",
-    "getEpochSchedule",
-    "getFeeForMessage",
-    "getFirstAvailableBlock",
-    "getGenesisHash",
-    "getHealth",
-    "getHighestSnapshotSlot",
-    "getIdentity",
-    "getInflationGovernor",
-    "getInflationRate",
-    "getInflationReward",
-    "getLargestAccounts",
-    "getLatestBlockhash",
-    "getLeaderSchedule",
-    "getMaxRetransmitSlot",
-    "getMaxShredInsertSlot",
-    "getMinimumBalanceForRentExemption",
-    "getMultipleAccounts",
-    "getProgramAccounts",
-    "getRecentPerformanceSamples",
-    "getRecentPrioritizationFees",
-    "getSignatureStatuses",
-    "getSignaturesForAddress",
-    "getSlot",
-    "getSlotLeader",
-    "getSlotLeaders",
-    "getStakeMinimumDelegation",
-    "getSupply",
-    "getTokenAccountBalance",
-    "getTokenAccountsByDelegate",
-    "getTokenAccountsByOwner",
-    "getTokenLargestAccounts",
-    "getTokenSupply",
-    "getTransaction",
-    "getTransactionCount",
-    "getVersion",
-    "getVoteAccounts",
-    "isBlockhashValid",
-    "minimumLedgerSlot",
-    "simulateTransaction",
-];
+use super::{CHAINS, Chain};
+use crate::model::MethodClass;
 
 /// An upstream's methods: its chain's, and the reads that the conf adds.
 #[derive(Clone, Debug, Default)]
@@ -190,34 +32,37 @@ impl Methods {
 
     /// The class of `method`.
     pub fn classify(&self, method: &str) -> MethodClass {
-        if is_read(self.chain, method) {
+        let chain = self.chain.0;
+        if chain.reads.binary_search(&method).is_ok() || chain.vendor_reads.binary_search(&method).is_ok() {
             return MethodClass::Read;
         }
         if self.names.iter().any(|name| name == method) || self.prefixes.iter().any(|p| method.starts_with(p.as_str()))
         {
             return MethodClass::Read;
         }
-        match (self.chain, method) {
-            (Chain::Ethereum, SEND_RAW_TRANSACTION) => MethodClass::IdempotentWrite,
-            _ => MethodClass::Write,
-        }
+        if chain.idempotent_write == Some(method) { MethodClass::IdempotentWrite } else { MethodClass::Write }
     }
 }
 
-/// Writes that are counted by name. Sorted, too.
-const WRITES: [&str; 3] = [SEND_RAW_TRANSACTION, "eth_sendTransaction", "sendTransaction"];
+/// The number of methods that are told apart, all that aren't known being one.
+pub const METHOD_KINDS: usize = {
+    let (mut kinds, mut chain) = (1, 0);
+    while chain < CHAINS.len() {
+        kinds += CHAINS[chain].reads.len() + CHAINS[chain].vendor_reads.len() + CHAINS[chain].writes.len();
+        chain += 1;
+    }
+    kinds
+};
 
 /// Methods that are told apart, in the order of their numbers.
-const KNOWN: [&[&str]; 5] = [ETHEREUM_READS, SOLANA_READS, ETHEREUM_VENDOR_READS, SOLANA_VENDOR_READS, &WRITES];
-
-/// How many methods are told apart, all that aren't known being one.
-pub(super) const METHOD_KINDS: usize =
-    KNOWN[0].len() + KNOWN[1].len() + KNOWN[2].len() + KNOWN[3].len() + KNOWN[4].len() + 1;
+fn lists() -> impl Iterator<Item = &'static [&'static str]> {
+    const { &CHAINS }.iter().flat_map(|chain| [chain.reads, chain.vendor_reads, chain.writes])
+}
 
 /// A number below [`METHOD_KINDS`] for `method`, the last one for all that aren't known: clients can't make new ones.
-pub(super) fn method_kind(method: &str) -> usize {
+pub fn method_kind(method: &str) -> usize {
     let mut before = 0;
-    for list in KNOWN {
+    for list in lists() {
         if let Ok(position) = list.binary_search(&method) {
             return before + position;
         }
@@ -228,15 +73,7 @@ pub(super) fn method_kind(method: &str) -> usize {
 
 /// `method` as a metric label: itself if it is a known one, else `other`.
 pub fn method_label(method: &str) -> &'static str {
-    KNOWN.into_iter().flatten().copied().nth(method_kind(method)).unwrap_or("other")
-}
-
-fn is_read(chain: Chain, method: &str) -> bool {
-    let [reads, vendors] = match chain {
-        Chain::Ethereum => [ETHEREUM_READS, ETHEREUM_VENDOR_READS],
-        Chain::Solana => [SOLANA_READS, SOLANA_VENDOR_READS],
-    };
-    reads.binary_search(&method).is_ok() || vendors.binary_search(&method).is_ok()
+    lists().flatten().copied().nth(method_kind(method)).unwrap_or("other")
 }
 
 #[cfg(test)]
@@ -245,8 +82,8 @@ mod tests {
 
     #[test]
     fn the_tables_are_sorted() {
-        assert!(KNOWN.iter().all(|list| list.is_sorted()));
-        let mut all = KNOWN.concat();
+        assert!(lists().all(<[_]>::is_sorted));
+        let mut all: Vec<&str> = lists().flatten().copied().collect();
         all.sort_unstable();
         all.dedup();
         assert_eq!(all.len() + 1, METHOD_KINDS, "a method is listed twice");
@@ -328,7 +165,7 @@ mod tests {
         ] {
             assert_eq!(methods.classify(write), MethodClass::Write, "{write}");
         }
-        let solana = Methods::new(Chain::Solana, &[]);
+        let solana = Methods::new(Chain::named("solana").unwrap(), &[]);
         for (method, class) in [
             ("getAssetsByOwner", MethodClass::Read),
             ("searchAssets", MethodClass::Read),
@@ -366,15 +203,15 @@ mod tests {
             "vote",
             "subscribe",
         ];
-        for method in KNOWN[..4].concat() {
-            let name = method.split_once('_').map_or(method, |(_, name)| name);
+        for method in CHAINS.iter().flat_map(|chain| [chain.reads, chain.vendor_reads]).flatten() {
+            let name = method.split_once('_').map_or(*method, |(_, name)| name);
             assert!(verbs.iter().all(|verb| !name.starts_with(verb)), "{method}");
         }
     }
 
     #[test]
     fn each_chain_has_its_own_methods() {
-        let solana = Methods::new(Chain::Solana, &[]);
+        let solana = Methods::new(Chain::named("solana").unwrap(), &[]);
         assert_eq!(solana.classify("getSlot"), MethodClass::Read);
         for write in ["sendTransaction", "requestAirdrop", "eth_call", "eth_sendRawTransaction"] {
             assert_eq!(solana.classify(write), MethodClass::Write, "{write}");
@@ -383,7 +220,7 @@ mod tests {
 
     #[test]
     fn the_conf_may_add_reads() {
-        let methods = Methods::new(Chain::Ethereum, &["arb_*".into(), "custom_get".into()]);
+        let methods = Methods::new(Chain::default(), &["arb_*".into(), "custom_get".into()]);
         for (method, class) in [
             ("arb_getL1Confirmations", MethodClass::Read),
             ("custom_get", MethodClass::Read),

@@ -6,15 +6,15 @@
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use super::LatencyHistogram;
-use super::method::{METHOD_KINDS, method_kind};
+use crate::chain::{METHOD_KINDS, method_kind};
+use crate::model::LatencyHistogram;
 
 /// Samples before an estimate is given.
 const ENOUGH: u32 = 16;
 
 /// Latencies of one upstream. A histogram is made with a method's first answer.
 #[derive(Debug)]
-pub struct MethodLatencies([OnceLock<Box<LatencyHistogram>>; METHOD_KINDS]);
+pub(super) struct MethodLatencies([OnceLock<Box<LatencyHistogram>>; METHOD_KINDS]);
 
 impl Default for MethodLatencies {
     fn default() -> Self {
@@ -24,12 +24,12 @@ impl Default for MethodLatencies {
 
 impl MethodLatencies {
     /// Takes the latency of an answer.
-    pub fn record(&self, method: &str, latency: Duration) {
+    pub(super) fn record(&self, method: &str, latency: Duration) {
         self.0[method_kind(method)].get_or_init(Box::default).record(latency);
     }
 
     /// The 75th percentile of recent answers in milliseconds; NaN while there are too few.
-    pub fn p75_ms(&self, method: &str) -> f32 {
+    pub(super) fn p75_ms(&self, method: &str) -> f32 {
         let known = self.0[method_kind(method)].get().filter(|histogram| histogram.samples() >= ENOUGH);
         known.map_or(f32::NAN, |histogram| histogram.p75_ms())
     }

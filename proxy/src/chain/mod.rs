@@ -1,0 +1,181 @@
+//! Chains: their methods, the heads and identities of their nodes.
+//!
+//! Each chain is one file, which fills in a [`Spec`] and stands in [`CHAINS`]. Invariant: nothing else
+//! in the proxy knows a chain by its name, except for the words of messages.
+
+mod ethereum;
+mod methods;
+mod solana;
+
+use std::fmt;
+
+use bytes::Bytes;
+use serde_json::Value;
+
+pub use methods::{METHOD_KINDS, Methods, method_kind, method_label};
+
+use crate::model::ProbeFailure;
+
+const CHAINS: [Spec; 2] = [ethereum::SPEC, solana::SPEC];
+
+/// The head that a probe tells, if it tells one.
+type Reading = Result<Option<u64>, ProbeFailure>;
+
+/// A chain, as one of its endpoints is asked about it.
+struct Spec {
+    /// In the conf.
+    name: &'static str,
+    /// In the request block of the ABI.
+    code: u32,
+    /// The reads of its specification, sorted.
+    reads: &'static [&'static str],
+    /// Reads that clients and providers add, sorted. Listed is only what by its document changes
+    /// nothing and can be asked of any endpoint.
+    vendor_reads: &'static [&'static str],
+    /// Writes that metrics count by name, sorted.
+    writes: &'static [&'static str],
+    /// The write whose repetition has no further effect.
+    idempotent_write: Option<&'static str>,
+    /// Methods whose result is a node's head. The first one is asked by default.
+    heads: &'static [&'static str],
+    /// Reads the result of a probe, if the method is known: the head, where it is one.
+    read_probe: fn(&str, &Value) -> Option<Reading>,
+    /// The method whose result is the chain's identity.
+    id_method: &'static str,
+    /// Reads that result.
+    read_id: fn(&Value) -> Option<ChainId>,
+    /// How the conf writes an identity.
+    id_form: IdForm,
+    /// The same, for messages.
+    id_words: &'static str,
+    /// The answer to a request with an id, from an endpoint that has carried it out before.
+    known_answer: fn(&[u8], &[u8]) -> Option<Bytes>,
+}
+
+/// How the conf writes a chain's identity.
+#[derive(Clone, Copy)]
+pub enum IdForm {
+    /// A whole number from 1 on.
+    Number,
+    /// A string that this function accepts.
+    Text(fn(&str) -> bool),
+}
+
+/// The identity of a chain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ChainId {
+    /// 1 or more: `chain_id = 1`.
+    Number(u64),
+    /// A string, such as the hash of the first block.
+    Text(String),
+}
+
+/// A chain that the proxy knows.
+#[derive(Clone, Copy)]
+pub struct Chain(&'static Spec);
+
+impl Chain {
+    /// All of them.
+    pub fn all() -> impl Iterator<Item = Chain> {
+        const { &CHAINS }.iter().map(Chain)
+    }
+
+    /// The chain of this name.
+    pub fn named(name: &str) -> Option<Chain> {
+        Chain::all().find(|chain| chain.name() == name)
+    }
+
+    /// Its name in the conf.
+    pub fn name(self) -> &'static str {
+        self.0.name
+    }
+
+    /// Its code in the ABI.
+    pub fn code(self) -> u32 {
+        self.0.code
+    }
+
+    /// The method whose result is a node's head.
+    pub fn head_method(self) -> &'static str {
+        self.0.heads.first().copied().unwrap_or_default()
+    }
+
+    /// The methods whose result is a node's head, of all chains.
+    pub fn head_methods() -> Vec<&'static str> {
+        Chain::all().flat_map(|chain| chain.0.heads).copied().collect()
+    }
+
+    /// The result of a probe with `method`: the head, if it is one. Methods that no chain knows say nothing.
+    ///
+    /// # Errors
+    /// When the endpoint isn't fit by its own word, or the result isn't one of this method.
+    pub fn read_probe(method: &str, result: &Value) -> Reading {
+        Chain::all().find_map(|chain| (chain.0.read_probe)(method, result)).unwrap_or(Ok(None))
+    }
+
+    /// The method whose result is the chain's identity.
+    pub fn id_method(self) -> &'static str {
+        self.0.id_method
+    }
+
+    /// The identity in the result of that method.
+    pub fn read_id(self, result: &Value) -> Option<ChainId> {
+        (self.0.read_id)(result)
+    }
+
+    /// How the conf writes the identity.
+    pub fn id_form(self) -> IdForm {
+        self.0.id_form
+    }
+
+    /// The same, in words.
+    pub fn id_words(self) -> &'static str {
+        self.0.id_words
+    }
+
+    /// The answer that an endpoint gave, or would have given, to a write that it has carried out before.
+    /// `None` for any other request.
+    pub fn known_answer(self, request: &[u8], id: &[u8]) -> Option<Bytes> {
+        (self.0.known_answer)(request, id)
+    }
+}
+
+impl Default for Chain {
+    fn default() -> Self {
+        const ETHEREUM: &Spec = &ethereum::SPEC;
+        Chain(ETHEREUM)
+    }
+}
+
+impl PartialEq for Chain {
+    fn eq(&self, other: &Self) -> bool {
+        self.code() == other.code()
+    }
+}
+
+impl Eq for Chain {}
+
+impl fmt::Debug for Chain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+const NO_NUMBER: ProbeFailure = ProbeFailure::new("its head is no number");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_codes_are_different() {
+        for (number, chain) in Chain::all().enumerate() {
+            assert_eq!(Chain::named(chain.name()), Some(chain));
+            assert_eq!(Chain::all().filter(|other| *other == chain).count(), 1);
+            assert_eq!(chain.code() as usize, number, "the ABI's codes are published");
+            assert!(Chain::head_methods().contains(&chain.head_method()));
+        }
+        assert_eq!(Chain::named("Ethereum"), None);
+        assert_eq!(Chain::default().name(), "ethereum");
+    }
+}
