@@ -53,6 +53,19 @@ fn the_entry_pages_stay_short() {
     }
 }
 
+/// Paths are below `proxy/src`, or below the root.
+#[test]
+fn what_architecture_names_is_there() {
+    let text = read(&Path::new(ROOT).join("ARCHITECTURE.md"));
+    let spans = text.split('`').skip(1).step_by(2);
+    let is_path = |span: &&str| span.ends_with(".rs") || span.contains('/') && !span.contains(' ');
+    let paths: Vec<&str> = spans.filter(is_path).collect();
+    assert!(paths.len() > 30, "only {} paths were found", paths.len());
+    let is_there = |path: &str| ["", "proxy/src"].iter().any(|folder| Path::new(ROOT).join(folder).join(path).exists());
+    let missing: Vec<_> = paths.into_iter().filter(|path| !is_there(path)).collect();
+    assert!(missing.is_empty(), "{missing:?}");
+}
+
 #[test]
 fn the_page_of_the_metrics_names_each_and_no_other() {
     let page = read(&Path::new(ROOT).join("docs/metrics.md"));
