@@ -38,8 +38,8 @@ use crate::snapshot::{Published, Snapshot};
 use crate::upstream::{Comparer, Resources, shadows};
 use crate::watcher::PluginWatcher;
 
-/// Worker threads may call policies, and so may the thread that prepares a generation.
-const EXTRA_CALLERS: usize = 1;
+/// With fewer open files there is no reserve to speak of.
+const FEW_FILES: u64 = 256;
 /// Pingora would exit by itself after this; `shutdown_grace`, a day at most, comes first.
 const PINGORA_GRACE_SECS: u64 = 2 * 24 * 60 * 60;
 /// Connections that wait to be accepted; the kernel's own limit is lower (`net.core.somaxconn`).
@@ -81,7 +81,7 @@ fn prepare_on_this_thread(conf: PathBuf, progress: &Progress) -> anyhow::Result<
     progress.enter("read the conf and the files that it names");
     let config = config::load(&conf)?;
     let limits = Limits { instances: config.plugins.max_instances, ..Limits::DEFAULT };
-    let runtime = PolicyRuntime::new(config.server.threads + EXTRA_CALLERS, limits)?;
+    let runtime = PolicyRuntime::new(config.server.threads, limits)?;
     let metrics = Metrics::new(Registry::new()).context("metrics")?;
     let transport = Arc::new(Transport::new(config.server.threads));
     let (shadows, comparer) = shadows();
@@ -97,6 +97,13 @@ fn raise_open_files() {
         .and_then(|(soft, hard)| if soft < hard { setrlimit(Resource::RLIMIT_NOFILE, hard, hard) } else { Ok(()) });
     if let Err(error) = raised {
         tracing::warn!(%error, "the limit of open files can't be raised");
+    }
+    match getrlimit(Resource::RLIMIT_NOFILE) {
+        Ok((files, _)) if files < FEW_FILES => tracing::warn!(
+            files,
+            "few files may be opened: clients can take what endpoints, reloads and the admin address need; raise the limit (ulimit -n) to 1,024 or more"
+        ),
+        _ => {}
     }
 }
 

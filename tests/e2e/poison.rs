@@ -164,7 +164,7 @@ fn what_another_endpoint_answers_now_and_then_excludes_nobody_whose_probe_is_goo
     let proxy = Proxy::start(&probed(&origins).set("retry_budget", PLENTY));
     wait_until("probed", || origins.iter().all(|origin| origin.hits() > 0));
     for _ in 0..20 {
-        for _ in 0..5 {
+        for _ in 0..6 {
             assert_eq!(proxy.post(json::READ).result(), "0x7");
         }
         assert_eq!(proxy.post(json::request("1", POISON)).result(), "0x7");

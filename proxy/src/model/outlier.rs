@@ -113,7 +113,7 @@ mod tests {
         assert!(strikes(STRIKES, 0, 10));
         assert!(!strikes(STRIKES - 1, 0, 10));
         assert!(strikes(STRIKES, 4, 10));
-        assert!(!strikes(500, 5, 10));
+        assert!(!strikes(500, 6, 10));
         assert!(!strikes(500, 0, 3_000), "too rarely");
     }
 
