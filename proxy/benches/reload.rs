@@ -21,12 +21,10 @@ use std::sync::Arc;
 
 use criterion::{BatchSize, BenchmarkId, Criterion, criterion_group, criterion_main};
 use pointsman::config;
-use pointsman::policy::PolicyRuntime;
 use pointsman::progress::Progress;
-use pointsman::reload::prepare;
+use pointsman::reload::GenerationBuilder;
 use pointsman::server::{Prepared, prepare_first};
 use pointsman::snapshot::{Published, Snapshot};
-use pointsman::upstream::Resources;
 
 /// Upstreams, each with two policies.
 const UPSTREAMS: usize = 25;
@@ -35,25 +33,23 @@ const ENDPOINTS: usize = 40;
 
 /// What a process reloads with.
 struct Process {
-    runtime: PolicyRuntime,
-    resources: Resources,
+    builder: GenerationBuilder,
     published: Published,
 }
 
 impl Process {
     fn start(conf: &Path) -> Self {
-        let Prepared { runtime, resources, snapshot, .. } = prepare_first(conf.to_owned()).expect("a good conf");
-        let published = Published::new(snapshot, Arc::clone(&resources.metrics));
-        Process { runtime, resources, published }
+        let Prepared { builder, snapshot, .. } = prepare_first(conf.to_owned()).expect("a good conf");
+        let published = Published::new(snapshot, Arc::clone(&builder.resources.metrics));
+        Process { builder, published }
     }
 
     /// The generation before.
     fn reload(&self, conf: &Path) -> Arc<Snapshot> {
         let before = self.published.load();
         let config = config::load(conf).expect("a good conf");
-        let next = prepare(conf, config, Some(&before), &self.runtime, &self.resources, &Progress::default())
-            .expect("a generation");
-        self.published.publish(next)
+        let next = self.builder.prepare(config, Some(&before), &Progress::default()).expect("a generation");
+        self.published.publish(next).before
     }
 }
 

@@ -32,7 +32,9 @@ use crate::logging::Log;
 use crate::metrics::Metrics;
 use crate::policy::{Limits, PolicyRuntime};
 use crate::progress::Progress;
-use crate::reload::{Ask, Failed, Job, Patience, ReloadHandle, Reloader, RestartSettings, Stuck, prepare, queue};
+use crate::reload::{
+    Failed, GenerationBuilder, Job, Patience, ReloadHandle, Reloader, RestartSettings, Stuck, Trigger, queue,
+};
 use crate::report::{ReloadReport, UnderWay};
 use crate::snapshot::{Published, Snapshot};
 use crate::upstream::{Comparer, Resources, shadows};
@@ -47,14 +49,10 @@ const BACKLOG: i32 = 65_535;
 /// How often a shutdown looks whether requests are still under way.
 const DRAIN_PERIOD: Duration = Duration::from_millis(20);
 
-/// A checked generation and what the next ones are made with.
+/// A checked generation, and how the next ones are made.
 pub struct Prepared {
-    /// The conf file.
-    pub conf: PathBuf,
-    /// Compiles and instantiates policies.
-    pub runtime: PolicyRuntime,
-    /// What upstreams are built with.
-    pub resources: Resources,
+    /// Makes the next ones.
+    pub builder: GenerationBuilder,
     /// Calls shadow policies.
     pub comparer: Comparer,
     /// The generation.
@@ -86,8 +84,9 @@ fn prepare_on_this_thread(conf: PathBuf, progress: &Progress) -> anyhow::Result<
     let transport = Arc::new(Transport::new(config.server.threads));
     let (shadows, comparer) = shadows();
     let resources = Resources { metrics, transport, shadows, doubts: Arc::default() };
-    let snapshot = prepare(&conf, config, None, &runtime, &resources, progress)?;
-    Ok(Prepared { conf, runtime, resources, comparer, snapshot })
+    let builder = GenerationBuilder { conf, runtime, resources };
+    let snapshot = builder.prepare(config, None, progress)?;
+    Ok(Prepared { builder, comparer, snapshot })
 }
 
 /// The limit of open files is usually low because of programs that use `select`, and may be raised by every process. What the conf allows
@@ -112,16 +111,16 @@ fn raise_open_files() {
 /// # Errors
 /// When an address can't be listened on.
 pub fn run(prepared: Prepared, signals: Signals, log: Arc<Log>) -> anyhow::Result<()> {
-    let Prepared { conf, runtime, resources, comparer, snapshot } = prepared;
+    let Prepared { builder, comparer, snapshot } = prepared;
     let config = Arc::clone(&snapshot.config);
     let sockets = bind_all(&config)?;
     dns::resolve_new(&snapshot);
-    let metrics = Arc::clone(&resources.metrics);
-    let doubts = Arc::clone(&resources.doubts);
+    let metrics = Arc::clone(&builder.resources.metrics);
+    let doubts = Arc::clone(&builder.resources.doubts);
     let generation = snapshot.generation;
     let published = Arc::new(Published::new(snapshot, Arc::clone(&metrics)));
     let started = RestartSettings::of(&config);
-    let reloader = Reloader { conf, runtime, resources, started, published: Arc::clone(&published) };
+    let reloader = Reloader { builder, started, published: Arc::clone(&published) };
     let (handle, requests) = queue();
     std::thread::Builder::new().name("reload".into()).spawn(move || reloader.run(requests))?;
     std::thread::Builder::new().name("shadow".into()).spawn(move || comparer.run())?;
@@ -174,11 +173,11 @@ fn plugin_watcher(published: Arc<Published>, reload: ReloadHandle) -> PluginWatc
 #[async_trait]
 impl Reload for ReloadHandle {
     async fn reload(&self) -> Option<ReloadReport> {
-        self.request_and_wait(Ask::Reload).await
+        self.request_and_wait(Trigger::Reload).await
     }
 
     async fn rollback(&self) -> Option<ReloadReport> {
-        self.request_and_wait(Ask::Rollback).await
+        self.request_and_wait(Trigger::Rollback).await
     }
 
     fn under_way(&self) -> Option<UnderWay> {

@@ -4,7 +4,6 @@
 //! outside of it; [`Published::publish`] is the only place where the serving generation changes.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -12,7 +11,7 @@ use prometheus::IntGauge;
 use tokio::sync::watch;
 
 use crate::config::{Config, UpstreamConf};
-use crate::listing::Listing;
+use crate::fingerprint::FolderFingerprint;
 use crate::metrics::Metrics;
 use crate::policy::{Catalog, Fault};
 use crate::upstream::{CanarySpec, CanaryState, GuardedPolicy, Policies, Resources, Upstream};
@@ -22,13 +21,13 @@ pub struct Snapshot {
     /// Counts up from 1 with every publish.
     pub generation: u64,
     /// Why it was published.
-    pub cause: Cause,
+    pub cause: String,
     /// The conf that it was made from.
     pub config: Arc<Config>,
     /// The plugins that were there.
     pub catalog: Catalog,
     /// The plugin folder's files at that time, if the conf has it watched.
-    pub listing: Listing,
+    pub fingerprint: FolderFingerprint,
     /// The policies by name.
     pub policies: BTreeMap<String, GuardedPolicy>,
     upstreams: BTreeMap<String, Arc<Upstream>>,
@@ -52,48 +51,11 @@ pub struct Parts {
     /// The plugins that are there.
     pub catalog: Catalog,
     /// The plugin folder's files.
-    pub listing: Listing,
+    pub fingerprint: FolderFingerprint,
     /// Why it is to be published.
-    pub cause: Cause,
-    /// What becomes of canaries, by upstream. One that isn't in it goes on as it did.
-    pub verdicts: BTreeMap<String, CanaryState>,
-}
-
-/// Why a generation was published.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Cause {
-    /// The process began.
-    Start,
-    /// Somebody asked for what is on disk.
-    Reload,
-    /// Somebody asked for the generation before.
-    Rollback {
-        /// Its number.
-        to: u64,
-    },
-    /// Canaries were taken out or promoted: what became of each.
-    Canaries(Vec<String>),
-    /// A reload was rolled back by itself.
-    Quarantine {
-        /// The policy that was quarantined.
-        policy: String,
-        /// The number of the generation before.
-        to: u64,
-    },
-}
-
-impl fmt::Display for Cause {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Cause::Start => f.write_str("start"),
-            Cause::Reload => f.write_str("reload"),
-            Cause::Rollback { to } => write!(f, "rollback to generation {to}"),
-            Cause::Canaries(verdicts) => f.write_str(&verdicts.join("; ")),
-            Cause::Quarantine { policy, to } => {
-                write!(f, "policy {policy} was quarantined soon after the reload: rolled back to generation {to}")
-            }
-        }
-    }
+    pub cause: String,
+    /// The new states of canaries, by upstream. One that isn't in it goes on as it did.
+    pub canary_states: BTreeMap<String, CanaryState>,
 }
 
 /// Counts this generation as live until the last request lets it go.
@@ -107,11 +69,11 @@ impl Snapshot {
         before: Option<&Snapshot>,
         resources: &Resources,
     ) -> Self {
-        let Parts { config, catalog, listing, cause, verdicts } = parts;
+        let Parts { config, catalog, fingerprint, cause, canary_states } = parts;
         let bound = |name: Option<&String>| name.and_then(|name| policies.get(name)).cloned();
         let canary = |conf: &UpstreamConf| {
             let policy = bound(conf.canary.as_ref().map(|canary| &canary.policy))?;
-            Some(CanarySpec { policy, decision: verdicts.get(&conf.name).cloned() })
+            Some(CanarySpec { policy, decision: canary_states.get(&conf.name).cloned() })
         };
         let chosen = |conf: &UpstreamConf| Policies {
             scoring: bound(conf.scoring.as_ref()),
@@ -138,7 +100,7 @@ impl Snapshot {
             routes: routes.collect(),
             config,
             catalog,
-            listing,
+            fingerprint,
             policies,
             upstreams,
             _live: LiveGeneration::new(&resources.metrics),
@@ -174,6 +136,14 @@ impl Drop for LiveGeneration {
     }
 }
 
+/// Two generations, of which the second has just replaced the first.
+pub struct Replaced {
+    /// The one that served.
+    pub before: Arc<Snapshot>,
+    /// The one that serves.
+    pub after: Arc<Snapshot>,
+}
+
 /// The generation that serves.
 pub struct Published {
     current: ArcSwap<Snapshot>,
@@ -195,18 +165,18 @@ impl Published {
         self.current.load_full()
     }
 
-    /// The one swap. Returns the generation before.
-    pub fn publish(&self, snapshot: Snapshot) -> Arc<Snapshot> {
-        let snapshot = Arc::new(snapshot);
-        let before = self.current.swap(Arc::clone(&snapshot));
-        self.announce(&snapshot);
-        for gone in before.upstreams.keys().filter(|name| !snapshot.upstreams.contains_key(*name)) {
+    /// The one swap.
+    pub fn publish(&self, next: Snapshot) -> Replaced {
+        let after = Arc::new(next);
+        let before = self.current.swap(Arc::clone(&after));
+        self.announce(&after);
+        for gone in before.upstreams.keys().filter(|name| !after.upstreams.contains_key(*name)) {
             self.metrics.forget_upstream(gone);
         }
-        for gone in before.policies.keys().filter(|name| !snapshot.policies.contains_key(*name)) {
+        for gone in before.policies.keys().filter(|name| !after.policies.contains_key(*name)) {
             self.metrics.forget_policy(gone, &Fault::KINDS);
         }
-        before
+        Replaced { before, after }
     }
 
     /// Tells of every publish, for those who don't ask with every request.

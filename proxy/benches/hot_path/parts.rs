@@ -21,7 +21,7 @@ use pointsman::metrics::Metrics;
 use pointsman::model::{AttemptResult, MethodClass, Outcome, PolicyTime, RequestFacts, RequestShape, Tick};
 use pointsman::policy::Catalog;
 use pointsman::server::prepare_first;
-use pointsman::snapshot::{Cause, Parts, Published, Snapshot};
+use pointsman::snapshot::{Parts, Published, Snapshot};
 use pointsman::upstream::{Limiter, Resources, Selection, Upstream, shadows};
 use prometheus::Registry;
 
@@ -195,9 +195,9 @@ fn native(endpoints: usize) -> Snapshot {
     let parts = Parts {
         config: Arc::new(config),
         catalog: Catalog::default(),
-        listing: pointsman::listing::Listing::default(),
-        cause: Cause::Start,
-        verdicts: BTreeMap::new(),
+        fingerprint: pointsman::fingerprint::FolderFingerprint::default(),
+        cause: "start".to_owned(),
+        canary_states: BTreeMap::new(),
     };
     Snapshot::assemble(parts, BTreeMap::new(), None, &resources)
 }

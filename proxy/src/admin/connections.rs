@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 
 /// Connections at once. Scrapers, probes and people are a handful.
-const MOST: usize = 128;
+const MAX_CONNECTIONS: usize = 128;
 /// Requests that wait for a reload or rollback at once.
 const MOST_WAITING: usize = 32;
 
@@ -26,7 +26,7 @@ struct Open {
 }
 
 /// A connection's place. Dropping it frees it.
-pub(super) struct Seat<'c> {
+pub(super) struct OpenConnection<'c> {
     connections: &'c Connections,
     number: u64,
     shed: Arc<Notify>,
@@ -37,9 +37,9 @@ impl Connections {
         Connections { open: Mutex::default(), waiting: Semaphore::new(MOST_WAITING) }
     }
 
-    pub(super) fn enter(&self) -> Seat<'_> {
+    pub(super) fn enter(&self) -> OpenConnection<'_> {
         let mut open = self.open();
-        if open.by_age.len() >= MOST
+        if open.by_age.len() >= MAX_CONNECTIONS
             && let Some((_, oldest)) = open.by_age.pop_first()
         {
             oldest.notify_one();
@@ -47,7 +47,7 @@ impl Connections {
         let (number, shed) = (open.next, Arc::new(Notify::new()));
         open.next += 1;
         open.by_age.insert(number, Arc::clone(&shed));
-        Seat { connections: self, number, shed }
+        OpenConnection { connections: self, number, shed }
     }
 
     fn open(&self) -> MutexGuard<'_, Open> {
@@ -56,7 +56,7 @@ impl Connections {
     }
 }
 
-impl Seat<'_> {
+impl OpenConnection<'_> {
     /// Ends when this connection has to make room.
     pub(super) async fn shed(&self) {
         self.shed.notified().await;
@@ -70,7 +70,7 @@ impl Seat<'_> {
     }
 }
 
-impl Drop for Seat<'_> {
+impl Drop for OpenConnection<'_> {
     fn drop(&mut self) {
         self.connections.open().by_age.remove(&self.number);
     }

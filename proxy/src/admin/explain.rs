@@ -81,16 +81,16 @@ pub struct Inputs {
 
 /// What is asked about, from the query of the URL.
 #[derive(Debug, Default)]
-pub(super) struct Question {
+pub(super) struct ExplainQuery {
     upstream: Option<String>,
     method: Option<String>,
     batch: Option<u32>,
 }
 
-impl Question {
+impl ExplainQuery {
     /// Reads a query.
     pub(super) fn parse(query: &str) -> Result<Self, String> {
-        let mut question = Question::default();
+        let mut question = ExplainQuery::default();
         for (key, value) in url::form_urlencoded::parse(query.as_bytes()) {
             match &*key {
                 "upstream" => question.upstream = Some(value.into_owned()),

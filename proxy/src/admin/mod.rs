@@ -24,7 +24,7 @@ use crate::snapshot::Published;
 use crate::text;
 use crate::upstream::{CanaryState, Endpoint, Upstream};
 use connections::Seat;
-use explain::Question;
+use explain::ExplainQuery;
 pub use explain::{ExplainedEndpoint, Explanation, ImaginedRequest, Inputs};
 use request::{Head, Refused};
 pub use server::AdminServer;
@@ -129,7 +129,7 @@ impl AdminService {
     }
 
     fn explain(&self, query: &str) -> Answer {
-        let answer = Question::parse(query).and_then(|q| q.answer(&self.published.load(), clock::now()));
+        let answer = ExplainQuery::parse(query).and_then(|q| q.answer(&self.published.load(), clock::now()));
         match answer {
             Ok(explanation) => json(StatusCode::OK, &explanation),
             Err(why) => error(StatusCode::BAD_REQUEST, &why),

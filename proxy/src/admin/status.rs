@@ -175,7 +175,7 @@ impl Status {
         Status {
             version: env!("CARGO_PKG_VERSION").into(),
             generation: snapshot.generation,
-            cause: snapshot.cause.to_string(),
+            cause: snapshot.cause.clone(),
             reload: None,
             uptime_seconds: now.since(Tick::START).as_secs(),
             upstreams: upstreams.collect(),

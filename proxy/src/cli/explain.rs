@@ -7,7 +7,7 @@ use crate::text;
 
 /// What is asked about.
 #[derive(clap::Args)]
-pub(super) struct Question {
+pub(super) struct ExplainOptions {
     /// The upstream; the only one need not be named.
     #[arg(long, value_name = "NAME")]
     upstream: Option<String>,
@@ -19,7 +19,7 @@ pub(super) struct Question {
     batch: Option<u32>,
 }
 
-pub(super) fn show(client: &AdminClient, question: &Question, json: bool) -> anyhow::Result<()> {
+pub(super) fn show(client: &AdminClient, question: &ExplainOptions, json: bool) -> anyhow::Result<()> {
     let explanation = client.explain(&question.query())?;
     if json {
         put(&format!("{}\n", text::json(&serde_json::to_string_pretty(&explanation)?)))
@@ -28,7 +28,7 @@ pub(super) fn show(client: &AdminClient, question: &Question, json: bool) -> any
     }
 }
 
-impl Question {
+impl ExplainOptions {
     fn query(&self) -> String {
         let batch = self.batch.map(|batch| batch.to_string());
         let pairs = [("upstream", &self.upstream), ("method", &self.method), ("batch", &batch)];

@@ -61,7 +61,7 @@ enum Command {
         #[command(flatten)]
         admin: AdminOptions,
         #[command(flatten)]
-        question: explain::Question,
+        question: explain::ExplainOptions,
         /// Print the JSON of `GET /explain`.
         #[arg(long)]
         json: bool,

@@ -30,7 +30,7 @@ pub(super) struct Sent {
     pub(super) early: BytesMut,
 }
 
-enum Step {
+enum Progress {
     Wrote(usize),
     Flushed,
     Read,
@@ -44,14 +44,14 @@ pub(super) async fn send_and_listen(stream: &mut Stream, parts: [&[u8]; 2]) -> S
         let (mut rest, is_last) = (part, number == 1);
         while !rest.is_empty() || is_last {
             match poll_fn(|cx| poll_step(stream, cx, rest, &mut sent.early)).await {
-                Step::Wrote(count) => rest = &rest[count..],
-                Step::Flushed => {
+                Progress::Wrote(count) => rest = &rest[count..],
+                Progress::Flushed => {
                     sent.complete = true;
                     return sent;
                 }
-                Step::Read if sent.early.len() > MOST_EARLY || has_final_head(&sent.early) => return sent,
-                Step::Read => {}
-                Step::Broken => {
+                Progress::Read if sent.early.len() > MOST_EARLY || has_final_head(&sent.early) => return sent,
+                Progress::Read => {}
+                Progress::Broken => {
                     sent.broken = true;
                     return sent;
                 }
@@ -62,24 +62,24 @@ pub(super) async fn send_and_listen(stream: &mut Stream, parts: [&[u8]; 2]) -> S
 }
 
 /// Writes some of `rest`, or flushes when nothing is left; reads when that must wait.
-fn poll_step(stream: &mut Stream, cx: &mut Context<'_>, rest: &[u8], early: &mut BytesMut) -> Poll<Step> {
+fn poll_step(stream: &mut Stream, cx: &mut Context<'_>, rest: &[u8], early: &mut BytesMut) -> Poll<Progress> {
     let mut stream = Pin::new(stream);
     let written = match rest.is_empty() {
-        true => stream.as_mut().poll_flush(cx).map_ok(|()| Step::Flushed),
-        false => stream.as_mut().poll_write(cx, rest).map_ok(Step::Wrote),
+        true => stream.as_mut().poll_flush(cx).map_ok(|()| Progress::Flushed),
+        false => stream.as_mut().poll_write(cx, rest).map_ok(Progress::Wrote),
     };
     match written {
-        Poll::Ready(Ok(Step::Wrote(0)) | Err(_)) => return Poll::Ready(Step::Broken),
+        Poll::Ready(Ok(Progress::Wrote(0)) | Err(_)) => return Poll::Ready(Progress::Broken),
         Poll::Ready(Ok(step)) => return Poll::Ready(step),
         Poll::Pending => {}
     }
     let mut piece = [0; PIECE];
     let mut buffer = ReadBuf::new(&mut piece);
     stream.poll_read(cx, &mut buffer).map(|read| match (read, buffer.filled()) {
-        (Err(_), _) | (Ok(()), []) => Step::Broken,
+        (Err(_), _) | (Ok(()), []) => Progress::Broken,
         (Ok(()), bytes) => {
             early.extend_from_slice(bytes);
-            Step::Read
+            Progress::Read
         }
     })
 }

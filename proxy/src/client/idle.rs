@@ -4,9 +4,9 @@
 //! endpoint closes them. The newest connection is taken first, so that a pool that was large for a moment shrinks.
 //! A connection is looked at before it is used again, because the endpoint may have closed it.
 //!
-//! A connection belongs to the reactor of the thread that made it: any other thread has to be woken by that one for each answer. So each worker
-//! thread has a shelf of its own, and all other threads have one together. Whose shelf is empty borrows from another, which is still
-//! cheaper than a TLS handshake, but not twice in a moment: who needs connections as often as that makes its own.
+//! A connection belongs to the reactor of the thread that made it: any other thread has to be woken by that one for each
+//! answer. So each worker has idle connections of its own, and all other threads share some. A worker without one takes
+//! another worker's, which is still cheaper than a TLS handshake, at most once per 100 ms: beyond that it makes its own.
 
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -56,10 +56,10 @@ pub struct Connection {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WorkerId(usize);
 
-/// The shelf of threads that are no workers.
+/// The place of threads that are no workers.
 const COMMON: usize = 0;
 /// A thread that borrows twice within this time has use for a connection of its own.
-const MOMENT: Duration = Duration::from_millis(100);
+const BORROW_PAUSE: Duration = Duration::from_millis(100);
 
 impl IdlePool {
     /// A pool of at most `max` connections, each kept for at most `timeout`, for so many worker threads.
@@ -77,7 +77,7 @@ impl IdlePool {
     fn take_from(&self, worker: WorkerId, now: Tick) -> Option<Connection> {
         loop {
             // The lock is not held while a socket is looked at or closed.
-            let mut newest = self.shelf(worker).lock().pop_back()?;
+            let mut newest = self.idle_of(worker).lock().pop_back()?;
             self.waiting.fetch_sub(1, Relaxed);
             if now.since(newest.since) < self.timeout && is_open(&mut newest.stream) {
                 return Some(Connection { stream: newest.stream, worker });
@@ -86,12 +86,12 @@ impl IdlePool {
     }
 
     fn borrow(&self, own: WorkerId, now: Tick) -> Option<Connection> {
-        let borrowed = &self.shelf(own).borrowed;
+        let borrowed = &self.idle_of(own).borrowed;
         let last = borrowed.load(Relaxed);
-        if self.is_empty() || last != 0 && now.since(Tick::from_nanos(last)) < MOMENT {
+        if self.is_empty() || last != 0 && now.since(Tick::from_nanos(last)) < BORROW_PAUSE {
             return None;
         }
-        let connection = (0..self.workers.len()).find_map(|shelf| self.take_from(WorkerId(shelf), now))?;
+        let connection = (0..self.workers.len()).find_map(|number| self.take_from(WorkerId(number), now))?;
         borrowed.store(now.as_nanos().max(1), Relaxed);
         Some(connection)
     }
@@ -104,15 +104,15 @@ impl IdlePool {
         let Connection { stream, worker } = connection;
         // Counted first: nobody can take it off before.
         let before = self.waiting.fetch_add(1, Relaxed);
-        self.shelf(worker).lock().push_back(IdleConnection { stream, since: now });
+        self.idle_of(worker).lock().push_back(IdleConnection { stream, since: now });
         if before >= self.max {
             self.close_surplus();
         }
     }
 
     fn close_surplus(&self) {
-        let fullest = self.workers.iter().max_by_key(|shelf| shelf.lock().len());
-        let surplus = fullest.and_then(|shelf| shelf.lock().pop_front());
+        let fullest = self.workers.iter().max_by_key(|worker| worker.lock().len());
+        let surplus = fullest.and_then(|worker| worker.lock().pop_front());
         if surplus.is_some() {
             self.waiting.fetch_sub(1, Relaxed);
         }
@@ -129,15 +129,15 @@ impl IdlePool {
     }
 
     fn filter(&self, mut is_good: impl FnMut(&mut IdleConnection) -> bool) {
-        for shelf in &self.workers {
-            let mut kept = std::mem::take(&mut *shelf.lock());
+        for worker in &self.workers {
+            let mut kept = std::mem::take(&mut *worker.lock());
             let before = kept.len();
             kept.retain_mut(&mut is_good);
             self.waiting.fetch_sub(before - kept.len(), Relaxed);
             // Those that were put meanwhile are newer.
-            let mut shelf = shelf.lock();
-            kept.append(&mut shelf);
-            *shelf = kept;
+            let mut idle = worker.lock();
+            kept.append(&mut idle);
+            *idle = kept;
         }
     }
 
@@ -151,7 +151,7 @@ impl IdlePool {
         self.len() == 0
     }
 
-    fn shelf(&self, worker: WorkerId) -> &WorkerIdle {
+    fn idle_of(&self, worker: WorkerId) -> &WorkerIdle {
         self.workers.get(worker.0).unwrap_or(&self.workers[COMMON])
     }
 }
@@ -263,7 +263,7 @@ mod tests {
         become_worker(7);
         let _end = put(&pool, at(0));
         pool.retain(|_| false);
-        assert!(pool.is_empty(), "a worker that nobody counted on uses the common shelf");
+        assert!(pool.is_empty(), "a worker that nobody counted on is one of the other threads");
         drop(also_open);
     }
 }

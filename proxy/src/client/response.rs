@@ -26,9 +26,9 @@ use crate::jsonrpc::decimal;
 use crate::model::Outcome;
 
 /// A larger answer isn't read here.
-const MOST: usize = 16 << 10;
+const MAX_HEAD: usize = 16 << 10;
 /// Room for a small answer.
-const ROOM: usize = 4 << 10;
+const FIRST_READ: usize = 4 << 10;
 /// A head with more isn't read here.
 const MOST_HEADERS: usize = 64;
 /// Seconds are the only form of `Retry-After` that endpoints use; a date is passed over.
@@ -81,7 +81,7 @@ enum Rest {
 impl Response {
     /// Reads an answer as far as its head, or all of it if that is easy. It begins with the bytes of `buffer`.
     pub(super) async fn read(mut stream: Stream, mut buffer: BytesMut) -> Result<Self, Failure> {
-        buffer.reserve(ROOM);
+        buffer.reserve(FIRST_READ);
         if let Some((head, size)) = read_plain(&mut stream, &mut buffer).await {
             let body = buffer.split_off(size).freeze();
             return Ok(Response { head, rest: Rest::Whole(body, stream), framed_once: true });
@@ -212,7 +212,7 @@ async fn read_plain(stream: &mut Stream, buffer: &mut BytesMut) -> Option<(Respo
         if !buffer.is_empty() {
             match parse(buffer) {
                 Parsed::Whole(head, size) => return Some((head, size)),
-                Parsed::Unfinished if buffer.len() < MOST => {}
+                Parsed::Unfinished if buffer.len() < MAX_HEAD => {}
                 Parsed::Unfinished | Parsed::Other => return None,
             }
         }
@@ -247,7 +247,7 @@ fn parse(bytes: &[u8]) -> Parsed {
     let there = bytes.len() - size;
     match head.length {
         Some(length) if length == there => Parsed::Whole(head, size),
-        Some(length) if length > there && length <= MOST.saturating_sub(size) => Parsed::Unfinished,
+        Some(length) if length > there && length <= MAX_HEAD.saturating_sub(size) => Parsed::Unfinished,
         _ => Parsed::Other,
     }
 }

@@ -45,7 +45,7 @@ use std::time::Duration;
 
 use http::HeaderName;
 
-pub use self::error::{ConfigError, Place, Problem};
+pub use self::error::{ConfigError, Location, Problem};
 pub use self::policy::NATIVE;
 pub use self::secret::{ClientKey, Secret};
 pub use self::url::{EndpointUrl, UrlError};
@@ -195,7 +195,7 @@ pub struct PolicyConf {
     /// `config`: an object that is handed to the plugin as it is; dates as text. Default: empty.
     pub config: serde_json::Value,
     /// Where the file names the policy.
-    pub place: Place,
+    pub place: Location,
 }
 
 /// A named pool of endpoints. Its `protocol` is `"json-rpc"`, which is also the default.

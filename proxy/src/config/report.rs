@@ -11,7 +11,7 @@ use std::fmt;
 use std::ops::{Range, RangeInclusive};
 use std::time::Duration;
 
-use super::error::{Place, Problem};
+use super::error::{Location, Problem};
 use super::spanned::Spanned;
 use super::suggest::did_you_mean;
 use super::units::{DURATION_FORM, DurationText, SIZE_FORM, SizeText};
@@ -149,18 +149,18 @@ impl<'t> Report<'t> {
     }
 
     pub(super) fn add_at(&mut self, key: String, span: Range<usize>, message: impl Into<String>) {
-        let Place { line, column } = self.place(span.start);
+        let Location { line, column } = self.place(span.start);
         let message = message.into();
         self.problems.push(Problem { line, column, key, message });
     }
 
     /// Where a byte of the text is. Beyond the end counts as the end.
-    pub(super) fn place(&self, offset: usize) -> Place {
+    pub(super) fn place(&self, offset: usize) -> Location {
         let offset = offset.min(self.text.len());
         let line = self.line_starts.partition_point(|&start| start <= offset);
         let start = self.line_starts.get(line - 1).copied().unwrap_or(0);
         let before = self.text.get(start..offset).unwrap_or_default();
-        Place { line, column: before.chars().count() + 1 }
+        Location { line, column: before.chars().count() + 1 }
     }
 
     /// A whole number within `allowed`; its lower end stands in for one that isn't.

@@ -76,7 +76,7 @@ fn read_table(mut table: Spanned<DeTable<'_>>, report: &mut Report<'_>) -> Optio
 
 /// A step from a table or an array to what it holds.
 #[derive(Clone)]
-enum Step {
+enum PathStep {
     Name(String),
     Item(usize),
 }
@@ -100,22 +100,22 @@ impl Target {
 }
 
 /// The way to the target: by its key, or else to the deepest value that fits.
-fn find(table: &DeTable<'_>, target: &Target) -> Option<Vec<Step>> {
+fn find(table: &DeTable<'_>, target: &Target) -> Option<Vec<PathStep>> {
     table.iter().find_map(|(key, value)| {
         let here = || (key.span() == target.span || target.is(value)).then(Vec::new);
         let mut path = find_below(value, target).or_else(here)?;
-        path.insert(0, Step::Name(key.get_ref().to_string()));
+        path.insert(0, PathStep::Name(key.get_ref().to_string()));
         Some(path)
     })
 }
 
-fn find_below(value: &Spanned<DeValue<'_>>, target: &Target) -> Option<Vec<Step>> {
+fn find_below(value: &Spanned<DeValue<'_>>, target: &Target) -> Option<Vec<PathStep>> {
     match value.get_ref() {
         DeValue::Table(table) => find(table, target),
         DeValue::Array(array) => array.iter().enumerate().find_map(|(index, item)| {
             let here = || target.is(item).then(Vec::new);
             let mut path = find_below(item, target).or_else(here)?;
-            path.insert(0, Step::Item(index));
+            path.insert(0, PathStep::Item(index));
             Some(path)
         }),
         _ => None,
@@ -123,52 +123,53 @@ fn find_below(value: &Spanned<DeValue<'_>>, target: &Target) -> Option<Vec<Step>
 }
 
 /// Whether the key is one that a later version will know, in its place.
-fn is_planned(path: &[Step]) -> bool {
-    let mut names = path.iter().filter_map(|step| if let Step::Name(name) = step { Some(name.as_str()) } else { None });
+fn is_planned(path: &[PathStep]) -> bool {
+    let mut names =
+        path.iter().filter_map(|step| if let PathStep::Name(name) = step { Some(name.as_str()) } else { None });
     let Some(key) = names.next_back() else { return false };
     // Upstreams have names of their own, which the place of a key leaves out.
     let table: Vec<&str> = names.enumerate().filter(|(at, _)| *at != 1).map(|(_, name)| name).collect();
     PLANNED.iter().any(|(place, keys)| *place == table.join(".") && keys.contains(&key))
 }
 
-fn rendered(path: &[Step]) -> String {
+fn rendered(path: &[PathStep]) -> String {
     let mut sum = String::new();
     let mut parent = "";
     for step in path {
         match step {
-            Step::Name(name) => {
+            PathStep::Name(name) => {
                 sum += if sum.is_empty() { "" } else { "." };
                 sum += shown_below(parent, name);
                 parent = name;
             }
-            Step::Item(index) => sum += &format!("[{index}]"),
+            PathStep::Item(index) => sum += &format!("[{index}]"),
         }
     }
     sum
 }
 
-fn found<'t, 'i>(table: &'t DeTable<'i>, path: &[Step]) -> Option<&'t DeValue<'i>> {
-    let (Step::Name(first), rest) = path.split_first()? else { return None };
+fn found<'t, 'i>(table: &'t DeTable<'i>, path: &[PathStep]) -> Option<&'t DeValue<'i>> {
+    let (PathStep::Name(first), rest) = path.split_first()? else { return None };
     rest.iter().try_fold(table.get(first.as_str())?.get_ref(), |value, step| match step {
-        Step::Name(name) => value.as_table()?.get(name.as_str()).map(Spanned::get_ref),
-        Step::Item(index) => value.as_array()?.get(*index).map(Spanned::get_ref),
+        PathStep::Name(name) => value.as_table()?.get(name.as_str()).map(Spanned::get_ref),
+        PathStep::Item(index) => value.as_array()?.get(*index).map(Spanned::get_ref),
     })
 }
 
 /// Removes the entry at `path`; of an array, the whole array, so that no other item changes its index.
-fn take_out(table: &mut DeTable<'_>, path: &[Step]) {
-    let Some((Step::Name(name), rest)) = path.split_first() else { return };
-    if !rest.iter().any(|step| matches!(step, Step::Name(_))) {
+fn take_out(table: &mut DeTable<'_>, path: &[PathStep]) {
+    let Some((PathStep::Name(name), rest)) = path.split_first() else { return };
+    if !rest.iter().any(|step| matches!(step, PathStep::Name(_))) {
         table.remove(name.as_str());
     } else if let Some(value) = table.get_mut(name.as_str()) {
         take_out_below(value.get_mut(), rest);
     }
 }
 
-fn take_out_below(value: &mut DeValue<'_>, path: &[Step]) {
+fn take_out_below(value: &mut DeValue<'_>, path: &[PathStep]) {
     match (value, path.split_first()) {
         (DeValue::Table(table), _) => take_out(table, path),
-        (DeValue::Array(array), Some((Step::Item(index), rest))) => {
+        (DeValue::Array(array), Some((PathStep::Item(index), rest))) => {
             if let Some(item) = array.get_mut(*index) {
                 take_out_below(item.get_mut(), rest);
             }
@@ -178,7 +179,7 @@ fn take_out_below(value: &mut DeValue<'_>, path: &[Step]) {
 }
 
 /// Says what is wrong without quoting the value.
-fn message(error: &Error, path: &[Step], found: Option<&DeValue<'_>>) -> String {
+fn message(error: &Error, path: &[PathStep], found: Option<&DeValue<'_>>) -> String {
     if let Some(unknown) = unknown_key(error) {
         return unknown.message(path);
     }
@@ -210,16 +211,16 @@ fn unknown_key(error: &Error) -> Option<UnknownKey<'_>> {
 
 impl UnknownKey<'_> {
     /// The path of the key that was meant by the one at `path`.
-    fn meant(&self, path: &[Step]) -> Option<Vec<Step>> {
+    fn meant(&self, path: &[PathStep]) -> Option<Vec<PathStep>> {
         let (_, parent) = path.split_last()?;
-        Some([parent, &[Step::Name(self.near()?.to_owned())]].concat())
+        Some([parent, &[PathStep::Name(self.near()?.to_owned())]].concat())
     }
 
     fn near(&self) -> Option<&str> {
         did_you_mean(self.word, self.known.iter().copied())
     }
 
-    fn message(&self, path: &[Step]) -> String {
+    fn message(&self, path: &[PathStep]) -> String {
         if is_planned(path) {
             return "is not supported yet; leave it out".to_owned();
         }

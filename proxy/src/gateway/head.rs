@@ -66,7 +66,7 @@ pub(super) struct Entrance<'a, S> {
     pub(super) limits: &'a HeadLimits,
 }
 
-enum Step {
+enum Event {
     Read(io::Result<usize>),
     Late,
     Shed,
@@ -89,7 +89,7 @@ impl<S: AsyncRead + Unpin> Entrance<'_, S> {
         if bytes.is_empty() {
             bytes.reserve(USUAL);
             self.seat.rest(clock::now());
-            let came = matches!(self.read(&mut bytes, begun_by).await, Step::Read(Ok(1..)));
+            let came = matches!(self.read(&mut bytes, begun_by).await, Event::Read(Ok(1..)));
             if !self.seat.wake_up() || !came {
                 return Arrival::Nothing;
             }
@@ -106,23 +106,23 @@ impl<S: AsyncRead + Unpin> Entrance<'_, S> {
             }
             let due = *due.get_or_insert_with(|| clock::now().after(self.limits.head));
             match self.read(&mut bytes, due).await {
-                Step::Read(Ok(1..)) => {}
-                Step::Late => return Arrival::Refused(Refusal::Stalled),
-                Step::Read(_) | Step::Shed => return Arrival::Nothing,
+                Event::Read(Ok(1..)) => {}
+                Event::Late => return Arrival::Refused(Refusal::Stalled),
+                Event::Read(_) | Event::Shed => return Arrival::Nothing,
             }
         }
     }
 
-    async fn read(&mut self, bytes: &mut BytesMut, due: Tick) -> Step {
+    async fn read(&mut self, bytes: &mut BytesMut, due: Tick) -> Event {
         let mut reading = pin!(self.stream.read_buf(bytes));
         poll_fn(|cx| {
             if let Poll::Ready(read) = reading.as_mut().poll(cx) {
-                return Poll::Ready(Step::Read(read));
+                return Poll::Ready(Event::Read(read));
             }
             if self.seat.is_shed(cx) {
-                return Poll::Ready(Step::Shed);
+                return Poll::Ready(Event::Shed);
             }
-            self.alarm.poll_due(cx, due).map(|()| Step::Late)
+            self.alarm.poll_due(cx, due).map(|()| Event::Late)
         })
         .await
     }

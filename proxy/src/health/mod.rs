@@ -63,9 +63,9 @@ impl HealthChecker {
     async fn run(&self) {
         let mut generations = self.published.subscribe();
         let mut rounds = JoinSet::new();
-        let mut plans = HashMap::new();
+        let mut schedules = HashMap::new();
         loop {
-            let due = self.begin_due_rounds(&mut plans, &mut rounds, &self.permits);
+            let due = self.begin_due_rounds(&mut schedules, &mut rounds, &self.permits);
             tokio::select! {
                 () = sleep_until(due) => {}
                 Some(_) = rounds.join_next() => {}
@@ -76,21 +76,26 @@ impl HealthChecker {
     }
 
     /// Tells when the next round is due; `None` when only the end of a round or a reload can change that.
-    fn begin_due_rounds(&self, plans: &mut Plans, rounds: &mut JoinSet<()>, permits: &Arc<Semaphore>) -> Option<Tick> {
+    fn begin_due_rounds(
+        &self,
+        schedules: &mut Schedules,
+        rounds: &mut JoinSet<()>,
+        permits: &Arc<Semaphore>,
+    ) -> Option<Tick> {
         let (snapshot, now) = (self.published.load(), clock::now());
-        plans.retain(|name, plan| plan.is_running() || checked(&snapshot, name).is_some());
+        schedules.retain(|name, schedule| schedule.is_running() || checked(&snapshot, name).is_some());
         let mut next: Option<Tick> = None;
         for upstream in snapshot.upstreams() {
             let Some((conf, check)) = checked(&snapshot, upstream.name()) else { continue };
-            let plan = plans.entry(upstream.name().to_string()).or_default();
-            if plan.is_running() {
+            let schedule = schedules.entry(upstream.name().to_string()).or_default();
+            if schedule.is_running() {
                 continue;
             }
-            let due = plan.due(check.interval);
-            let is_new = plan.generation != snapshot.generation;
+            let due = schedule.due(check.interval);
+            let is_new = schedule.generation != snapshot.generation;
             if due <= now || (is_new && upstream.endpoints().iter().any(|endpoint| !endpoint.health().is_probed())) {
-                plan.generation = snapshot.generation;
-                plan.begin(now, rounds, |number| Round::new(upstream, conf, check, number, permits));
+                schedule.generation = snapshot.generation;
+                schedule.begin(now, rounds, |number| Round::new(upstream, conf, check, number, permits));
             } else {
                 next = Some(next.map_or(due, |next| next.min(due)));
             }
@@ -112,11 +117,11 @@ async fn sleep_until(due: Option<Tick>) {
     }
 }
 
-type Plans = HashMap<String, Plan>;
+type Schedules = HashMap<String, RoundSchedule>;
 
 /// When the rounds of an upstream are.
 #[derive(Default)]
-struct Plan {
+struct RoundSchedule {
     began: Option<Tick>,
     /// What the interval is multiplied with this time.
     stretch: f64,
@@ -126,7 +131,7 @@ struct Plan {
     running: Option<AbortHandle>,
 }
 
-impl Plan {
+impl RoundSchedule {
     fn is_running(&self) -> bool {
         self.running.as_ref().is_some_and(|round| !round.is_finished())
     }

@@ -11,7 +11,7 @@ use crate::chain::ChainId;
 use crate::client::probe;
 use crate::clock;
 use crate::config::{HealthCheck, UpstreamConf};
-use crate::model::{EndpointHealth, HeadStanding, HealthState, ProbeFailure, compare_heads};
+use crate::model::{EndpointHealth, HeadLag, HealthState, ProbeFailure, compare_heads};
 use crate::upstream::{Endpoint, Upstream};
 
 /// Every so many rounds the chain is verified again, should an endpoint's address lead elsewhere.
@@ -62,8 +62,8 @@ impl Round {
         }
         for ((endpoint, head), standing) in self.upstream.endpoints().iter().zip(&heads).zip(compare_heads(&heads)) {
             match standing {
-                Some(HeadStanding::Behind(lag)) => self.pass(endpoint, *head, Some(lag)),
-                Some(HeadStanding::Implausible) => {
+                Some(HeadLag::Behind(lag)) => self.pass(endpoint, *head, Some(lag)),
+                Some(HeadLag::Implausible) => {
                     endpoint.health().told_head(*head, None);
                     self.fail(endpoint, ProbeFailure::IMPLAUSIBLE_HEAD);
                 }

@@ -19,7 +19,7 @@ const HEAD: &str = "  INFO pointsman::access: ";
 /// Lines wait for this long, for others to be written with them.
 const GATHER: Duration = Duration::from_millis(10);
 /// Bytes that may wait: a few seconds' worth of a busy proxy, for a disk that is slow.
-const MOST: usize = 16 << 20;
+const MAX_WAITING_BYTES: usize = 16 << 20;
 
 /// Where requests are logged.
 pub struct AccessLog {
@@ -73,7 +73,7 @@ impl AccessLog {
 
     fn push(&self, line: &[u8]) {
         let mut waiting = self.waiting();
-        if waiting.lines.len() >= MOST {
+        if waiting.lines.len() >= MAX_WAITING_BYTES {
             waiting.dropped += 1;
             return;
         }
@@ -162,7 +162,7 @@ mod tests {
     fn what_has_no_room_is_dropped_and_not_waited_for() {
         let (sender, _batches) = channel();
         let log = AccessLog::start(Batches(sender));
-        log.waiting().lines = vec![b'\n'; MOST];
+        log.waiting().lines = vec![b'\n'; MAX_WAITING_BYTES];
         log.append(&line("m"));
         assert_eq!(log.waiting().dropped, 1);
         log.write();

@@ -40,9 +40,9 @@ mod tests {
     use super::*;
 
     #[derive(Clone, Default)]
-    struct Kept(Arc<Mutex<Vec<u8>>>);
+    struct Captured(Arc<Mutex<Vec<u8>>>);
 
-    impl Write for Kept {
+    impl Write for Captured {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
             self.0.lock().unwrap().extend(bytes);
             Ok(bytes.len())
@@ -55,7 +55,7 @@ mod tests {
 
     #[test]
     fn messages_and_fields_of_every_kind_are_made_fit() {
-        let kept = Kept::default();
+        let kept = Captured::default();
         let into = kept.clone();
         let subscriber =
             tracing_subscriber::fmt().with_writer(Printable(move || into.clone())).with_ansi(false).finish();

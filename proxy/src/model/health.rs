@@ -233,30 +233,30 @@ fn count(counter: &AtomicU32) -> u32 {
     count
 }
 
-/// A head among those of its round.
+/// How far a head is behind those of its round.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum HeadStanding {
+pub enum HeadLag {
     /// So many blocks behind the best.
     Behind(u64),
     /// Beyond belief.
     Implausible,
 }
 
-/// Compares the heads of one round; an endpoint without a head has no standing.
+/// Compares the heads of one round; an endpoint without a head has none.
 ///
 /// The best is the highest that can be believed. Of three heads and more, one that is more than 1,000 blocks above the
 /// median isn't: a single endpoint that lies must not make all others look late.
-pub fn compare_heads(heads: &[Option<u64>]) -> Vec<Option<HeadStanding>> {
+pub fn compare_heads(heads: &[Option<u64>]) -> Vec<Option<HeadLag>> {
     let mut sorted: Vec<u64> = heads.iter().flatten().copied().collect();
     sorted.sort_unstable();
     let median = if sorted.len() < HEADS_FOR_MEDIAN { None } else { sorted.get((sorted.len() - 1) / 2) };
     let limit = median.map_or(u64::MAX, |median| median.saturating_add(IMPLAUSIBLE_LEAD));
     let best = sorted.iter().rev().copied().find(|&head| head <= limit).unwrap_or(0);
-    let standing = |head: u64| match best.checked_sub(head) {
-        Some(lag) => HeadStanding::Behind(lag),
-        None => HeadStanding::Implausible,
+    let lag = |head: u64| match best.checked_sub(head) {
+        Some(lag) => HeadLag::Behind(lag),
+        None => HeadLag::Implausible,
     };
-    heads.iter().map(|head| head.map(standing)).collect()
+    heads.iter().map(|head| head.map(lag)).collect()
 }
 
 #[cfg(test)]
@@ -345,7 +345,7 @@ mod tests {
 
     #[test]
     fn heads_are_compared_to_the_best_that_can_be_believed() {
-        use HeadStanding::{Behind, Implausible};
+        use HeadLag::{Behind, Implausible};
         for (heads, expected) in [
             (vec![], vec![]),
             (vec![None], vec![None]),

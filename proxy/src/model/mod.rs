@@ -37,7 +37,7 @@ pub use buffered::{Buffered, Held};
 pub use cooldown::{Backoff, Cooldown, CooldownState};
 pub use guard_rails::{Arm, ArmCounts, Breach, Rails};
 pub use headroom::{BucketRate, Headroom};
-pub use health::{EndpointHealth, HeadStanding, HealthRules, HealthState, ProbeFailure, compare_heads};
+pub use health::{EndpointHealth, HeadLag, HealthRules, HealthState, ProbeFailure, compare_heads};
 pub use histogram::{LatencyBuckets, LatencyCounts, LatencyHistogram};
 pub use outcome::Outcome;
 pub use outlier::Outlier;

@@ -5,10 +5,10 @@
 
 /// A pool with weights.
 #[derive(Debug)]
-pub struct Sampler(Vec<Slot>);
+pub struct Sampler(Vec<AliasEntry>);
 
 #[derive(Clone, Copy, Debug)]
-struct Slot {
+struct AliasEntry {
     /// The share of the slot that is the member's own, as a fraction of 2 to the power of 32.
     own: u32,
     /// Whose the rest is.
@@ -28,17 +28,17 @@ impl Sampler {
         }
         // How full each slot is, 1 being full.
         let mut fill: Vec<f64> = weights.iter().map(|w| f64::from(*w) * weights.len() as f64 / total).collect();
-        let mut slots = vec![Slot { own: u32::MAX, other: 0 }; weights.len()];
+        let mut slots = vec![AliasEntry { own: u32::MAX, other: 0 }; weights.len()];
         let (mut small, mut large): (Vec<usize>, Vec<usize>) = (0..fill.len()).partition(|i| fill[*i] < 1.0);
         while let (Some(less), Some(more)) = (small.pop(), large.pop()) {
-            slots[less] = Slot { own: fraction(fill[less]), other: position(more) };
+            slots[less] = AliasEntry { own: fraction(fill[less]), other: position(more) };
             fill[more] -= 1.0 - fill[less];
             if fill[more] < 1.0 { &mut small } else { &mut large }.push(more);
         }
         // What is left is full but for errors of rounding. A member of weight 0 never is: it would be drawn once in a while.
         for rest in small.into_iter().filter(|i| weights[*i] == 0) {
             let heaviest = (0..weights.len()).max_by_key(|i| weights[*i]).unwrap_or(0);
-            slots[rest] = Slot { own: 0, other: position(heaviest) };
+            slots[rest] = AliasEntry { own: 0, other: position(heaviest) };
         }
         Some(Sampler(slots))
     }
@@ -56,7 +56,7 @@ impl Sampler {
         // The upper half has chosen the slot, the lower half says whose it is.
         #[expect(clippy::cast_possible_truncation, reason = "the lower half is what is wanted")]
         let point = random as u32;
-        let Slot { own, other } = self.0[slot];
+        let AliasEntry { own, other } = self.0[slot];
         if point < own || own == u32::MAX { position(slot) } else { other }
     }
 }

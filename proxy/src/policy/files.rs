@@ -7,7 +7,7 @@ use thiserror::Error;
 
 use super::error::{PluginError, Stage};
 use crate::files;
-use crate::listing::is_module;
+use crate::fingerprint::is_module;
 use crate::signature::{self, KeyId, SignatureError, TrustedKey};
 
 /// Bytes of a signature file. Its comments may have 1 and 8 KiB, the rest is some 200 bytes.

@@ -15,19 +15,19 @@ use crate::worker;
 
 /// Slots stand on cache lines of their own, two together because processors fetch pairs.
 #[repr(align(128))]
-struct Slot(Mutex<Option<ReadyInstance>>);
+struct InstanceSlot(Mutex<Option<ReadyInstance>>);
 
 /// An answer, and the instance that faulted instead of giving one.
 type Called<R> = (Result<R, Fault>, Option<ReadyInstance>);
 
 pub(super) struct InstancePool {
-    slots: Box<[Slot]>,
+    slots: Box<[InstanceSlot]>,
 }
 
 impl InstancePool {
     /// Empty slots for `workers` threads, one more for calls that are no request's, and one for calls aside.
     pub(super) fn new(workers: usize) -> Self {
-        InstancePool { slots: (0..workers + 2).map(|_| Slot(Mutex::new(None))).collect() }
+        InstancePool { slots: (0..workers + 2).map(|_| InstanceSlot(Mutex::new(None))).collect() }
     }
 
     /// Threads that serve requests.
@@ -64,7 +64,7 @@ impl InstancePool {
     }
 }
 
-impl Slot {
+impl InstanceSlot {
     fn with<R>(&self, f: impl FnOnce(&mut ReadyInstance) -> Result<R, Fault>) -> Called<R> {
         let mut slot = self.lock();
         let Some(instance) = slot.as_mut() else { return (Err(Fault::NotReady), None) };

@@ -47,7 +47,7 @@ pub enum ReloadError {
     },
     /// A generation that has served doesn't do so again.
     #[error("generation {generation} can't serve again: {error}")]
-    Kept {
+    Previous {
         /// The generation.
         generation: u64,
         /// Why not; its place is one of the conf as it was then.

@@ -12,23 +12,24 @@ use crate::upstream::{Canary, CanaryState, GuardedPolicy};
 /// How often canaries and new policies are looked at. Until then a bad one goes on.
 pub(super) const PERIOD: Duration = Duration::from_millis(100);
 
-/// What is to become of a canary.
-pub(super) struct Verdict {
+/// A canary is taken out or promoted.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CanaryDecision {
     upstream: String,
     policy: String,
-    standing: CanaryState,
+    state: CanaryState,
     /// The keys that name the policy in whose place it is now.
     keys: &'static str,
 }
 
-/// Those that are due.
-pub(super) fn verdicts(serving: &Snapshot, now: Tick) -> Vec<Verdict> {
-    let verdict = |upstream: &str, canary: &Canary| {
+/// The decisions that are due.
+pub(super) fn decisions(serving: &Snapshot, now: Tick) -> Vec<CanaryDecision> {
+    let decision = |upstream: &str, canary: &Canary| {
         let kinds = canary.policy().policy.kinds();
-        Some(Verdict {
+        Some(CanaryDecision {
             upstream: upstream.to_owned(),
             policy: canary.conf().policy.clone(),
-            standing: canary.decision(now)?,
+            state: canary.decision(now)?,
             keys: match (kinds.scoring, kinds.retry) {
                 (true, true) => "scoring and retry",
                 (true, false) => "scoring",
@@ -36,7 +37,7 @@ pub(super) fn verdicts(serving: &Snapshot, now: Tick) -> Vec<Verdict> {
             },
         })
     };
-    serving.upstreams().filter_map(|upstream| verdict(upstream.name(), upstream.canary()?)).collect()
+    serving.upstreams().filter_map(|upstream| decision(upstream.name(), upstream.canary()?)).collect()
 }
 
 /// Whether any canary may have to be judged.
@@ -44,28 +45,28 @@ pub(super) fn has_canary(serving: &Snapshot) -> bool {
     serving.upstreams().filter_map(|upstream| upstream.canary()).any(|canary| *canary.state() == CanaryState::Running)
 }
 
-/// What became of each canary, by upstream.
-pub(super) fn standings(snapshot: &Snapshot) -> BTreeMap<String, CanaryState> {
-    let standing = |canary: &Canary| canary.state().clone();
+/// The state of each canary, by upstream.
+pub(super) fn canary_states(snapshot: &Snapshot) -> BTreeMap<String, CanaryState> {
+    let state = |canary: &Canary| canary.state().clone();
     let all = snapshot.upstreams().map(|upstream| (upstream.name(), upstream.canary()));
-    all.filter_map(|(name, canary)| Some((name.to_string(), canary.map(standing)?))).collect()
+    all.filter_map(|(name, canary)| Some((name.to_string(), canary.map(state)?))).collect()
 }
 
-impl Verdict {
+impl CanaryDecision {
     /// For the next generation.
-    pub(super) fn standing(&self) -> (String, CanaryState) {
-        (self.upstream.clone(), self.standing.clone())
+    pub(super) fn state(&self) -> (String, CanaryState) {
+        (self.upstream.clone(), self.state.clone())
     }
 
     pub(super) fn is_promotion(&self) -> bool {
-        self.standing == CanaryState::Promoted
+        self.state == CanaryState::Promoted
     }
 
     /// Tells the log and the metrics, once it is carried out.
     pub(super) fn announce(&self, generation: u64, metrics: &Metrics) {
-        let Verdict { upstream, policy, standing, keys } = self;
-        metrics.canary_verdict(upstream, policy, standing.label());
-        match standing {
+        let CanaryDecision { upstream, policy, state, keys } = self;
+        metrics.canary_verdict(upstream, policy, state.label());
+        match state {
             CanaryState::TakenOut(why) => tracing::warn!(
                 upstream,
                 policy,
@@ -83,8 +84,8 @@ impl Verdict {
 
     /// For people.
     pub(super) fn text(&self) -> String {
-        let Verdict { upstream, policy, standing, .. } = self;
-        match standing {
+        let CanaryDecision { upstream, policy, state, .. } = self;
+        match state {
             CanaryState::TakenOut(why) => format!("canary {policy} of upstream {upstream} is taken out: {why}"),
             CanaryState::Promoted | CanaryState::Running => {
                 format!("canary {policy} of upstream {upstream} is promoted")

@@ -1,122 +1,50 @@
-//! The life of a reload, top to bottom: [`prepare`] makes a generation, [`Reloader`] publishes it. A rollback differs in its
-//! beginning only: it takes what is [`kept`] of the generation before. Some generations nobody asks for: see [`guard`].
+//! The life of a reload: a [`GenerationBuilder`] prepares a generation, the [`Reloader`] publishes it. A rollback differs in
+//! its beginning only: it takes the conf and the plugins of the [`previous`] generation. Nobody asks for some generations:
+//! see [`guard`].
 //!
 //! Invariants: a generation is published whole or not at all; whatever fails before the publish leaves the old one serving and
 //! says which stage failed; there is one reload or rollback at a time, and a burst of requests becomes one more; nothing that a
 //! preparation waits for keeps this thread from answering ([`job`]).
 
+mod builder;
 mod changes;
 mod error;
 mod guard;
 mod job;
-mod kept;
 mod policies;
+mod previous;
 mod queue;
+mod trigger;
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, Instant};
 
+pub use builder::GenerationBuilder;
 pub use changes::{RestartSettings, compare};
 pub use error::ReloadError;
-pub use queue::{Ask, ReloadHandle, Requests, queue};
+pub use queue::{ReloadHandle, Requests, queue};
+pub use trigger::Trigger;
 
 use crate::clock;
-use crate::config::{self, Config, Plugins};
+use crate::config;
 use crate::dns;
-use crate::listing::Listing;
-use crate::policy::{Catalog, CodeCache, PluginError, PolicyRuntime, Source};
+use crate::metrics::Metrics;
 use crate::progress::Progress;
 use crate::report::{Changes, ReloadReport};
-use crate::snapshot::{Cause, Parts, Published, Snapshot};
-use crate::upstream::Resources;
-use guard::{Probation, Verdict};
+use crate::snapshot::{Published, Replaced, Snapshot};
+use guard::{CanaryDecision, Probation};
 pub(crate) use job::{Failed, Job, Patience, Stuck};
-use kept::{Kept, ReplacedBy};
+use previous::PreviousGeneration;
 use queue::Current;
 
 /// How often a generation that was replaced is looked at, until no request holds it.
 const RETIRE_PERIOD: Duration = Duration::from_millis(50);
 
-/// Everything but the publish: finds and compiles plugins, checks, configures and probes the policies, and puts the generation
-/// together. `before` is the one that serves; its unchanged parts are taken over.
-///
-/// # Errors
-/// A [`ReloadError`], and nothing has changed.
-pub fn prepare(
-    conf: &Path,
-    config: Config,
-    before: Option<&Snapshot>,
-    runtime: &PolicyRuntime,
-    resources: &Resources,
-    progress: &Progress,
-) -> Result<Snapshot, ReloadError> {
-    progress.enter("list the plugin folder");
-    let known = before.map(|b| b.catalog.clone()).unwrap_or_default();
-    // Before the scan: what changes meanwhile is then a change for whoever watches the folder.
-    let listing = listing(&config);
-    let catalog = if config.policies.is_empty() {
-        Catalog::default()
-    } else {
-        scan(&config.plugins, &known, runtime, resources, progress)?
-    };
-    let cause = if before.is_some() { Cause::Reload } else { Cause::Start };
-    let parts = Parts { config: Arc::new(config), catalog, listing, cause, verdicts: BTreeMap::new() };
-    build(conf, parts, before, runtime, resources, progress)
-}
-
-/// Reads and compiles what the plugin folder holds, as far as neither `known` nor the cache on disk has it.
-fn scan(
-    plugins: &Plugins,
-    known: &Catalog,
-    runtime: &PolicyRuntime,
-    resources: &Resources,
-    progress: &Progress,
-) -> Result<Catalog, PluginError> {
-    let cache = plugins.cache_dir.as_deref().map(|dir| CodeCache::open(dir, runtime)).transpose()?;
-    let source = Source { dir: &plugins.dir, trusted_keys: plugins.trusted_keys.as_deref(), cache: cache.as_ref() };
-    let catalog = Catalog::scan(runtime, &source, known, progress);
-    for (result, count) in cache.iter().flat_map(CodeCache::counts) {
-        resources.metrics.count_plugin_cache(result, count);
-    }
-    catalog
-}
-
-/// What the plugin folder holds now, for a generation that has it watched.
-fn listing(config: &Config) -> Listing {
-    if config.plugins.watch { Listing::read(&config.plugins.dir) } else { Listing::default() }
-}
-
-/// From a conf and the plugins of its folder to a generation.
-fn build(
-    conf: &Path,
-    parts: Parts,
-    before: Option<&Snapshot>,
-    runtime: &PolicyRuntime,
-    resources: &Resources,
-    progress: &Progress,
-) -> Result<Snapshot, ReloadError> {
-    let empty = BTreeMap::new();
-    let loaded = before.map_or(&empty, |b| &b.policies);
-    let policies = policies::load(conf, &parts, loaded, runtime, resources, progress)?;
-    progress.enter("build");
-    if progress.is_given_up() {
-        // Nobody will publish it: no metric series for it, then.
-        return Err(ReloadError::given_up(progress.stage().0));
-    }
-    Ok(Snapshot::assemble(parts, policies, before, resources))
-}
-
 /// Carries out reloads and rollbacks, one at a time, and what canaries and new policies call for.
 pub struct Reloader {
-    /// The conf file.
-    pub conf: PathBuf,
-    /// Compiles and instantiates policies.
-    pub runtime: PolicyRuntime,
-    /// What upstreams are built with.
-    pub resources: Resources,
+    /// Makes generations.
+    pub builder: GenerationBuilder,
     /// What the process was started with and can't change.
     pub started: RestartSettings,
     /// Where generations are published.
@@ -126,18 +54,10 @@ pub struct Reloader {
 /// What a preparation ends with.
 type Prepared = Result<Snapshot, ReloadError>;
 
-/// What a new generation is made for.
-enum Step {
-    Asked(Ask),
-    Canaries(Vec<Verdict>),
-    /// This policy was quarantined soon after it came.
-    Quarantine(String),
-}
-
 /// What the reload thread remembers of earlier generations.
 #[derive(Default)]
 struct Memory {
-    kept: Option<Arc<Kept>>,
+    previous: Option<Arc<PreviousGeneration>>,
     /// A preparation that hangs.
     stuck: Option<Stuck<Prepared>>,
     current: Current,
@@ -153,14 +73,14 @@ impl Reloader {
         let mut memory = Memory { current: requests.current.clone(), ..Memory::default() };
         loop {
             memory.look_after_stuck();
-            this.resources.metrics.reload_stuck.set(i64::from(memory.stuck.is_some()));
+            this.metrics().reload_stuck.set(i64::from(memory.stuck.is_some()));
             let next = match this.period(&memory) {
                 Some(period) => requests.wait_for(period),
                 None => requests.wait(),
             };
             match next {
                 Ok(askers) => {
-                    let report = this.carry_out(&Arc::new(Step::Asked(askers.ask)), &mut memory);
+                    let report = this.carry_out(&askers.trigger, &mut memory);
                     askers.answer(&report);
                 }
                 Err(RecvTimeoutError::Timeout) => {}
@@ -168,9 +88,9 @@ impl Reloader {
             }
             // What nobody asked for can wait until something can be prepared again.
             if memory.stuck.is_none()
-                && let Some(step) = this.due(&mut memory)
+                && let Some(trigger) = this.due(&mut memory)
             {
-                this.carry_out(&Arc::new(step), &mut memory);
+                this.carry_out(&trigger, &mut memory);
             }
             // Dropped here and not by its last request: closing connections and unmapping instances takes a while.
             memory.retiring.retain(|snapshot| Arc::strong_count(snapshot) > 1);
@@ -185,65 +105,65 @@ impl Reloader {
     }
 
     /// What the serving generation calls for by itself.
-    fn due(&self, memory: &mut Memory) -> Option<Step> {
+    fn due(&self, memory: &mut Memory) -> Option<Trigger> {
         let (serving, now) = (self.published.load(), clock::now());
-        let verdicts = guard::verdicts(&serving, now);
-        if !verdicts.is_empty() {
-            return Some(Step::Canaries(verdicts));
+        let decisions = guard::decisions(&serving, now);
+        if !decisions.is_empty() {
+            return Some(Trigger::Canaries(decisions));
         }
         // One that was quarantined in time counts, also when it is seen a little later.
         let quarantined = memory.probation.as_ref()?.quarantined().map(str::to_owned);
         memory.probation.take_if(|probation| quarantined.is_some() || probation.is_over(now));
-        quarantined.map(Step::Quarantine)
+        quarantined.map(Trigger::Quarantine)
     }
 
     /// Makes a generation and publishes it, or says why there is none.
-    fn carry_out(self: &Arc<Self>, step: &Arc<Step>, memory: &mut Memory) -> ReloadReport {
+    fn carry_out(self: &Arc<Self>, trigger: &Trigger, memory: &mut Memory) -> ReloadReport {
         let began = Instant::now();
         let before = self.published.load();
-        let outcome = self.prepared(step, &before, memory);
-        let outcome = outcome.map(|next| {
-            let changes = self.publish(&before, next);
-            (self.published.load(), changes)
-        });
+        let outcome = self.prepared(trigger, &before, memory).map(|next| self.published.publish(next));
         let ms = (began.elapsed().as_secs_f64() * 1e6).round() / 1e3;
-        self.resources.metrics.reload_stuck.set(i64::from(memory.stuck.is_some()));
-        if let Step::Asked(_) = **step {
-            self.resources.metrics.count_reload(outcome.is_ok());
+        self.metrics().reload_stuck.set(i64::from(memory.stuck.is_some()));
+        if trigger.is_asked_for() {
+            self.metrics().count_reload(outcome.is_ok());
         }
         match outcome {
-            Ok((after, changes)) => {
-                let message = message(step, &after, &changes, memory.kept.as_deref());
-                let warnings = after.catalog.warnings();
-                warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
-                tracing::info!(generation = after.generation, ms, changes = %describe(&changes), "{}", step.done());
-                self.announce(step, &after);
-                memory.learn(step, before, &after, &changes);
-                ReloadReport {
-                    success: true,
-                    message,
-                    error: None,
-                    generation: after.generation,
-                    warnings,
-                    changes,
-                    nothing_kept: false,
-                    stuck: false,
-                }
-            }
-            Err(error) => refusal(step, before.generation, ms, &error),
+            Ok(replaced) => self.report(trigger, replaced, ms, memory),
+            Err(error) => refusal(trigger, before.generation, ms, &error),
+        }
+    }
+
+    fn report(&self, trigger: &Trigger, replaced: Replaced, ms: f64, memory: &mut Memory) -> ReloadReport {
+        let after = Arc::clone(&replaced.after);
+        let changes = compare(&replaced.before, &after, &self.started);
+        let message = message(trigger, &after, &changes, memory.previous.as_deref());
+        let warnings = after.catalog.warnings();
+        warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+        tracing::info!(generation = after.generation, ms, changes = %describe(&changes), "{}", trigger.done());
+        self.announce(trigger, &after);
+        memory.learn(trigger, replaced, &changes);
+        ReloadReport {
+            success: true,
+            message,
+            error: None,
+            generation: after.generation,
+            warnings,
+            changes,
+            nothing_kept: false,
+            stuck: false,
         }
     }
 
     /// Has the next generation prepared, unless a preparation hangs.
-    fn prepared(self: &Arc<Self>, step: &Arc<Step>, before: &Arc<Snapshot>, memory: &mut Memory) -> Prepared {
+    fn prepared(self: &Arc<Self>, trigger: &Trigger, before: &Arc<Snapshot>, memory: &mut Memory) -> Prepared {
         if let Some(stuck) = &memory.stuck {
             return Err(ReloadError::still_stuck(stuck));
         }
-        let (this, step, before) = (Arc::clone(self), Arc::clone(step), Arc::clone(before));
-        let (kept, progress) = (memory.kept.clone(), Progress::default());
+        let (this, trigger, before) = (Arc::clone(self), trigger.clone(), Arc::clone(before));
+        let (previous, progress) = (memory.previous.clone(), Progress::default());
         memory.current.set(Some(progress.clone()));
         let work = move |progress: &Progress| {
-            let next = this.next(&step, &before, kept.as_deref(), progress)?;
+            let next = this.next(&trigger, &before, previous.as_deref(), progress)?;
             progress.enter("look up new names");
             dns::resolve_new(&next);
             Ok(next)
@@ -270,52 +190,42 @@ impl Reloader {
     }
 
     /// The next generation.
-    fn next(&self, step: &Step, before: &Snapshot, kept: Option<&Kept>, progress: &Progress) -> Prepared {
-        let Reloader { conf, runtime, resources, .. } = self;
-        match step {
-            Step::Asked(Ask::Reload) => {
+    fn next(
+        &self,
+        trigger: &Trigger,
+        before: &Snapshot,
+        previous: Option<&PreviousGeneration>,
+        progress: &Progress,
+    ) -> Prepared {
+        match trigger {
+            Trigger::Reload => {
                 progress.enter("read the conf and the files that it names");
-                prepare(conf, config::load(conf)?, Some(before), runtime, resources, progress)
+                self.builder.prepare(config::load(&self.builder.conf)?, Some(before), progress)
             }
-            Step::Asked(Ask::Rollback) => {
-                let kept = kept.ok_or(ReloadError::NoPrevious)?;
-                kept.prepare(conf, kept.asked_for(), before, runtime, resources, progress)
+            Trigger::Rollback | Trigger::Quarantine(_) => {
+                let previous = previous.ok_or(ReloadError::NoPrevious)?;
+                self.builder.restore(previous, trigger, before, progress)
             }
-            Step::Quarantine(policy) => {
-                let kept = kept.ok_or(ReloadError::NoPrevious)?;
-                kept.prepare(conf, kept.because_of(policy), before, runtime, resources, progress)
-            }
-            Step::Canaries(verdicts) => {
-                let parts = Parts {
-                    config: Arc::clone(&before.config),
-                    catalog: before.catalog.clone(),
-                    listing: before.listing.clone(),
-                    cause: Cause::Canaries(verdicts.iter().map(Verdict::text).collect()),
-                    verdicts: verdicts.iter().map(Verdict::standing).collect(),
-                };
-                build(conf, parts, Some(before), runtime, resources, progress)
-            }
+            Trigger::Canaries(decisions) => self.builder.decide_canaries(decisions, trigger, before, progress),
         }
     }
 
-    fn publish(&self, before: &Snapshot, next: Snapshot) -> Changes {
-        let changes = compare(before, &next, &self.started);
-        self.published.publish(next);
-        changes
-    }
-
-    /// Tells of what nobody asked for.
-    fn announce(&self, step: &Step, after: &Snapshot) {
-        match step {
-            Step::Asked(_) => {}
-            Step::Canaries(verdicts) => {
-                verdicts.iter().for_each(|verdict| verdict.announce(after.generation, &self.resources.metrics));
+    /// Logs and counts what nobody asked for.
+    fn announce(&self, trigger: &Trigger, after: &Snapshot) {
+        match trigger {
+            Trigger::Reload | Trigger::Rollback => {}
+            Trigger::Canaries(decisions) => {
+                decisions.iter().for_each(|decision| decision.announce(after.generation, self.metrics()));
             }
-            Step::Quarantine(_) => {
-                self.resources.metrics.automatic_rollbacks.inc();
+            Trigger::Quarantine(_) => {
+                self.metrics().automatic_rollbacks.inc();
                 tracing::warn!(generation = after.generation, "{}", after.cause);
             }
         }
+    }
+
+    fn metrics(&self) -> &Metrics {
+        &self.builder.resources.metrics
     }
 }
 
@@ -327,62 +237,39 @@ impl Memory {
         }
     }
 
-    fn learn(&mut self, step: &Step, before: Arc<Snapshot>, after: &Snapshot, changes: &Changes) {
-        match step {
+    fn learn(&mut self, trigger: &Trigger, replaced: Replaced, changes: &Changes) {
+        let Replaced { before, after } = replaced;
+        match trigger {
             // Who rolls back wants what was different.
-            Step::Asked(Ask::Reload) if !changes.is_any() => {}
+            Trigger::Reload if !changes.is_any() => {}
             // Nor does one without a canary that did harm.
-            Step::Canaries(verdicts) if !verdicts.iter().any(Verdict::is_promotion) => {}
-            _ => self.kept = Some(Arc::new(Kept::of(&before, step.replaced_by()))),
+            Trigger::Canaries(decisions) if !decisions.iter().any(CanaryDecision::is_promotion) => {}
+            _ => self.previous = Some(Arc::new(PreviousGeneration::of(&before, trigger.clone()))),
         }
-        match step {
-            Step::Asked(Ask::Reload) if changes.is_any() => {
-                self.probation = Probation::begin(&before, after, clock::now());
+        match trigger {
+            Trigger::Reload if changes.is_any() => {
+                self.probation = Probation::begin(&before, &after, clock::now());
             }
-            Step::Asked(Ask::Rollback) | Step::Quarantine(_) => self.probation = None,
-            Step::Asked(Ask::Reload) | Step::Canaries(_) => {}
+            Trigger::Rollback | Trigger::Quarantine(_) => self.probation = None,
+            Trigger::Reload | Trigger::Canaries(_) => {}
         }
         self.retiring.push(before);
     }
 }
 
-impl Step {
-    fn noun(&self) -> &'static str {
-        match self {
-            Step::Asked(Ask::Reload) => "reload",
-            Step::Asked(Ask::Rollback) | Step::Quarantine(_) => "rollback",
-            Step::Canaries(_) => "change of a canary",
-        }
-    }
-
-    fn done(&self) -> &'static str {
-        match self {
-            Step::Asked(Ask::Reload) => "reloaded",
-            Step::Asked(Ask::Rollback) | Step::Quarantine(_) => "rolled back",
-            Step::Canaries(_) => "canaries changed",
-        }
-    }
-
-    fn replaced_by(&self) -> ReplacedBy {
-        match self {
-            Step::Asked(Ask::Reload) => ReplacedBy::Reload,
-            Step::Asked(Ask::Rollback) | Step::Quarantine(_) => ReplacedBy::Rollback,
-            Step::Canaries(_) => ReplacedBy::Promotion,
-        }
-    }
-}
-
 /// One line for people about a generation that was published.
-fn message(step: &Step, after: &Snapshot, changes: &Changes, kept: Option<&Kept>) -> String {
-    match (step, kept) {
-        (Step::Asked(Ask::Rollback), Some(kept)) => kept.message(after.generation, changes),
-        (Step::Asked(_), _) => format!("generation {}: {}", after.generation, changes.summary()),
-        (Step::Canaries(_) | Step::Quarantine(_), _) => format!("generation {}: {}", after.generation, after.cause),
+fn message(trigger: &Trigger, after: &Snapshot, changes: &Changes, previous: Option<&PreviousGeneration>) -> String {
+    match (trigger, previous) {
+        (Trigger::Rollback, Some(previous)) => previous.message(after.generation, changes),
+        (Trigger::Reload | Trigger::Rollback, _) => format!("generation {}: {}", after.generation, changes.summary()),
+        (Trigger::Canaries(_) | Trigger::Quarantine(_), _) => {
+            format!("generation {}: {}", after.generation, after.cause)
+        }
     }
 }
 
-fn refusal(step: &Step, generation: u64, ms: f64, error: &ReloadError) -> ReloadReport {
-    tracing::error!(generation, ms, "{} refused, the old generation serves on: {error}", step.noun());
+fn refusal(trigger: &Trigger, generation: u64, ms: f64, error: &ReloadError) -> ReloadReport {
+    tracing::error!(generation, ms, "{} refused, the old generation serves on: {error}", trigger.noun());
     ReloadReport {
         success: false,
         message: format!("refused; generation {generation} serves on"),

@@ -1,61 +1,58 @@
 //! The policies of a new generation: those that stay are taken over with their instances, the others are loaded.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::Arc;
 
-use super::ReloadError;
+use super::{GenerationBuilder, ReloadError};
 use crate::config::{Config, PolicyConf, UpstreamConf};
-use crate::policy::{Catalog, Digest, Fault, Kinds, PluginError, PolicyRuntime, Setup};
+use crate::policy::{Digest, Fault, Kinds, PluginError, Setup};
 use crate::progress::Progress;
 use crate::snapshot::Parts;
-use crate::upstream::{GuardedPolicy, Resources};
+use crate::upstream::GuardedPolicy;
 
-/// Matches, configures and probes every policy of the conf.
-pub(super) fn load(
-    conf: &Path,
-    Parts { config, catalog, .. }: &Parts,
-    loaded: &BTreeMap<String, GuardedPolicy>,
-    runtime: &PolicyRuntime,
-    resources: &Resources,
-    progress: &Progress,
-) -> Result<BTreeMap<String, GuardedPolicy>, ReloadError> {
-    let mut policies = BTreeMap::new();
-    for (name, wanted) in &config.policies {
-        progress.enter(format!("instantiate and probe policy {name}"));
-        let refuse = |reason: String| ReloadError::Policy {
-            conf: conf.to_owned(),
-            line: wanted.place.line,
-            column: wanted.place.column,
-            policy: name.clone(),
-            reason,
-        };
-        let policy = load_one(name, wanted, rows(config, name), catalog, loaded.get(name), runtime, resources)
-            .map_err(|error| refuse(error.to_string()))?;
-        check_kinds(name, policy.policy.kinds(), config).map_err(refuse)?;
-        policies.insert(name.clone(), policy);
+impl GenerationBuilder {
+    /// Matches, configures and probes every policy of the conf.
+    pub(super) fn load_policies(
+        &self,
+        parts: &Parts,
+        loaded: &BTreeMap<String, GuardedPolicy>,
+        progress: &Progress,
+    ) -> Result<BTreeMap<String, GuardedPolicy>, ReloadError> {
+        let mut policies = BTreeMap::new();
+        for (name, wanted) in &parts.config.policies {
+            progress.enter(format!("instantiate and probe policy {name}"));
+            let refuse = |reason: String| ReloadError::Policy {
+                conf: self.conf.clone(),
+                line: wanted.place.line,
+                column: wanted.place.column,
+                policy: name.clone(),
+                reason,
+            };
+            let policy =
+                self.load_policy(name, wanted, parts, loaded.get(name)).map_err(|error| refuse(error.to_string()))?;
+            check_kinds(name, policy.policy.kinds(), &parts.config).map_err(refuse)?;
+            policies.insert(name.clone(), policy);
+        }
+        Ok(policies)
     }
-    Ok(policies)
-}
 
-fn load_one(
-    name: &str,
-    wanted: &PolicyConf,
-    rows: usize,
-    catalog: &Catalog,
-    loaded: Option<&GuardedPolicy>,
-    runtime: &PolicyRuntime,
-    resources: &Resources,
-) -> Result<GuardedPolicy, PluginError> {
-    let plugin = catalog.find(&wanted.plugin, &wanted.version, wanted.sha256.map(Digest))?;
-    let config = wanted.config.to_string();
-    let setup = Setup { config: &config, fuel: wanted.fuel, rows };
-    match loaded.filter(|bound| bound.policy.is_same(&plugin, &setup)) {
-        Some(same) if same.policy.has_room(rows) => Ok(same.clone()),
-        Some(same) => Ok(same.with(runtime.load(name, plugin, &setup)?)),
-        None => {
-            let policy = runtime.load(name, plugin, &setup)?;
-            Ok(GuardedPolicy::new(policy, Arc::new(resources.metrics.policy(name, &Fault::KINDS))))
+    fn load_policy(
+        &self,
+        name: &str,
+        wanted: &PolicyConf,
+        Parts { config, catalog, .. }: &Parts,
+        loaded: Option<&GuardedPolicy>,
+    ) -> Result<GuardedPolicy, PluginError> {
+        let plugin = catalog.find(&wanted.plugin, &wanted.version, wanted.sha256.map(Digest))?;
+        let (settings, rows) = (wanted.config.to_string(), rows(config, name));
+        let setup = Setup { config: &settings, fuel: wanted.fuel, rows };
+        match loaded.filter(|bound| bound.policy.is_same(&plugin, &setup)) {
+            Some(same) if same.policy.has_room(rows) => Ok(same.clone()),
+            Some(same) => Ok(same.with(self.runtime.load(name, plugin, &setup)?)),
+            None => {
+                let policy = self.runtime.load(name, plugin, &setup)?;
+                Ok(GuardedPolicy::new(policy, Arc::new(self.resources.metrics.policy(name, &Fault::KINDS))))
+            }
         }
     }
 }

@@ -10,24 +10,16 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
+use super::Trigger;
 use crate::progress::Progress;
 use crate::report::{ReloadReport, UnderWay};
-
-/// What can be asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ask {
-    /// Publish what is on disk.
-    Reload,
-    /// Publish the previous generation again.
-    Rollback,
-}
 
 /// Somebody who asked; a signal does not wait for the answer.
 type Asker = Option<oneshot::Sender<ReloadReport>>;
 
 /// Asks for reloads and rollbacks.
 #[derive(Clone)]
-pub struct ReloadHandle(Sender<(Ask, Asker)>, Current);
+pub struct ReloadHandle(Sender<(Trigger, Asker)>, Current);
 
 /// What is being prepared, for those who ask while it goes on.
 #[derive(Clone, Default)]
@@ -35,16 +27,16 @@ pub(super) struct Current(Arc<Mutex<Option<Progress>>>);
 
 /// What has been asked for.
 pub struct Requests {
-    receiver: Receiver<(Ask, Asker)>,
+    receiver: Receiver<(Trigger, Asker)>,
     /// The first that asked for something else than those before.
-    next: Option<(Ask, Asker)>,
+    next: Option<(Trigger, Asker)>,
     pub(super) current: Current,
 }
 
 /// All who asked for the same before it began.
 pub struct Askers {
     /// What they asked for.
-    pub ask: Ask,
+    pub trigger: Trigger,
     askers: Vec<Asker>,
 }
 
@@ -70,7 +62,7 @@ impl ReloadHandle {
     /// Asks for a reload without waiting.
     pub fn request(&self) {
         // Nobody reloads at the end of the process.
-        let _ = self.0.send((Ask::Reload, None));
+        let _ = self.0.send((Trigger::Reload, None));
     }
 
     /// What is being prepared now, or hangs.
@@ -81,9 +73,9 @@ impl ReloadHandle {
     }
 
     /// Asks for what begins after now, and waits for its report. `None` at the end of the process.
-    pub async fn request_and_wait(&self, ask: Ask) -> Option<ReloadReport> {
+    pub async fn request_and_wait(&self, trigger: Trigger) -> Option<ReloadReport> {
         let (sender, receiver) = oneshot::channel();
-        self.0.send((ask, Some(sender))).ok()?;
+        self.0.send((trigger, Some(sender))).ok()?;
         receiver.await.ok()
     }
 }
@@ -113,16 +105,16 @@ impl Requests {
         Ok(self.with_the_others(first))
     }
 
-    fn with_the_others(&mut self, (ask, first): (Ask, Asker)) -> Askers {
+    fn with_the_others(&mut self, (trigger, first): (Trigger, Asker)) -> Askers {
         let mut askers = vec![first];
         while let Ok((other, asker)) = self.receiver.try_recv() {
-            if other != ask {
+            if other != trigger {
                 self.next = Some((other, asker));
                 break;
             }
             askers.push(asker);
         }
-        Askers { ask, askers }
+        Askers { trigger, askers }
     }
 }
 
@@ -155,13 +147,15 @@ mod tests {
     #[test]
     fn only_those_who_ask_for_the_same_share_it_and_the_order_stays() {
         let (handle, mut requests) = queue();
-        for ask in [Ask::Reload, Ask::Reload, Ask::Rollback, Ask::Rollback, Ask::Rollback, Ask::Reload] {
-            handle.0.send((ask, None)).unwrap();
+        for trigger in
+            [Trigger::Reload, Trigger::Reload, Trigger::Rollback, Trigger::Rollback, Trigger::Rollback, Trigger::Reload]
+        {
+            handle.0.send((trigger, None)).unwrap();
         }
-        let mut next = || requests.wait_for(Duration::ZERO).map(|askers| (askers.ask, askers.askers.len()));
-        assert_eq!(next(), Ok((Ask::Reload, 2)));
-        assert_eq!(next(), Ok((Ask::Rollback, 3)));
-        assert_eq!(next(), Ok((Ask::Reload, 1)));
+        let mut next = || requests.wait_for(Duration::ZERO).map(|askers| (askers.trigger, askers.askers.len()));
+        assert_eq!(next(), Ok((Trigger::Reload, 2)));
+        assert_eq!(next(), Ok((Trigger::Rollback, 3)));
+        assert_eq!(next(), Ok((Trigger::Reload, 1)));
         assert_eq!(next(), Err(RecvTimeoutError::Timeout));
     }
 }

@@ -9,7 +9,7 @@ use notify::event::{AccessKind, AccessMode, ModifyKind};
 use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::Notify;
 
-use crate::listing::is_listed;
+use crate::fingerprint::is_listed;
 
 /// A folder under watch, until it is dropped.
 pub(super) struct WatchedFolder {

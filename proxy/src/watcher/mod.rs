@@ -1,6 +1,6 @@
 //! Watches the plugin folder, where `plugins.watch` says so, and asks for a reload when modules come, go or change.
 //!
-//! Events only say when to look. Whether there is something new is said by the listing of the folder, compared with what the
+//! Events only say when to look. Whether there is something new is said by the fingerprint of the folder, compared with what the
 //! serving generation was made from or what a reload was asked for last. So nothing is missed between the scan of a reload
 //! and the beginning of a watch, a burst is one reload, a module that was refused is not tried again until it changes, and what another
 //! reload has taken already is not taken twice.
@@ -24,7 +24,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use self::burst::Burst;
 use self::folder::WatchedFolder;
 use crate::clock;
-use crate::listing::Listing;
+use crate::fingerprint::FolderFingerprint;
 use crate::model::Tick;
 use crate::snapshot::{Published, Snapshot};
 
@@ -90,14 +90,14 @@ struct Watch {
     /// That it can't be watched was told.
     troubled: bool,
     /// What needs no further reload.
-    known: Listing,
+    known: FolderFingerprint,
     burst: Burst,
     touched: Arc<Notify>,
 }
 
 impl Watch {
     fn new(touched: Arc<Notify>) -> Self {
-        let (known, burst) = (Listing::default(), Burst::default());
+        let (known, burst) = (FolderFingerprint::default(), Burst::default());
         Watch { wanted: None, folder: None, troubled: false, known, burst, touched }
     }
 
@@ -105,9 +105,9 @@ impl Watch {
     fn follow(&mut self, snapshot: &Snapshot) {
         let plugins = &snapshot.config.plugins;
         let wanted = plugins.watch.then(|| plugins.dir.clone());
-        self.known = snapshot.listing.clone();
+        self.known = snapshot.fingerprint.clone();
         if self.wanted != wanted {
-            *self = Watch { wanted, known: snapshot.listing.clone(), ..Watch::new(Arc::clone(&self.touched)) };
+            *self = Watch { wanted, known: snapshot.fingerprint.clone(), ..Watch::new(Arc::clone(&self.touched)) };
             self.begin();
         }
     }
@@ -142,7 +142,7 @@ impl Watch {
     fn finds_change(&mut self) -> bool {
         self.burst = Burst::default();
         let Some(dir) = &self.wanted else { return false };
-        let found = Listing::read(dir);
+        let found = FolderFingerprint::read(dir);
         let is_new = found != self.known;
         self.known = found;
         if !is_new {

@@ -236,7 +236,7 @@ fn a_policy_takes_what_is_written() {
         "number": 1, "fraction": 0.5, "flag": true, "since": "2024-05-27", "list": [1, "two", { "three": 3 }],
     });
     assert_eq!(policy.config, expected);
-    assert_eq!(policy.place, Place { line: 24, column: 11 });
+    assert_eq!(policy.place, Location { line: 24, column: 11 });
     let least = accepted(&format!("{MINIMAL}[policies.p]\nplugin = 'p'"));
     assert_eq!(least.policies["p"].version, semver::VersionReq::STAR);
     assert_eq!(least.policies["p"].sha256, None);

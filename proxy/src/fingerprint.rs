@@ -6,9 +6,9 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-/// The modules of a folder and their signatures. Two listings are equal if none was added, removed, replaced or written between them.
+/// The modules of a folder and their signatures. Two fingerprints are equal if none was added, removed, replaced or written between them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Listing {
+pub struct FolderFingerprint {
     /// `None` if the folder can't be read.
     files: Option<BTreeMap<OsString, Option<Stamp>>>,
 }
@@ -21,10 +21,10 @@ struct Stamp {
     changed: (i64, i64),
 }
 
-impl Listing {
+impl FolderFingerprint {
     /// What is in `dir` now; of a link, what it leads to.
     pub fn read(dir: &Path) -> Self {
-        Listing { files: read(dir).ok() }
+        FolderFingerprint { files: read(dir).ok() }
     }
 }
 
@@ -76,12 +76,12 @@ mod tests {
     }
 
     #[test]
-    fn every_change_of_a_module_is_another_listing_and_no_other_change_is() {
+    fn every_change_of_a_module_is_another_fingerprint_and_no_other_change_is() {
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name);
-        let now = || Listing::read(folder.path());
+        let now = || FolderFingerprint::read(folder.path());
         let empty = now();
-        assert_ne!(empty, Listing::default(), "a folder that can't be read is no empty one");
+        assert_ne!(empty, FolderFingerprint::default(), "a folder that can't be read is no empty one");
 
         fs::write(path("a.wasm.tmp"), "1").unwrap();
         fs::write(path(".hidden.wasm"), "1").unwrap();
@@ -105,6 +105,6 @@ mod tests {
         assert_eq!(now(), empty);
         std::os::unix::fs::symlink("nothing", path("c.wasm")).unwrap();
         assert_ne!(now(), empty);
-        assert_eq!(Listing::read(&path("no-such-folder")), Listing::default());
+        assert_eq!(FolderFingerprint::read(&path("no-such-folder")), FolderFingerprint::default());
     }
 }
