@@ -1,30 +1,33 @@
 //! Prometheus metrics: fields of a struct that is built with a registry passed in.
 //!
-//! Handles are resolved when a snapshot is built, not on the request path. An endpoint's series belong to its
-//! [`EndpointSeries`]: they vanish when the last snapshot or request that holds it is gone, and a request that was in
-//! flight can't bring them back, because it counts into a handle that it already has.
+//! Handles are resolved when a snapshot is built, not on the request path. Series belong to their handles (an
+//! [`UpstreamSeries`], an [`EndpointSeries`] and so on): they end when the last snapshot or request that holds them
+//! is gone (`live`).
 
 mod canary;
 mod endpoint;
 mod live;
-mod requests;
+mod policy;
 mod shadow;
+mod upstream;
 
 use std::sync::Arc;
 
 use prometheus::{
-    Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
-    Opts, Registry, TextEncoder,
+    Encoder, GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    TextEncoder,
 };
 
 use canary::CanaryMetrics;
 pub use canary::{ArmLabels, ArmSeries, CanarySeries};
 use endpoint::EndpointMetrics;
 pub use endpoint::EndpointSeries;
-use requests::RequestCounters;
-use requests::status_text;
+use policy::PolicyMetrics;
+pub use policy::PolicySeries;
 use shadow::ShadowMetrics;
 pub use shadow::ShadowSeries;
+use upstream::UpstreamMetrics;
+pub use upstream::UpstreamSeries;
 
 /// Seconds. From an answer out of a cache next door to a slow trace.
 const LATENCY_BUCKETS: &[f64] =
@@ -37,26 +40,11 @@ const CALL_BUCKETS: &[f64] = &[1e-7, 2.5e-7, 5e-7, 1e-6, 2.5e-6, 5e-6, 1e-5, 1e-
 /// All metrics of the process.
 pub struct Metrics {
     registry: Registry,
-    requests: IntCounterVec,
-    request_duration: HistogramVec,
-    endpoint: Arc<EndpointMetrics>,
-    endpoints: IntGaugeVec,
-    retries: IntCounterVec,
-    hedges: IntCounterVec,
-    hedges_won: IntCounterVec,
-    budget_exhausted: IntCounterVec,
-    budget_excused: IntCounterVec,
-    healthy: IntGaugeVec,
-    policy_calls: IntCounterVec,
-    policy_duration: HistogramVec,
-    policy_faults: IntCounterVec,
-    policy_quarantined: IntGaugeVec,
-    policy_quarantines: IntCounterVec,
-    policy_refusals: IntCounterVec,
-    policy_budget_exhausted: IntCounterVec,
-    policy_worker_share: GaugeVec,
-    shadows: Arc<ShadowMetrics>,
-    canaries: Arc<CanaryMetrics>,
+    upstreams: UpstreamMetrics,
+    endpoint: EndpointMetrics,
+    policies: PolicyMetrics,
+    shadows: ShadowMetrics,
+    canaries: CanaryMetrics,
     reloads: IntCounterVec,
     plugin_cache: IntCounterVec,
     connections_refused: IntCounterVec,
@@ -74,43 +62,6 @@ pub struct Metrics {
     pub automatic_rollbacks: IntCounter,
 }
 
-/// One upstream's handles. Who still holds them after the upstream is gone can't bring its series back.
-pub struct UpstreamSeries {
-    requests: RequestCounters,
-    request_duration: Histogram,
-    /// Attempts after one that failed.
-    pub retries: IntCounter,
-    /// Attempts beside one that took long.
-    pub hedges: IntCounter,
-    /// Hedges that answered first.
-    pub hedges_won: IntCounter,
-    /// Retries and hedges that the budget refused.
-    pub budget_exhausted: IntCounter,
-    /// Retries and hedges that cost no client's budget.
-    pub budget_excused: IntCounter,
-    /// Endpoints that are healthy and in rotation. Set at scrape time.
-    pub healthy: IntGauge,
-}
-
-/// One policy's handles.
-pub struct PolicySeries {
-    /// Calls of either kind.
-    pub calls: IntCounter,
-    /// Time of a call in seconds, of a sample of the calls.
-    pub duration: Histogram,
-    /// 1 while it is in quarantine. Set at scrape time.
-    pub quarantined: IntGauge,
-    /// Quarantines begun.
-    pub quarantines: IntCounter,
-    /// Requests that it explicitly refused.
-    pub refusals: IntCounter,
-    /// Requests that used up their `policy_time_budget` in a call of it.
-    pub budget_exhausted: IntCounter,
-    /// Its share of the workers' time, 0 to 1.
-    pub worker_share: Gauge,
-    faults: Vec<(&'static str, IntCounter)>,
-}
-
 impl Metrics {
     /// Metrics registered with `registry`.
     ///
@@ -119,58 +70,9 @@ impl Metrics {
     pub fn new(registry: Registry) -> prometheus::Result<Arc<Self>> {
         let build = Builder(&registry);
         let metrics = Metrics {
-            requests: build.counters("requests_total", "Requests answered.", &["upstream", "method", "status"])?,
-            request_duration: build.histograms(
-                "request_duration_seconds",
-                "From head to answer.",
-                &["upstream"],
-                LATENCY_BUCKETS,
-            )?,
+            upstreams: UpstreamMetrics::new(&build)?,
             endpoint: EndpointMetrics::new(&build)?,
-            healthy: build.gauges("endpoints_healthy", "Endpoints that are healthy and in rotation.", &["upstream"])?,
-            endpoints: build.gauges("endpoints_total", "Endpoints of the upstream.", &["upstream"])?,
-            retries: build.counters("retries_total", "Attempts after one that failed.", &["upstream"])?,
-            hedges: build.counters("hedges_total", "Attempts beside one that took long.", &["upstream"])?,
-            hedges_won: build.counters("hedges_won_total", "Hedges that answered first.", &["upstream"])?,
-            budget_excused: build.counters(
-                "retry_budget_excused_total",
-                "Retries and hedges that cost no client's budget: the proxy tried an endpoint that comes back.",
-                &["upstream"],
-            )?,
-            budget_exhausted: build.counters(
-                "retry_budget_exhausted_total",
-                "Retries and hedges that the budget refused.",
-                &["upstream"],
-            )?,
-            policy_calls: build.counters("policy_calls_total", "Calls of a policy.", &["policy"])?,
-            policy_duration: build.histograms(
-                "policy_call_duration_seconds",
-                "Time of a policy call, one in 64.",
-                &["policy"],
-                CALL_BUCKETS,
-            )?,
-            policy_faults: build.counters(
-                "policy_faults_total",
-                "Calls that faulted, and so gave no answer.",
-                &["policy", "kind"],
-            )?,
-            policy_quarantined: build.gauges("policy_quarantined", "1 while it is in quarantine.", &["policy"])?,
-            policy_quarantines: build.counters("policy_quarantines_total", "Quarantines begun.", &["policy"])?,
-            policy_refusals: build.counters(
-                "policy_refusals_total",
-                "Requests that a policy explicitly refused.",
-                &["policy"],
-            )?,
-            policy_budget_exhausted: build.counters(
-                "policy_budget_exhausted_total",
-                "Requests that used up their policy_time_budget in a call of this policy.",
-                &["policy"],
-            )?,
-            policy_worker_share: build.float_gauges(
-                "policy_worker_share",
-                "Share of the workers' time that the policy took, 0 to 1, estimated over the last 10 s with calls.",
-                &["policy"],
-            )?,
+            policies: PolicyMetrics::new(&build)?,
             shadows: ShadowMetrics::new(&build)?,
             canaries: CanaryMetrics::new(&build)?,
             reloads: build.counters("reloads_total", "Reloads by result.", &["result"])?,
@@ -215,8 +117,7 @@ impl Metrics {
 
     /// Counts an answered request that no upstream was found for. `method` comes from a fixed list.
     pub fn count_stray(&self, method: &'static str, status: u16, seconds: f64) {
-        self.requests.with_label_values(&[NO_UPSTREAM, method, status_text(status, &mut [0; 3])]).inc();
-        self.request_duration.with_label_values(&[NO_UPSTREAM]).observe(seconds);
+        self.upstreams.count_stray(method, status, seconds);
     }
 
     /// Counts a reload.
@@ -234,34 +135,9 @@ impl Metrics {
         self.connections_refused.with_label_values(&[reason]).inc();
     }
 
-    /// Tells how many endpoints an upstream has.
-    pub fn set_endpoints(&self, upstream: &str, count: usize) {
-        self.endpoints.with_label_values(&[upstream]).set(i64::try_from(count).unwrap_or(i64::MAX));
-    }
-
-    /// Forgets an upstream that is gone.
-    pub fn forget_upstream(&self, upstream: &str) {
-        let _ = self.endpoints.remove_label_values(&[upstream]);
-        let _ = self.healthy.remove_label_values(&[upstream]);
-        let _ = self.request_duration.remove_label_values(&[upstream]);
-        for counters in [&self.retries, &self.hedges, &self.hedges_won, &self.budget_exhausted, &self.budget_excused] {
-            let _ = counters.remove_label_values(&[upstream]);
-        }
-    }
-
-    /// The handles of an upstream.
-    pub fn upstream(&self, upstream: &str) -> UpstreamSeries {
-        let of = |counters: &IntCounterVec| counters.with_label_values(&[upstream]);
-        UpstreamSeries {
-            requests: RequestCounters::new(self.requests.clone(), upstream),
-            request_duration: self.request_duration.with_label_values(&[upstream]),
-            retries: of(&self.retries),
-            hedges: of(&self.hedges),
-            hedges_won: of(&self.hedges_won),
-            budget_exhausted: of(&self.budget_exhausted),
-            budget_excused: of(&self.budget_excused),
-            healthy: self.healthy.with_label_values(&[upstream]),
-        }
+    /// The handles of an upstream; the same ones as long as anyone holds them.
+    pub fn upstream(&self, upstream: &str) -> Arc<UpstreamSeries> {
+        self.upstreams.series(upstream)
     }
 
     /// The handles of an endpoint; the same ones as long as anyone holds them.
@@ -269,32 +145,9 @@ impl Metrics {
         self.endpoint.series(upstream, endpoint)
     }
 
-    /// The handles of a policy, for these kinds of faults.
-    pub fn policy(&self, policy: &str, kinds: &[&'static str]) -> PolicySeries {
-        PolicySeries {
-            calls: self.policy_calls.with_label_values(&[policy]),
-            duration: self.policy_duration.with_label_values(&[policy]),
-            quarantined: self.policy_quarantined.with_label_values(&[policy]),
-            quarantines: self.policy_quarantines.with_label_values(&[policy]),
-            refusals: self.policy_refusals.with_label_values(&[policy]),
-            budget_exhausted: self.policy_budget_exhausted.with_label_values(&[policy]),
-            worker_share: self.policy_worker_share.with_label_values(&[policy]),
-            faults: kinds.iter().map(|kind| (*kind, self.policy_faults.with_label_values(&[policy, kind]))).collect(),
-        }
-    }
-
-    /// Forgets a policy that is gone, whose faults are of these kinds.
-    pub fn forget_policy(&self, policy: &str, kinds: &[&'static str]) {
-        let _ = self.policy_calls.remove_label_values(&[policy]);
-        let _ = self.policy_duration.remove_label_values(&[policy]);
-        let _ = self.policy_quarantined.remove_label_values(&[policy]);
-        let _ = self.policy_quarantines.remove_label_values(&[policy]);
-        let _ = self.policy_refusals.remove_label_values(&[policy]);
-        let _ = self.policy_budget_exhausted.remove_label_values(&[policy]);
-        let _ = self.policy_worker_share.remove_label_values(&[policy]);
-        for kind in kinds {
-            let _ = self.policy_faults.remove_label_values(&[policy, kind]);
-        }
+    /// The handles of a policy, for these kinds of faults; the same ones as long as anyone holds them.
+    pub fn policy(&self, policy: &str, kinds: &[&'static str]) -> Arc<PolicySeries> {
+        self.policies.series(policy, kinds)
     }
 
     /// The handles of a shadow policy; the same ones as long as anyone holds them.
@@ -303,7 +156,7 @@ impl Metrics {
     }
 
     /// The handles of one of the two policies that decide while there is a canary; the same ones as long as anyone holds them.
-    pub fn canary_arm(&self, labels: ArmLabels) -> Arc<ArmSeries> {
+    pub fn canary_arm(&self, labels: &ArmLabels) -> Arc<ArmSeries> {
         self.canaries.arm(labels)
     }
 
@@ -315,26 +168,6 @@ impl Metrics {
     /// Counts what became of a canary.
     pub fn canary_verdict(&self, upstream: &str, policy: &str, verdict: &str) {
         self.canaries.verdict(upstream, policy, verdict);
-    }
-}
-
-impl UpstreamSeries {
-    /// Counts an answered request. `method` comes from a fixed list.
-    pub fn count_request(&self, method: &'static str, status: u16, seconds: f64) {
-        self.requests.count(method, status);
-        self.request_duration.observe(seconds);
-    }
-}
-
-impl PolicySeries {
-    /// Counts a fault.
-    pub fn fault(&self, kind: &str) {
-        self.faults.iter().filter(|(known, _)| *known == kind).for_each(|(_, faults)| faults.inc());
-    }
-
-    /// Faults so far, by kind.
-    pub fn faults(&self) -> impl Iterator<Item = (&'static str, u64)> {
-        self.faults.iter().map(|(kind, faults)| (*kind, faults.get()))
     }
 }
 
@@ -386,19 +219,40 @@ mod tests {
         String::from_utf8(metrics.render()).unwrap()
     }
 
+    /// The names and labels of the series of a subject that is called "gone".
+    fn of_gone(metrics: &Metrics) -> Vec<String> {
+        let text = text(metrics);
+        let lines = text.lines().filter(|line| line.contains(r#""gone""#));
+        let mut series: Vec<String> = lines.map(|line| line.split(['{', ' ']).next().unwrap().to_owned()).collect();
+        series.dedup();
+        series
+    }
+
+    /// Whoever counts meanwhile brings nothing back.
     #[test]
-    fn series_of_a_removed_endpoint_vanish_and_stay_away() {
+    fn all_series_of_a_subject_end_with_its_last_holder() {
         let metrics = Metrics::new(Registry::new()).unwrap();
-        let series = metrics.endpoint("u", "gone");
-        let in_flight = series.attempts(Outcome::Success).clone();
-        assert!(text(&metrics).contains(r#"endpoint="gone""#));
-        drop(series);
-        in_flight.inc();
-        assert!(!text(&metrics).contains("gone"), "{}", text(&metrics));
+        let arm = ArmLabels { upstream: "gone".into(), arm: "live", policy: "p".into(), version: String::new() };
+        let (upstream, endpoint) = (metrics.upstream("gone"), metrics.endpoint("u", "gone"));
+        let (policy, shadow) = (metrics.policy("gone", &["trap", "fuel"]), metrics.shadow("gone", "p"));
+        let (arm, canary) = (metrics.canary_arm(&arm), metrics.canary("gone", "p"));
+        upstream.count_request("eth_call", 200, 0.1);
+        upstream.count_request("eth_call", 502, 0.1);
+        policy.fault("trap");
+        let retries = upstream.retries.clone();
+        let attempts = endpoint.attempts(Outcome::Success).clone();
+        let kinds = |name: &str| of_gone(&metrics).iter().filter(|series| series.contains(name)).count();
+        for (kind, count) in [("upstream", 0), ("requests_total", 2), ("policy_", 8), ("shadow_", 6), ("canary_", 4)] {
+            assert!(kinds(kind) >= count, "{kind}: {:?}", of_gone(&metrics));
+        }
+        drop((upstream, endpoint, policy, shadow, arm, canary));
+        retries.inc();
+        attempts.inc();
+        assert_eq!(of_gone(&metrics), Vec::<String>::new());
     }
 
     #[test]
-    fn an_endpoint_that_comes_back_while_its_old_handle_lives_keeps_its_series() {
+    fn a_subject_that_comes_back_while_an_old_handle_lives_keeps_its_series() {
         let metrics = Metrics::new(Registry::new()).unwrap();
         let old = metrics.endpoint("u", "a");
         old.cooldowns.inc();

@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use crate::config::{Config, UpstreamConf};
 use crate::fingerprint::FolderFingerprint;
 use crate::metrics::Metrics;
-use crate::policy::{Catalog, Fault};
+use crate::policy::Catalog;
 use crate::upstream::{CanarySpec, CanaryState, GuardedPolicy, Policies, Resources, Upstream};
 
 /// One generation.
@@ -170,12 +170,6 @@ impl Published {
         let after = Arc::new(next);
         let before = self.current.swap(Arc::clone(&after));
         self.announce(&after);
-        for gone in before.upstreams.keys().filter(|name| !after.upstreams.contains_key(*name)) {
-            self.metrics.forget_upstream(gone);
-        }
-        for gone in before.policies.keys().filter(|name| !after.policies.contains_key(*name)) {
-            self.metrics.forget_policy(gone, &Fault::KINDS);
-        }
         Replaced { before, after }
     }
 
@@ -187,7 +181,7 @@ impl Published {
     fn announce(&self, snapshot: &Snapshot) {
         self.metrics.generation.set(i64::try_from(snapshot.generation).unwrap_or(i64::MAX));
         for upstream in snapshot.upstreams() {
-            self.metrics.set_endpoints(upstream.name(), upstream.endpoints().len());
+            upstream.series().endpoints.set(i64::try_from(upstream.endpoints().len()).unwrap_or(i64::MAX));
         }
         self.generations.send_replace(snapshot.generation);
     }

@@ -250,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_closed_or_unwanted_or_old_goes_from_every_shelf() {
+    fn what_is_closed_or_unwanted_or_old_goes_from_every_worker() {
         let pool = pool(8);
         let [closed, _open, also_open, also_closed] = [0, 0, 1, 1].map(|worker| put_of(&pool, worker, at(0)));
         drop((closed, also_closed));

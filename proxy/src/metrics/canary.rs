@@ -1,11 +1,10 @@
-//! What is counted of canaries: how each of the two policies does, while both decide. The series of one vanish with the last
-//! generation that has it; verdicts stay.
+//! What is counted of canaries: how each of the two policies does, while both decide. Verdicts stay.
 
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 
 use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
 
-use super::live::Live;
+use super::live::{Ends, Live};
 use super::{Builder, LATENCY_BUCKETS};
 
 /// The metrics of all canaries.
@@ -15,12 +14,12 @@ pub(super) struct CanaryMetrics {
     duration: HistogramVec,
     running: IntGaugeVec,
     verdicts: IntCounterVec,
-    arms: Live<ArmLabels, ArmSeries>,
-    canaries: Live<(String, String), CanarySeries>,
+    arms: Live<ArmSeries>,
+    canaries: Live<CanarySeries>,
 }
 
 /// Whose requests they are.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug)]
 pub struct ArmLabels {
     /// The upstream.
     pub upstream: String,
@@ -34,8 +33,6 @@ pub struct ArmLabels {
 
 /// The handles of one of the two policies.
 pub struct ArmSeries {
-    metrics: Weak<CanaryMetrics>,
-    labels: ArmLabels,
     /// Requests with a good answer.
     pub good: IntCounter,
     /// Requests without one.
@@ -44,33 +41,22 @@ pub struct ArmSeries {
     pub attempts: IntCounter,
     /// Time of a request in seconds, from its turn to its answer.
     pub duration: Histogram,
+    _ends: Ends,
 }
 
 /// Whether a canary decides.
 pub struct CanarySeries {
-    metrics: Weak<CanaryMetrics>,
-    key: (String, String),
     /// 1 while it does. Set at scrape time.
     pub running: IntGauge,
-}
-
-impl ArmLabels {
-    fn values(&self) -> [&str; 4] {
-        [&self.upstream, self.arm, &self.policy, &self.version]
-    }
-
-    fn with_result<'a>(&'a self, result: &'a str) -> [&'a str; 5] {
-        let [upstream, arm, policy, version] = self.values();
-        [upstream, arm, policy, version, result]
-    }
+    _ends: Ends,
 }
 
 impl CanaryMetrics {
-    pub(super) fn new(build: &Builder<'_>) -> prometheus::Result<Arc<Self>> {
+    pub(super) fn new(build: &Builder<'_>) -> prometheus::Result<Self> {
         let by = &["upstream", "arm", "policy", "version"];
         let by_result = &["upstream", "arm", "policy", "version", "result"];
         let by_policy = &["upstream", "policy"];
-        Ok(Arc::new(CanaryMetrics {
+        Ok(CanaryMetrics {
             requests: build.counters("canary_requests_total", "Requests while there is a canary.", by_result)?,
             attempts: build.counters("canary_attempts_total", "Attempts of those.", by)?,
             duration: build.histograms(
@@ -87,60 +73,31 @@ impl CanaryMetrics {
             )?,
             arms: Live::default(),
             canaries: Live::default(),
-        }))
+        })
     }
 
     /// The handles of one of the two; the same ones as long as anyone holds them.
-    pub(super) fn arm(self: &Arc<Self>, labels: ArmLabels) -> Arc<ArmSeries> {
-        self.arms.get_or_make(labels.clone(), || ArmSeries {
-            metrics: Arc::downgrade(self),
-            good: self.requests.with_label_values(&labels.with_result("success")),
-            failed: self.requests.with_label_values(&labels.with_result("failure")),
-            attempts: self.attempts.with_label_values(&labels.values()),
-            duration: self.duration.with_label_values(&labels.values()),
-            labels,
+    pub(super) fn arm(&self, labels: &ArmLabels) -> Arc<ArmSeries> {
+        let ArmLabels { upstream, arm, policy, version } = labels;
+        self.arms.get_or_make(&[upstream, arm, policy, version], |subject, ends| ArmSeries {
+            good: subject.with(&self.requests, &["success"]),
+            failed: subject.with(&self.requests, &["failure"]),
+            attempts: subject.of(&self.attempts),
+            duration: subject.of(&self.duration),
+            _ends: ends,
         })
     }
 
     /// The handle of a canary; the same one as long as anyone holds it.
-    pub(super) fn canary(self: &Arc<Self>, upstream: &str, policy: &str) -> Arc<CanarySeries> {
-        let key = (upstream.to_owned(), policy.to_owned());
-        self.canaries.get_or_make(key.clone(), || CanarySeries {
-            metrics: Arc::downgrade(self),
-            key,
-            running: self.running.with_label_values(&[upstream, policy]),
+    pub(super) fn canary(&self, upstream: &str, policy: &str) -> Arc<CanarySeries> {
+        self.canaries.get_or_make(&[upstream, policy], |subject, ends| CanarySeries {
+            running: subject.of(&self.running),
+            _ends: ends,
         })
     }
 
     pub(super) fn verdict(&self, upstream: &str, policy: &str, verdict: &str) {
         self.verdicts.with_label_values(&[upstream, policy, verdict]).inc();
-    }
-
-    fn remove(&self, labels: &ArmLabels) {
-        for result in ["success", "failure"] {
-            let _ = self.requests.remove_label_values(&labels.with_result(result));
-        }
-        let _ = self.attempts.remove_label_values(&labels.values());
-        let _ = self.duration.remove_label_values(&labels.values());
-    }
-}
-
-impl Drop for ArmSeries {
-    fn drop(&mut self) {
-        if let Some(metrics) = self.metrics.upgrade() {
-            metrics.arms.let_go(&self.labels, || metrics.remove(&self.labels));
-        }
-    }
-}
-
-impl Drop for CanarySeries {
-    fn drop(&mut self) {
-        if let Some(metrics) = self.metrics.upgrade() {
-            let (upstream, policy) = &self.key;
-            metrics.canaries.let_go(&self.key, || {
-                let _ = metrics.running.remove_label_values(&[upstream, policy]);
-            });
-        }
     }
 }
 
@@ -154,7 +111,7 @@ mod tests {
         let metrics = Metrics::new(prometheus::Registry::new()).unwrap();
         let text = || String::from_utf8(metrics.render()).unwrap();
         let labels = ArmLabels { upstream: "u".into(), arm: "canary", policy: "next".into(), version: "1.2.0".into() };
-        let (arm, running) = (metrics.canary_arm(labels), metrics.canary("u", "next"));
+        let (arm, running) = (metrics.canary_arm(&labels), metrics.canary("u", "next"));
         arm.failed.inc();
         running.running.set(1);
         metrics.canary_verdict("u", "next", "taken_out");

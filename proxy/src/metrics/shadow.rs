@@ -1,10 +1,10 @@
-//! What is counted of shadow policies. The series of one vanish with the last generation that has it.
+//! What is counted of shadow policies.
 
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 
 use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec};
 
-use super::live::Live;
+use super::live::{Ends, Live};
 use super::{Builder, CALL_BUCKETS};
 
 /// From the opposite order to the same one. Good candidates crowd near 1.
@@ -19,14 +19,11 @@ pub(super) struct ShadowMetrics {
     correlation: HistogramVec,
     duration: HistogramVec,
     /// By upstream and policy.
-    live: Live<(String, String), ShadowSeries>,
+    live: Live<ShadowSeries>,
 }
 
 /// The handles of one shadow.
 pub struct ShadowSeries {
-    metrics: Weak<ShadowMetrics>,
-    upstream: String,
-    policy: String,
     /// Requests that both policies scored.
     pub compared: IntCounter,
     /// Those for which both put the same endpoint first.
@@ -39,12 +36,13 @@ pub struct ShadowSeries {
     pub correlation: Histogram,
     /// Time of its calls in seconds.
     pub duration: Histogram,
+    _ends: Ends,
 }
 
 impl ShadowMetrics {
-    pub(super) fn new(build: &Builder<'_>) -> prometheus::Result<Arc<Self>> {
+    pub(super) fn new(build: &Builder<'_>) -> prometheus::Result<Self> {
         let by = &["upstream", "policy"];
-        Ok(Arc::new(ShadowMetrics {
+        Ok(ShadowMetrics {
             compared: build.counters("shadow_compared_total", "Requests that the shadow scored, too.", by)?,
             agreed: build.counters("shadow_agreed_total", "Those with the same first choice.", by)?,
             faults: build.counters("shadow_faults_total", "Calls of the shadow that faulted.", by)?,
@@ -57,42 +55,20 @@ impl ShadowMetrics {
             )?,
             duration: build.histograms("shadow_call_duration_seconds", "Time of a shadow's call.", by, CALL_BUCKETS)?,
             live: Live::default(),
-        }))
-    }
-
-    /// The handles of a shadow; the same ones as long as anyone holds them.
-    pub(super) fn series(self: &Arc<Self>, upstream: &str, policy: &str) -> Arc<ShadowSeries> {
-        let labels = [upstream, policy];
-        self.live.get_or_make((upstream.to_owned(), policy.to_owned()), || ShadowSeries {
-            metrics: Arc::downgrade(self),
-            upstream: upstream.to_owned(),
-            policy: policy.to_owned(),
-            compared: self.compared.with_label_values(&labels),
-            agreed: self.agreed.with_label_values(&labels),
-            faults: self.faults.with_label_values(&labels),
-            dropped: self.dropped.with_label_values(&labels),
-            correlation: self.correlation.with_label_values(&labels),
-            duration: self.duration.with_label_values(&labels),
         })
     }
 
-    fn remove(&self, upstream: &str, policy: &str) {
-        let labels = [upstream, policy];
-        for counters in [&self.compared, &self.agreed, &self.faults, &self.dropped] {
-            let _ = counters.remove_label_values(&labels);
-        }
-        for histograms in [&self.correlation, &self.duration] {
-            let _ = histograms.remove_label_values(&labels);
-        }
-    }
-}
-
-impl Drop for ShadowSeries {
-    fn drop(&mut self) {
-        if let Some(metrics) = self.metrics.upgrade() {
-            let key = (std::mem::take(&mut self.upstream), std::mem::take(&mut self.policy));
-            metrics.live.let_go(&key, || metrics.remove(&key.0, &key.1));
-        }
+    /// The handles of a shadow; the same ones as long as anyone holds them.
+    pub(super) fn series(&self, upstream: &str, policy: &str) -> Arc<ShadowSeries> {
+        self.live.get_or_make(&[upstream, policy], |subject, ends| ShadowSeries {
+            compared: subject.of(&self.compared),
+            agreed: subject.of(&self.agreed),
+            faults: subject.of(&self.faults),
+            dropped: subject.of(&self.dropped),
+            correlation: subject.of(&self.correlation),
+            duration: subject.of(&self.duration),
+            _ends: ends,
+        })
     }
 }
 

@@ -51,7 +51,7 @@ impl GenerationBuilder {
             Some(same) => Ok(same.with(self.runtime.load(name, plugin, &setup)?)),
             None => {
                 let policy = self.runtime.load(name, plugin, &setup)?;
-                Ok(GuardedPolicy::new(policy, Arc::new(self.resources.metrics.policy(name, &Fault::KINDS))))
+                Ok(GuardedPolicy::new(policy, self.resources.metrics.policy(name, &Fault::KINDS)))
             }
         }
     }

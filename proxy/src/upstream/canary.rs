@@ -261,7 +261,7 @@ fn are_alike(old: &[Option<GuardedPolicy>; 2], new: &[Option<GuardedPolicy>; 2])
 impl Comparison {
     fn begin(upstream: &str, canary: &GuardedPolicy, live: &[Option<GuardedPolicy>; 2], resources: &Resources) -> Self {
         let arm = |arm, policy: Option<&GuardedPolicy>| {
-            resources.metrics.canary_arm(ArmLabels {
+            resources.metrics.canary_arm(&ArmLabels {
                 upstream: upstream.to_owned(),
                 arm,
                 policy: policy.map_or(NATIVE, |bound| bound.policy.name()).to_owned(),

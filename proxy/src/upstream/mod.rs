@@ -56,7 +56,7 @@ pub struct Upstream {
     deciders: Deciders,
     doubts: Arc<Doubts>,
     live: Arc<Live>,
-    series: UpstreamSeries,
+    series: Arc<UpstreamSeries>,
 }
 
 /// The state that one generation takes over from the other.

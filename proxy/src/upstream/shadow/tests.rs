@@ -20,7 +20,7 @@ fn upstream() -> (Upstream, Comparer) {
     let metrics = Metrics::new(Registry::new()).unwrap();
     let (shadows, comparer) = shadows();
     let policy = runtime.load("idle", plugin, &Setup::plain(1)).unwrap();
-    let shadow = Some(GuardedPolicy::new(policy, Arc::new(metrics.policy("idle", &Fault::KINDS))));
+    let shadow = Some(GuardedPolicy::new(policy, metrics.policy("idle", &Fault::KINDS)));
     let resources = Resources { metrics, transport: Arc::new(Transport::new(1)), shadows, doubts: Arc::default() };
     let policies = Policies { shadow, ..Policies::default() };
     (Upstream::build(&conf.upstreams["u"], None, policies, &resources), comparer)
