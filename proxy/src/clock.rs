@@ -36,3 +36,11 @@ pub fn instant(tick: Tick) -> Instant {
     let start = origin().monotonic;
     start.checked_add(Duration::from_nanos(tick.as_nanos())).unwrap_or(start)
 }
+
+/// Ends at `due`; never, if there is none.
+pub async fn sleep_until(due: Option<Tick>) {
+    match due {
+        Some(due) => tokio::time::sleep_until(instant(due).into()).await,
+        None => std::future::pending().await,
+    }
+}

@@ -16,6 +16,7 @@ pub mod files;
 pub mod fingerprint;
 pub mod gateway;
 pub mod health;
+pub mod hex;
 pub mod housekeeping;
 pub mod jsonrpc;
 pub mod logging;

@@ -13,7 +13,7 @@ const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 
 /// The top modules from the lowest layer to the highest. A module may use those of lower layers, and none beside it.
 const LAYERS: [&[&str]; 11] = [
-    &["files", "model", "progress", "report", "text", "worker"],
+    &["files", "hex", "model", "progress", "report", "text", "worker"],
     &["chain", "clock", "fingerprint", "signature"],
     &["config", "jsonrpc", "metrics"],
     &["client", "policy"],

@@ -151,6 +151,7 @@ pub(crate) fn patient(conf: Conf) -> Conf {
     let conf =
         conf.with_shipped_policies().extra("[policies.again.config]\ncooldown = false\nhedge = { enabled = false }");
     conf.set("retry_budget", "{ share = 1.0, floor_per_sec = 1000 }")
+        .set("exclude_outliers", "false")
         .set("deadline", "'3s'")
         .client("timeout", "'250ms'")
         .server("max_body", "'512KiB'")

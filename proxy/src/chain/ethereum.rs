@@ -17,6 +17,7 @@ use serde_json::Value;
 use sha3::{Digest, Keccak256};
 
 use super::{ChainId, IdForm, NO_NUMBER, Reading, Spec};
+use crate::hex::{self, Hex};
 use crate::model::ProbeFailure;
 
 pub(super) const SPEC: Spec = Spec {
@@ -273,17 +274,11 @@ struct Transaction<'a> {
 fn transaction_hash(request: &[u8], id: &[u8]) -> Option<Bytes> {
     let transaction: Transaction<'_> = serde_json::from_slice(request).ok()?;
     let [raw, ..] = transaction.params.as_slice() else { return None };
-    let bytes = unhex(raw.strip_prefix("0x")?).filter(|_| transaction.method == SEND_RAW_TRANSACTION)?;
-    let hash: String = Keccak256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+    let bytes = hex::read(raw.strip_prefix("0x")?.as_bytes()).filter(|_| transaction.method == SEND_RAW_TRANSACTION)?;
+    let hash = Keccak256::digest(&bytes);
+    let hash = Hex(&hash);
     let id = std::str::from_utf8(id).ok()?;
     Some(Bytes::from(format!(r#"{{"jsonrpc":"2.0","id":{id},"result":"0x{hash}"}}"#)))
-}
-
-fn unhex(text: &str) -> Option<Vec<u8>> {
-    let digits: Vec<u8> =
-        text.chars().map(|c| c.to_digit(16).and_then(|d| d.try_into().ok())).collect::<Option<_>>()?;
-    let pairs = digits.chunks_exact(2);
-    pairs.remainder().is_empty().then(|| pairs.map(|pair| pair[0] << 4 | pair[1]).collect())
 }
 
 #[cfg(test)]

@@ -67,6 +67,9 @@ pub(super) struct Upstream {
     /// The time for all policy calls of one request, at most 1 s; after it the built-in policies
     /// decide.
     pub(super) policy_time_budget: Spanned<DurationText>,
+    /// Whether an endpoint that fails a fifth of its requests or more, while other endpoints answer these
+    /// requests, is left out for a cooldown, whatever its probes and the retry policy say.
+    pub(super) exclude_outliers: bool,
     /// The bound of retries and hedges together, for each client.
     pub(super) retry_budget: Table<RetryBudget>,
     /// The weight of the newest latency in the average; smaller is smoother.
@@ -104,6 +107,7 @@ impl Default for Upstream {
             max_concurrency: or(1_000),
             queue_timeout: duration("1s"),
             policy_time_budget: duration("5ms"),
+            exclude_outliers: true,
             retry_budget: Table::default(),
             latency_smoothing_factor: or(0.1),
             client: Table::default(),

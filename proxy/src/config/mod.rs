@@ -236,6 +236,8 @@ pub struct UpstreamConf {
     /// `policy_time_budget`: what all calls of policies for one request together may use, a nanosecond per unit of fuel; 1 ms to
     /// 1 s. Default `"5ms"`.
     pub policy_time_budget: Duration,
+    /// `exclude_outliers`: whether an endpoint that fails what others answer is left out for a cooldown. Default `true`.
+    pub exclude_outliers: bool,
     /// `retry_budget`.
     pub retry_budget: RetryBudget,
     /// `latency_smoothing_factor`: the weight of the newest latency in the moving average; above 0, at most 1.

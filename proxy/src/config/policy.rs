@@ -11,7 +11,7 @@ use super::check::{check_name, required};
 use super::file::{self, Named};
 use super::report::{Key, Report};
 use super::spanned::Spanned;
-use super::url::hex;
+use crate::hex;
 
 /// The policy that is built in, always there and never declared.
 pub const NATIVE: &str = "native";
@@ -106,9 +106,7 @@ fn plugin(key: Key<'_>, file: &file::Table<file::Policy>, report: &mut Report<'_
 }
 
 fn sha256(key: Key<'_>, text: &Spanned<String>, report: &mut Report<'_>) -> Option<[u8; 32]> {
-    let (pairs, rest) = text.get_ref().as_bytes().as_chunks::<2>();
-    let bytes: Option<Vec<u8>> = pairs.iter().map(|&[high, low]| Some(hex(high)? << 4 | hex(low)?)).collect();
-    let digest = bytes.filter(|_| rest.is_empty()).and_then(|bytes| bytes.try_into().ok());
+    let digest = hex::read(text.get_ref().as_bytes()).and_then(|bytes| bytes.try_into().ok());
     if digest.is_none() {
         report.add(key, text.span(), "must be 64 hexadecimal digits, as sha256sum prints them");
     }

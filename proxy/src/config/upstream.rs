@@ -68,6 +68,7 @@ pub(super) fn upstream(
             &file.policy_time_budget,
             SHORTEST..=LONGEST_POLICY_TIME,
         ),
+        exclude_outliers: file.exclude_outliers,
         retry_budget: retry_budget(key.name("retry_budget"), &file.retry_budget, report),
         latency_smoothing_factor: smoothing(key, &file.latency_smoothing_factor, report),
         client: client(key.name("client"), &file.client, report),

@@ -4,6 +4,7 @@ use std::cmp::Ordering;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 
+use crate::hex;
 use url::{Host, Url};
 
 /// The longest URL. Far more than any provider's, far less than an HTTP/1 request line may be.
@@ -150,7 +151,7 @@ fn percent_decoded(text: &str) -> Result<String, UrlError> {
     let mut rest = text.as_bytes();
     while let Some((&byte, tail)) = rest.split_first() {
         if let (b'%', [high, low, after @ ..]) = (byte, tail)
-            && let (Some(high), Some(low)) = (hex(*high), hex(*low))
+            && let (Some(high), Some(low)) = (hex::digit(*high), hex::digit(*low))
         {
             bytes.push(high << 4 | low);
             rest = after;
@@ -160,16 +161,6 @@ fn percent_decoded(text: &str) -> Result<String, UrlError> {
         }
     }
     String::from_utf8(bytes).map_err(|_| UrlError::Userinfo)
-}
-
-/// The value of a hexadecimal digit.
-pub(super) fn hex(digit: u8) -> Option<u8> {
-    match digit {
-        b'0'..=b'9' => Some(digit - b'0'),
-        b'a'..=b'f' => Some(digit - b'a' + 10),
-        b'A'..=b'F' => Some(digit - b'A' + 10),
-        _ => None,
-    }
 }
 
 impl fmt::Display for EndpointUrl {

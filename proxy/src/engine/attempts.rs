@@ -216,8 +216,10 @@ impl Run<'_> {
             }
             let looked = clock::now();
             let waited = looked.since(now);
-            let silent = waited >= looks.silence && first.lease.is_silent(looked);
-            let is_due = silent || looks.hedge.is_some_and(|hedge| waited >= hedge);
+            let may_help = waited >= looks.silence;
+            let silent = may_help && first.lease.is_silent(looked);
+            let overdue = may_help && self.upstream.is_overdue(&call.facts, waited);
+            let is_due = silent || overdue || looks.hedge.is_some_and(|hedge| waited >= hedge);
             if let Some(second) = is_due.then(|| self.hedge(call, plan, looked, silent)).flatten() {
                 // Boxed, since few requests are hedged and all would carry room for it.
                 return Box::pin(self.attempt_beside(call, (first, Box::pin(ours)), second, plan)).await;
@@ -249,8 +251,11 @@ impl Run<'_> {
                 Event::Look => {}
             }
             let now = clock::now();
-            let are_silent = older.0.lease.is_silent(now) && newer.0.lease.is_silent(now);
-            if let Some(third) = are_silent.then(|| self.hedge(call, plan, now, false)).flatten() {
+            let overdue = self.upstream.is_overdue(&call.facts, now.since(began));
+            let is_lost = |attempt: &Try| overdue || attempt.lease.is_silent(now);
+            if let Some(third) =
+                (is_lost(&older.0) && is_lost(&newer.0)).then(|| self.hedge(call, plan, now, false)).flatten()
+            {
                 older.0.lease.lose();
                 older = newer;
                 timer = unused.next().unwrap_or(&endless);

@@ -67,7 +67,7 @@ impl HealthChecker {
         loop {
             let due = self.begin_due_rounds(&mut schedules, &mut rounds, &self.permits);
             tokio::select! {
-                () = sleep_until(due) => {}
+                () = clock::sleep_until(due) => {}
                 Some(_) = rounds.join_next() => {}
                 // The sender lives as long as `self`.
                 _ = generations.changed() => {}
@@ -108,13 +108,6 @@ impl HealthChecker {
 fn checked<'a>(snapshot: &'a Snapshot, name: &str) -> Option<(&'a UpstreamConf, &'a HealthCheck)> {
     let conf = snapshot.config.upstreams.get(name)?;
     Some((conf, conf.health_check.as_ref()?))
-}
-
-async fn sleep_until(due: Option<Tick>) {
-    match due {
-        Some(due) => tokio::time::sleep_until(clock::instant(due).into()).await,
-        None => std::future::pending().await,
-    }
 }
 
 type Schedules = HashMap<String, RoundSchedule>;

@@ -48,6 +48,7 @@ use log::GuestLog;
 pub use module::{Kinds, Plugin};
 use pool::InstancePool;
 
+use crate::hex::Hex;
 use crate::model::{Decision, Plan};
 
 /// The sha256 of a module's file.
@@ -56,7 +57,7 @@ pub struct Digest(pub [u8; 32]);
 
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        Hex(&self.0).fmt(f)
     }
 }
 

@@ -121,6 +121,8 @@ fn upstream_settings(name: &str, old: &UpstreamConf, new: &UpstreamConf) -> Vec<
         max_batch_size,
         max_concurrency,
         queue_timeout,
+        policy_time_budget,
+        exclude_outliers,
         retry_budget,
         latency_smoothing_factor,
         client,

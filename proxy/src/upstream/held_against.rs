@@ -46,7 +46,7 @@ impl Upstream {
     /// Counts a request of `client` that another endpoint answered, and excludes the endpoint for a time if
     /// they are too many, unless it is the last one. `why`: as for [`Upstream::cool`].
     pub(super) fn strike(&self, endpoint: &Endpoint, client: u64, why: (&str, &str, Option<u16>), now: Tick) {
-        let is_outlier = endpoint.stats.outlier.strike(client, now);
+        let is_outlier = self.settings.exclude_outliers && endpoint.stats.outlier.strike(client, now);
         if is_outlier && self.has_others(endpoint, now) {
             self.cool(endpoint, &Decision { cooldown: CooldownWish::Backoff, ..Decision::RETURN }, why, now);
         }

@@ -7,10 +7,14 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use crate::chain::{METHOD_KINDS, method_kind};
-use crate::model::LatencyHistogram;
+use crate::model::{LatencyHistogram, millis_f32};
 
 /// Samples before an estimate is given.
 const ENOUGH: u32 = 16;
+/// Samples before an answer can be overdue.
+const FEW: u32 = 4;
+/// An answer is overdue after so many times the 99th percentile.
+const OVERDUE: f32 = 4.0;
 
 /// Latencies of one upstream. A histogram is made with a method's first answer.
 #[derive(Debug)]
@@ -33,6 +37,12 @@ impl MethodLatencies {
         let known = self.0[method_kind(method)].get().filter(|histogram| histogram.samples() >= ENOUGH);
         known.map_or(f32::NAN, |histogram| histogram.p75_ms())
     }
+
+    /// Whether hardly any answer ever took as long as `waited`.
+    pub(super) fn is_overdue(&self, method: &str, waited: Duration) -> bool {
+        let known = self.0[method_kind(method)].get().filter(|histogram| histogram.samples() >= FEW);
+        known.is_some_and(|histogram| millis_f32(waited) > OVERDUE * histogram.p99_ms())
+    }
 }
 
 #[cfg(test)]
@@ -50,5 +60,17 @@ mod tests {
         assert!((9.0..12.0).contains(&latencies.p75_ms("eth_call")), "{}", latencies.p75_ms("eth_call"));
         assert!(latencies.p75_ms("eth_getLogs") > 400.0);
         assert!(latencies.p75_ms("made_up").is_nan());
+    }
+
+    #[test]
+    fn what_takes_far_longer_than_any_answer_is_overdue() {
+        let (latencies, ms) = (MethodLatencies::default(), Duration::from_millis);
+        for _ in 0..FEW {
+            assert!(!latencies.is_overdue("eth_call", ms(60_000)));
+            latencies.record("eth_call", ms(10));
+            latencies.record("eth_getLogs", ms(2_000));
+        }
+        assert!(latencies.is_overdue("eth_call", ms(100)) && !latencies.is_overdue("eth_call", ms(20)));
+        assert!(!latencies.is_overdue("eth_getLogs", ms(2_500)));
     }
 }

@@ -25,6 +25,7 @@ mod settle;
 mod shadow;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 pub use admission::{Admission, Ticket, Waiting};
 pub use build::{CanarySpec, Policies, Resources};
@@ -45,7 +46,7 @@ use deciders::Deciders;
 use method_latencies::MethodLatencies;
 
 use crate::metrics::UpstreamSeries;
-use crate::model::RetryBudget;
+use crate::model::{RequestFacts, RetryBudget};
 
 /// A named pool of endpoints.
 pub struct Upstream {
@@ -71,6 +72,11 @@ impl Upstream {
     /// The name in the conf.
     pub fn name(&self) -> &Arc<str> {
         &self.name
+    }
+
+    /// Whether a read has waited longer than any answer to its method takes.
+    pub fn is_overdue(&self, request: &RequestFacts, waited: Duration) -> bool {
+        !request.shape.is_batch() && self.live.latencies.is_overdue(&request.shape.method, waited)
     }
 
     /// The endpoints in the order of the conf.

@@ -26,6 +26,7 @@ pub struct Settings {
     pub(super) chain_id: Option<ChainId>,
     /// The endpoints have health checks.
     pub(super) probed: bool,
+    pub(super) exclude_outliers: bool,
 }
 
 impl Settings {
@@ -45,6 +46,7 @@ impl Settings {
             timeout: conf.client.timeout,
             chain_id: conf.chain_id.clone(),
             probed: conf.health_check.is_some(),
+            exclude_outliers: conf.exclude_outliers,
         }
     }
 }

@@ -63,7 +63,7 @@ impl PluginWatcher {
                 // The sender lives as long as `self`.
                 _ = generations.changed() => watch.follow(&self.published.load()),
                 () = touched.notified() => watch.burst.touch(clock::now()),
-                () = sleep_until(watch.burst.over_at()) => {
+                () = clock::sleep_until(watch.burst.over_at()) => {
                     if watch.finds_change() {
                         (self.reload)();
                     }
@@ -71,13 +71,6 @@ impl PluginWatcher {
                 _ = ticks.tick(), if watch.wanted.is_some() => watch.keep_up(),
             }
         }
-    }
-}
-
-async fn sleep_until(due: Option<Tick>) {
-    match due {
-        Some(due) => tokio::time::sleep_until(clock::instant(due).into()).await,
-        None => std::future::pending().await,
     }
 }
 

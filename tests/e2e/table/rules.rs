@@ -108,7 +108,8 @@ fn row_8_a_solana_node_that_is_behind_is_no_rate_limit() {
 fn rows_10_and_17_three_failures_in_a_row_cool_and_a_revert_ends_the_row() {
     let (bad, good) = (Origin::start("bad"), Origin::start("good"));
     let conf = Conf::of([&bad, &good]).with_shipped_policies();
-    let proxy = Proxy::start(&conf.set("retry_budget", "{ share = 10, floor_per_sec = 1000 }"));
+    let conf = conf.set("retry_budget", "{ share = 10, floor_per_sec = 1000 }").set("exclude_outliers", "false");
+    let proxy = Proxy::start(&conf);
     let failures = || proxy.endpoint("bad")["consecutive_failures"].as_u64();
     for message in ["execution timeout", "something else"] {
         for n in 1..=2 {

@@ -49,6 +49,7 @@ fn the_least_conf_gets_every_default() {
         max_concurrency: 1_000,
         queue_timeout: Duration::from_secs(1),
         policy_time_budget: Duration::from_millis(5),
+        exclude_outliers: true,
         retry_budget: RetryBudget { share: 0.2, floor_per_sec: 10 },
         latency_smoothing_factor: 0.1,
         client: Client {
@@ -139,6 +140,7 @@ read_methods = ["custom_*", "foo_bar"]
 retry_budget = { share = 1, floor_per_sec = 0 }
 queue_timeout = "0s"
 policy_time_budget = "20ms"
+exclude_outliers = false
 
 [upstreams.arb.canary]
 policy = "other"
@@ -277,6 +279,7 @@ fn an_upstream_takes_what_is_written() {
     assert_eq!(upstream.retry_budget, RetryBudget { share: 1.0, floor_per_sec: 0 });
     assert_eq!(upstream.queue_timeout, Duration::ZERO);
     assert_eq!(upstream.policy_time_budget, Duration::from_millis(20));
+    assert!(!upstream.exclude_outliers);
     let health_check = HealthCheck {
         interval: Duration::from_millis(100),
         timeout: Duration::from_secs(1),

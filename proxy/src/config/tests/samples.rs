@@ -50,6 +50,7 @@ fn the_defaults_that_the_sample_shows_are_the_defaults() {
         "retry_budget",
         "queue_timeout",
         "policy_time_budget",
+        "exclude_outliers",
         "jitter",
     ];
     let shown = keys.iter().fold(text, |text, key| {
