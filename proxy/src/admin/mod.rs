@@ -23,7 +23,7 @@ use crate::report::{ReloadReport, UnderWay};
 use crate::snapshot::Published;
 use crate::text;
 use crate::upstream::{CanaryState, Endpoint, Upstream};
-use connections::Seat;
+use connections::OpenConnection;
 use explain::ExplainQuery;
 pub use explain::{ExplainedEndpoint, Explanation, ImaginedRequest, Inputs};
 use request::{Head, Refused};
@@ -73,7 +73,7 @@ impl AdminService {
         if CHANGES.contains(&head.path.as_str()) { guard::check_change(head) } else { Ok(()) }
     }
 
-    async fn answer(&self, head: &Head, seat: &Seat<'_>) -> Answer {
+    async fn answer(&self, head: &Head, seat: &OpenConnection<'_>) -> Answer {
         match (&head.method, head.path.as_str()) {
             (&Method::GET | &Method::HEAD, "/health") => self.health(),
             (&Method::GET, "/status") => json(StatusCode::OK, &self.status()),
@@ -87,7 +87,7 @@ impl AdminService {
         }
     }
 
-    async fn change(&self, path: &str, seat: &Seat<'_>) -> Answer {
+    async fn change(&self, path: &str, seat: &OpenConnection<'_>) -> Answer {
         let Some(_waiting) = seat.wait() else {
             return error(StatusCode::SERVICE_UNAVAILABLE, "too many wait for a reload or rollback already");
         };

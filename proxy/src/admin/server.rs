@@ -16,7 +16,7 @@ use pingora::server::ShutdownWatch;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
-use super::connections::{Connections, Seat};
+use super::connections::{Connections, OpenConnection};
 use super::request::{Head, Refused, end_of_head};
 use super::{AdminService, Answer, refusal};
 
@@ -45,7 +45,7 @@ impl AdminServer {
         AdminServer { service, connections: Connections::new() }
     }
 
-    async fn converse(&self, stream: &mut Stream, seat: &Seat<'_>) -> io::Result<()> {
+    async fn converse(&self, stream: &mut Stream, seat: &OpenConnection<'_>) -> io::Result<()> {
         let (answer, method) = match read_head(stream).await? {
             None => return Ok(()),
             Some(Err(refused)) => (refusal(&refused), Method::GET),
@@ -58,7 +58,13 @@ impl AdminServer {
     }
 
     /// `read` bytes of the body came with the head.
-    async fn answer(&self, head: &Head, stream: &mut Stream, read: usize, seat: &Seat<'_>) -> io::Result<Answer> {
+    async fn answer(
+        &self,
+        head: &Head,
+        stream: &mut Stream,
+        read: usize,
+        seat: &OpenConnection<'_>,
+    ) -> io::Result<Answer> {
         if let Err(refused) = self.service.check(head) {
             return Ok(refusal(&refused));
         }

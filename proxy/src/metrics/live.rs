@@ -10,7 +10,7 @@ use prometheus::core::{MetricVec, MetricVecBuilder};
 
 /// The values of a subject's labels.
 type Labels = Vec<String>;
-type Removal = Box<dyn FnOnce() + Send>;
+type Removal = Box<dyn FnOnce() + Send + Sync>;
 
 /// The series of all subjects of a kind that somebody holds.
 pub(super) struct Live<S>(Arc<Mutex<HashMap<Labels, Weak<S>>>>);
@@ -62,7 +62,7 @@ impl Subject {
     /// The subject's series in `all`.
     pub(super) fn of<T: MetricVecBuilder>(&self, all: &MetricVec<T>) -> T::M
     where
-        MetricVec<T>: Send + 'static,
+        MetricVec<T>: Send + Sync + 'static,
     {
         self.with(all, &[])
     }
@@ -70,7 +70,7 @@ impl Subject {
     /// The same, with the values of more labels behind those of the subject.
     pub(super) fn with<T: MetricVecBuilder>(&self, all: &MetricVec<T>, more: &[&str]) -> T::M
     where
-        MetricVec<T>: Send + 'static,
+        MetricVec<T>: Send + Sync + 'static,
     {
         let labels: Labels = self.labels.iter().cloned().chain(more.iter().map(|label| (*label).to_owned())).collect();
         let series = all.with_label_values(&labels);

@@ -1,7 +1,6 @@
 //! The policies of a new generation: those that stay are taken over with their instances, the others are loaded.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use super::{GenerationBuilder, ReloadError};
 use crate::config::{Config, PolicyConf, UpstreamConf};

@@ -25,7 +25,6 @@ use self::burst::Burst;
 use self::folder::WatchedFolder;
 use crate::clock;
 use crate::fingerprint::FolderFingerprint;
-use crate::model::Tick;
 use crate::snapshot::{Published, Snapshot};
 
 /// The pause before a folder that can't be watched is tried again, and how late it is noticed that one was replaced.
