@@ -12,7 +12,7 @@ use super::proxies::Proxy;
 #[command(name = "faults")]
 pub struct Options {
     /// Only this scenario (several: repeat it)
-    #[arg(long, value_parser = ["mixed-faults", "slow-turns", "rate-limited", "half-dies", "hang", "calm", "poison", "all-down"])]
+    #[arg(long, value_parser = ["mixed-faults", "slow-turns", "rate-limited", "half-dies", "hang", "half-fails", "half-hangs", "calm", "poison", "all-down"])]
     scenario: Vec<String>,
     /// Only this proxy (several: repeat it)
     #[arg(long, value_enum)]

@@ -20,6 +20,8 @@ use super::load::POISON;
 use super::script::{Conduct, Refusal, Script};
 use super::wire::Wire;
 
+/// The method that the proxies' probes call.
+const PROBE: &str = "eth_blockNumber";
 /// The shortest time in which a good endpoint answers.
 const FASTEST_ANSWER: Duration = Duration::from_millis(6);
 /// The longest; all between are as likely, and 8 ms is the mean.
@@ -195,6 +197,10 @@ impl Origin {
             Conduct::Flaky { errors, .. } if draw < errors => status("500 Internal Server Error", after),
             Conduct::Flaky { errors, resets } if draw < errors + resets => Act::Reset { after },
             Conduct::Flaky { .. } => result(id, after),
+            Conduct::Lame { hangs } if call.method != PROBE && draw < 0.5 => {
+                if hangs { Act::Hang } else { status("500 Internal Server Error", after) }
+            }
+            Conduct::Lame { .. } => result(id, after),
             Conduct::RpcErrors => error(id, if number.is_multiple_of(2) { -32_603 } else { -32_000 }, after),
             Conduct::Limited { per_second, .. } if self.takes_token(per_second.into()) => result(id, after),
             Conduct::Limited { refusal, .. } => refused(id, refusal),

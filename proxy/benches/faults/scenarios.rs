@@ -41,6 +41,8 @@ pub fn all(length: Duration) -> Vec<Scenario> {
         Scenario::new("rate-limited", rate_limited()),
         Scenario::new("half-dies", half_dies(length)),
         Scenario::new("hang", hang()),
+        Scenario::new("half-fails", lame(false)),
+        Scenario::new("half-hangs", lame(true)),
         Scenario { has_aims: false, ..Scenario::new(CALM, good()) },
         Scenario { poison: POISON_SHARE, ..Scenario::new(POISON, good()) },
         Scenario { has_aims: false, ..Scenario::new("all-down", all_down) },
@@ -63,6 +65,12 @@ fn mixed_faults(length: Duration) -> Vec<Script> {
 /// Two accept requests from the beginning on and never answer one.
 fn hang() -> Vec<Script> {
     let conduct = |number| if number < 2 { Conduct::Hang } else { Conduct::Serve };
+    (0..6).map(|number| Script::always(conduct(number))).collect()
+}
+
+/// Two pass their probes and fail half of all else.
+fn lame(hangs: bool) -> Vec<Script> {
+    let conduct = |number| if number < 2 { Conduct::Lame { hangs } } else { Conduct::Serve };
     (0..6).map(|number| Script::always(conduct(number))).collect()
 }
 

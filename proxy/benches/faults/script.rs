@@ -16,6 +16,12 @@ pub enum Conduct {
         /// Of resets.
         resets: f64,
     },
+    /// Answers what probes ask, and half of everything else. The other half gets HTTP 500, or nothing
+    /// if it hangs.
+    Lame {
+        /// It never answers.
+        hangs: bool,
+    },
     /// HTTP 200 with a JSON-RPC error: -32603 and -32000 by turns.
     RpcErrors,
     /// Refuses what is above a rate, and answers the rest.
