@@ -1,9 +1,9 @@
 //! An upstream: a pool of endpoints with the policies that choose among them.
 //!
-//! It belongs to one generation and never changes; what does change (statistics, limiters, connections, the retry budget) is
-//! behind handles that the next generation takes over. [`select`] is steps 3 and 4 of a request's life, with the host's rules in
-//! [`candidates`]; [`settle`] is step 6: the only place where an attempt ends. [`deciders`] holds the
-//! policies.
+//! It belongs to one generation and never changes; what does change (statistics, limiters,
+//! connections, the retry budget) is behind handles that the next generation takes over. [`select`]
+//! is steps 3 and 4 of a request's life, with the host's rules in [`candidates`]; [`settle`] is
+//! step 6: the only place where an attempt ends. [`deciders`] holds the policies.
 
 mod admission;
 mod build;
