@@ -16,3 +16,6 @@ mod streaming;
 pub use attempts::{Reply, ReplyBody, Trace, run};
 pub use call::Call;
 pub use streaming::{Piece, StreamingReply};
+
+#[cfg(test)]
+mod tests;

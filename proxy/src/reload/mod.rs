@@ -287,3 +287,6 @@ fn describe(changes: &Changes) -> String {
     // Names and versions always can be written.
     serde_json::to_string(changes).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests;

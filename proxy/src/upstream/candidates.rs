@@ -216,3 +216,6 @@ impl Endpoint {
         !bans.is_empty() && request.shape.has_method(|method| bans.is_banned(method, now))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -13,6 +13,8 @@ mod deciders;
 mod doubts;
 mod endpoint;
 mod explain;
+#[cfg(test)]
+pub(crate) mod fixture;
 mod guarded_policy;
 mod held_against;
 mod limiter;
@@ -72,6 +74,12 @@ impl Upstream {
     /// The name in the conf.
     pub fn name(&self) -> &Arc<str> {
         &self.name
+    }
+
+    /// Takes the latency of an answer to a method.
+    #[cfg(test)]
+    pub(crate) fn record_latency(&self, method: &str, latency: Duration) {
+        self.live.latencies.record(method, latency);
     }
 
     /// Whether a read has waited longer than any answer to its method takes.

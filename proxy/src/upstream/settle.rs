@@ -286,3 +286,6 @@ impl Drop for Attempt {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
