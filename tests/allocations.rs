@@ -1,4 +1,5 @@
-//! A scoring call allocates nothing on the host's side. In a binary of its own, because it counts every allocation.
+//! A scoring call allocates nothing on the host's side. In a binary of its own, because it counts
+//! every allocation.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a panic is how a test fails")]
 
 use std::path::Path;

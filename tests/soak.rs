@@ -1,8 +1,9 @@
-//! The proxy under load while its conf and its plugins never rest: a reload every 50 ms takes other endpoints and another of twenty
-//! versions of the scoring plugin, some of them hostile.
+//! The proxy under load while its conf and its plugins never rest: a reload every 50 ms takes other
+//! endpoints and another of twenty versions of the scoring plugin, some of them hostile.
 //!
-//! No request may fail, no generation may stay, and memory and open files are as many at the end as they were after the beginning.
-//! `SOAK_SECONDS` says how long it takes; `make soak` takes ten minutes, `make test` one.
+//! No request may fail, no generation may stay, and memory and open files are as many at the end as
+//! they were after the beginning. `SOAK_SECONDS` says how long it takes; `make soak` takes ten
+//! minutes, `make test` one.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a panic is how a test fails")]
 #![allow(unreachable_pub, reason = "the support is written like a library")]
 
@@ -22,8 +23,8 @@ const VERSIONS: u32 = 20;
 /// How much more memory and files may be in use at the end than after the warm-up.
 const GROWTH: f64 = 1.1;
 
-/// What twenty versions do: most prefer one endpoint or the other, some are found out when they are probed, some behave until
-/// they see a request that isn't the probe's.
+/// What twenty versions do: most prefer one endpoint or the other, some are found out when they are
+/// probed, some behave until they see a request that isn't the probe's.
 fn version(number: u32) -> Guest {
     let version = format!("1.0.{number}");
     let hostile = |body: &str| Guest::new("soaked", &version).score(body);

@@ -1,5 +1,6 @@
-//! What a decision costs: one scoring call by a WebAssembly policy beside the same policy compiled natively, and one
-//! call of the retry policy. Run with `make bench-micro`; the ratio within one run is what counts.
+//! What a decision costs: one scoring call by a WebAssembly policy beside the same policy compiled
+//! natively, and one call of the retry policy. Run with `make bench-micro`; the ratio within one
+//! run is what counts.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a benchmark that can't be set up has nothing to measure")]
 
 use std::hint::black_box;

@@ -1,11 +1,13 @@
-//! What a reload costs from the moment it begins to the publish: the conf is read, the plugin folder scanned, the
-//! policies matched, the snapshot built and swapped in. Run with `make bench-micro`.
+//! What a reload costs from the moment it begins to the publish: the conf is read, the plugin
+//! folder scanned, the policies matched, the snapshot built and swapped in. Run with
+//! `make bench-micro`.
 //!
-//! `few_plugins` has the shipped policies and more and more endpoints. `50_plugins` has 1,000 endpoints in 25 upstreams, each with a
-//! scoring and a retry policy of its own. Their modules are the shipped ones, whole, with other names in their description: 13
-//! times `tiers`, 12 times `peak-ewma`, 25 times `json-rpc-retry`. So none is another's bytes, and each is read, verified,
-//! compiled or taken from the cache, instantiated, configured and probed for itself. The generation before has the same
-//! endpoints and no policies, in a process that knows no module:
+//! `few_plugins` has the shipped policies and more and more endpoints. `50_plugins` has 1,000
+//! endpoints in 25 upstreams, each with a scoring and a retry policy of its own. Their modules are
+//! the shipped ones, whole, with other names in their description: 13 times `tiers`, 12 times
+//! `peak-ewma`, 25 times `json-rpc-retry`. So none is another's bytes, and each is read, verified,
+//! compiled or taken from the cache, instantiated, configured and probed for itself. The generation
+//! before has the same endpoints and no policies, in a process that knows no module:
 //! - `cold`: nor has the cache on disk. Its files are written.
 //! - `cached`: the cache has all of them.
 //! - `cached_signed`: and each module has a signature that is verified.

@@ -1,5 +1,6 @@
-//! Pingora and nothing else: round robin over fixed origins, with Pingora's own pool of idle connections. `make bench`
-//! measures it beside Pointsman, so that what Pointsman adds can be told from what Pingora costs.
+//! Pingora and nothing else: round robin over fixed origins, with Pingora's own pool of idle
+//! connections. `make bench` measures it beside Pointsman, so that what Pointsman adds can be told
+//! from what Pingora costs.
 //!
 //! There are no policies, retries, metrics, limits or logs, and no look into a body.
 

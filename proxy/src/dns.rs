@@ -15,8 +15,8 @@ use crate::snapshot::Snapshot;
 /// How long a look-up may take. A name that takes longer is tried again in the background.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Looks up the names of a new generation that have no address yet. One that doesn't resolve is no error: its endpoint fails
-/// its attempts until it does.
+/// Looks up the names of a new generation that have no address yet. One that doesn't resolve is no
+/// error: its endpoint fails its attempts until it does.
 pub fn resolve_new(snapshot: &Snapshot) {
     let targets = targets(snapshot, |target| !target.is_resolved());
     if targets.is_empty() {

@@ -1,8 +1,9 @@
 //! The one way in which a file that the conf names is read.
 //!
-//! Invariant: no path can hang a reload or fill the memory. Only regular files are read, whatever a link leads to; what is open
-//! is looked at again, since a name may be given to something else in between; opening doesn't wait for a pipe's other
-//! end; and no more is read than the limit, however much a file says that it has, or grows.
+//! Invariant: no path can hang a reload or fill the memory. Only regular files are read, whatever a
+//! link leads to; what is open is looked at again, since a name may be given to something else in
+//! between; opening doesn't wait for a pipe's other end; and no more is read than the limit,
+//! however much a file says that it has, or grows.
 
 use std::fs::{File, FileType, Metadata, OpenOptions};
 use std::io::{self, Read};

@@ -1,4 +1,5 @@
-//! What a plugin folder holds, as far as can be told without reading a file: enough to see whether something changed.
+//! What a plugin folder holds, as far as can be told without reading a file: enough to see whether
+//! something changed.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -6,14 +7,16 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-/// The modules of a folder and their signatures. Two fingerprints are equal if none was added, removed, replaced or written between them.
+/// The modules of a folder and their signatures. Two fingerprints are equal if none was added,
+/// removed, replaced or written between them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FolderFingerprint {
     /// `None` if the folder can't be read.
     files: Option<BTreeMap<OsString, Option<Stamp>>>,
 }
 
-/// Changes whenever the file does. The time is that of the inode: a copy that keeps the time of the file doesn't keep this one.
+/// Changes whenever the file does. The time is that of the inode: a copy that keeps the time of the
+/// file doesn't keep this one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Stamp {
     inode: u64,
@@ -45,7 +48,8 @@ fn read(dir: &Path) -> io::Result<BTreeMap<OsString, Option<Stamp>>> {
     Ok(files)
 }
 
-/// Whether a file of this name is a module or the signature of one: `*.wasm` or `*.wasm.sig`, not hidden.
+/// Whether a file of this name is a module or the signature of one: `*.wasm` or `*.wasm.sig`, not
+/// hidden.
 pub fn is_listed(name: &OsStr) -> bool {
     let path = Path::new(name);
     is_module(name) || path.extension() == Some(OsStr::new("sig")) && path.file_stem().is_some_and(is_module)

@@ -1,4 +1,5 @@
-//! What has to happen from time to time: idle connections are closed, host names are looked up again.
+//! What has to happen from time to time: idle connections are closed, host names are looked up
+//! again.
 
 use std::sync::Arc;
 use std::time::Duration;

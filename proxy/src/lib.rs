@@ -1,8 +1,8 @@
 //! Pointsman, module by module, in reading order: from what is known to what is done with it.
 //!
-//! Imports run downward only, from the end of this list to its start; `tests/e2e/layers.rs` holds the
-//! code to it. ARCHITECTURE.md tells the two stories that cross all of them: the life of a request and the
-//! life of a reload.
+//! Imports run downward only, from the end of this list to its start; `tests/e2e/layers.rs` holds
+//! the code to it. ARCHITECTURE.md tells the two stories that cross all of them: the life of a
+//! request and the life of a reload.
 
 pub mod admin;
 pub mod chain;

@@ -1,8 +1,8 @@
 //! Prometheus metrics: fields of a struct that is built with a registry passed in.
 //!
-//! Handles are resolved when a snapshot is built, not on the request path. Series belong to their handles (an
-//! [`UpstreamSeries`], an [`EndpointSeries`] and so on): they end when the last snapshot or request that holds them
-//! is gone (`live`).
+//! Handles are resolved when a snapshot is built, not on the request path. Series belong to their
+//! handles (an [`UpstreamSeries`], an [`EndpointSeries`] and so on): they end when the last
+//! snapshot or request that holds them is gone (`live`).
 
 mod canary;
 mod endpoint;
@@ -145,7 +145,8 @@ impl Metrics {
         self.endpoint.series(upstream, endpoint)
     }
 
-    /// The handles of a policy, for these kinds of faults; the same ones as long as anyone holds them.
+    /// The handles of a policy, for these kinds of faults; the same ones as long as anyone holds
+    /// them.
     pub fn policy(&self, policy: &str, kinds: &[&'static str]) -> Arc<PolicySeries> {
         self.policies.series(policy, kinds)
     }
@@ -155,7 +156,8 @@ impl Metrics {
         self.shadows.series(upstream, policy)
     }
 
-    /// The handles of one of the two policies that decide while there is a canary; the same ones as long as anyone holds them.
+    /// The handles of one of the two policies that decide while there is a canary; the same ones as
+    /// long as anyone holds them.
     pub fn canary_arm(&self, labels: &ArmLabels) -> Arc<ArmSeries> {
         self.canaries.arm(labels)
     }

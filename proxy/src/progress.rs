@@ -1,4 +1,5 @@
-//! What a preparation of a generation is doing: written by the thread that prepares, read by those who wait for it.
+//! What a preparation of a generation is doing: written by the thread that prepares, read by those
+//! who wait for it.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};

@@ -1,4 +1,5 @@
-//! What a reload or rollback says it did: the answer of `POST /reload` and `POST /rollback`, the log, and what the commands print.
+//! What a reload or rollback says it did: the answer of `POST /reload` and `POST /rollback`, the
+//! log, and what the commands print.
 
 use serde::{Deserialize, Serialize};
 
@@ -19,7 +20,8 @@ pub struct ReloadReport {
     pub warnings: Vec<String>,
     /// What is different from the generation before.
     pub changes: Changes,
-    /// A rollback was asked for, and there was no generation to go back to. The form of the answer doesn't show it.
+    /// A rollback was asked for, and there was no generation to go back to. The form of the answer
+    /// doesn't show it.
     #[serde(skip)]
     pub nothing_kept: bool,
     /// It couldn't be carried out because a preparation hangs.

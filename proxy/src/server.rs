@@ -1,7 +1,8 @@
 //! The process: from a checked generation to a running server, and to its end.
 //!
-//! Pingora runs the services. Its own idea of a graceful end is to sleep for a fixed time; [`Shutdown`] ends the process as
-//! soon as no request is under way, and after `shutdown_grace` at the latest.
+//! Pingora runs the services. Its own idea of a graceful end is to sleep for a fixed time;
+//! [`Shutdown`] ends the process as soon as no request is under way, and after `shutdown_grace` at
+//! the latest.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -59,7 +60,8 @@ pub struct Prepared {
     pub snapshot: Snapshot,
 }
 
-/// Does all that comes before listening: reads the conf, loads the plugins, builds the first generation.
+/// Does all that comes before listening: reads the conf, loads the plugins, builds the first
+/// generation.
 ///
 /// # Errors
 /// What a reload would be refused for.
@@ -89,8 +91,8 @@ fn prepare_on_this_thread(conf: PathBuf, progress: &Progress) -> anyhow::Result<
     Ok(Prepared { builder, comparer, snapshot })
 }
 
-/// The limit of open files is usually low because of programs that use `select`, and may be raised by every process. What the conf allows
-/// connections is derived from the hard one.
+/// The limit of open files is usually low because of programs that use `select`, and may be raised
+/// by every process. What the conf allows connections is derived from the hard one.
 fn raise_open_files() {
     let raised = getrlimit(Resource::RLIMIT_NOFILE)
         .and_then(|(soft, hard)| if soft < hard { setrlimit(Resource::RLIMIT_NOFILE, hard, hard) } else { Ok(()) });
@@ -185,8 +187,8 @@ impl Reload for ReloadHandle {
     }
 }
 
-/// The sockets for clients, which don't listen yet. Pingora panics in a task when it can't listen, for which the admin address is tried before: so
-/// there is an error to show.
+/// The sockets for clients, which don't listen yet. Pingora panics in a task when it can't listen,
+/// for which the admin address is tried before: so there is an error to show.
 fn bind_all(config: &Config) -> anyhow::Result<Vec<Socket>> {
     let admin = config.admin.listen;
     TcpListener::bind(admin).with_context(|| format!("admin.listen: can't listen on {admin}"))?;
@@ -203,7 +205,8 @@ fn bind(address: SocketAddr) -> io::Result<Socket> {
     Ok(socket)
 }
 
-/// From here on clients find the ports open. Another process may have come in between: an address can be bound to as long as nobody listens.
+/// From here on clients find the ports open. Another process may have come in between: an address
+/// can be bound to as long as nobody listens.
 fn listen_on(sockets: Vec<Socket>, addresses: &[SocketAddr]) -> anyhow::Result<Vec<TcpListener>> {
     let listen = |(socket, at): (Socket, &SocketAddr)| {
         socket.listen(BACKLOG).with_context(|| format!("server.listen: can't listen on {at}"))?;

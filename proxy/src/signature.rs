@@ -1,7 +1,8 @@
-//! Signatures of plugin files, in the form of minisign: Ed25519 over the file's BLAKE2b hash, in a small text file.
+//! Signatures of plugin files, in the form of minisign: Ed25519 over the file's BLAKE2b hash, in a
+//! small text file.
 //!
-//! Only prehashed signatures count, which minisign makes since its version 0.10. The older kind has the whole file as its message
-//! and would be a second way to sign the same thing.
+//! Only prehashed signatures count, which minisign makes since its version 0.10. The older kind has
+//! the whole file as its message and would be a second way to sign the same thing.
 
 use std::fmt;
 use std::str::FromStr;
@@ -23,7 +24,8 @@ pub struct TrustedKey {
     key: PublicKey,
 }
 
-/// What a key is called. It names a key and proves nothing; shown as minisign shows it, 16 hexadecimal digits.
+/// What a key is called. It names a key and proves nothing; shown as minisign shows it, 16
+/// hexadecimal digits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeyId(u64);
 

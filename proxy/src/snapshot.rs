@@ -1,7 +1,8 @@
 //! Everything reloadable, as one immutable view, and the one swap that publishes it.
 //!
-//! Invariants: a request holds one [`Snapshot`] from its head to its answer; nothing that a reload changes lives
-//! outside of it; [`Published::publish`] is the only place where the serving generation changes.
+//! Invariants: a request holds one [`Snapshot`] from its head to its answer; nothing that a reload
+//! changes lives outside of it; [`Published::publish`] is the only place where the serving
+//! generation changes.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -112,7 +113,8 @@ impl Snapshot {
         self.upstreams.values()
     }
 
-    /// The route of a request's path, in its normal form: the longest prefix of whole segments wins.
+    /// The route of a request's path, in its normal form: the longest prefix of whole segments
+    /// wins.
     pub fn route(&self, path: &str) -> Option<&Route> {
         let fits = |prefix: &str| {
             let rest = path.strip_prefix(prefix.trim_end_matches('/'));

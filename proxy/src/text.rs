@@ -1,13 +1,14 @@
 //! Text from outside, made fit for a terminal and a log.
 //!
-//! Invariant: whatever comes from a file, a module, an argument or an endpoint is shown through one of these functions. The log's
-//! writer applies one to every event, and the command line to everything that it prints: no place has to remember it.
+//! Invariant: whatever comes from a file, a module, an argument or an endpoint is shown through one
+//! of these functions. The log's writer applies one to every event, and the command line to
+//! everything that it prints: no place has to remember it.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
-/// Whether a character changes how a terminal shows others: a control character, or one of Unicode's format characters, which
-/// turn text around (U+202E) or can't be seen (U+200B).
+/// Whether a character changes how a terminal shows others: a control character, or one of
+/// Unicode's format characters, which turn text around (U+202E) or can't be seen (U+200B).
 pub fn is_unfit(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{ad}' | '\u{61c}' | '\u{6dd}' | '\u{70f}' | '\u{180e}' | '\u{feff}'
@@ -28,7 +29,8 @@ pub fn entry(text: &str) -> Cow<'_, str> {
     })
 }
 
-/// JSON: the same value, with what is unfit in its strings in JSON's own escapes. `text` must be JSON.
+/// JSON: the same value, with what is unfit in its strings in JSON's own escapes. `text` must be
+/// JSON.
 pub fn json(text: &str) -> Cow<'_, str> {
     replaced(
         text,

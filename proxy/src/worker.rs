@@ -1,7 +1,7 @@
 //! The number of a worker thread, of those that serve clients.
 //!
-//! Connections to endpoints and instances of policies belong to one worker each. Invariant: two workers
-//! never have the same number, and no other thread has one.
+//! Connections to endpoints and instances of policies belong to one worker each. Invariant: two
+//! workers never have the same number, and no other thread has one.
 
 use std::cell::Cell;
 

@@ -24,9 +24,11 @@ pub enum Outcome {
     Reset = 3,
     /// An HTTP status other than 2xx, in [`Attempt::http_status`].
     HttpError = 4,
-    /// An HTTP 2xx whose body is a JSON-RPC error, or holds one for a member of a batch ([`Attempt::is_member`]).
+    /// An HTTP 2xx whose body is a JSON-RPC error, or holds one for a member of a batch
+    /// ([`Attempt::is_member`]).
     RpcError = 5,
-    /// An HTTP 2xx that is not the JSON-RPC answer it should be, or lacks the answer to a member of a batch.
+    /// An HTTP 2xx that is not the JSON-RPC answer it should be, or lacks the answer to a member of
+    /// a batch.
     BadResponse = 6,
     /// Something that only a later version of the ABI knows.
     Unknown = u32::MAX,
@@ -34,7 +36,8 @@ pub enum Outcome {
 
 /// An attempt that was not a clean success: the ABI's attempt block, 256 bytes.
 ///
-/// The fields are public so that tests can write `Attempt { latency_ms: 40.0, ..Attempt::new(Outcome::Timeout) }`.
+/// The fields are public so that tests can write
+/// `Attempt { latency_ms: 40.0, ..Attempt::new(Outcome::Timeout) }`.
 #[derive(Clone, Copy, Debug)]
 #[repr(C, align(8))]
 pub struct Attempt {
@@ -44,7 +47,8 @@ pub struct Attempt {
     pub endpoint: u32,
     /// Read it with [`Attempt::outcome`].
     pub outcome: u32,
-    /// [`Attempt::BYTES_SENT`], [`Attempt::HAS_RPC_CODE`], [`Attempt::MAY_RETRY`], [`Attempt::MEMBER`].
+    /// [`Attempt::BYTES_SENT`], [`Attempt::HAS_RPC_CODE`], [`Attempt::MAY_RETRY`],
+    /// [`Attempt::MEMBER`].
     pub flags: u32,
     /// Read it with [`Attempt::rpc_code`].
     pub rpc_code: i64,
@@ -80,8 +84,8 @@ impl Attempt {
     /// Flag: it is about some members of a batch.
     pub const MEMBER: u32 = 1 << 3;
 
-    /// An attempt for tests: it took 10 ms, its bytes were sent unless `outcome` says otherwise, and the proxy would
-    /// allow another at one more endpoint.
+    /// An attempt for tests: it took 10 ms, its bytes were sent unless `outcome` says otherwise,
+    /// and the proxy would allow another at one more endpoint.
     pub fn new(outcome: Outcome) -> Self {
         let sent = if outcome == Outcome::ConnectFailed { 0 } else { Self::BYTES_SENT };
         Attempt {
@@ -108,7 +112,8 @@ impl Attempt {
         Attempt { http_status: status, ..Attempt::new(Outcome::HttpError) }
     }
 
-    /// An [`Outcome::HttpError`] for tests whose body is no JSON-RPC. A longer body is cut at 192 bytes.
+    /// An [`Outcome::HttpError`] for tests whose body is no JSON-RPC. A longer body is cut at 192
+    /// bytes.
     pub fn http_error_with_body(status: u32, body: &str) -> Self {
         let mut attempt = Attempt::http_error(status);
         attempt.message_len = crate::export::fill(&mut attempt.message, body.as_bytes());
@@ -162,8 +167,8 @@ impl Attempt {
         (self.retry_after_ms != NO_RETRY_AFTER).then(|| Duration::from_millis(u64::from(self.retry_after_ms)))
     }
 
-    /// The JSON-RPC error's message, or the beginning of the body of an HTTP error that is no JSON-RPC. It is cut at 192
-    /// bytes, which may fall inside a character.
+    /// The JSON-RPC error's message, or the beginning of the body of an HTTP error that is no
+    /// JSON-RPC. It is cut at 192 bytes, which may fall inside a character.
     pub fn message(&self) -> &[u8] {
         &self.message[..(self.message_len as usize).min(MESSAGE_BYTES)]
     }

@@ -71,8 +71,9 @@ impl Decision {
         Decision { cooldown, cooldown_ms, ..self }
     }
 
-    /// Takes a penalty into the endpoint's error penalty and counts the attempt as the endpoint's failure; 0 does
-    /// neither. A negative number, NaN or infinity is passed on, and the proxy takes it as a fault.
+    /// Takes a penalty into the endpoint's error penalty and counts the attempt as the endpoint's
+    /// failure; 0 does neither. A negative number, NaN or infinity is passed on, and the proxy
+    /// takes it as a fault.
     pub fn penalty_ms(self, penalty_ms: f32) -> Self {
         Decision { penalty_ms, ..self }
     }
@@ -82,24 +83,26 @@ impl Decision {
         self.flag(Self::SUCCESS)
     }
 
-    /// Doesn't ask the endpoint for this method for a time; the proxy caps it at one day. Less than a millisecond is no
-    /// ban.
+    /// Doesn't ask the endpoint for this method for a time; the proxy caps it at one day. Less than
+    /// a millisecond is no ban.
     pub fn ban_method(self, time: Duration) -> Self {
         Decision { method_ban_ms: millis(time), ..self }
     }
 
-    /// Lets the next attempt go to an endpoint with the tag `archive` or a higher head, if there is one.
+    /// Lets the next attempt go to an endpoint with the tag `archive` or a higher head, if there is
+    /// one.
     pub fn prefer_history(self) -> Self {
         self.flag(Self::PREFER_HISTORY)
     }
 
-    /// Lets the next attempt only go to an endpoint whose `max_block_range` is larger than this one's or not known.
+    /// Lets the next attempt only go to an endpoint whose `max_block_range` is larger than this
+    /// one's or not known.
     pub fn larger_range(self) -> Self {
         self.flag(Self::LARGER_RANGE)
     }
 
-    /// The transaction is known to the endpoint: the proxy answers an `eth_sendRawTransaction` with its hash instead of
-    /// the error. Counts the attempt as the endpoint's success too.
+    /// The transaction is known to the endpoint: the proxy answers an `eth_sendRawTransaction` with
+    /// its hash instead of the error. Counts the attempt as the endpoint's success too.
     pub fn landed(self) -> Self {
         self.flag(Self::LANDED).as_success()
     }
@@ -114,7 +117,8 @@ impl Decision {
         self.size
     }
 
-    /// The same decision in a block that may be longer than this version's: its size is the proxy's to say.
+    /// The same decision in a block that may be longer than this version's: its size is the proxy's
+    /// to say.
     pub(crate) fn with_size(self, size: u32) -> Self {
         Decision { size, ..self }
     }

@@ -4,13 +4,14 @@ use std::mem::offset_of;
 
 /// One endpoint that may take the attempt: the ABI's endpoint row, 64 bytes.
 ///
-/// The fields are public so that tests can write `Endpoint { weight: 60, ..Endpoint::default() }`. Latencies and times
-/// are milliseconds; an `f32` that is not known is NaN, and an accessor of the same name without the unit gives it as an
-/// `Option`.
+/// The fields are public so that tests can write `Endpoint { weight: 60, ..Endpoint::default() }`.
+/// Latencies and times are milliseconds; an `f32` that is not known is NaN, and an accessor of the
+/// same name without the unit gives it as an `Option`.
 #[derive(Clone, Copy, Debug)]
 #[repr(C, align(8))]
 pub struct Endpoint {
-    /// Position in the upstream's endpoint table; stable until the next reload, and across the attempts of a request.
+    /// Position in the upstream's endpoint table; stable until the next reload, and across the
+    /// attempts of a request.
     pub index: u32,
     /// [`Endpoint::COOLING`], [`Endpoint::UNHEALTHY`], [`Endpoint::BANNED`].
     pub flags: u32,
@@ -24,10 +25,12 @@ pub struct Endpoint {
     pub cooldown_attempts: u16,
     /// EWMA of latency. A new endpoint starts at the upstream's timeout.
     pub latency_ms: f32,
-    /// Bit *n* is set when the endpoint has the *n*-th of the upstream's tags in alphabetical order.
+    /// Bit *n* is set when the endpoint has the *n*-th of the upstream's tags in alphabetical
+    /// order.
     pub tags: u64,
-    /// EWMA of latency that takes a rise at once, while a fall decays with a time constant of 1 s (10 s with a proxy of ABI
-    /// 1.0). Since ABI 1.1 it is at least what the ages of the attempts under way speak for.
+    /// EWMA of latency that takes a rise at once, while a fall decays with a time constant of 1 s
+    /// (10 s with a proxy of ABI 1.0). Since ABI 1.1 it is at least what the ages of the attempts
+    /// under way speak for.
     pub latency_peak_ms: f32,
     /// Estimated 99th percentile of recent latency; NaN before the first sample.
     pub latency_p99_ms: f32,
@@ -46,7 +49,8 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
-    /// Flag: the endpoint is in its cooldown. Rows have it only in a panic, when every endpoint is excluded.
+    /// Flag: the endpoint is in its cooldown. Rows have it only in a panic, when every endpoint is
+    /// excluded.
     pub const COOLING: u32 = 1;
     /// Flag: the endpoint fails its health checks. Only in a panic.
     pub const UNHEALTHY: u32 = 1 << 1;
@@ -108,7 +112,8 @@ fn known(value: f32) -> Option<f32> {
     Some(value).filter(|value| !value.is_nan())
 }
 
-/// A healthy endpoint that was never tried, in an upstream with a timeout of 5 s, with the conf's default weight 20.
+/// A healthy endpoint that was never tried, in an upstream with a timeout of 5 s, with the conf's
+/// default weight 20.
 impl Default for Endpoint {
     fn default() -> Self {
         Endpoint {

@@ -1,7 +1,8 @@
 //! The rows of a scoring call.
 //!
-//! Rows are stepped through by the stride that the proxy tells, so a policy that was built against this version
-//! runs on a proxy whose rows are longer. The memory is held as words: alignment needs no check, and a row is a view.
+//! Rows are stepped through by the stride that the proxy tells, so a policy that was built against
+//! this version runs on a proxy whose rows are longer. The memory is held as words: alignment needs
+//! no check, and a row is a view.
 
 use std::iter::FusedIterator;
 use std::ops::Index;
@@ -24,8 +25,8 @@ pub struct Endpoints<'a> {
 }
 
 impl<'a> Endpoints<'a> {
-    /// A view of `len` rows that are `stride` bytes apart; `None` when the stride is shorter than a row or no multiple
-    /// of 8, or when there are not enough words.
+    /// A view of `len` rows that are `stride` bytes apart; `None` when the stride is shorter than a
+    /// row or no multiple of 8, or when there are not enough words.
     #[doc(hidden)]
     pub fn with_stride(words: &'a [u64], stride: usize, len: usize) -> Option<Self> {
         if stride < size_of::<Endpoint>() || !stride.is_multiple_of(size_of::<u64>()) {
@@ -54,8 +55,9 @@ impl<'a> Endpoints<'a> {
         export::view(&self.words[row * self.stride..])
     }
 
-    /// Scores each endpoint by itself, in the rows' order. The same as a loop over both, but it costs less: several endpoints share
-    /// a turn, and with it the check of fuel and deadline that each turn of a loop has in the proxy.
+    /// Scores each endpoint by itself, in the rows' order. The same as a loop over both, but it
+    /// costs less: several endpoints share a turn, and with it the check of fuel and deadline that
+    /// each turn of a loop has in the proxy.
     ///
     /// # Panics
     /// When there are fewer scores than endpoints.

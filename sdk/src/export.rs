@@ -1,11 +1,13 @@
-//! What [`export_policy!`](crate::export_policy) expands to calls: the boundary between memory that the proxy writes
-//! and the types of this crate. Not part of the public interface.
+//! What [`export_policy!`](crate::export_policy) expands to calls: the boundary between memory that
+//! the proxy writes and the types of this crate. Not part of the public interface.
 //!
 //! Invariants:
-//! - All of the crate's `unsafe` is in this file. Elsewhere a block is a reference or a slice of words.
-//! - A call that breaks the ABI (a null or misaligned pointer, a block shorter than its first version's, a hot call
-//!   before `configure`) panics, which is a trap in a module; it is never undefined behaviour as long as the memory that the
-//!   proxy names is the module's, which WebAssembly itself ensures for all of it.
+//! - All of the crate's `unsafe` is in this file. Elsewhere a block is a reference or a slice of
+//!   words.
+//! - A call that breaks the ABI (a null or misaligned pointer, a block shorter than its first
+//!   version's, a hot call before `configure`) panics, which is a trap in a module; it is never
+//!   undefined behaviour as long as the memory that the proxy names is the module's, which
+//!   WebAssembly itself ensures for all of it.
 //! - A hot call allocates nothing.
 
 #![expect(unsafe_code, reason = "the ABI passes pointers; each block says why it is sound")]
@@ -29,11 +31,13 @@ const MAX_NAME_BYTES: usize = 64;
 ///
 /// # Safety
 ///
-/// The type is `repr(C)`, aligned to 8, a multiple of 8 bytes long, without padding, and valid for every bit pattern.
+/// The type is `repr(C)`, aligned to 8, a multiple of 8 bytes long, without padding, and valid for
+/// every bit pattern.
 pub unsafe trait Block: Copy + 'static {}
 
-// SAFETY: `repr(C, align(8))`, integers, floats and byte arrays only. The assertions beside each type place every field
-// right behind the one before it and the last at the type's end, so there is no padding.
+// SAFETY: `repr(C, align(8))`, integers, floats and byte arrays only. The assertions beside each
+// type place every field right behind the one before it and the last at the type's end, so there is
+// no padding.
 unsafe impl Block for Request {}
 // SAFETY: as for `Request`.
 unsafe impl Block for Endpoint {}
@@ -55,7 +59,8 @@ pub(crate) const fn size<T: Block>() -> u32 {
 #[inline]
 pub fn view<T: Block>(words: &[u64]) -> Option<&T> {
     let words = words.get(..size_of::<T>() / size_of::<u64>())?;
-    // SAFETY: the words are as long as a `T`, aligned to 8 as a `T` is, and every bit pattern is a `T` (`Block`).
+    // SAFETY: the words are as long as a `T`, aligned to 8 as a `T` is, and every bit pattern is a
+    // `T` (`Block`).
     Some(unsafe { &*words.as_ptr().cast::<T>() })
 }
 
@@ -63,14 +68,16 @@ pub fn view<T: Block>(words: &[u64]) -> Option<&T> {
 #[inline]
 pub fn views<T: Block>(words: &[u64]) -> &[T] {
     let count = words.len() / (size_of::<T>() / size_of::<u64>());
-    // SAFETY: the words are at least as long as `count` blocks, aligned to 8 as a `T` is, and every bit pattern is a `T` (`Block`).
+    // SAFETY: the words are at least as long as `count` blocks, aligned to 8 as a `T` is, and every
+    // bit pattern is a `T` (`Block`).
     unsafe { std::slice::from_raw_parts(words.as_ptr().cast(), count) }
 }
 
 /// The words of some blocks.
 pub fn words<T: Block>(blocks: &[T]) -> &[u64] {
-    // SAFETY: a `Block` has no padding, so all its bytes are initialised; its alignment is that of a word and its size
-    // a multiple of it, so the words are the same memory. The lifetime is that of `blocks`.
+    // SAFETY: a `Block` has no padding, so all its bytes are initialised; its alignment is that of
+    // a word and its size a multiple of it, so the words are the same memory. The lifetime is that
+    // of `blocks`.
     unsafe { std::slice::from_raw_parts(blocks.as_ptr().cast(), size_of_val(blocks) / size_of::<u64>()) }
 }
 
@@ -95,8 +102,8 @@ pub const fn is_name(name: &str) -> bool {
     at > 0 && at <= MAX_NAME_BYTES
 }
 
-/// `pointsman_alloc`: memory that stays for as long as the instance does. Null when there is no room, or for an
-/// alignment that the ABI doesn't have.
+/// `pointsman_alloc`: memory that stays for as long as the instance does. Null when there is no
+/// room, or for an alignment that the ABI doesn't have.
 pub fn alloc(size: usize, align: usize) -> *mut u8 {
     if align > MAX_ALIGN {
         return std::ptr::null_mut();
@@ -119,7 +126,8 @@ pub unsafe fn bytes<'a>(at: *const u8, len: usize) -> &'a [u8] {
     unsafe { std::slice::from_raw_parts(at, len) }
 }
 
-/// `pointsman_configure` behind its pointers: the error message, or nothing when the policy is ready.
+/// `pointsman_configure` behind its pointers: the error message, or nothing when the policy is
+/// ready.
 pub fn configure<P: Policy>(slot: &OnceLock<P>, config: &[u8]) -> Option<String> {
     let policy = match serde_json::from_slice(config).map_err(|error| error.to_string()).and_then(P::configure) {
         Ok(policy) => policy,
@@ -136,8 +144,9 @@ pub fn configure<P: Policy>(slot: &OnceLock<P>, config: &[u8]) -> Option<String>
 ///
 /// # Safety
 ///
-/// `block` points at a request block, `rows` at `count` rows of the block's `row_stride`, `scores` at `count` `f64`; none overlaps another, all
-/// stay as they are until the call returns, and the request and the scores are the policy's to write.
+/// `block` points at a request block, `rows` at `count` rows of the block's `row_stride`, `scores`
+/// at `count` `f64`; none overlaps another, all stay as they are until the call returns, and the
+/// request and the scores are the policy's to write.
 pub unsafe fn score<P: Scoring>(slot: &OnceLock<P>, block: *mut u64, rows: *const u64, count: usize, scores: *mut f64) {
     let policy = configured(slot);
     // SAFETY: the caller's first promise; the reference is gone before the block is written.
@@ -147,14 +156,14 @@ pub unsafe fn score<P: Scoring>(slot: &OnceLock<P>, block: *mut u64, rows: *cons
     let Some(bytes) = bytes.filter(|_| aligned(rows) && aligned(scores)) else {
         panic!("{count} rows of {stride} bytes can't be at {rows:?}, nor their scores at {scores:?}");
     };
-    // SAFETY: aligned and not null; the caller promises the rows and that nothing writes to them, and their bytes are
-    // no more than `isize::MAX`.
+    // SAFETY: aligned and not null; the caller promises the rows and that nothing writes to them,
+    // and their bytes are no more than `isize::MAX`.
     let words = unsafe { std::slice::from_raw_parts(rows, bytes / size_of::<u64>()) };
     let Some(endpoints) = Endpoints::with_stride(words, stride, count) else {
         panic!("rows can't be {stride} bytes apart");
     };
-    // SAFETY: aligned and not null; the caller promises the scores and that nothing overlaps them. A score is shorter
-    // than a row, so its bytes are within `isize::MAX` too.
+    // SAFETY: aligned and not null; the caller promises the scores and that nothing overlaps them.
+    // A score is shorter than a row, so its bytes are within `isize::MAX` too.
     let scores = unsafe { std::slice::from_raw_parts_mut(scores, count) };
     if !policy.refuses(request, endpoints) {
         return policy.score(request, endpoints, scores);
@@ -162,7 +171,8 @@ pub unsafe fn score<P: Scoring>(slot: &OnceLock<P>, block: *mut u64, rows: *cons
     // For proxies of version 1.1, which don't look at the flag.
     scores.fill(f64::NEG_INFINITY);
     let flags = request.flags | Request::REFUSE;
-    // SAFETY: `sized_block` checked the pointer, the flags lie within the block, and the caller promises that it is ours to write.
+    // SAFETY: `sized_block` checked the pointer, the flags lie within the block, and the caller
+    // promises that it is ours to write.
     unsafe { block.byte_add(offset_of!(Request, flags)).cast::<u32>().write(flags) };
 }
 
@@ -170,8 +180,8 @@ pub unsafe fn score<P: Scoring>(slot: &OnceLock<P>, block: *mut u64, rows: *cons
 ///
 /// # Safety
 ///
-/// `request`, `attempt` and `decision` each point at their block, none overlaps another, and all stay as they are until
-/// the call returns.
+/// `request`, `attempt` and `decision` each point at their block, none overlaps another, and all
+/// stay as they are until the call returns.
 pub unsafe fn retry<P: Retry>(slot: &OnceLock<P>, request: *const u64, attempt: *const u64, decision: *mut u64) {
     let policy = configured(slot);
     // SAFETY: the caller's promise for each block.
@@ -179,7 +189,8 @@ pub unsafe fn retry<P: Retry>(slot: &OnceLock<P>, request: *const u64, attempt: 
     // SAFETY: the same; the reference is gone before the block is written.
     let size = unsafe { sized_block::<Decision>(decision) }.size();
     let answer = policy.retry(request, attempt).with_size(size);
-    // SAFETY: `sized_block` checked the pointer, and the caller promises that the block is there and ours to write.
+    // SAFETY: `sized_block` checked the pointer, and the caller promises that the block is there
+    // and ours to write.
     unsafe { decision.cast::<Decision>().write(answer) };
 }
 
@@ -187,21 +198,22 @@ pub unsafe fn retry<P: Retry>(slot: &OnceLock<P>, request: *const u64, attempt: 
 ///
 /// # Safety
 ///
-/// `request` and `plan` each point at their block, `row` at a row of the request block's `row_stride`, none overlaps
-/// another, and all stay as they are until the call returns.
+/// `request` and `plan` each point at their block, `row` at a row of the request block's
+/// `row_stride`, none overlaps another, and all stay as they are until the call returns.
 pub unsafe fn plan<P: Planning>(slot: &OnceLock<P>, request: *const u64, row: *const u64, plan: *mut u64) {
     let policy = configured(slot);
     // SAFETY: the caller's promise for the request block.
     let request: &Request = unsafe { sized_block(request) };
     let stride = request.row_stride;
     assert!(aligned(row) && stride >= size::<Endpoint>(), "a row of {stride} bytes can't be at {row:?}");
-    // SAFETY: aligned and not null, and by the caller's promise at least as long as an `Endpoint`, of which every bit
-    // pattern is one (`Block`).
+    // SAFETY: aligned and not null, and by the caller's promise at least as long as an `Endpoint`,
+    // of which every bit pattern is one (`Block`).
     let endpoint = unsafe { &*row.cast::<Endpoint>() };
     // SAFETY: the caller's promise; the reference is gone before the block is written.
     let proposed: Plan = *unsafe { sized_block(plan) };
     let answer = policy.plan(request, endpoint, proposed).with_size(proposed.size);
-    // SAFETY: `sized_block` checked the pointer, and the caller promises that the block is there and ours to write.
+    // SAFETY: `sized_block` checked the pointer, and the caller promises that the block is there
+    // and ours to write.
     unsafe { plan.cast::<Plan>().write(answer) };
 }
 
@@ -215,7 +227,8 @@ unsafe fn sized_block<'a, T: Block>(at: *const u64) -> &'a T {
     // SAFETY: aligned and not null, so by the caller's promise at least the `size` field is there.
     let told = unsafe { *at.cast::<u32>() };
     assert!(told >= size::<T>(), "a block of {told} bytes is shorter than its first version's");
-    // SAFETY: the block is at least as long as a `T` and aligned to 8, and every bit pattern is a `T` (`Block`).
+    // SAFETY: the block is at least as long as a `T` and aligned to 8, and every bit pattern is a
+    // `T` (`Block`).
     unsafe { &*at.cast::<T>() }
 }
 

@@ -6,8 +6,8 @@ use serde::Deserialize;
 
 use super::*;
 
-/// Scores weight times a factor; retries, with a penalty; plans as many attempts as the request block allows, and a hedge
-/// after the endpoint's weight in milliseconds.
+/// Scores weight times a factor; retries, with a penalty; plans as many attempts as the request
+/// block allows, and a hedge after the endpoint's weight in milliseconds.
 #[derive(Debug)]
 struct Factor(f64);
 
@@ -96,7 +96,8 @@ fn configured_with(config: &str) -> OnceLock<Factor> {
 fn score_rows(slot: &OnceLock<Factor>, request: &Request, rows: &[u64], count: usize) -> [f64; 2] {
     let mut block = words(std::slice::from_ref(request)).to_vec();
     let mut scores = [0.0; 2];
-    // SAFETY: the tests pass rows that are there, or a request that is refused before they are read.
+    // SAFETY: the tests pass rows that are there, or a request that is refused before they are
+    // read.
     unsafe { score(slot, block.as_mut_ptr(), rows.as_ptr(), count, scores.as_mut_ptr()) };
     assert_eq!(block, words(std::slice::from_ref(request)), "it has scored, and so not refused");
     scores
@@ -209,7 +210,8 @@ fn the_decision_is_written_and_its_size_left_as_it_is() {
 
 fn plan_with(request: &Request, row: *const u64, block: &mut [u64; 4]) {
     let slot = configured_with("{}");
-    // SAFETY: the tests pass blocks that are there and apart, or a row that is refused before it is read.
+    // SAFETY: the tests pass blocks that are there and apart, or a row that is refused before it is
+    // read.
     unsafe { plan(&slot, words(std::slice::from_ref(request)).as_ptr(), row, block.as_mut_ptr()) };
 }
 

@@ -16,8 +16,8 @@ pub enum Level {
 
 /// Writes a line to the proxy's log; natively, to standard error.
 ///
-/// The proxy keeps at most 1,024 bytes of a line and 10 lines per second and policy. Not for hot calls: formatting a
-/// line costs more than scoring the endpoints.
+/// The proxy keeps at most 1,024 bytes of a line and 10 lines per second and policy. Not for hot
+/// calls: formatting a line costs more than scoring the endpoints.
 pub fn log(level: Level, line: &str) {
     #[cfg(target_arch = "wasm32")]
     crate::export::host_log(level as i32, line);

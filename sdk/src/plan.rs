@@ -8,8 +8,8 @@ const NO_HEDGE: f32 = f32::INFINITY;
 
 /// How a request is to be tried: the ABI's plan block, 24 bytes, since version 1.1.
 ///
-/// The proxy fills it from the upstream's conf, the policy changes what it wants. The fields are public so that tests can
-/// write `Plan { latency_p95_ms: 20.0, ..Plan::default() }`.
+/// The proxy fills it from the upstream's conf, the policy changes what it wants. The fields are
+/// public so that tests can write `Plan { latency_p95_ms: 20.0, ..Plan::default() }`.
 ///
 /// ```
 /// use std::time::Duration;
@@ -23,10 +23,11 @@ const NO_HEDGE: f32 = f32::INFINITY;
 pub struct Plan {
     /// Bytes of this block as the proxy wrote it: 24 in version 1.1, more in later ones.
     pub size: u32,
-    /// How often the request may be tried, the first included. The upstream's limit is the most; 0 is a fault.
-    pub max_attempts: u32,
-    /// How long a try may take, in milliseconds; the proxy clamps it to the request's deadline. Above 0 and finite, or it
+    /// How often the request may be tried, the first included. The upstream's limit is the most; 0
     /// is a fault.
+    pub max_attempts: u32,
+    /// How long a try may take, in milliseconds; the proxy clamps it to the request's deadline.
+    /// Above 0 and finite, or it is a fault.
     pub timeout_ms: f32,
     /// Read it with [`Plan::hedge_delay`]. Negative or NaN is a fault.
     pub hedge_delay_ms: f32,
@@ -47,7 +48,8 @@ impl Plan {
         Plan { timeout_ms: millis(timeout), ..self }
     }
 
-    /// Starts a second attempt at another endpoint if there is no answer after `delay`. The proxy does it for reads only.
+    /// Starts a second attempt at another endpoint if there is no answer after `delay`. The proxy
+    /// does it for reads only.
     pub fn hedge_after(self, delay: Duration) -> Self {
         Plan { hedge_delay_ms: millis(delay), ..self }
     }
@@ -62,19 +64,21 @@ impl Plan {
         Some(self.hedge_delay_ms).filter(|delay| delay.is_finite())
     }
 
-    /// Estimated 95th percentile of the chosen endpoint's recent latency in milliseconds; `None` before its first
-    /// answers.
+    /// Estimated 95th percentile of the chosen endpoint's recent latency in milliseconds; `None`
+    /// before its first answers.
     pub fn latency_p95(&self) -> Option<f32> {
         Some(self.latency_p95_ms).filter(|latency| !latency.is_nan())
     }
 
-    /// Estimated 75th percentile of the time that recent answers to the request's method took, whichever endpoint of the
-    /// upstream gave them, in milliseconds: about what another endpoint would take. `None` while there are too few.
+    /// Estimated 75th percentile of the time that recent answers to the request's method took,
+    /// whichever endpoint of the upstream gave them, in milliseconds: about what another endpoint
+    /// would take. `None` while there are too few.
     pub fn method_p75(&self) -> Option<f32> {
         Some(self.method_p75_ms).filter(|latency| !latency.is_nan())
     }
 
-    /// The same plan in a block that may be longer than this version's: its size is the proxy's to say.
+    /// The same plan in a block that may be longer than this version's: its size is the proxy's to
+    /// say.
     pub(crate) fn with_size(self, size: u32) -> Self {
         Plan { size, ..self }
     }

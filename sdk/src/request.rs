@@ -23,7 +23,8 @@ pub enum Chain {
 
 /// The request that is being routed: the ABI's request block, 128 bytes.
 ///
-/// The fields are public so that tests can write `Request { seed: 7, ..Request::for_method("eth_call") }`.
+/// The fields are public so that tests can write
+/// `Request { seed: 7, ..Request::for_method("eth_call") }`.
 #[derive(Clone, Copy, Debug)]
 #[repr(C, align(8))]
 pub struct Request {
@@ -53,7 +54,8 @@ pub struct Request {
     pub method_len: u32,
     /// Read it with [`Request::chain`].
     pub chain: u32,
-    /// The method's name, cut at 64 bytes; empty for a batch of different methods. Read it with [`Request::method`].
+    /// The method's name, cut at 64 bytes; empty for a batch of different methods. Read it with
+    /// [`Request::method`].
     pub method: [u8; METHOD_BYTES],
 }
 
@@ -66,7 +68,8 @@ impl Request {
     pub const IDEMPOTENT: u32 = 1 << 2;
     /// Flag: an earlier attempt of this request was sent to an endpoint.
     pub const PRIOR_SENT: u32 = 1 << 3;
-    /// Flag that a policy sets, and the proxy never: no endpoint is to get the request. [`Scoring::refuses`](crate::Scoring::refuses) does it.
+    /// Flag that a policy sets, and the proxy never: no endpoint is to get the request.
+    /// [`Scoring::refuses`](crate::Scoring::refuses) does it.
     pub(crate) const REFUSE: u32 = 1 << 31;
 
     /// A single read of `method` on its first attempt, for tests. A longer name is cut at 64 bytes.
@@ -76,8 +79,8 @@ impl Request {
         request
     }
 
-    /// The method's name, up to the first byte that is not UTF-8 (the cut may split a character); empty for a batch of
-    /// different methods.
+    /// The method's name, up to the first byte that is not UTF-8 (the cut may split a character);
+    /// empty for a batch of different methods.
     pub fn method(&self) -> &str {
         let len = (self.method_len as usize).min(METHOD_BYTES);
         self.method[..len].utf8_chunks().next().map_or("", |chunk| chunk.valid())
@@ -118,7 +121,8 @@ impl Request {
     }
 }
 
-/// A single read without a method on Ethereum, on the first of three attempts, far from its deadline.
+/// A single read without a method on Ethereum, on the first of three attempts, far from its
+/// deadline.
 impl Default for Request {
     fn default() -> Self {
         Request {

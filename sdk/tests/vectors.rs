@@ -1,7 +1,8 @@
 //! The structs against the golden bytes in `sdk/vectors`, which the proxy is tested against too.
 //!
-//! A vector says the same thing twice: as `key = value` lines and as bytes that can be checked by hand against ABI.md.
-//! The bytes are viewed as the struct and every field is compared with its line.
+//! A vector says the same thing twice: as `key = value` lines and as bytes that can be checked by
+//! hand against ABI.md. The bytes are viewed as the struct and every field is compared with its
+//! line.
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 

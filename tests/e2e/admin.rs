@@ -207,8 +207,8 @@ fn commands_refuse_a_conf_that_they_do_not_use() {
     }
 }
 
-/// Failures of every kind, reloads good and bad, every page: the key in the path, the password, the header and the token
-/// show nowhere.
+/// Failures of every kind, reloads good and bad, every page: the key in the path, the password, the
+/// header and the token show nowhere.
 #[test]
 fn no_secret_shows_anywhere() {
     let secrets = ["path-key-1", "query-key-2", "user-3", "pass-word-4", "header-value-5", "admin-token-6"];

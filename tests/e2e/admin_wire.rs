@@ -1,12 +1,15 @@
-//! Raw bytes for the admin address: who is answered, who is kept away, and what is refused as ambiguous.
+//! Raw bytes for the admin address: who is answered, who is kept away, and what is refused as
+//! ambiguous.
 //!
-//! The table is meant to be read as the rules. `@` stands for the admin port; a request is made from its lines.
+//! The table is meant to be read as the rules. `@` stands for the admin port; a request is made
+//! from its lines.
 
 use std::time::{Duration, Instant};
 
 use crate::support::{Client, Conf, Origin, Proxy, wait_until};
 
-/// Without a token: request line, headers, body, and the status of the answer. 0 is a connection that ends without one.
+/// Without a token: request line, headers, body, and the status of the answer. 0 is a connection
+/// that ends without one.
 type Case = (&'static str, &'static [&'static str], &'static str, u16);
 
 const GET: &str = "GET /status HTTP/1.1";

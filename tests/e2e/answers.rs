@@ -70,7 +70,8 @@ fn a_batch_with_some_errors_is_an_answer() {
     assert_eq!(proxy.metrics().attempts("a", "rpc_error"), 2.0);
 }
 
-/// JSON-RPC 2.0, section 4.1: a notification gets no response. Nodes answer with an empty body, 200 or 204.
+/// JSON-RPC 2.0, section 4.1: a notification gets no response. Nodes answer with an empty body, 200
+/// or 204.
 #[test]
 fn a_notification_is_answered_with_nothing_and_held_against_nobody() {
     let (origin, proxy) = pair();
@@ -307,6 +308,7 @@ fn many_clients_at_once_get_their_own_answers() {
         }
     });
     assert_eq!(origin.hits(), 16 * 50);
-    // A thread has at most as many as it uses at once; one that is lent to the other has to be replaced meanwhile.
+    // A thread has at most as many as it uses at once; one that is lent to the other has to be
+    // replaced meanwhile.
     assert!(origin.connections() <= 2 * 16, "{} connections", origin.connections());
 }

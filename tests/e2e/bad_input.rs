@@ -1,5 +1,5 @@
-//! What a client does wrong is its own trouble only: it is told so, no endpoint is bothered, and the next request is
-//! answered as if nothing had been.
+//! What a client does wrong is its own trouble only: it is told so, no endpoint is bothered, and
+//! the next request is answered as if nothing had been.
 
 use std::time::{Duration, Instant};
 

@@ -1,10 +1,12 @@
-//! Batches: each member gets its answer, whichever endpoint gives it, in the client's order and under the client's ids.
+//! Batches: each member gets its answer, whichever endpoint gives it, in the client's order and
+//! under the client's ids.
 
 use serde_json::{Value, json as value};
 
 use crate::support::{Answer, Conf, Origin, Proxy, Request, json};
 
-/// An origin that answers each member by `field` of its id and method: `"result":…`, `"error":…`, or nothing at all.
+/// An origin that answers each member by `field` of its id and method: `"result":…`, `"error":…`,
+/// or nothing at all.
 fn by_member(name: &str, field: impl Fn(&Value, &str) -> Option<String> + Send + Sync + 'static) -> Origin {
     Origin::scripted(name, move |request| Answer::body(answers(request, &field)))
 }
@@ -86,7 +88,8 @@ fn an_error_that_is_an_answer_is_kept() {
     assert!(proxy.cooldown("first") > 0.0, "the rate limit counts");
 }
 
-/// An endpoint's single error about a whole batch, and one under no id, reach the client under its ids.
+/// An endpoint's single error about a whole batch, and one under no id, reach the client under its
+/// ids.
 #[test]
 fn an_error_without_an_id_is_given_to_each_request() {
     let refusal = |id: &str| format!(r#"{{"jsonrpc":"2.0",{id}"error":{{"code":3,"message":"no"}}}}"#);

@@ -35,7 +35,8 @@ fn canary(proxy: &Proxy) -> Value {
     proxy.status()["upstreams"]["main"]["canary"].clone()
 }
 
-/// Loads the proxy, whose every answer must be good, until the canary is taken out, and gives its status and the number of answers.
+/// Loads the proxy, whose every answer must be good, until the canary is taken out, and gives its
+/// status and the number of answers.
 fn until_taken_out(proxy: &Proxy) -> (Value, u64) {
     let answers = under_load(
         proxy,

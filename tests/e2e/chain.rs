@@ -1,4 +1,5 @@
-//! Health checks that ask for a node's chain and its head: who is on the wrong one, who lags, who lies.
+//! Health checks that ask for a node's chain and its head: who is on the wrong one, who lags, who
+//! lies.
 
 use serde_json::{Value, json as value};
 

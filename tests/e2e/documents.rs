@@ -1,6 +1,7 @@
 //! The documents, held to each other and to the source: links, the book's pages, metrics.
 //!
-//! Links are those of Markdown, `[text](target)`, outside of code. Addresses in the network are left alone.
+//! Links are those of Markdown, `[text](target)`, outside of code. Addresses in the network are
+//! left alone.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -106,7 +107,8 @@ fn markdown(folder: &Path, deep: bool) -> Vec<PathBuf> {
         .collect()
 }
 
-/// The path of a link in a page, without the `..` in it. The root's own `..` is the first and stays.
+/// The path of a link in a page, without the `..` in it. The root's own `..` is the first and
+/// stays.
 fn beside(page: &Path, link: &str) -> PathBuf {
     let mut path = page.parent().unwrap().to_owned();
     for part in Path::new(link).components() {

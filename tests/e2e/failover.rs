@@ -164,7 +164,8 @@ fn a_write_that_may_be_repeated_goes_to_another_endpoint() {
             if policies == Policies::Shipped && !fault.raw_write_moves {
                 continue;
             }
-            // A node that answers with an error has seen the transaction: natively only what is broken is repeated.
+            // A node that answers with an error has seen the transaction: natively only what is
+            // broken is repeated.
             if fault.name == "internal error" {
                 continue;
             }

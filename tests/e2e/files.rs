@@ -1,5 +1,5 @@
-//! Paths in the conf that lead to anything but a file: none hangs a reload, or fills the memory. And
-//! a reload that hangs all the same.
+//! Paths in the conf that lead to anything but a file: none hangs a reload, or fills the memory.
+//! And a reload that hangs all the same.
 
 use std::fs;
 use std::os::unix::fs::symlink;

@@ -1,6 +1,8 @@
-//! Hostile and broken modules: each ends in a refusal at load, or in a counted fault with a good answer to the client.
+//! Hostile and broken modules: each ends in a refusal at load, or in a counted fault with a good
+//! answer to the client.
 //!
-//! A module does its harm in requests for `eth_getLogs`. The policy prefers the endpoint `b`, the native one `a`.
+//! A module does its harm in requests for `eth_getLogs`. The policy prefers the endpoint `b`, the
+//! native one `a`.
 
 mod budget;
 mod direct;
@@ -141,7 +143,8 @@ const BAD_DECISIONS: [(&str, &str); 10] = [
     ("plan-negative-hedge", "output"),
 ];
 
-/// Modules whose decisions are as large or small as can be, and no fault. The client gets an answer all the same.
+/// Modules whose decisions are as large or small as can be, and no fault. The client gets an answer
+/// all the same.
 const ODD_DECISIONS: [&str; 5] = [
     "retry-no-delay",
     "retry-largest-delay",
@@ -311,7 +314,8 @@ fn an_odd_decision_is_no_fault_and_is_clamped() {
     }
 }
 
-/// While a hostile policy is called by all workers, the requests of another upstream get what its own policy says.
+/// While a hostile policy is called by all workers, the requests of another upstream get what its
+/// own policy says.
 #[test]
 fn nobody_else_notices() {
     let [a, b] = ["a", "b"].map(Origin::start);

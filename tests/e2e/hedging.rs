@@ -128,7 +128,8 @@ fn an_outage_is_not_amplified() {
     let attempts: usize = origins.iter().map(Origin::hits).sum();
     let retries = total(&proxy, "retries_total");
     assert_eq!(attempts as f64, 500.0 + retries);
-    // A tenth of the requests and ten for the window. Windows may have turned in between: then the floor is granted anew.
+    // A tenth of the requests and ten for the window. Windows may have turned in between: then the
+    // floor is granted anew.
     assert!((50.0..=80.0).contains(&retries), "{retries} retries");
     assert!(total(&proxy, "retry_budget_exhausted_total") > 0.0);
 }

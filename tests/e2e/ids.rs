@@ -1,4 +1,5 @@
-//! Ids that JSON libraries write in another way: endpoints get numbers of our own, and clients get their ids back byte by byte.
+//! Ids that JSON libraries write in another way: endpoints get numbers of our own, and clients get
+//! their ids back byte by byte.
 
 use serde_json::{Value, json as value};
 
@@ -22,7 +23,8 @@ const ODD: [&str; 14] = [
     "1E2",
 ];
 
-/// An endpoint that reads a request as a library does and writes its ids again as it reads them. It refuses what it can't read.
+/// An endpoint that reads a request as a library does and writes its ids again as it reads them. It
+/// refuses what it can't read.
 fn rewriting(request: &Request, answer: impl Fn(&Value) -> Value) -> Answer {
     let Ok(read) = serde_json::from_slice::<Value>(&request.body) else { return Answer::status(400) };
     let body = match read.as_array() {

@@ -1,7 +1,7 @@
 //! The layers of the source, held to its actual imports.
 //!
-//! Every file is read as tokens, so that comments, strings and formatting don't count. Tests are left out: they may use
-//! what they test with.
+//! Every file is read as tokens, so that comments, strings and formatting don't count. Tests are
+//! left out: they may use what they test with.
 
 use std::fmt;
 use std::path::Path;
@@ -11,7 +11,8 @@ use proc_macro2::{Delimiter, TokenStream, TokenTree};
 /// The root of the repository.
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 
-/// The top modules from the lowest layer to the highest. A module may use those of lower layers, and none beside it.
+/// The top modules from the lowest layer to the highest. A module may use those of lower layers,
+/// and none beside it.
 const LAYERS: [&[&str]; 11] = [
     &["files", "hex", "model", "progress", "report", "text", "worker"],
     &["chain", "clock", "fingerprint", "signature"],

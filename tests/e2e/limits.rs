@@ -116,7 +116,8 @@ fn no_more_than_max_concurrency_requests_are_under_way() {
     assert_eq!(proxy.post(json::READ).result(), "a");
 }
 
-/// A proxy that lets in one request at a time, and a request that is under way until the gate opens.
+/// A proxy that lets in one request at a time, and a request that is under way until the gate
+/// opens.
 fn occupied(queue_timeout: &str, gate: &Gate) -> (Origin, Proxy, Client) {
     let origin = Origin::always("a", Answer::result("a").held_by(gate));
     let conf = Conf::of([&origin]).set("max_concurrency", "1").set("queue_timeout", &format!("'{queue_timeout}'"));

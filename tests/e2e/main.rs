@@ -1,8 +1,9 @@
-//! The proxy as its users meet it: the real binary as a process, over real sockets, between scripted origins and a
-//! client that sees every byte.
+//! The proxy as its users meet it: the real binary as a process, over real sockets, between
+//! scripted origins and a client that sees every byte.
 //!
 //! Where a test belongs:
-//! - `answers`: a good request gets an endpoint's answer, byte for byte, and nothing leaks either way.
+//! - `answers`: a good request gets an endpoint's answer, byte for byte, and nothing leaks either
+//!   way.
 //! - `bad_input`: what a client does wrong is its own trouble only.
 //! - `framing`: raw bytes of clients, and where each request ends.
 //! - `failover`: what an endpoint does wrong is not the client's trouble.
@@ -44,8 +45,8 @@
 //! - `layers`: what the source may import.
 //! - `documents`: links, the book's pages, and the page of the metrics.
 //!
-//! A test reads as a script and an expectation. What more than one theme needs is in `support`. A pure function is
-//! tested beside its code, not here.
+//! A test reads as a script and an expectation. What more than one theme needs is in `support`. A
+//! pure function is tested beside its code, not here.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a panic is how a test fails")]
 #![allow(unreachable_pub, reason = "the support is written like a library")]
 

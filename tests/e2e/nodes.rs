@@ -1,10 +1,10 @@
 //! Two real Ethereum nodes behind the proxy, with the shipped policies.
 //!
-//! The nodes are Anvil, which `scripts/install-nodes` puts into `tests/nodes/node_modules`. Where it is missing, these
-//! tests say so in one line and end; with `CI=true` they fail.
+//! The nodes are Anvil, which `scripts/install-nodes` puts into `tests/nodes/node_modules`. Where
+//! it is missing, these tests say so in one line and end; with `CI=true` they fail.
 //!
-//! Both nodes have a chain of their own with the same genesis, so that reads have the same answer from either while
-//! nothing is written, and a write shows where it went.
+//! Both nodes have a chain of their own with the same genesis, so that reads have the same answer
+//! from either while nothing is written, and a write shows where it went.
 
 use std::io::Write;
 use std::net::{SocketAddr, TcpListener};
@@ -19,12 +19,14 @@ use crate::support::{Client, Conf, Endpoint, Proxy, Response, wait_for, wait_unt
 
 /// Both chains begin at this time, so that their first blocks are the same.
 const GENESIS: &str = "1700000000";
-/// Below the ports that systems give out by themselves: nobody takes a node's port while it is down.
+/// Below the ports that systems give out by themselves: nobody takes a node's port while it is
+/// down.
 const PORTS: std::ops::Range<u16> = 20_000..32_000;
 /// Clients that read while a node dies.
 const READERS: usize = 4;
-/// Creates a contract that answers 42 to every call: `PUSH1 42 PUSH1 0 MSTORE PUSH1 32 PUSH1 0 RETURN`, and before it
-/// the code that copies these ten bytes and returns them.
+/// Creates a contract that answers 42 to every call:
+/// `PUSH1 42 PUSH1 0 MSTORE PUSH1 32 PUSH1 0 RETURN`, and before it the code that copies these ten
+/// bytes and returns them.
 const CONTRACT: &str = "0x600a600c600039600a6000f3602a60005260206000f3";
 
 #[test]
@@ -167,7 +169,8 @@ fn a_node_that_quotes_a_request_is_not_blamed_by_the_words_of_it() {
     wait_until("both serve again", || ["a", "b"].iter().all(|name| proxy.endpoint(name)["available"] == true));
 }
 
-/// Two nodes and a proxy that prefers the first. `None`, and a line that says so, where there are no nodes.
+/// Two nodes and a proxy that prefers the first. `None`, and a line that says so, where there are
+/// no nodes.
 fn start() -> Option<(Nodes, Proxy)> {
     let binary = anvil()?;
     let nodes = Nodes { a: Node::start(&binary), b: Node::start(&binary) };
@@ -254,7 +257,8 @@ impl Node {
         Client::connect(self.address)
     }
 
-    /// A legacy transaction that creates a contract, the account's first one, signed by the node with its key.
+    /// A legacy transaction that creates a contract, the account's first one, signed by the node
+    /// with its key.
     fn sign(&self, account: &str, code: &str) -> String {
         let transaction = json!({
             "from": account, "data": code, "nonce": "0x0", "value": "0x0",

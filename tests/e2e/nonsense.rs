@@ -1,5 +1,6 @@
-//! Endpoints that send anything but an answer. The client gets another endpoint's answer, or an error under its id, soon,
-//! and nothing of the nonsense; and the next request over the same connection gets its own answer.
+//! Endpoints that send anything but an answer. The client gets another endpoint's answer, or an
+//! error under its id, soon, and nothing of the nonsense; and the next request over the same
+//! connection gets its own answer.
 
 use std::time::{Duration, Instant};
 
@@ -219,8 +220,8 @@ fn a_name_without_an_address_is_passed_over() {
     assert!(began.elapsed() < SOON);
 }
 
-/// It says so before it has read the request, and doesn't read it: the answer counts, not the broken connection. Otherwise a
-/// client could make every endpoint cool with one long request.
+/// It says so before it has read the request, and doesn't read it: the answer counts, not the
+/// broken connection. Otherwise a client could make every endpoint cool with one long request.
 #[test]
 fn an_answer_that_comes_before_the_request_was_sent_counts() {
     let too_large = "HTTP/1.1 413 Too Large\r\ncontent-length: 9\r\nconnection: close\r\n\r\ntoo large";
@@ -235,7 +236,8 @@ fn an_answer_that_comes_before_the_request_was_sent_counts() {
     }
 }
 
-/// What follows an answer belongs to no request: neither to the next one over this connection nor to another client's.
+/// What follows an answer belongs to no request: neither to the next one over this connection nor
+/// to another client's.
 #[test]
 fn what_follows_an_answer_is_nobodys() {
     let stale = r#"{"jsonrpc":"2.0","id":"next","result":"stale"}"#;
@@ -297,7 +299,8 @@ fn a_deep_result_is_no_danger() {
     }
 }
 
-/// Longer than what is held back, so it is passed on while it arrives; but not what can't be an answer.
+/// Longer than what is held back, so it is passed on while it arrives; but not what can't be an
+/// answer.
 #[test]
 fn a_long_page_is_no_answer() {
     let (bad, good) = (Origin::start("bad"), Origin::start("good"));
@@ -318,7 +321,8 @@ fn a_long_page_is_no_answer() {
     assert!(proxy.post(json::READ).result().starts_with("bad bad"));
 }
 
-/// The beginning was passed on before the end was seen: the client must see that the answer broke off.
+/// The beginning was passed on before the end was seen: the client must see that the answer broke
+/// off.
 #[test]
 fn too_long_an_answer_breaks_off_and_takes_no_memory() {
     let origin = Origin::start("bad");

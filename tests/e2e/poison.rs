@@ -1,4 +1,5 @@
-//! What one client can make of a pool for the others: nothing. Blame needs evidence that is not the request's.
+//! What one client can make of a pool for the others: nothing. Blame needs evidence that is not the
+//! request's.
 
 use std::thread::scope;
 use std::time::{Duration, Instant};
@@ -91,7 +92,8 @@ fn requests_that_hang_everywhere_cool_no_endpoint_that_answers_probes() {
     assert_eq!(["a", "b", "c"].map(|name| proxy.cooldown(name)), [0.0; 3]);
 }
 
-/// Without probes the word of a request that nobody else was asked is worth a backoff, whatever it is.
+/// Without probes the word of a request that nobody else was asked is worth a backoff, whatever it
+/// is.
 #[test]
 fn without_probes_one_request_excludes_nobody_for_long() {
     let origins = pool(Answer::result("0x7"));
@@ -156,7 +158,8 @@ fn a_method_that_works_in_between_is_never_banned() {
     assert_eq!(proxy.endpoint("a")["banned_methods"].as_array().map_or(0, Vec::len), 0);
 }
 
-/// Where there are probes they are the witness; that another endpoint answered a few requests is none.
+/// Where there are probes they are the witness; that another endpoint answered a few requests is
+/// none.
 #[test]
 fn what_another_endpoint_answers_now_and_then_excludes_nobody_whose_probe_is_good() {
     let origins = pool(Answer::status(503));
@@ -173,7 +176,8 @@ fn what_another_endpoint_answers_now_and_then_excludes_nobody_whose_probe_is_goo
     assert!(origins[0].requests().iter().any(|request| request.method() == POISON));
 }
 
-/// Without probes that another endpoint answered is the witness, and a request that all fail has none.
+/// Without probes that another endpoint answered is the witness, and a request that all fail has
+/// none.
 #[test]
 fn without_probes_a_request_that_fails_everywhere_excludes_nobody() {
     let origins = pool(Answer::status(503));

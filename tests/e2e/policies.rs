@@ -41,7 +41,8 @@ fn an_endpoint_that_the_policy_leaves_out_gets_nothing() {
     assert_eq!(a.hits(), 0);
 }
 
-/// Bodies of `score` that misbehave on requests of attempt 1 whose method begins with `eth_g`; the probe's doesn't.
+/// Bodies of `score` that misbehave on requests of attempt 1 whose method begins with `eth_g`; the
+/// probe's doesn't.
 fn faulty_scores() -> Vec<(&'static str, String)> {
     let when_asked = |then: &str| {
         format!(
@@ -65,7 +66,8 @@ fn a_fault_costs_nobody_an_answer_and_the_instance_comes_back() {
     let bad = json::request("1", "eth_getLogs");
     for (kind, body) in faulty_scores() {
         let guest = Guest::new("faulty", "1.0.0").score(&body).extra("(func $deep (call $deep))");
-        // The guest prefers the first endpoint; the native policy the second, whose weight is higher.
+        // The guest prefers the first endpoint; the native policy the second, whose weight is
+        // higher.
         let conf = Conf::of([&a, &b]).endpoint(0, |e| e.weight(1)).scored_by(&guest);
         let proxy = Proxy::start(&conf);
         assert_eq!(proxy.post(json::READ).result(), "a", "{kind}: the policy decides");

@@ -1,4 +1,5 @@
-//! What reaches terminals and logs: nothing that changes how other text is shown, nothing secret, everything once.
+//! What reaches terminals and logs: nothing that changes how other text is shown, nothing secret,
+//! everything once.
 
 use crate::support::{Conf, Guest, Origin, Proxy, Site, wait_until};
 

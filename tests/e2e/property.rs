@@ -1,8 +1,10 @@
-//! What must hold whatever endpoints do: random faults, random reads, writes and batches, several clients at once.
+//! What must hold whatever endpoints do: random faults, random reads, writes and batches, several
+//! clients at once.
 //!
-//! Every request is answered once, and so is every id of it, in order; a write that may not be repeated arrives at one endpoint at most,
-//! once; no request has more attempts than allowed, nor all together more than the budget; in the end nothing is under way.
-//! Each run is made from a seed, which a failure names.
+//! Every request is answered once, and so is every id of it, in order; a write that may not be
+//! repeated arrives at one endpoint at most, once; no request has more attempts than allowed, nor
+//! all together more than the budget; in the end nothing is under way. Each run is made from a
+//! seed, which a failure names.
 
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -85,7 +87,8 @@ impl Sent {
     }
 }
 
-/// What an origin does with a request: by chance, but always the same for the same seed, origin and number.
+/// What an origin does with a request: by chance, but always the same for the same seed, origin and
+/// number.
 fn misbehave(seed: u64, origin: u64, badness: u8, request: &Request) -> Answer {
     let mut rng = Rng::with_seed(seed << 32 | origin << 24 | request.number as u64);
     let good = Answer::result("good");

@@ -1,5 +1,5 @@
-//! Confs and plugins that are refused: each is told with its place or its stage, by `check` as by a reload, and the old
-//! generation serves on.
+//! Confs and plugins that are refused: each is told with its place or its stage, by `check` as by a
+//! reload, and the old generation serves on.
 
 use crate::support::{Conf, Guest, Origin, Proxy, Site, json, wait_until};
 

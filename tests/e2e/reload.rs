@@ -158,8 +158,8 @@ fn a_burst_of_signals_becomes_few_reloads() {
     assert_eq!(proxy.post(json::READ).result(), "a");
 }
 
-/// Endpoint sets and plugin versions alternate together. A request that got the policy of one generation and the endpoints
-/// of another would reach `a2` or `b1`, which no generation prefers.
+/// Endpoint sets and plugin versions alternate together. A request that got the policy of one
+/// generation and the endpoints of another would reach `a2` or `b1`, which no generation prefers.
 #[test]
 fn no_request_fails_or_goes_astray_while_generations_come_and_go() {
     let [a1, a2, b1, b2] = ["a1", "a2", "b1", "b2"].map(Origin::start);

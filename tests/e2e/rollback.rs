@@ -195,8 +195,8 @@ fn the_command_rolls_back_and_prints_the_report() {
     assert_eq!((stranger.code, stranger.stderr.contains("401")), (Some(1), true), "{}", stranger.stderr);
 }
 
-/// Endpoint sets and plugin versions alternate together, as under reloads: a request that got the policy of one generation and the
-/// endpoints of another would reach `a2` or `b1`.
+/// Endpoint sets and plugin versions alternate together, as under reloads: a request that got the
+/// policy of one generation and the endpoints of another would reach `a2` or `b1`.
 #[test]
 fn no_request_fails_or_goes_astray_under_rollbacks() {
     let [a1, a2, b1, b2] = ["a1", "a2", "b1", "b2"].map(Origin::start);

@@ -1,5 +1,6 @@
-//! What clients may hold of the process: connections and memory. Whatever they take, there is something left for those who came before, for the
-//! operator and for the endpoints, and no endpoint is blamed.
+//! What clients may hold of the process: connections and memory. Whatever they take, there is
+//! something left for those who came before, for the operator and for the endpoints, and no
+//! endpoint is blamed.
 
 use crate::support::{
     Answer, Client, Conf, Gate, Origin, Proxy, Response, chunked as in_chunks, json, post, wait_until,
@@ -112,7 +113,8 @@ fn the_limit_of_open_files_is_raised() {
     }
 }
 
-/// By default, whatever the process may open: half of it is for endpoints, the operator and a reload.
+/// By default, whatever the process may open: half of it is for endpoints, the operator and a
+/// reload.
 #[test]
 fn idle_clients_that_take_all_they_get_harm_nobody() {
     let (gate, origin, proxy) = start(|conf| conf.open_files(256, 256));

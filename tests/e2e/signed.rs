@@ -124,7 +124,8 @@ fn a_signature_is_a_file_of_the_plugin_folder() {
     expect_refusal(&proxy, &["orderly-1.0.0.wasm.sig is not a file"]);
 }
 
-/// What was compiled before is in memory, and in the cache: neither spares it the question who signed it.
+/// What was compiled before is in memory, and in the cache: neither spares it the question who
+/// signed it.
 #[test]
 fn keys_that_a_reload_brings_hold_for_what_is_loaded_already() {
     let (good, signer) = (Origin::start("good"), Signer::new());

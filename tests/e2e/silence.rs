@@ -8,7 +8,8 @@ use crate::support::{Answer, Conf, Origin, Proxy, json, wait_until};
 
 const RATE: u32 = 40;
 
-/// The latency of each of so many reads at [`RATE`], each by a client of its own. All must be answered.
+/// The latency of each of so many reads at [`RATE`], each by a client of its own. All must be
+/// answered.
 fn reads(proxy: &Proxy, count: u32) -> Vec<Duration> {
     let latencies = Mutex::new(Vec::new());
     let began = Instant::now();
@@ -113,13 +114,15 @@ fn an_endpoint_that_hangs_on_every_second_read_is_left_out() {
     assert!(origins[0].hits() < 150, "{} of 200 requests went there", origins[0].hits());
 }
 
-/// After a cooldown one request goes there at a time, and none of them waits for the endpoint's timeout.
+/// After a cooldown one request goes there at a time, and none of them waits for the endpoint's
+/// timeout.
 #[test]
 fn a_half_open_endpoint_is_tried_by_one_request_at_a_time() {
     let origins = [Origin::always("first", Answer::status(500)), Origin::start("second")];
     let conf = shipped(&origins).cooldown("base", "'100ms'").cooldown("max", "'200ms'").client("timeout", "'60s'");
     let proxy = Proxy::start(&conf.set("deadline", "'60s'"));
-    // So many that the policy knows when to hedge, which is long before an endpoint may be called silent.
+    // So many that the policy knows when to hedge, which is long before an endpoint may be called
+    // silent.
     for _ in 0..20 {
         assert_eq!(proxy.post(json::READ).result(), "second");
     }

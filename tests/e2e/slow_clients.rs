@@ -1,5 +1,5 @@
-//! Clients that take their time with a request. What they hold until it is complete is a connection, never a place among the requests under way, and not
-//! for as long as they like.
+//! Clients that take their time with a request. What they hold until it is complete is a
+//! connection, never a place among the requests under way, and not for as long as they like.
 
 use std::time::{Duration, Instant};
 

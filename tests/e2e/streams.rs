@@ -1,4 +1,5 @@
-//! Long bodies and answers: what comes early, and who reads or sends slowly. Neither side holds what others need.
+//! Long bodies and answers: what comes early, and who reads or sends slowly. Neither side holds
+//! what others need.
 
 use std::time::{Duration, Instant};
 
@@ -13,7 +14,8 @@ fn long_read() -> String {
     json::READ.replace("[]", &format!(r#"["{}"]"#, "x".repeat(20 << 20)))
 }
 
-/// An endpoint that answers as soon as it has a head, and reads nothing more for as long as it lives. Ends with its process.
+/// An endpoint that answers as soon as it has a head, and reads nothing more for as long as it
+/// lives. Ends with its process.
 fn refuses_early(answer: &'static [u8], then_reset: bool) -> std::net::SocketAddr {
     use std::io::{Read as _, Write as _};
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

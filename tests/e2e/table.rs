@@ -1,5 +1,6 @@
-//! The table of the shipped retry policy, row by row: who gets another attempt, what the client sees, what is held against
-//! the endpoint, for how long it cools, and which methods it isn't asked for. The rows' numbers are those of the README.
+//! The table of the shipped retry policy, row by row: who gets another attempt, what the client
+//! sees, what is held against the endpoint, for how long it cools, and which methods it isn't asked
+//! for. The rows' numbers are those of the README.
 
 mod rules;
 

@@ -1,6 +1,7 @@
 //! Changes of the plugin folder that nobody tells.
 //!
-//! That something did *not* cause a reload is checked after something that shows that the folder was looked at since.
+//! That something did *not* cause a reload is checked after something that shows that the folder
+//! was looked at since.
 
 use std::fs::{self, File};
 use std::io::Write;

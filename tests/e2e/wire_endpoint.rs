@@ -1,6 +1,8 @@
-//! What an endpoint sends, byte by byte, and what becomes of it: one table, so that another reader of answers can be held to it.
+//! What an endpoint sends, byte by byte, and what becomes of it: one table, so that another reader
+//! of answers can be held to it.
 //!
-//! For each row: what the client gets, whether the endpoint's connection is used again, and that the next client's answer is its own.
+//! For each row: what the client gets, whether the endpoint's connection is used again, and that
+//! the next client's answer is its own.
 
 mod cases;
 
@@ -35,7 +37,8 @@ struct Answered {
     result: String,
 }
 
-/// What a client gets for `answer`, and whether the connection was used again for another's request.
+/// What a client gets for `answer`, and whether the connection was used again for another's
+/// request.
 fn try_one(proxy: &Proxy, origin: &Origin, name: &str) -> (Gets, bool) {
     let response = proxy.client().post(read(name));
     let gets = match response.status {

@@ -32,8 +32,8 @@ pub struct Conf {
 pub struct Endpoint(Vec<(String, String)>);
 
 impl Conf {
-    /// The origins as endpoints that bear their names, with weights of 100, 90 and so on: the first is preferred, by
-    /// the native policy as by `tiers`.
+    /// The origins as endpoints that bear their names, with weights of 100, 90 and so on: the first
+    /// is preferred, by the native policy as by `tiers`.
     pub fn of<'a>(origins: impl IntoIterator<Item = &'a Origin>) -> Conf {
         let weights = (1..=10).rev().map(|n| n * 10);
         let endpoints = origins.into_iter().zip(weights).map(|(origin, weight)| Endpoint::of(origin).weight(weight));
@@ -96,8 +96,8 @@ impl Conf {
         self
     }
 
-    /// A key of `[upstreams.main.health_check]`. Without any there are no health checks, so that origins get the test's requests
-    /// alone.
+    /// A key of `[upstreams.main.health_check]`. Without any there are no health checks, so that
+    /// origins get the test's requests alone.
     pub fn health(mut self, key: &str, value: &str) -> Conf {
         put(&mut self.health, key, value);
         self

@@ -1,7 +1,7 @@
 //! Policies written in WAT: small modules of policy ABI 1.0 whose every byte a test decides.
 //!
-//! Memory: `describe`'s JSON lies at 1,024, the text that refuses a config at 3,072, and from 65,536 on it is handed out
-//! by `pointsman_alloc`. A test replaces the bodies of functions.
+//! Memory: `describe`'s JSON lies at 1,024, the text that refuses a config at 3,072, and from
+//! 65,536 on it is handed out by `pointsman_alloc`. A test replaces the bodies of functions.
 
 /// Where the JSON of `describe` lies.
 const DESCRIBE_AT: usize = 1_024;
@@ -23,7 +23,8 @@ pub struct Guest {
 }
 
 impl Guest {
-    /// A guest of this name and version that is no policy yet: give it a `score`, a `retry` or both.
+    /// A guest of this name and version that is no policy yet: give it a `score`, a `retry` or
+    /// both.
     pub fn new(name: &str, version: &str) -> Guest {
         Guest {
             name: name.to_owned(),
@@ -51,7 +52,8 @@ impl Guest {
         Guest::new(name, version).score_each(&score)
     }
 
-    /// The score of each row: an expression of type f64 that may use `$row` (the row's address), `$request` and `$i`.
+    /// The score of each row: an expression of type f64 that may use `$row` (the row's address),
+    /// `$request` and `$i`.
     pub fn score_each(self, expression: &str) -> Guest {
         let body = format!(
             "(block $done (loop $next
@@ -65,7 +67,8 @@ impl Guest {
         self.score(&body)
     }
 
-    /// The body of `pointsman_score`. Parameters: `$request $rows $count $scores`; locals: `$i $row`.
+    /// The body of `pointsman_score`. Parameters: `$request $rows $count $scores`; locals:
+    /// `$i $row`.
     pub fn score(self, body: &str) -> Guest {
         Guest { score: Some(body.to_owned()), ..self }
     }

@@ -1,8 +1,10 @@
-//! Hostile and broken modules. Each file of `tests/guests` is one, as the fields in which it differs from a good policy; the
-//! rest is added here. Those that can't be written as text are generated.
+//! Hostile and broken modules. Each file of `tests/guests` is one, as the fields in which it
+//! differs from a good policy; the rest is added here. Those that can't be written as text are
+//! generated.
 //!
-//! The good policy prefers the last endpoint and always wants another attempt. `$asked` tells whether a request's method
-//! begins with `eth_g`: the host's probe asks about another one, so that a module may do harm later.
+//! The good policy prefers the last endpoint and always wants another attempt. `$asked` tells
+//! whether a request's method begins with `eth_g`: the host's probe asks about another one, so that
+//! a module may do harm later.
 
 use super::site::workspace;
 
@@ -100,7 +102,8 @@ fn generate(name: &str) -> Vec<u8> {
         "not-wasm" => b"#!/bin/sh\nexec rm -rf /\n".to_vec(),
         "many-functions" => assemble(&"(func)".repeat(100_000)),
         "large-function" => assemble(&format!("(func {})", "(drop (i32.const 1))".repeat(200_000))),
-        // Both would take a compiler gigabytes: each local, or parameter, needs a value wherever blocks join.
+        // Both would take a compiler gigabytes: each local, or parameter, needs a value wherever
+        // blocks join.
         "many-locals" => assemble(&many_locals(1_000)),
         "wide-blocks" => assemble(&wide_blocks(1_000, 1_000)),
         "many-heavy-functions" => assemble(&many_locals(150).repeat(40)),

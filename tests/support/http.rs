@@ -46,7 +46,8 @@ impl Head {
     }
 }
 
-/// The chunked body at the beginning of `bytes` and how many bytes it took; `None` while its end is missing.
+/// The chunked body at the beginning of `bytes` and how many bytes it took; `None` while its end is
+/// missing.
 pub fn dechunk(bytes: &[u8]) -> Option<(Vec<u8>, usize)> {
     let (mut body, mut at) = (Vec::new(), 0);
     loop {

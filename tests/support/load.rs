@@ -58,7 +58,8 @@ impl Drop for Ends<'_> {
     }
 }
 
-/// Runs `test` while so many clients ask for a read, `pause` between two requests, and `check` each answer, whose status must be
+/// Runs `test` while so many clients ask for a read, `pause` between two requests, and `check` each
+/// answer, whose status must be
 /// 200. Fails when a client does. The number of answers.
 pub fn under_load(
     proxy: &Proxy,

@@ -18,7 +18,8 @@ impl Samples {
         Samples(lines.map(Sample::parse).collect())
     }
 
-    /// The sum of the samples with this name (without `pointsman_`) that have these labels; 0 when there is none.
+    /// The sum of the samples with this name (without `pointsman_`) that have these labels; 0 when
+    /// there is none.
     pub fn sum(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
         self.matching(name, labels).map(|sample| sample.value).sum()
     }

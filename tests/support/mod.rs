@@ -1,7 +1,8 @@
-//! What the end-to-end tests are written with: scripted origins, the proxy as a process, a raw client, policies in WAT.
+//! What the end-to-end tests are written with: scripted origins, the proxy as a process, a raw
+//! client, policies in WAT.
 //!
-//! Invariants: ports are free ones, waiting is for a condition with a deadline, and whatever a test starts ends with the
-//! value that stands for it.
+//! Invariants: ports are free ones, waiting is for a condition with a deadline, and whatever a test
+//! starts ends with the value that stands for it.
 #![allow(dead_code, reason = "no theme needs all of it")]
 #![allow(unused_imports, reason = "no theme needs all of it")]
 

@@ -50,8 +50,8 @@ impl Proxy {
         Proxy { site, child: Mutex::new(child) }
     }
 
-    /// Waits until it serves; false if it ended instead. A proxy says that it serves before another could answer in
-    /// its place.
+    /// Waits until it serves; false if it ended instead. A proxy says that it serves before another
+    /// could answer in its place.
     fn is_ready(&self) -> bool {
         wait_for("the proxy serves or ends", || {
             if !self.is_running() {

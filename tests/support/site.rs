@@ -49,7 +49,8 @@ impl Site {
         site
     }
 
-    /// Writes another conf, and lays its plugins beside it. A reader sees the old one or the new one.
+    /// Writes another conf, and lays its plugins beside it. A reader sees the old one or the new
+    /// one.
     pub fn write(&self, conf: &Conf) {
         conf.shipped.iter().for_each(|name| self.add_shipped(name));
         for guest in &conf.guests {

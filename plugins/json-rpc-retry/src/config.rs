@@ -13,23 +13,25 @@ pub struct Config {
     pub penalties: Penalties,
     /// `false`: no endpoint ever cools.
     pub cooldown: bool,
-    /// Failures in a row after which an endpoint cools; 1 for the first. Not for rate limits, quotas and refused
-    /// credentials, which ask for it.
+    /// Failures in a row after which an endpoint cools; 1 for the first. Not for rate limits,
+    /// quotas and refused credentials, which ask for it.
     pub cooldown_after: u32,
-    /// The longest `Retry-After` that is followed, in milliseconds; 0 follows none, and the upstream's backoff holds.
+    /// The longest `Retry-After` that is followed, in milliseconds; 0 follows none, and the
+    /// upstream's backoff holds.
     pub retry_after_max_ms: u32,
     /// How long an endpoint cools whose quota is used up, in milliseconds; 0 for not at all.
     pub quota_cooldown_ms: u32,
     /// How long an endpoint cools that refuses its credentials, in milliseconds; 0 for not at all.
     pub auth_cooldown_ms: u32,
-    /// How long an endpoint isn't asked for a method that it doesn't have, in milliseconds; 0 for not at all.
+    /// How long an endpoint isn't asked for a method that it doesn't have, in milliseconds; 0 for
+    /// not at all.
     pub method_ban_ms: u32,
     /// A second attempt beside a slow first one.
     pub hedge: Hedge,
 }
 
-/// `[policies.<name>.config.penalties]`: the least penalty for each kind of failure, in milliseconds. 0 turns a kind
-/// off, and then it doesn't count as the endpoint's failure either.
+/// `[policies.<name>.config.penalties]`: the least penalty for each kind of failure, in
+/// milliseconds. 0 turns a kind off, and then it doesn't count as the endpoint's failure either.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
 #[serde(deny_unknown_fields, default)]
 #[expect(missing_docs, reason = "each is a row's penalty")]
@@ -42,13 +44,15 @@ pub struct Penalties {
     pub client_error_ms: u32,
 }
 
-/// `[policies.<name>.config.hedge]`: when a read that is not in a batch gets a second attempt beside the first.
+/// `[policies.<name>.config.hedge]`: when a read that is not in a batch gets a second attempt
+/// beside the first.
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields, default)]
 pub struct Hedge {
     /// `false`: never.
     pub enabled: bool,
-    /// The delay, as a multiple of the 75th percentile of what answers to the same method took, from any endpoint.
+    /// The delay, as a multiple of the 75th percentile of what answers to the same method took,
+    /// from any endpoint.
     pub factor: f32,
     /// The shortest delay, in milliseconds.
     pub min_delay_ms: u32,
@@ -62,9 +66,11 @@ impl Default for Config {
             penalties: Penalties::default(),
             cooldown: true,
             cooldown_after: 1,
-            // Providers limit by the second or the minute; a longer wish is rather a quota, or a mistake.
+            // Providers limit by the second or the minute; a longer wish is rather a quota, or a
+            // mistake.
             retry_after_max_ms: 300_000,
-            // Quotas come back by the day or the month; an hour finds out soon enough after an operator paid.
+            // Quotas come back by the day or the month; an hour finds out soon enough after an
+            // operator paid.
             quota_cooldown_ms: 3_600_000,
             // Somebody has to mend it, and will want to see that it worked.
             auth_cooldown_ms: 600_000,
@@ -77,8 +83,8 @@ impl Default for Config {
 
 impl Default for Penalties {
     fn default() -> Self {
-        // azoth-balancer's numbers; a reset is like a failed connect, only later. A rate limit is no sign of bad
-        // health, and the cooldown is answer enough.
+        // azoth-balancer's numbers; a reset is like a failed connect, only later. A rate limit is
+        // no sign of bad health, and the cooldown is answer enough.
         Penalties {
             connect_failed_ms: 20_000,
             timeout_ms: 30_000,
@@ -92,9 +98,9 @@ impl Default for Penalties {
 
 impl Default for Hedge {
     fn default() -> Self {
-        // The endpoint's own 95th percentile would be slow where the endpoint is. Twice the 75th of all answers is exceeded by
-        // one in sixteen of exponentially distributed latencies, and stays what it is while up to a quarter of the
-        // answers are slow.
+        // The endpoint's own 95th percentile would be slow where the endpoint is. Twice the 75th of
+        // all answers is exceeded by one in sixteen of exponentially distributed latencies, and
+        // stays what it is while up to a quarter of the answers are slow.
         Hedge { enabled: true, factor: 2.0, min_delay_ms: 10, max_delay_ms: 2_000 }
     }
 }

@@ -1,14 +1,16 @@
-//! What to do after a JSON-RPC attempt that was not a clean success, and when to start a second one beside the first.
+//! What to do after a JSON-RPC attempt that was not a clean success, and when to start a second one
+//! beside the first.
 //!
-//! The knowledge is in [`table`]: a row per case, first match wins. This file turns a row and the conf into a decision.
-//! What no row knows is returned as it is and held against nobody.
+//! The knowledge is in [`table`]: a row per case, first match wins. This file turns a row and the
+//! conf into a decision. What no row knows is returned as it is and held against nobody.
 //!
 //! Invariants:
-//! - A write whose bytes were sent goes to another endpoint only if it is idempotent, whatever the table says. The
-//!   proxy holds to that too; a policy that asks for it would only look wrong in a log.
+//! - A write whose bytes were sent goes to another endpoint only if it is idempotent, whatever the
+//!   table says. The proxy holds to that too; a policy that asks for it would only look wrong in a
+//!   log.
 //! - Retries go to another endpoint, so none waits.
-//! - A penalty is what azoth-balancer takes: the attempt's latency or the conf's number for its kind, whichever is
-//!   more, so that failing slowly never looks better than failing fast.
+//! - A penalty is what azoth-balancer takes: the attempt's latency or the conf's number for its
+//!   kind, whichever is more, so that failing slowly never looks better than failing fast.
 //! - A call allocates nothing, but for the warning about refused credentials.
 
 mod config;
@@ -24,7 +26,8 @@ pub use config::{Config, Hedge, Penalties};
 pub use signal::{Signal, When};
 use table::{Also, Cools, Elsewhere, Penalty};
 
-/// From this failure in a row on an endpoint cools even if the requests may be to blame: so many are no chance.
+/// From this failure in a row on an endpoint cools even if the requests may be to blame: so many
+/// are no chance.
 const BACKOFF_LATER: u32 = 3;
 
 /// The policy.
@@ -101,7 +104,8 @@ impl JsonRpcRetry {
         }
     }
 
-    /// `Retry-After: 0` is sent by servers that don't know when; it is no promise to answer at once.
+    /// `Retry-After: 0` is sent by servers that don't know when; it is no promise to answer at
+    /// once.
     fn rate_limit(&self, retry_after: Duration) -> Cooldown {
         let time = retry_after.min(millis(self.config.retry_after_max_ms));
         if time.is_zero() { Cooldown::Backoff } else { Cooldown::Fixed(time) }
@@ -138,7 +142,8 @@ impl Elsewhere {
     }
 }
 
-/// Once per cooldown, so the formatting is no matter. An endpoint's name is the proxy's to tell: a policy sees none.
+/// Once per cooldown, so the formatting is no matter. An endpoint's name is the proxy's to tell: a
+/// policy sees none.
 fn warn_of_credentials(endpoint: u32) {
     let line = format!("the upstream's endpoint {endpoint}, counted from 0, refuses its credentials");
     pointsman_sdk::log(Level::Warn, &line);

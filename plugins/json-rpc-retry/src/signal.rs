@@ -2,7 +2,8 @@
 
 use pointsman_sdk::{Attempt, Chain, Outcome, Request};
 
-/// The code for wrong parameters. Its message may quote them, so it is no evidence about the endpoint.
+/// The code for wrong parameters. Its message may quote them, so it is no evidence about the
+/// endpoint.
 const INVALID_PARAMS: i64 = -32602;
 
 /// One sign. Texts are lower case, and are found wherever a word begins, in either case.
@@ -18,7 +19,8 @@ pub enum Signal {
     Message(&'static [&'static str]),
     /// A JSON-RPC error whose message holds one of these and one of those.
     Both(&'static [&'static str], &'static [&'static str]),
-    /// The endpoint says one of these, in a JSON-RPC error or a page. Not under -32602, whose message may quote the client.
+    /// The endpoint says one of these, in a JSON-RPC error or a page. Not under -32602, whose
+    /// message may quote the client.
     Body(&'static [&'static str]),
 }
 

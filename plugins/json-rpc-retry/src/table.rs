@@ -46,7 +46,8 @@ pub enum Elsewhere {
     Reads,
     /// Reads, writes that may be sent twice, and writes of which nothing was sent.
     Safe,
-    /// `trace_` and `debug_` methods: nodes differ in what they check before they replay a transaction.
+    /// `trace_` and `debug_` methods: nodes differ in what they check before they replay a
+    /// transaction.
     Traces,
     /// `eth_sendRawTransaction`, once.
     RawTransactionOnce,
@@ -78,7 +79,8 @@ pub enum Cools {
     No,
     /// By the upstream's backoff.
     Backoff,
-    /// By the upstream's backoff from the third failure in a row on: the request may be to blame for the first.
+    /// By the upstream's backoff from the third failure in a row on: the request may be to blame
+    /// for the first.
     BackoffLater,
     /// As long as `Retry-After` says; by the upstream's backoff without one.
     RetryAfter,
@@ -115,7 +117,8 @@ pub const TABLE: &[Row] = &[
     on(1, "connect, DNS or TLS failure", &[Ended(Outcome::ConnectFailed)])
         .elsewhere(Elsewhere::Safe).penalty(Penalty::ConnectFailed).cools(Cools::Backoff),
 
-    // The words of these may be the client's: a revert's reason, a method's name, a tracer's source.
+    // The words of these may be the client's: a revert's reason, a method's name, a tracer's
+    // source.
     on(10, "a revert", &[Code(3), Message(&["revert", "vm exception", "vm execution error"])]).also(Also::Success),
     on(14, "no such method", &[Code(-32601)]).elsewhere(Elsewhere::Safe).also(Also::BanMethod),
     on(16, "the client's own tracer", &[Message(&["in server-side tracer function"])]).also(Also::Success),
@@ -219,7 +222,8 @@ pub const TABLE: &[Row] = &[
 /// Above prior attempts, row 7; without one, the client's mistake of row 11.
 const NONCE_TOO_LOW: &[&str] = &["nonce too low", "nonce is too low", "oldnonce"];
 
-/// Cleaned up, not available, unhealthy or behind, status not available yet, context slot not reached.
+/// Cleaned up, not available, unhealthy or behind, status not available yet, context slot not
+/// reached.
 const SOLANA_HISTORY: &[Signal] = &[Code(-32001), Code(-32004), Code(-32005), Code(-32014), Code(-32016)];
 
 /// A row after which the answer is returned and nothing is held against the endpoint.
@@ -250,7 +254,8 @@ impl Row {
     }
 }
 
-/// The row that decides about an attempt. `None` for what the table doesn't know, such as a later version's outcome.
+/// The row that decides about an attempt. `None` for what the table doesn't know, such as a later
+/// version's outcome.
 pub fn find(request: &Request, attempt: &Attempt) -> Option<&'static Row> {
     let found = text::find_in(attempt.message());
     // Texts were numbered in the table's order, so each signal takes its own from the front.

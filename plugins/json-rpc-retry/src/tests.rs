@@ -1,4 +1,5 @@
-//! The rules beside the table: what the conf changes, what the proxy forbids, what a client must not bring about.
+//! The rules beside the table: what the conf changes, what the proxy forbids, what a client must
+//! not bring about.
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 

@@ -1,7 +1,8 @@
 //! Which of the table's texts are in a message: one pass for all of them.
 //!
-//! A text is looked for only where a word begins, and only if it begins with the two bytes there, so a call stays far below its
-//! budget of fuel, whatever an endpoint says. It also tells "known transaction" from "unknown transaction".
+//! A text is looked for only where a word begins, and only if it begins with the two bytes there,
+//! so a call stays far below its budget of fuel, whatever an endpoint says. It also tells "known
+//! transaction" from "unknown transaction".
 
 use crate::table::TABLE;
 
@@ -23,7 +24,8 @@ struct Index {
     entries: [Entry; COUNT],
 }
 
-/// A text by its number. The second byte rules almost all out, and is here so that nothing else need be read.
+/// A text by its number. The second byte rules almost all out, and is here so that nothing else
+/// need be read.
 #[derive(Clone, Copy)]
 struct Entry {
     second: u8,
@@ -51,7 +53,8 @@ pub(crate) fn find_in(message: &[u8]) -> [bool; COUNT] {
     found
 }
 
-/// Byte by byte: most differ soon, and then a call of the library's comparison would cost twice as much.
+/// Byte by byte: most differ soon, and then a call of the library's comparison would cost twice as
+/// much.
 fn begins_with(message: &[u8], text: &[u8]) -> bool {
     message.len() >= text.len() && message.iter().zip(text).all(|(left, right)| left == right)
 }

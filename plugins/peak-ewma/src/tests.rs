@@ -118,7 +118,8 @@ fn every_endpoint_is_the_first_fallback_about_as_often() {
         scores.iter_mut().filter(|score| **score > UNDRAWN).for_each(|score| *score = f64::NEG_INFINITY);
         first[winner(&scores)] += 1;
     }
-    // Good enough for a fallback: the places are not independent of each other, so the shares are not quite equal.
+    // Good enough for a fallback: the places are not independent of each other, so the shares are
+    // not quite equal.
     assert!(first.iter().all(|count| count.abs_diff(DRAWS / 5) < DRAWS / 50), "{first:?}");
 }
 

@@ -1,28 +1,31 @@
 //! Tiers by weight, as azoth-balancer ranks endpoints.
 //!
-//! Endpoints of the first tier (weight 100 and more) come before those of the second (50 to 99), and those before the
-//! third. Within a tier the higher weight wins, then the lower cost (EWMA of latency plus EWMA of error penalties), then
-//! the endpoint that was used last, which keeps connections and caches warm. `rank_within_tier = "cost"` exchanges
-//! weight and cost. An endpoint that cools, is unhealthy or is banned for the method, which is a candidate only in a panic,
+//! Endpoints of the first tier (weight 100 and more) come before those of the second (50 to 99),
+//! and those before the third. Within a tier the higher weight wins, then the lower cost (EWMA of
+//! latency plus EWMA of error penalties), then the endpoint that was used last, which keeps
+//! connections and caches warm. `rank_within_tier = "cost"` exchanges weight and cost. An endpoint
+//! that cools, is unhealthy or is banned for the method, which is a candidate only in a panic,
 //! comes after all others.
 //!
 //! Invariants:
-//! - The order is one number per row, without a sort or a look at another row: the keys are fields of an integer, the
-//!   most important one highest. It has 53 bits, so as an `f64` it stays exact.
-//! - No input leaves an endpoint out: every score is finite. What is not a number ranks as the worst.
+//! - The order is one number per row, without a sort or a look at another row: the keys are fields
+//!   of an integer, the most important one highest. It has 53 bits, so as an `f64` it stays exact.
+//! - No input leaves an endpoint out: every score is finite. What is not a number ranks as the
+//!   worst.
 //!
-//! Deliberately absent: azoth-balancer's fixed cost floor of 1,000 ms, below which its endpoints all look alike. It is
-//! `cost_floor_ms` here, and 0 unless the conf says otherwise.
+//! Deliberately absent: azoth-balancer's fixed cost floor of 1,000 ms, below which its endpoints
+//! all look alike. It is `cost_floor_ms` here, and 0 unless the conf says otherwise.
 
 use pointsman_sdk::{Endpoint, Endpoints, Policy, Request, Scoring};
 use serde::Deserialize;
 
-/// The most important field if the cost ranks first: 0 to 2, higher is better. A higher weight is never of a lower tier, so when the
-/// weight ranks first it says all.
+/// The most important field if the cost ranks first: 0 to 2, higher is better. A higher weight is
+/// never of a lower tier, so when the weight ranks first it says all.
 const TIER_BITS: u32 = 2;
 /// Weights are at most 65,535.
 const WEIGHT_BITS: u32 = 16;
-/// The upper bits of a float, without its sign: 8 of exponent and 16 of mantissa, so costs are told apart to 0.0015 %.
+/// The upper bits of a float, without its sign: 8 of exponent and 16 of mantissa, so costs are told
+/// apart to 0.0015 %.
 const COST_BITS: u32 = 24;
 /// In 32 steps per doubling: it tells 1 ms from 2 ms as well as an hour from two.
 const RECENCY_BITS: u32 = 11;
@@ -128,8 +131,8 @@ impl Tiers {
     }
 }
 
-/// The endpoint's place in the order: an integer from 0 up to 2 to the power of 53, and as far below 0 for an endpoint that is a
-/// candidate only because of a panic.
+/// The endpoint's place in the order: an integer from 0 up to 2 to the power of 53, and as far
+/// below 0 for an endpoint that is a candidate only because of a panic.
 #[inline]
 fn score(endpoint: &Endpoint, order: i64) -> f64 {
     let excluded = i64::from(endpoint.is_excluded()) << f64::MANTISSA_DIGITS;
@@ -148,16 +151,17 @@ fn recency(endpoint: &Endpoint) -> i64 {
     i64::from(max_of(RECENCY_BITS) - idle_steps(endpoint.idle_ms))
 }
 
-/// Milliseconds as the upper bits of their float. The bits of floats that are not negative are in the floats' order, and
-/// what is not a number has higher bits than infinity: it ranks as the dearest, without a branch.
+/// Milliseconds as the upper bits of their float. The bits of floats that are not negative are in
+/// the floats' order, and what is not a number has higher bits than infinity: it ranks as the
+/// dearest, without a branch.
 #[inline]
 fn cost_steps(cost_ms: f32) -> u32 {
     const SHIFT: u32 = MAGNITUDE.count_ones() - COST_BITS;
     (cost_ms.to_bits() & MAGNITUDE) >> SHIFT
 }
 
-/// Time since the last use, in the same manner, from a microsecond on. An exponent then needs 6 bits up to 2 to the power of 54
-/// milliseconds, so 5 are left for the mantissa.
+/// Time since the last use, in the same manner, from a microsecond on. An exponent then needs 6
+/// bits up to 2 to the power of 54 milliseconds, so 5 are left for the mantissa.
 #[inline]
 fn idle_steps(idle_ms: f32) -> u32 {
     const LEAST: u32 = (1.0_f32 / 1_024.0).to_bits();

@@ -11,7 +11,8 @@ impl Ledger {
         Ledger((0..requests).map(|_| AtomicU32::new(0)).collect())
     }
 
-    /// A request has arrived whole. Ids that the client didn't give, as health checks have, are nobody's.
+    /// A request has arrived whole. Ids that the client didn't give, as health checks have, are
+    /// nobody's.
     pub fn arrived(&self, id: usize) {
         if let Some(arrivals) = self.0.get(id) {
             arrivals.fetch_add(1, Relaxed);

@@ -1,19 +1,23 @@
-//! What clients see when endpoints fail: scripted faults behind Pointsman, and behind nginx, HAProxy and Envoy where
-//! they are installed. Run with `make bench-faults`; `ARGS="--help"` lists what can be chosen.
+//! What clients see when endpoints fail: scripted faults behind Pointsman, and behind nginx,
+//! HAProxy and Envoy where they are installed. Run with `make bench-faults`; `ARGS="--help"` lists
+//! what can be chosen.
 //!
-//! Every proxy in turn serves the same load in front of the same scripted origins. Origins and client live in this
-//! process, so each request is followed from its schedule to every endpoint that it reached:
+//! Every proxy in turn serves the same load in front of the same scripted origins. Origins and
+//! client live in this process, so each request is followed from its schedule to every endpoint
+//! that it reached:
 //!
-//! - The load comes at a fixed rate, and a request's latency counts from the moment it was due. A proxy that holds
-//!   requests up can't hide it by slowing the client down.
-//! - *Answered* is a read that got HTTP 200 with a JSON-RPC result for its id. Percentiles are over all reads, answered
-//!   or not.
-//! - *Attempts* are requests that arrived at origins, divided by requests of the client; health checks don't count.
-//! - A *doubled write* is an `eth_sendTransaction` that arrived more than once. `eth_sendRawTransaction` is known by its
-//!   hash, so arriving twice does no harm; it has a column of its own.
+//! - The load comes at a fixed rate, and a request's latency counts from the moment it was due. A
+//!   proxy that holds requests up can't hide it by slowing the client down.
+//! - *Answered* is a read that got HTTP 200 with a JSON-RPC result for its id. Percentiles are over
+//!   all reads, answered or not.
+//! - *Attempts* are requests that arrived at origins, divided by requests of the client; health
+//!   checks don't count.
+//! - A *doubled write* is an `eth_sendTransaction` that arrived more than once.
+//!   `eth_sendRawTransaction` is known by its hash, so arriving twice does no harm; it has a column
+//!   of its own.
 //!
-//! What an origin does depends on its seed, the request's number and the time alone. Which request gets which number is
-//! up to the proxy and the scheduler: figures repeat closely, not exactly.
+//! What an origin does depends on its seed, the request's number and the time alone. Which request
+//! gets which number is up to the proxy and the scheduler: figures repeat closely, not exactly.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a benchmark that can't be set up has nothing to measure")]
 #![allow(unreachable_pub, reason = "a benchmark exports nothing; `pub` marks what a module offers the others")]
 
@@ -55,7 +59,8 @@ fn main() -> anyhow::Result<()> {
     let options = Options::read();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let met = runtime.block_on(measure(&options))?;
-    // Aims are told, not enforced: a busy machine must not look like a broken build, unless that is asked for.
+    // Aims are told, not enforced: a busy machine must not look like a broken build, unless that is
+    // asked for.
     anyhow::ensure!(met || !options.strict, "an aim is missed");
     Ok(())
 }

@@ -1,7 +1,8 @@
 //! Endpoints that act by a script.
 //!
-//! Invariants: a request is in the ledger before anything is done about it, whatever becomes of it then; what is done
-//! depends on the script, the time, the origin's seed and the request's number at this origin.
+//! Invariants: a request is in the ledger before anything is done about it, whatever becomes of it
+//! then; what is done depends on the script, the time, the origin's seed and the request's number
+//! at this origin.
 
 use std::io::Result;
 use std::net::SocketAddr;
@@ -51,7 +52,8 @@ impl Pool {
         self.0.iter().map(|(_, address)| *address).collect()
     }
 
-    /// They serve, each by its script, which begins at `begin`. They end when what is returned is dropped.
+    /// They serve, each by its script, which begins at `begin`. They end when what is returned is
+    /// dropped.
     pub fn serve(self, scripts: &[Script], begin: Instant, seed: u64, ledger: &Arc<Ledger>) -> JoinSet<Result<()>> {
         let mut origins = JoinSet::new();
         for (((listener, address), script), number) in self.0.into_iter().zip(scripts).zip(1..) {

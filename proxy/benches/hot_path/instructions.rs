@@ -1,12 +1,15 @@
-//! How many instructions the parts of a request's way take, beside what was recorded: `make instructions`.
+//! How many instructions the parts of a request's way take, beside what was recorded:
+//! `make instructions`.
 //!
-//! Time is noisy, this isn't: the same code executes the same instructions on a busy machine. Valgrind counts them in [`counted`] alone, after
-//! some rounds for warming up: other threads and setting up don't count. The parts are those without WebAssembly, because Valgrind can't
-//! reserve the address space that instances need; a policy's own work is bounded by its fuel. The build is the one that tests have: what
-//! is optimised less is counted higher, but a change shows all the same, and no second build of all dependencies is needed.
+//! Time is noisy, this isn't: the same code executes the same instructions on a busy machine.
+//! Valgrind counts them in [`counted`] alone, after some rounds for warming up: other threads and
+//! setting up don't count. The parts are those without WebAssembly, because Valgrind can't reserve
+//! the address space that instances need; a policy's own work is bounded by its fuel. The build is
+//! the one that tests have: what is optimised less is counted higher, but a change shows all the
+//! same, and no second build of all dependencies is needed.
 //!
-//! `--record` writes what was counted into `instructions.toml`. Without it the figures are compared with that file, and one that is larger
-//! by more than [`TOLERANCE`] is an error.
+//! `--record` writes what was counted into `instructions.toml`. Without it the figures are compared
+//! with that file, and one that is larger by more than [`TOLERANCE`] is an error.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;

@@ -1,6 +1,7 @@
 //! What each part of a request's way costs, and a whole request between two mock connections.
 //!
-//! `make bench-micro` measures their time, `make instructions` counts what they execute and compares it with what is recorded.
+//! `make bench-micro` measures their time, `make instructions` counts what they execute and
+//! compares it with what is recorded.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a benchmark that can't be set up has nothing to measure")]
 
 mod instructions;

@@ -1,6 +1,8 @@
-//! Both ends of a request without a network: a client that asks the same again and again, and an endpoint that gives the same answer.
+//! Both ends of a request without a network: a client that asks the same again and again, and an
+//! endpoint that gives the same answer.
 //!
-//! Each is a connection as Pingora knows them. Nothing is waited for, so what is counted is the proxy's own work.
+//! Each is a connection as Pingora knows them. Nothing is waited for, so what is counted is the
+//! proxy's own work.
 
 use std::io;
 use std::pin::Pin;

@@ -1,4 +1,5 @@
-//! The parts of a request's way through the proxy, each by itself, and all of it between two mock connections.
+//! The parts of a request's way through the proxy, each by itself, and all of it between two mock
+//! connections.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -129,8 +130,8 @@ fn facts() -> RequestFacts {
     }
 }
 
-/// The whole decision: rows, scores, limiter, choice. The attempts that come of it are given up some at a time, which isn't counted as time:
-/// see `settle` for their end.
+/// The whole decision: rows, scores, limiter, choice. The attempts that come of it are given up
+/// some at a time, which isn't counted as time: see `settle` for their end.
 fn selecting(snapshot: &Snapshot) -> Work {
     let upstream = upstream_of(snapshot);
     let (mut facts, mut attempts) = (facts(), Vec::with_capacity(UNDER_WAY));

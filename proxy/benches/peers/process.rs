@@ -27,11 +27,12 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts it and waits until it listens. `command` is asked anew when a start fails, for a new site with so many
-    /// addresses.
+    /// Starts it and waits until it listens. `command` is asked anew when a start fails, for a new
+    /// site with so many addresses.
     ///
     /// # Errors
-    /// When the program can't be started, or ends or waits instead of listening; with what it printed.
+    /// When the program can't be started, or ends or waits instead of listening; with what it
+    /// printed.
     pub fn start(addresses: usize, command: impl Fn(&Site) -> anyhow::Result<Command>) -> anyhow::Result<Process> {
         for _ in 1..STARTS {
             if let Ok(process) = Process::start_once(addresses, &command) {

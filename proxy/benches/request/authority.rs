@@ -19,7 +19,8 @@ impl Authority {
     /// A new one, which nobody trusts yet.
     pub fn new() -> anyhow::Result<Authority> {
         let mut params = CertificateParams::new(Vec::new())?;
-        // Without names of their own both would have the same, and the origin's would pass for self-signed.
+        // Without names of their own both would have the same, and the origin's would pass for
+        // self-signed.
         params.distinguished_name.push(DnType::CommonName, "the benchmark's authority");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate()?)?;

@@ -1,7 +1,8 @@
 //! A load at a fixed rate, whatever becomes of the answers.
 //!
-//! Each connection has a thread and a timetable of its own. A request's latency counts from the moment when it was due:
-//! one that waits for the answer before it on its connection, or for its thread, has waited too.
+//! Each connection has a thread and a timetable of its own. A request's latency counts from the
+//! moment when it was due: one that waits for the answer before it on its connection, or for its
+//! thread, has waited too.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};

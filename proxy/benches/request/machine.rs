@@ -17,7 +17,8 @@ pub struct Machine {
     pub memory_mib: u64,
     /// Its release.
     pub kernel: String,
-    /// Processes that ran or wanted to, on average over the last minute: above 0.5 or so, figures are of little use.
+    /// Processes that ran or wanted to, on average over the last minute: above 0.5 or so, figures
+    /// are of little use.
     pub load: f64,
 }
 

@@ -1,21 +1,25 @@
-//! What a whole request costs: Pointsman with everything on beside Pingora alone, nginx, HAProxy and Envoy, as far as they
-//! are installed. Run with `make bench`; `ARGS="--help"` lists what can be chosen.
+//! What a whole request costs: Pointsman with everything on beside Pingora alone, nginx, HAProxy
+//! and Envoy, as far as they are installed. Run with `make bench`; `ARGS="--help"` lists what can
+//! be chosen.
 //!
-//! The load is wrk, the origin an nginx of its own, and both share the machine with the proxy. So the steady figure is
-//! processor time per request; requests per second and latencies tell more about the machine, and only the ratios within
-//! one run say something about a proxy.
+//! The load is wrk, the origin an nginx of its own, and both share the machine with the proxy. So
+//! the steady figure is processor time per request; requests per second and latencies tell more
+//! about the machine, and only the ratios within one run say something about a proxy.
 //!
-//! - The proxies take turns, round by round, each as a fresh process with the same number of threads. A figure is the
-//!   median over the rounds, a ratio the median of the rounds' ratios.
-//! - *Processor time* is that of the proxy's processes, all of their threads, user and system, between the first
-//!   connection and the last answer, divided by the requests that wrk counted. Connections are opened within it, and what
-//!   is under way at the end isn't counted: with thousands of connections the figure is too high, and more so for the slow.
-//! - *Resident* is the most that the proxy's processes had in memory under the load. Pages that the processes of nginx
-//!   share count for each of them.
-//! - Before it is measured, a proxy must give the right answer and is warmed up. A round with an error (a status from 400
-//!   on, a broken connection, a timeout of 10 s) has no figures and is told as such.
-//! - Latencies are wrk's, which waits for an answer before it sends the next request on a connection. Those of `rate` are
-//!   counted from the moment when a request was due, at a rate that doesn't yield.
+//! - The proxies take turns, round by round, each as a fresh process with the same number of
+//!   threads. A figure is the median over the rounds, a ratio the median of the rounds' ratios.
+//! - *Processor time* is that of the proxy's processes, all of their threads, user and system,
+//!   between the first connection and the last answer, divided by the requests that wrk counted.
+//!   Connections are opened within it, and what is under way at the end isn't counted: with
+//!   thousands of connections the figure is too high, and more so for the slow.
+//! - *Resident* is the most that the proxy's processes had in memory under the load. Pages that the
+//!   processes of nginx share count for each of them.
+//! - Before it is measured, a proxy must give the right answer and is warmed up. A round with an
+//!   error (a status from 400 on, a broken connection, a timeout of 10 s) has no figures and is
+//!   told as such.
+//! - Latencies are wrk's, which waits for an answer before it sends the next request on a
+//!   connection. Those of `rate` are counted from the moment when a request was due, at a rate that
+//!   doesn't yield.
 //!
 //! `--plot FILE` draws the plots of a run's data and measures nothing.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a benchmark that can't be set up has nothing to measure")]
@@ -83,8 +87,8 @@ fn run(options: &Options) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// As many files as may be: two for each connection of a proxy. Returns how many, which the processes started here
-/// inherit.
+/// As many files as may be: two for each connection of a proxy. Returns how many, which the
+/// processes started here inherit.
 fn raise_open_files() -> anyhow::Result<u64> {
     let (_, most) = getrlimit(Resource::RLIMIT_NOFILE)?;
     setrlimit(Resource::RLIMIT_NOFILE, most, most)?;

@@ -80,9 +80,9 @@ fn http(site: &Site, case: &Case) -> String {
     )
 }
 
-/// Short answers to short requests are in the conf. A file's content isn't what a POST gets by itself: it is the page of
-/// an error that is none. Whoever asks for a mirror reads the whole request first, as a node does; otherwise the answer
-/// to a long one would come before its end.
+/// Short answers to short requests are in the conf. A file's content isn't what a POST gets by
+/// itself: it is the page of an error that is none. Whoever asks for a mirror reads the whole
+/// request first, as a node does; otherwise the answer to a long one would come before its end.
 fn answer(case: &Case, folder: &Path) -> String {
     if case.answer.len().max(case.request.len()) <= LONGEST_IN_CONF {
         return format!("    location / {{ return 200 '{}'; }}\n", case.answer);

@@ -74,7 +74,8 @@ fn parent(id: i32) -> Option<i32> {
     stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()
 }
 
-/// To the nanosecond, and with the threads that have ended; `/proc` counts in hundredths of a second.
+/// To the nanosecond, and with the threads that have ended; `/proc` counts in hundredths of a
+/// second.
 #[cfg(target_os = "linux")]
 fn processor_time(processes: &[i32]) -> anyhow::Result<Duration> {
     use nix::time::ClockId;

@@ -1,4 +1,5 @@
-//! The load: wrk, which sends the next request on a connection when it has the answer to the last one.
+//! The load: wrk, which sends the next request on a connection when it has the answer to the last
+//! one.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -16,8 +17,8 @@ use super::peers::{Process, Site, in_path, pinned};
 const TIMEOUT: &str = "10s";
 /// How often the proxy's memory is looked at.
 const PERIOD: Duration = Duration::from_millis(50);
-/// Posts the file `request`, and prints one line of JSON at the end. Times are in microseconds. wrk builds the request
-/// once: Lua isn't called for each of them.
+/// Posts the file `request`, and prints one line of JSON at the end. Times are in microseconds. wrk
+/// builds the request once: Lua isn't called for each of them.
 const SCRIPT: &str = r#"
 local file = assert(io.open("request", "rb"))
 wrk.method = "POST"

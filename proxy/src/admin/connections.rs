@@ -1,7 +1,8 @@
 //! How many connections the admin address has at once.
 //!
-//! Invariant: a new connection is always taken, so that `/health` goes on to answer; beyond the limit the oldest one ends, unless
-//! it waits for a reload. Those that wait have a limit of their own.
+//! Invariant: a new connection is always taken, so that `/health` goes on to answer; beyond the
+//! limit the oldest one ends, unless it waits for a reload. Those that wait have a limit of their
+//! own.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

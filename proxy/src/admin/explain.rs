@@ -1,4 +1,5 @@
-//! The answer of `GET /explain`: what the next request would see of each endpoint, and how it would be ranked.
+//! The answer of `GET /explain`: what the next request would see of each endpoint, and how it would
+//! be ranked.
 
 use serde::{Deserialize, Serialize};
 
@@ -193,7 +194,8 @@ impl Inputs {
     }
 }
 
-/// Whether nobody is fit, and the least bad are candidates. One that is half-open may be a candidate beside fit ones.
+/// Whether nobody is fit, and the least bad are candidates. One that is half-open may be a
+/// candidate beside fit ones.
 fn is_panic(explained: &[Explained<'_>]) -> bool {
     let is_fit = |e: &&Explained<'_>| !e.banned && matches!(e.excluded, None | Some(Exclusion::HalfOpen(_)));
     let mut candidates = explained.iter().filter(|e| e.score.is_some()).peekable();

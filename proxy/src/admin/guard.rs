@@ -1,11 +1,13 @@
-//! Who may ask: the token, and the rules that keep other sites' pages away from an address without one.
+//! Who may ask: the token, and the rules that keep other sites' pages away from an address without
+//! one.
 //!
-//! A browser on the operator's machine reaches the admin address, and does what any page tells it. What a page can't do is choose
-//! `Host`, `Origin` and `Sec-Fetch-Site`:
-//! - A page whose own name was made to lead here (DNS rebinding) sends that name as `Host`. Without a token only loopback names
-//!   and those of `admin.hosts` are answered, so it reads nothing. With a token it lacks the token.
-//! - Any other page can send, but not read (no answer allows it), so what counts is what changes state: such a request must
-//!   come from no page, or from one of this address itself.
+//! A browser on the operator's machine reaches the admin address, and does what any page tells it.
+//! What a page can't do is choose `Host`, `Origin` and `Sec-Fetch-Site`:
+//! - A page whose own name was made to lead here (DNS rebinding) sends that name as `Host`. Without
+//!   a token only loopback names and those of `admin.hosts` are answered, so it reads nothing. With
+//!   a token it lacks the token.
+//! - Any other page can send, but not read (no answer allows it), so what counts is what changes
+//!   state: such a request must come from no page, or from one of this address itself.
 //!
 //! `/health` says nothing worth guarding, and is asked by those who know neither name nor token.
 
@@ -61,7 +63,8 @@ fn address(name: &str) -> Option<IpAddr> {
     Some(ip.to_canonical())
 }
 
-/// Whether `origin` is the site that the request was sent to. It may have come over TLS, which ends before us.
+/// Whether `origin` is the site that the request was sent to. It may have come over TLS, which ends
+/// before us.
 fn is_own(origin: &[u8], host: Option<&Host>) -> bool {
     let Some(host) = host else { return false };
     let of = |scheme: &str, default: u16| {
@@ -72,7 +75,8 @@ fn is_own(origin: &[u8], host: Option<&Host>) -> bool {
     of("http://", 80).or_else(|| of("https://", 443)).unwrap_or(false)
 }
 
-/// The token of a `Bearer` header: the scheme in any case, and one space or more (RFC 9110, section 11.4).
+/// The token of a `Bearer` header: the scheme in any case, and one space or more (RFC 9110, section
+/// 11.4).
 fn bearer(credentials: &[u8]) -> Option<&[u8]> {
     let (scheme, rest) = credentials.split_at_checked("bearer".len())?;
     let token = rest.trim_ascii_start();

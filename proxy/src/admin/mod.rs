@@ -1,6 +1,7 @@
 //! The operator's side: health, status, metrics, explanations, reload and rollback over HTTP.
 //!
-//! Everything that is shown comes from the serving snapshot, and endpoints are shown by name: no answer holds a URL.
+//! Everything that is shown comes from the serving snapshot, and endpoints are shown by name: no
+//! answer holds a URL.
 
 mod connections;
 mod explain;
@@ -94,9 +95,10 @@ impl AdminService {
         reported(if path == "/reload" { self.reload.reload().await } else { self.reload.rollback().await })
     }
 
-    /// Whether requests get an endpoint. 503 says that those of some upstream are refused. One whose endpoints are all unfit is
-    /// degraded: the least bad of them serves, so a load balancer that took the proxy away would only make it worse. A policy
-    /// in quarantine costs no answers, either.
+    /// Whether requests get an endpoint. 503 says that those of some upstream are refused. One
+    /// whose endpoints are all unfit is degraded: the least bad of them serves, so a load balancer
+    /// that took the proxy away would only make it worse. A policy in quarantine costs no answers,
+    /// either.
     fn health(&self) -> Answer {
         #[derive(Serialize)]
         struct Health<'a> {

@@ -1,7 +1,7 @@
 //! Reading a request to the admin address, strictly: what is ambiguous is refused, not interpreted.
 //!
-//! Invariant: whatever a rule looks at stands in the head once. Two `Host` or `Authorization` headers, two lengths, or a length
-//! beside a transfer coding never get as far as a rule.
+//! Invariant: whatever a rule looks at stands in the head once. Two `Host` or `Authorization`
+//! headers, two lengths, or a length beside a transfer coding never get as far as a rule.
 
 use http::{Method, StatusCode};
 
@@ -49,8 +49,8 @@ impl Refused {
     }
 }
 
-/// Where the head at the beginning of `bytes` ends, looking from `from` on. Ends that no line may have end it, too, so that they
-/// are refused and not waited on.
+/// Where the head at the beginning of `bytes` ends, looking from `from` on. Ends that no line may
+/// have end it, too, so that they are refused and not waited on.
 pub(super) fn end_of_head(bytes: &[u8], from: usize) -> Option<usize> {
     let from = from.saturating_sub(3);
     (from..bytes.len()).find_map(|at| {

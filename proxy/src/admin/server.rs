@@ -1,7 +1,7 @@
 //! The connections of the admin address: one request each, every step within a time.
 //!
-//! A connection ends with its answer. Nothing is gained by keeping one for a request in some seconds, and what a client sends
-//! behind its request is then never a request.
+//! A connection ends with its answer. Nothing is gained by keeping one for a request in some
+//! seconds, and what a client sends behind its request is then never a request.
 
 use std::io;
 use std::sync::Arc;
@@ -125,7 +125,8 @@ async fn read_to_end_of_head(stream: &mut Stream, bytes: &mut Vec<u8>) -> io::Re
         if stream.read_buf(bytes).await? == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        // Only what is new is looked at, so that a head byte by byte costs no more than one at once.
+        // Only what is new is looked at, so that a head byte by byte costs no more than one at
+        // once.
         match end_of_head(bytes, before) {
             Some(end) if end > HEAD_BYTES => return Ok(None),
             Some(end) => return Ok(Some(end)),

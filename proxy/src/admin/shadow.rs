@@ -1,4 +1,5 @@
-//! The answer of `GET /shadow`: how far the policies that are tried agree with the live ones, and where they don't.
+//! The answer of `GET /shadow`: how far the policies that are tried agree with the live ones, and
+//! where they don't.
 
 use std::collections::BTreeMap;
 
@@ -18,7 +19,8 @@ pub struct Shadows {
     pub upstreams: BTreeMap<String, ShadowStatus>,
 }
 
-/// A shadow of an upstream, and what was found since it is one. Numbers that aren't known yet are absent.
+/// A shadow of an upstream, and what was found since it is one. Numbers that aren't known yet are
+/// absent.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct ShadowStatus {
     /// The scoring policy that decides, `native` for the built-in one.

@@ -98,7 +98,8 @@ pub struct EndpointStatus {
     /// Why not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub excluded: Option<String>,
-    /// What its probes found: `unknown`, `healthy`, `unhealthy`, `wrong_chain`, `unverified` or `lagging`.
+    /// What its probes found: `unknown`, `healthy`, `unhealthy`, `wrong_chain`, `unverified` or
+    /// `lagging`.
     #[serde(default)]
     pub health: String,
     /// Why it isn't healthy.
@@ -159,7 +160,8 @@ pub struct PolicyStatus {
     /// Whether it faulted too often and isn't called for a time.
     #[serde(default)]
     pub quarantined: bool,
-    /// What is left until a call is tried; 0 when there is no quarantine or the next call is the trial.
+    /// What is left until a call is tried; 0 when there is no quarantine or the next call is the
+    /// trial.
     #[serde(default)]
     pub quarantined_seconds: f64,
     /// Quarantines so far, since it was loaded.

@@ -1,15 +1,15 @@
 //! Ethereum and the chains that are like it.
 //!
-//! Sources: the Ethereum execution-apis specification; the `trace_`, `debug_` and `txpool_` namespaces
-//! as Geth, Erigon, Nethermind, Reth and Besu document them; Erigon's RPC documentation (`erigon_`,
-//! `ots_`, `parity_`, `bor_`, `eth_callMany`, `eth_callBundle`), Otterscan's API; Bor's JSON-RPC
-//! documentation; zkSync's documentation of `zks_`, Arbitrum's of `arbtrace_`, Linea's of `linea_`, the
-//! OP Stack's of `optimism_`; the ERC-4337 and ERC-7769 specifications of bundlers; Alchemy's and
-//! QuickNode's API references.
+//! Sources: the Ethereum execution-apis specification; the `trace_`, `debug_` and `txpool_`
+//! namespaces as Geth, Erigon, Nethermind, Reth and Besu document them; Erigon's RPC documentation
+//! (`erigon_`, `ots_`, `parity_`, `bor_`, `eth_callMany`, `eth_callBundle`), Otterscan's API; Bor's
+//! JSON-RPC documentation; zkSync's documentation of `zks_`, Arbitrum's of `arbtrace_`, Linea's of
+//! `linea_`, the OP Stack's of `optimism_`; the ERC-4337 and ERC-7769 specifications of bundlers;
+//! Alchemy's and QuickNode's API references.
 //!
-//! Left out of the reads are filters, which live at one endpoint; `bor_getVoteOnHash`, which locks a
-//! milestone; `debug_` methods that write files or settings; and whatever sends, signs, submits or
-//! sponsors.
+//! Left out of the reads are filters, which live at one endpoint; `bor_getVoteOnHash`, which locks
+//! a milestone; `debug_` methods that write files or settings; and whatever sends, signs, submits
+//! or sponsors.
 
 use bytes::Bytes;
 use serde::Deserialize;
@@ -268,9 +268,9 @@ struct Transaction<'a> {
 
 /// The answer to an `eth_sendRawTransaction`, under `id`.
 ///
-/// A transaction is known by the Keccak-256 hash of its bytes (Ethereum Yellow Paper, section 4.3), which
-/// is also what a node answers when it takes it. After a first attempt that broke off, "already known"
-/// means that it has landed.
+/// A transaction is known by the Keccak-256 hash of its bytes (Ethereum Yellow Paper, section 4.3),
+/// which is also what a node answers when it takes it. After a first attempt that broke off,
+/// "already known" means that it has landed.
 fn transaction_hash(request: &[u8], id: &[u8]) -> Option<Bytes> {
     let transaction: Transaction<'_> = serde_json::from_slice(request).ok()?;
     let [raw, ..] = transaction.params.as_slice() else { return None };

@@ -59,7 +59,8 @@ fn lists() -> impl Iterator<Item = &'static [&'static str]> {
     const { &CHAINS }.iter().flat_map(|chain| [chain.reads, chain.vendor_reads, chain.writes])
 }
 
-/// A number below [`METHOD_KINDS`] for `method`, the last one for all that aren't known: clients can't make new ones.
+/// A number below [`METHOD_KINDS`] for `method`, the last one for all that aren't known: clients
+/// can't make new ones.
 pub fn method_kind(method: &str) -> usize {
     let mut before = 0;
     for list in lists() {

@@ -1,7 +1,7 @@
 //! Chains: their methods, the heads and identities of their nodes.
 //!
-//! Each chain is one file, which fills in a [`Spec`] and stands in [`CHAINS`]. Invariant: nothing else
-//! in the proxy knows a chain by its name, except for the words of messages.
+//! Each chain is one file, which fills in a [`Spec`] and stands in [`CHAINS`]. Invariant: nothing
+//! else in the proxy knows a chain by its name, except for the words of messages.
 
 mod ethereum;
 mod methods;
@@ -105,7 +105,8 @@ impl Chain {
         Chain::all().flat_map(|chain| chain.0.heads).copied().collect()
     }
 
-    /// The result of a probe with `method`: the head, if it is one. Methods that no chain knows say nothing.
+    /// The result of a probe with `method`: the head, if it is one. Methods that no chain knows say
+    /// nothing.
     ///
     /// # Errors
     /// When the endpoint isn't fit by its own word, or the result isn't one of this method.
@@ -133,8 +134,8 @@ impl Chain {
         self.0.id_words
     }
 
-    /// The answer that an endpoint gave, or would have given, to a write that it has carried out before.
-    /// `None` for any other request.
+    /// The answer that an endpoint gave, or would have given, to a write that it has carried out
+    /// before. `None` for any other request.
     pub fn known_answer(self, request: &[u8], id: &[u8]) -> Option<Bytes> {
         (self.0.known_answer)(request, id)
     }

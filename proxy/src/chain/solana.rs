@@ -1,7 +1,7 @@
 //! Solana.
 //!
-//! Sources: Solana's RPC documentation; for `VENDOR_READS` the digital asset standard's API and Helius's
-//! documentation.
+//! Sources: Solana's RPC documentation; for `VENDOR_READS` the digital asset standard's API and
+//! Helius's documentation.
 
 use std::ops::RangeInclusive;
 

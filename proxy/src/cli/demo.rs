@@ -1,8 +1,9 @@
 //! `pointsman demo`: the real proxy in front of simulated endpoints, with traffic and a live table.
 //!
-//! Only the endpoints and the clients are simulated. The conf is a file, the policies are the shipped `.wasm` files, and
-//! the proxy is started as `pointsman run` starts it, so that everything a visitor tries here works on a real one, too.
-//! The log goes to a file: on the terminal it would tear the table.
+//! Only the endpoints and the clients are simulated. The conf is a file, the policies are the
+//! shipped `.wasm` files, and the proxy is started as `pointsman run` starts it, so that everything
+//! a visitor tries here works on a real one, too. The log goes to a file: on the terminal it would
+//! tear the table.
 
 mod folder;
 mod node;
@@ -26,7 +27,8 @@ use self::watch::Watch;
 use crate::logging::Log;
 use crate::server::{Signals, prepare_first, run};
 
-/// Where the demo serves: the default addresses, so that `curl`, `pointsman status` and `reload` need no option.
+/// Where the demo serves: the default addresses, so that `curl`, `pointsman status` and `reload`
+/// need no option.
 const PROXY: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8549);
 const ADMIN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8550);
 /// Without the access log, which would grow by 100 MB an hour.
@@ -35,7 +37,8 @@ const LOG_FILTER: &str = "info,pointsman::access=warn,pingora_core=off";
 /// What the command line says.
 #[derive(clap::Args)]
 pub(super) struct Options {
-    /// The folder of the shipped policies [default: plugins/dist, or plugins beside the executable].
+    /// The folder of the shipped policies [default: plugins/dist, or plugins beside the
+    /// executable].
     #[arg(long, value_name = "DIR")]
     plugins: Option<PathBuf>,
     /// Keep conf, plugins and log in this folder [default: one that is removed at the end].

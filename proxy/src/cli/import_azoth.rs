@@ -1,8 +1,8 @@
 //! `pointsman import-azoth`: turns an azoth-balancer conf into ours.
 //!
-//! Every number is written out, also where the old conf left it to a default, because the two programs'
-//! defaults differ. What can't be carried over is said in a note, and never dropped in silence. The new
-//! conf holds the endpoints' URLs; notes and errors don't.
+//! Every number is written out, also where the old conf left it to a default, because the two
+//! programs' defaults differ. What can't be carried over is said in a note, and never dropped in
+//! silence. The new conf holds the endpoints' URLs; notes and errors don't.
 
 mod keys;
 #[cfg(test)]

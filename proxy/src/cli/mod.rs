@@ -1,4 +1,5 @@
-//! The command line. Each subcommand is a function that returns what to print or why it was refused.
+//! The command line. Each subcommand is a function that returns what to print or why it was
+//! refused.
 //!
 //! Exit codes: 0 done, 1 refused, 2 usage (by clap).
 
@@ -26,7 +27,8 @@ use crate::server::{Signals, prepare_first, run};
 use crate::text;
 use client::AdminClient;
 
-/// A reverse proxy for pools of JSON-RPC endpoints whose scoring and retry policies are WebAssembly modules.
+/// A reverse proxy for pools of JSON-RPC endpoints whose scoring and retry policies are WebAssembly
+/// modules.
 #[derive(Parser)]
 #[command(version, arg_required_else_help = true)]
 struct Arguments {
@@ -46,7 +48,8 @@ enum Command {
     Check,
     /// Ask a running proxy to reload, and print what changed.
     Reload(AdminOptions),
-    /// Ask a running proxy to serve the previous generation again, and print what changed. Files stay as they are.
+    /// Ask a running proxy to serve the previous generation again, and print what changed. Files
+    /// stay as they are.
     Rollback(AdminOptions),
     /// Show the endpoints and policies of a running proxy.
     Status {
@@ -68,7 +71,8 @@ enum Command {
     },
     /// Run the proxy with simulated endpoints and traffic, and watch it.
     Demo(demo::Options),
-    /// Turn an azoth-balancer conf into one for Pointsman; it is printed, and what was left out is told.
+    /// Turn an azoth-balancer conf into one for Pointsman; it is printed, and what was left out is
+    /// told.
     ImportAzoth {
         /// The azoth-balancer conf.
         file: PathBuf,

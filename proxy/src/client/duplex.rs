@@ -1,9 +1,11 @@
 //! A request that is sent while its answer may arrive already.
 //!
-//! An endpoint that refuses a long body answers early and reads no further (RFC 9112, section 9.3 and 9.6). Whoever only writes waits for
-//! it until the timeout, and loses the answer when the connection is reset. So while a connection takes nothing, it is read.
+//! An endpoint that refuses a long body answers early and reads no further (RFC 9112, section 9.3
+//! and 9.6). Whoever only writes waits for it until the timeout, and loses the answer when the
+//! connection is reset. So while a connection takes nothing, it is read.
 //!
-//! Invariant: a final answer that begins before the request's end ends the sending, and is the attempt's answer. Interim ones don't.
+//! Invariant: a final answer that begins before the request's end ends the sending, and is the
+//! attempt's answer. Interim ones don't.
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -105,7 +107,8 @@ mod tests {
 
     const BODY: &[u8] = &[b'x'; 100_000];
 
-    /// Sends to an endpoint that reads so many bytes, says something, and then reads the rest or not.
+    /// Sends to an endpoint that reads so many bytes, says something, and then reads the rest or
+    /// not.
     async fn send_to(reads: usize, says: &'static [u8], reads_on: bool) -> (Sent, usize) {
         let (near, mut far) = duplex(1_000);
         let mut near: Stream = Box::new(near);

@@ -1,7 +1,7 @@
 //! One request to one endpoint, and its answer as far as it decides the outcome.
 //!
-//! An answer is read whole up to [`INSPECT_LIMIT`] and classified. A longer one is judged by its beginning, and passed on while
-//! it arrives: no endpoint wraps an error in a megabyte.
+//! An answer is read whole up to [`INSPECT_LIMIT`] and classified. A longer one is judged by its
+//! beginning, and passed on while it arrives: no endpoint wraps an error in a megabyte.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -87,7 +87,8 @@ pub struct Arriving {
 /// How an attempt ended, and the answer if there was one.
 pub(crate) type Exchanged = (AttemptResult, Option<Answer>);
 
-/// Sends `outgoing` to `target` now and reads the answer, within `budget`. Tells `timer` when it takes long.
+/// Sends `outgoing` to `target` now and reads the answer, within `budget`. Tells `timer` when it
+/// takes long.
 pub(crate) async fn exchange(
     target: &Arc<Target>,
     outgoing: &Outgoing,
@@ -116,11 +117,13 @@ async fn attempt(
     loop {
         let (connection, fresh) = match used.take() {
             Some(connection) => (connection, false),
-            // Boxed, since it is large and rare: a request's future would carry room for it, and for a hedge's, too.
+            // Boxed, since it is large and rare: a request's future would carry room for it, and
+            // for a hedge's, too.
             None => (Box::pin(target.connect()).await.map_err(connect_failed)?, true),
         };
         match converse(connection, fresh, target, outgoing, sent).await {
-            // The endpoint closed the connection just as it was taken up: that says nothing about the endpoint.
+            // The endpoint closed the connection just as it was taken up: that says nothing about
+            // the endpoint.
             Err(failure) if !fresh && failure.silent && outgoing.resendable => {}
             done => return done,
         }
@@ -143,8 +146,8 @@ async fn converse(
     *sent = true;
     let Sent { complete: sent_whole, broken, early } =
         target.head.send(&mut stream, &outgoing.headers, Some(&outgoing.body)).await;
-    // An endpoint that refuses a request need not read it to its end: the refusal counts, not the broken connection. But what
-    // there is to read on a used connection may be of its past.
+    // An endpoint that refuses a request need not read it to its end: the refusal counts, not the
+    // broken connection. But what there is to read on a used connection may be of its past.
     if broken && !fresh {
         return Err(Failure::silent(BROKE_SENDING));
     }
@@ -231,8 +234,8 @@ impl Arriving {
     /// The next piece of the body, within `timer`; `None` at its end.
     ///
     /// # Errors
-    /// The attempt's result, when the endpoint breaks off, is silent for that long or the client timeout, or sends more than is
-    /// allowed.
+    /// The attempt's result, when the endpoint breaks off, is silent for that long or the client
+    /// timeout, or sends more than is allowed.
     pub async fn next(&mut self, timer: Duration) -> Result<Option<Bytes>, Box<AttemptResult>> {
         let failed = |outcome, detail| Box::new(AttemptResult::failed(outcome, true, detail));
         let read = tokio::time::timeout(self.timeout.min(timer), self.response.next()).await;

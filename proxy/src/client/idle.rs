@@ -1,12 +1,14 @@
 //! The idle connections of one endpoint.
 //!
-//! An endpoint owns its connections: a limit per endpoint is exact, a changed client setting starts afresh, and dropping the
-//! endpoint closes them. The newest connection is taken first, so that a pool that was large for a moment shrinks.
-//! A connection is looked at before it is used again, because the endpoint may have closed it.
+//! An endpoint owns its connections: a limit per endpoint is exact, a changed client setting starts
+//! afresh, and dropping the endpoint closes them. The newest connection is taken first, so that a
+//! pool that was large for a moment shrinks. A connection is looked at before it is used again,
+//! because the endpoint may have closed it.
 //!
-//! A connection belongs to the reactor of the thread that made it: any other thread has to be woken by that one for each
-//! answer. So each worker has idle connections of its own, and all other threads share some. A worker without one takes
-//! another worker's, which is still cheaper than a TLS handshake, at most once per 100 ms: beyond that it makes its own.
+//! A connection belongs to the reactor of the thread that made it: any other thread has to be woken
+//! by that one for each answer. So each worker has idle connections of its own, and all other
+//! threads share some. A worker without one takes another worker's, which is still cheaper than a
+//! TLS handshake, at most once per 100 ms: beyond that it makes its own.
 
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -62,7 +64,8 @@ const COMMON: usize = 0;
 const BORROW_PAUSE: Duration = Duration::from_millis(100);
 
 impl IdlePool {
-    /// A pool of at most `max` connections, each kept for at most `timeout`, for so many worker threads.
+    /// A pool of at most `max` connections, each kept for at most `timeout`, for so many worker
+    /// threads.
     pub(super) fn new(max: usize, timeout: Duration, workers: usize) -> Self {
         let workers = std::iter::repeat_with(WorkerIdle::default).take(COMMON + 1 + workers).collect();
         IdlePool { max, timeout, waiting: AtomicUsize::new(0), workers }
@@ -96,7 +99,8 @@ impl IdlePool {
         Some(connection)
     }
 
-    /// Keeps a connection whose last answer was read to its end. If they are too many then, the oldest of the thread that has most is closed.
+    /// Keeps a connection whose last answer was read to its end. If they are too many then, the
+    /// oldest of the thread that has most is closed.
     pub(super) fn put(&self, connection: Connection, now: Tick) {
         if self.max == 0 {
             return;
@@ -170,7 +174,8 @@ impl WorkerIdle {
     }
 }
 
-/// A connection that waits has nothing to read: an end or bytes that nobody asked for make it useless.
+/// A connection that waits has nothing to read: an end or bytes that nobody asked for make it
+/// useless.
 fn is_open(stream: &mut Stream) -> bool {
     let mut byte = [0];
     let mut buffer = ReadBuf::new(&mut byte);

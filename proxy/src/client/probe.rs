@@ -1,7 +1,7 @@
 //! A request to an endpoint for its own sake, and what its answer says.
 //!
-//! Probes go to the endpoint's own [`Target`], as requests do: same settings, headers, TLS and idle connections. Their
-//! answers are short, and nothing that they hold is passed on.
+//! Probes go to the endpoint's own [`Target`], as requests do: same settings, headers, TLS and idle
+//! connections. Their answers are short, and nothing that they hold is passed on.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,7 +1,8 @@
-//! What an endpoint is sent: a head that is the same for all requests but for its length and the client's headers, and the body.
+//! What an endpoint is sent: a head that is the same for all requests but for its length and the
+//! client's headers, and the body.
 //!
-//! Invariant: what is small leaves in one write. Pingora's session flushes a head before its body, which costs a system call and a packet
-//! per request.
+//! Invariant: what is small leaves in one write. Pingora's session flushes a head before its body,
+//! which costs a system call and a packet per request.
 
 use std::io::Write as _;
 
@@ -48,8 +49,8 @@ impl Head {
         Head { start, names: headers.keys().cloned().collect() }
     }
 
-    /// With the client's headers that the endpoint doesn't have already, and the length of the body if there may be one; and the
-    /// body, if it is small.
+    /// With the client's headers that the endpoint doesn't have already, and the length of the body
+    /// if there may be one; and the body, if it is small.
     fn finish(&self, headers: &[(HeaderName, HeaderValue)], body: Option<&[u8]>) -> Vec<u8> {
         let copied = body.filter(|body| body.len() <= SMALL).unwrap_or_default();
         let mut bytes = Vec::with_capacity(self.start.len() + REST_OF_HEAD + copied.len());

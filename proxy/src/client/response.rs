@@ -1,11 +1,14 @@
 //! An endpoint's answer, as far as it was read.
 //!
-//! Most answers are small and as plain as can be: HTTP/1.1, one `Content-Length`, a connection that stays open, no byte too many. They are
-//! read here, out of one buffer. All others are Pingora's to read, from their first byte on: chunks, long bodies, ends of connections, odd
-//! heads. What isn't plain beyond doubt isn't plain, so there is one place that decides what is odd and what is wrong.
+//! Most answers are small and as plain as can be: HTTP/1.1, one `Content-Length`, a connection that
+//! stays open, no byte too many. They are read here, out of one buffer. All others are Pingora's to
+//! read, from their first byte on: chunks, long bodies, ends of connections, odd heads. What isn't
+//! plain beyond doubt isn't plain, so there is one place that decides what is odd and what is
+//! wrong.
 //!
-//! Lines of a head may end with a bare LF, as RFC 9112 (section 2.2) lets a recipient accept: nothing of a head is passed on as it is written, and
-//! one connection bears one answer at a time, so nobody behind us could find the head's end elsewhere.
+//! Lines of a head may end with a bare LF, as RFC 9112 (section 2.2) lets a recipient accept:
+//! nothing of a head is passed on as it is written, and one connection bears one answer at a time,
+//! so nobody behind us could find the head's end elsewhere.
 
 use std::mem::MaybeUninit;
 use std::time::Duration;
@@ -61,7 +64,8 @@ pub(super) struct ResponseHead {
     pub(super) retry_after: Option<Duration>,
     /// The announced length of the body.
     pub(super) length: Option<usize>,
-    /// It is not JSON as it stands there. Chunks are undone by whoever reads the body; nothing else is.
+    /// It is not JSON as it stands there. Chunks are undone by whoever reads the body; nothing else
+    /// is.
     pub(super) encoded: bool,
 }
 
@@ -79,14 +83,16 @@ enum Rest {
 }
 
 impl Response {
-    /// Reads an answer as far as its head, or all of it if that is easy. It begins with the bytes of `buffer`.
+    /// Reads an answer as far as its head, or all of it if that is easy. It begins with the bytes
+    /// of `buffer`.
     pub(super) async fn read(mut stream: Stream, mut buffer: BytesMut) -> Result<Self, Failure> {
         buffer.reserve(FIRST_READ);
         if let Some((head, size)) = read_plain(&mut stream, &mut buffer).await {
             let body = buffer.split_off(size).freeze();
             return Ok(Response { head, rest: Rest::Whole(body, stream), framed_once: true });
         }
-        // Boxed, as all that only the others need: a request's future has room for the way of most alone.
+        // Boxed, as all that only the others need: a request's future has room for the way of most
+        // alone.
         Box::pin(Self::read_by_session(stream, buffer)).await
     }
 
@@ -176,8 +182,9 @@ fn count(session: &HttpSession, name: &header::HeaderName) -> usize {
     session.resp_header().map_or(0, |head| head.headers.get_all(name).iter().count())
 }
 
-/// Whether the head in these bytes says once at most where its body ends, and that beyond doubt. After another the connection isn't
-/// used again: the endpoint may think that it ended elsewhere (RFC 9112, section 6.3).
+/// Whether the head in these bytes says once at most where its body ends, and that beyond doubt.
+/// After another the connection isn't used again: the endpoint may think that it ended elsewhere
+/// (RFC 9112, section 6.3).
 fn is_framed_once(bytes: &[u8]) -> bool {
     let mut headers = [httparse::EMPTY_HEADER; MOST_HEADERS];
     let mut response = httparse::Response::new(&mut headers);
@@ -205,8 +212,9 @@ fn head_of(status: StatusCode, session: &HttpSession) -> ResponseHead {
     }
 }
 
-/// Reads into `buffer` until a plain answer is there; the second number is the size of its head. `None` when the answer turns out not to be
-/// plain, or when it ends early: what was read is in the buffer.
+/// Reads into `buffer` until a plain answer is there; the second number is the size of its head.
+/// `None` when the answer turns out not to be plain, or when it ends early: what was read is in the
+/// buffer.
 async fn read_plain(stream: &mut Stream, buffer: &mut BytesMut) -> Option<(ResponseHead, usize)> {
     loop {
         if !buffer.is_empty() {

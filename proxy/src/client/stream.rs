@@ -1,7 +1,8 @@
 //! A connection without TLS, to a client or an endpoint, as Pingora's sessions take it.
 //!
-//! What is read goes straight to whoever asked for it. What is written is gathered until it is flushed, so that a head leaves in one
-//! packet with a small body, and in one system call with a large one.
+//! What is read goes straight to whoever asked for it. What is written is gathered until it is
+//! flushed, so that a head leaves in one packet with a small body, and in one system call with a
+//! large one.
 
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;

@@ -1,4 +1,5 @@
-//! Where an endpoint's requests go: its addresses, what every request to it carries, and its connections.
+//! Where an endpoint's requests go: its addresses, what every request to it carries, and its
+//! connections.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -36,7 +37,8 @@ pub struct ClientSettings {
     pub max_idle: usize,
 }
 
-/// The fixed parts of an endpoint's requests. The path and the headers may hold keys: there is no `Debug`.
+/// The fixed parts of an endpoint's requests. The path and the headers may hold keys: there is no
+/// `Debug`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Destination {
     /// Use TLS.
@@ -94,7 +96,8 @@ impl Target {
         !self.addresses.load().is_empty()
     }
 
-    /// Takes over what DNS says now. A connection to an address that is no longer said isn't used again.
+    /// Takes over what DNS says now. A connection to an address that is no longer said isn't used
+    /// again.
     pub fn set_addresses(&self, addresses: Vec<SocketAddr>) {
         if **self.addresses.load() != addresses {
             self.addresses.store(Arc::new(addresses));
@@ -112,8 +115,8 @@ impl Target {
         self.idle.take(now)
     }
 
-    /// A new connection, to the address that worked last or the first after it that does. A name such as `localhost` may
-    /// have an address that nobody listens on.
+    /// A new connection, to the address that worked last or the first after it that does. A name
+    /// such as `localhost` may have an address that nobody listens on.
     pub(super) async fn connect(&self) -> Result<Connection, &'static str> {
         let addresses = self.addresses.load_full();
         let preferred = self.preferred.load(Relaxed);
@@ -167,7 +170,8 @@ impl Target {
     }
 
     fn peer(&self, address: SocketAddr) -> HttpPeer {
-        // The name is never empty (the conf sees to it): with an empty one rustls would verify nothing.
+        // The name is never empty (the conf sees to it): with an empty one rustls would verify
+        // nothing.
         let mut peer = HttpPeer::new(address, self.destination.tls, self.destination.host.clone());
         peer.options.connection_timeout = Some(self.settings.connect_timeout);
         peer.options.total_connection_timeout = Some(self.settings.connect_timeout);
@@ -210,8 +214,9 @@ fn plain_kind(error: &io::Error, address: SocketAddr) -> &'static str {
     }
 }
 
-/// Whether connecting failed because this process, or its machine, has no more of something. Without a port left there is no
-/// address to connect from; with IPv6 that may also mean that the machine has no IPv6.
+/// Whether connecting failed because this process, or its machine, has no more of something.
+/// Without a port left there is no address to connect from; with IPv6 that may also mean that the
+/// machine has no IPv6.
 fn is_own_lack(error: &io::Error, address: SocketAddr) -> bool {
     use nix::errno::Errno;
     match error.raw_os_error().map(Errno::from_raw) {

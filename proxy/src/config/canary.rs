@@ -10,7 +10,8 @@ use super::report::{Key, Report};
 use super::spanned::Spanned;
 use crate::model::Rails;
 
-/// Of the requests. With more there would be less to compare with: the live policy must have as many.
+/// Of the requests. With more there would be less to compare with: the live policy must have as
+/// many.
 const MAX_PERCENT: f64 = 50.0;
 /// Below it a comparison says nothing.
 const MIN_REQUESTS: RangeInclusive<u64> = 20..=1_000_000;

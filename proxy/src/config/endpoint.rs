@@ -15,13 +15,15 @@ use super::upstream::MAX_BATCH_SIZE;
 use super::url::EndpointUrl;
 use super::{EndpointConf, RateLimit};
 
-/// Distinct tags of one upstream: a policy sees them as the bits of a `u64` (sdk/ABI.md, section 4).
+/// Distinct tags of one upstream: a policy sees them as the bits of a `u64` (sdk/ABI.md, section
+/// 4).
 const MAX_TAGS: usize = 64;
 /// The longest name of an endpoint or a tag: names become labels of metrics.
 const MAX_NAME: usize = 64;
 /// Requests per second, and burst. Above a million a limiter only costs.
 const RATE: RangeInclusive<u32> = 1..=1_000_000;
-/// Headers of the connection, and those that say where the body ends and where it goes. The proxy writes them itself.
+/// Headers of the connection, and those that say where the body ends and where it goes. The proxy
+/// writes them itself.
 const OWN_HEADERS: [HeaderName; 9] = [
     header::CONNECTION,
     header::CONTENT_LENGTH,

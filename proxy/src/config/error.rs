@@ -1,7 +1,7 @@
 //! What is wrong with a conf, and where.
 //!
-//! Invariant: no message holds a URL, a header value or a token. A line of the conf is never shown, only
-//! its number, since it may hold a key.
+//! Invariant: no message holds a URL, a header value or a token. A line of the conf is never shown,
+//! only its number, since it may hold a key.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -50,7 +50,8 @@ pub struct Problem {
     pub line: usize,
     /// The column in characters, from 1.
     pub column: usize,
-    /// The path of the key, such as `upstreams.ethereum.endpoints[0].weight`; empty for a syntax error.
+    /// The path of the key, such as `upstreams.ethereum.endpoints[0].weight`; empty for a syntax
+    /// error.
     pub key: String,
     /// What is wrong and what to write instead.
     pub message: String,

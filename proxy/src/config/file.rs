@@ -1,11 +1,13 @@
 //! The conf file as it is written: one type per table, and the default of every key.
 //!
-//! Nothing here is checked beyond its TOML type; `validate` does that, and needs the place of each value
-//! for it. Whole numbers are `i64`, so that a range is checked, and worded, in one place. An `Option` is a
-//! key that has no default. These types hold secrets in the clear and so have no `Debug`.
+//! Nothing here is checked beyond its TOML type; `validate` does that, and needs the place of each
+//! value for it. Whole numbers are `i64`, so that a range is checked, and worded, in one place. An
+//! `Option` is a key that has no default. These types hold secrets in the clear and so have no
+//! `Debug`.
 //!
-//! The doc comments are the conf's reference: `schema` makes docs/reference.md and docs/pointsman.schema.json of them.
-//! A comment's paragraph `Default: …` is for a key whose default is no constant.
+//! The doc comments are the conf's reference: `schema` makes docs/reference.md and
+//! docs/pointsman.schema.json of them. A comment's paragraph `Default: …` is for a key whose
+//! default is no constant.
 
 use std::collections::BTreeMap;
 

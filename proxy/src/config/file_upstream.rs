@@ -1,4 +1,5 @@
-//! The tables of `[upstreams.NAME]` as they are written. The rules of [`file`](super::file) hold here, too.
+//! The tables of `[upstreams.NAME]` as they are written. The rules of [`file`](super::file) hold
+//! here, too.
 
 use std::collections::BTreeMap;
 
@@ -67,8 +68,8 @@ pub(super) struct Upstream {
     /// The time for all policy calls of one request, at most 1 s; after it the built-in policies
     /// decide.
     pub(super) policy_time_budget: Spanned<DurationText>,
-    /// Whether an endpoint that fails a fifth of its requests or more, while other endpoints answer these
-    /// requests, is left out for a cooldown, whatever its probes and the retry policy say.
+    /// Whether an endpoint that fails a fifth of its requests or more, while other endpoints answer
+    /// these requests, is left out for a cooldown, whatever its probes and the retry policy say.
     pub(super) exclude_outliers: bool,
     /// The bound of retries and hedges together, for each client.
     pub(super) retry_budget: Table<RetryBudget>,

@@ -19,7 +19,8 @@ use crate::chain::{Chain, ChainId, IdForm};
 
 /// More often would be a load of its own.
 const INTERVAL: RangeInclusive<Duration> = Duration::from_millis(100)..=LONGEST;
-/// Without `health_check`: 1,440 calls a day for each endpoint, a few percent of what a provider gives away.
+/// Without `health_check`: 1,440 calls a day for each endpoint, a few percent of what a provider
+/// gives away.
 const UNWRITTEN_INTERVAL: Duration = Duration::from_secs(60);
 /// Probes in a row.
 const THRESHOLD: RangeInclusive<u32> = 1..=100;

@@ -4,7 +4,8 @@ use std::path::Path;
 
 use nix::sys::resource::{Resource, getrlimit};
 
-/// Files that aren't for clients' connections or their requests: listeners, logs, the admin address, a reload, health checks.
+/// Files that aren't for clients' connections or their requests: listeners, logs, the admin
+/// address, a reload, health checks.
 const RESERVE: usize = 128;
 /// Stands in for what the system doesn't tell.
 const SOME_FILES: usize = 1_024;
@@ -24,7 +25,8 @@ pub(super) fn connections(files: usize) -> usize {
     ((files - reserve) / 2).clamp(1, MOST_CONNECTIONS)
 }
 
-/// Bytes of memory that the process may use: what the machine has, or less if its control groups say so.
+/// Bytes of memory that the process may use: what the machine has, or less if its control groups
+/// say so.
 pub(super) fn memory() -> usize {
     let root = Path::new("/sys/fs/cgroup");
     let groups = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
@@ -39,7 +41,8 @@ fn total_memory(text: &str) -> Option<usize> {
     line.trim().strip_suffix("kB")?.trim().parse::<usize>().ok()?.checked_mul(1 << 10)
 }
 
-/// The least limit of a group and of those above it. `line` is one of `/proc/self/cgroup`: number, controllers, path; version 2 has no controllers.
+/// The least limit of a group and of those above it. `line` is one of `/proc/self/cgroup`: number,
+/// controllers, path; version 2 has no controllers.
 fn group_limit(root: &Path, line: &str) -> Option<usize> {
     let mut parts = line.splitn(3, ':').skip(1);
     let (controllers, path) = (parts.next()?, parts.next()?);
@@ -50,7 +53,8 @@ fn group_limit(root: &Path, line: &str) -> Option<usize> {
     };
     let limit = |folder: &Path| std::fs::read_to_string(folder.join(file)).ok()?.trim().parse().ok();
     let group = root.join(path.trim_start_matches('/'));
-    // Within a container the path may be the host's, and only the root of the group is there to see.
+    // Within a container the path may be the host's, and only the root of the group is there to
+    // see.
     group.ancestors().take_while(|folder| folder.starts_with(&root)).filter_map(limit).min()
 }
 

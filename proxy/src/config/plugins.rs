@@ -1,4 +1,5 @@
-//! `[plugins]`: where modules are, where their compiled code is kept, and who must have signed them.
+//! `[plugins]`: where modules are, where their compiled code is kept, and who must have signed
+//! them.
 
 use std::ops::RangeInclusive;
 use std::path::PathBuf;

@@ -16,7 +16,8 @@ use crate::hex;
 /// The policy that is built in, always there and never declared.
 pub const NATIVE: &str = "native";
 
-/// Fuel of one call. Less than the least is not enough to do anything; the most takes longer than the epoch allows.
+/// Fuel of one call. Less than the least is not enough to do anything; the most takes longer than
+/// the epoch allows.
 const FUEL: RangeInclusive<u64> = 1_000..=100_000_000;
 /// The longest name of a plugin (sdk/ABI.md, section 3).
 const MAX_PLUGIN_NAME: usize = 64;
@@ -36,7 +37,8 @@ pub(super) fn policies(file: &Named<file::Policy>, report: &mut Report<'_>) -> B
     resolved
 }
 
-/// A declared policy that is tried beside those that the upstream has: `live`, each by its key. `what` is what it is to be.
+/// A declared policy that is tried beside those that the upstream has: `live`, each by its key.
+/// `what` is what it is to be.
 pub(super) fn candidate(
     key: Key<'_>,
     name: &Spanned<String>,

@@ -84,16 +84,17 @@ impl fmt::Display for Key<'_> {
     }
 }
 
-/// A name from the conf as a message may show it. Anything but a short bare word could be a URL, and a long word of letters and
-/// digits a token.
+/// A name from the conf as a message may show it. Anything but a short bare word could be a URL,
+/// and a long word of letters and digits a token.
 pub(super) fn shown(name: &str) -> &str {
     let bare = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     let is_bare = !name.is_empty() && name.len() <= SHOWN_KEY && name.chars().all(bare);
     if is_bare && !is_like_a_token(name) { name } else { HIDDEN }
 }
 
-/// A name as it may be shown below the key `parent`. Who pastes a token as the *name* of a header sees its place instead: a name
-/// is shown only if it is a usual one, or too short to be worth hiding.
+/// A name as it may be shown below the key `parent`. Who pastes a token as the *name* of a header
+/// sees its place instead: a name is shown only if it is a usual one, or too short to be worth
+/// hiding.
 pub(super) fn shown_below<'n>(parent: &str, name: &'n str) -> &'n str {
     let usual = || name.len() <= SHORT_HEADER || USUAL_HEADERS.iter().any(|usual| name.eq_ignore_ascii_case(usual));
     if parent != "headers" || usual() { shown(name) } else { HIDDEN }

@@ -1,8 +1,9 @@
 //! The conf's reference and its JSON Schema, made of the types of `file`.
 //!
-//! Only tests carry this: the shipped binary needs neither the descriptions nor the crate that collects
-//! them, since the two files are part of the repository. `make reference` writes them anew, and a test
-//! fails when they are stale. The schema is draft 7 without references, which Taplo reads best.
+//! Only tests carry this: the shipped binary needs neither the descriptions nor the crate that
+//! collects them, since the two files are part of the repository. `make reference` writes them
+//! anew, and a test fails when they are stale. The schema is draft 7 without references, which
+//! Taplo reads best.
 
 mod accepts;
 mod markdown;
@@ -143,6 +144,7 @@ written_as!(ShadowText, "Shadow", |generator| json_schema!({
     "anyOf": [file::Shadow::json_schema(generator), { "type": "string" }]
 }));
 
-/// A number and a unit, and more of them. The proxy accepts more units than an editor needs to know.
+/// A number and a unit, and more of them. The proxy accepts more units than an editor needs to
+/// know.
 const DURATION: &str = r"^([0-9]+ *[a-zA-Z]+ *)+$";
 const SIZE: &str = r"^[0-9]+ *(GiB|MiB|KiB|B)?$";

@@ -1,4 +1,5 @@
-//! Values that must not be shown, and where they come from: the conf itself, the environment or a file.
+//! Values that must not be shown, and where they come from: the conf itself, the environment or a
+//! file.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -7,7 +8,8 @@ use sha2::{Digest, Sha256};
 
 use crate::files::{self, FileError};
 
-/// The longest secret that a file may hold. Keys and tokens are far shorter; this keeps out a wrong path.
+/// The longest secret that a file may hold. Keys and tokens are far shorter; this keeps out a wrong
+/// path.
 const MAX_SECRET_FILE: usize = 64 << 10;
 
 /// Names of variables up to this length are shown.
@@ -161,8 +163,8 @@ fn has_placeholder(text: &str) -> bool {
     ["${", "$(", "{{"].iter().any(|begin| text.contains(begin)) || text.match_indices('$').any(is_variable)
 }
 
-/// Whether `env:NAME` stands behind other text, as in `Bearer env:NAME` or `https://host/env:NAME`, or
-/// `file:PATH` behind a space.
+/// Whether `env:NAME` stands behind other text, as in `Bearer env:NAME` or `https://host/env:NAME`,
+/// or `file:PATH` behind a space.
 fn has_reference(text: &str) -> bool {
     let is_name = |rest: &str| rest.starts_with(|c: char| c.is_ascii_uppercase() || c == '_');
     let is_word = |at: usize| !text[..at].ends_with(char::is_alphanumeric);

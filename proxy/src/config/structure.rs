@@ -1,8 +1,8 @@
 //! From text to [`File`]: syntax, unknown keys and wrong types.
 //!
-//! Serde stops at its first error. To name them all, each wrong entry is taken out of the table and the
-//! rest read again. Serde's own words quote the value, which may be a secret: a message is built from the
-//! kinds of what was expected and found instead, and from names of keys.
+//! Serde stops at its first error. To name them all, each wrong entry is taken out of the table and
+//! the rest read again. Serde's own words quote the value, which may be a secret: a message is
+//! built from the kinds of what was expected and found instead, and from names of keys.
 
 use std::ops::Range;
 
@@ -33,7 +33,8 @@ pub(super) fn read(text: &str, report: &mut Report<'_>) -> Option<File> {
     }
 }
 
-/// The same, although the text may not be TOML in places: then it has to name the admin address itself.
+/// The same, although the text may not be TOML in places: then it has to name the admin address
+/// itself.
 pub(super) fn read_admin(text: &str, report: &mut Report<'_>) -> Option<File> {
     let (table, errors) = DeTable::parse_recoverable(text);
     let admin = table.get_ref().get("admin").and_then(|admin| admin.get_ref().as_table());
@@ -81,8 +82,8 @@ enum PathStep {
     Item(usize),
 }
 
-/// What an error is about, as far as it says: the place of a key or a value, and whether that is an array.
-/// The latter counts, since `[[a]]` gives the array and its first table the same place.
+/// What an error is about, as far as it says: the place of a key or a value, and whether that is an
+/// array. The latter counts, since `[[a]]` gives the array and its first table the same place.
 struct Target {
     span: Range<usize>,
     array: bool,
@@ -156,7 +157,8 @@ fn found<'t, 'i>(table: &'t DeTable<'i>, path: &[PathStep]) -> Option<&'t DeValu
     })
 }
 
-/// Removes the entry at `path`; of an array, the whole array, so that no other item changes its index.
+/// Removes the entry at `path`; of an array, the whole array, so that no other item changes its
+/// index.
 fn take_out(table: &mut DeTable<'_>, path: &[PathStep]) {
     let Some((PathStep::Name(name), rest)) = path.split_first() else { return };
     if !rest.iter().any(|step| matches!(step, PathStep::Name(_))) {
@@ -240,7 +242,8 @@ fn worded(expected: &str) -> &str {
         "a boolean" => "true or false",
         "a sequence" => "an array",
         "a map" => "a table",
-        // Only a static text of ours or Serde's; were it anything else it could hold a part of the value.
+        // Only a static text of ours or Serde's; were it anything else it could hold a part of the
+        // value.
         "a string" | "a table" | DURATION_FORM | SIZE_FORM | CHAIN_ID_FORM | SHADOW_FORM | HEALTH_FORM => expected,
         _ => "of another type",
     }

@@ -3,8 +3,8 @@
 /// The longest word to compare: no name is longer.
 const LONGEST: usize = 64;
 
-/// The name of `known` nearest to `word`, if it is near enough to be what was meant: at most a third of
-/// the letters differ. Ties go to the first.
+/// The name of `known` nearest to `word`, if it is near enough to be what was meant: at most a
+/// third of the letters differ. Ties go to the first.
 pub(super) fn did_you_mean<'k>(word: &str, known: impl Iterator<Item = &'k str>) -> Option<&'k str> {
     let length = word.chars().count();
     if length > LONGEST {
@@ -18,8 +18,8 @@ pub(super) fn did_you_mean<'k>(word: &str, known: impl Iterator<Item = &'k str>)
         .map(|(_, name)| name)
 }
 
-/// How many letters must be inserted, deleted, replaced or swapped with their neighbour (optimal string
-/// alignment, since swapping is the commonest slip).
+/// How many letters must be inserted, deleted, replaced or swapped with their neighbour (optimal
+/// string alignment, since swapping is the commonest slip).
 fn distance(a: &str, b: &str) -> usize {
     let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
     // The distance of the first i letters of `a` from the first j of `b`: rows[i][j].

@@ -1,4 +1,5 @@
-//! Tests of the conf as a whole. A `«` in a conf marks where a problem must be placed; it is taken out first.
+//! Tests of the conf as a whole. A `«` in a conf marks where a problem must be placed; it is taken
+//! out first.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that can't go on must fail")]
 
 mod all_at_once;
@@ -43,7 +44,8 @@ fn refused(text: &str) -> Vec<Problem> {
     }
 }
 
-/// Holds the problems of `marked` to its marks and to `expected`, each `key: message` or the beginning of it.
+/// Holds the problems of `marked` to its marks and to `expected`, each `key: message` or the
+/// beginning of it.
 #[track_caller]
 fn assert_problems(marked: &str, expected: &[&str]) {
     let problems = refused(&marked.replace('«', ""));

@@ -12,7 +12,8 @@ use super::spanned::Spanned;
 use super::{Client, Cooldown, RetryBudget, UpstreamConf, canary, endpoint, health, shadow};
 use crate::chain::Chain;
 
-/// Endpoints that a policy is shown. It can't choose from one; the most is more than a decision should cost.
+/// Endpoints that a policy is shown. It can't choose from one; the most is more than a decision
+/// should cost.
 const CANDIDATES: RangeInclusive<usize> = 2..=10_000;
 /// All endpoints of a pool up to this size are candidates, if the conf says nothing else.
 const SMALL_POOL: usize = 64;
@@ -143,7 +144,8 @@ fn retry_budget(key: Key<'_>, file: &file::RetryBudget, report: &mut Report<'_>)
     RetryBudget { share, floor_per_sec }
 }
 
-/// The name of a declared policy; nothing stands for the built-in one, which "native" names as well.
+/// The name of a declared policy; nothing stands for the built-in one, which "native" names as
+/// well.
 fn policy(
     key: Key<'_>,
     name: Option<&Spanned<String>>,

@@ -10,10 +10,11 @@ use url::{Host, Url};
 /// The longest URL. Far more than any provider's, far less than an HTTP/1 request line may be.
 const MAX_LENGTH: usize = 8 << 10;
 
-/// A checked URL in canonical form: `http` or `https`, the host in lower case, no default port, a path.
+/// A checked URL in canonical form: `http` or `https`, the host in lower case, no default port, a
+/// path.
 ///
-/// Two endpoints are the same if their canonical URLs are. Printing it shows scheme and host only, since
-/// providers put keys into the rest.
+/// Two endpoints are the same if their canonical URLs are. Printing it shows scheme and host only,
+/// since providers put keys into the rest.
 #[derive(Clone)]
 pub struct EndpointUrl {
     canonical: String,
@@ -68,7 +69,8 @@ impl EndpointUrl {
         self.tls
     }
 
-    /// The host name or address, in lower case and without the brackets of IPv6: to resolve, and for SNI.
+    /// The host name or address, in lower case and without the brackets of IPv6: to resolve, and
+    /// for SNI.
     pub fn host(&self) -> &str {
         &self.host
     }

@@ -1,4 +1,5 @@
-//! The attempt engine: endpoints are tried until there is an answer or no further attempt is allowed.
+//! The attempt engine: endpoints are tried until there is an answer or no further attempt is
+//! allowed.
 //!
 //! ```text
 //! select ── exchange ── settle ──┬─ success ────────────────► the answer
@@ -7,8 +8,9 @@
 //!   └────── delay ◄── may retry ◄──── what is left of it ◄────┘
 //! ```
 //!
-//! Invariants: every selected endpoint is settled exactly once (an [`Attempt`] that is dropped settles itself as canceled);
-//! no endpoint is tried twice; a retry happens only where [`may_retry`](crate::model::may_retry), the retry budget and the policy agree; at most two
+//! Invariants: every selected endpoint is settled exactly once (an [`Attempt`] that is dropped
+//! settles itself as canceled); no endpoint is tried twice; a retry happens only where
+//! [`may_retry`](crate::model::may_retry), the retry budget and the policy agree; at most two
 //! attempts of a request are under way at once, and only of a request without a write.
 
 use std::borrow::Cow;
@@ -193,8 +195,8 @@ impl Run<'_> {
         Try { lease, attempt: self.trace.attempts, hedge: false }
     }
 
-    /// Whether another attempt is allowed by the budget. The first one after an endpoint that was known to be doubtful is the
-    /// proxy's own doing, and costs the client nothing.
+    /// Whether another attempt is allowed by the budget. The first one after an endpoint that was
+    /// known to be doubtful is the proxy's own doing, and costs the client nothing.
     pub(super) fn may_spend(&self, doubtful: bool, call: &RequestFacts, now: Tick) -> bool {
         (doubtful && !self.excused) || self.upstream.has_budget(call.client_key, now)
     }
@@ -230,8 +232,8 @@ impl Run<'_> {
         }
     }
 
-    /// Goes on with the first attempt beside the second. If both endpoints are silent, a third one takes the place of the
-    /// first.
+    /// Goes on with the first attempt beside the second. If both endpoints are silent, a third one
+    /// takes the place of the first.
     async fn attempt_beside<'f>(&mut self, call: &'f Call, first: (Try, Pending<'f>), second: Try, plan: Plan) -> Next {
         let timers: Vec<HedgeTimer> = (0..plan.max_attempts).map(|_| HedgeTimer::default()).collect();
         let mut unused = timers.iter();

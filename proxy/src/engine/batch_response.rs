@@ -31,8 +31,8 @@ impl BatchResponse {
         BatchResponse { held, asked: (0..requests.len()).collect(), requests }
     }
 
-    /// Takes what an attempt said. `again` tells which members of the request under way are to be asked elsewhere; those
-    /// are returned, and are what is asked for from now on.
+    /// Takes what an attempt said. `again` tells which members of the request under way are to be
+    /// asked elsewhere; those are returned, and are what is asked for from now on.
     pub(super) fn take(&mut self, slots: Vec<MemberAnswer>, again: &[bool]) -> Vec<MemberRequest> {
         let mut rest = Vec::new();
         let asked = std::mem::take(&mut self.asked);
@@ -51,7 +51,8 @@ impl BatchResponse {
         rest
     }
 
-    /// The whole answer; `refuse` gives it for a member that nobody answered. `None` when there is nothing of an endpoint's.
+    /// The whole answer; `refuse` gives it for a member that nobody answered. `None` when there is
+    /// nothing of an endpoint's.
     pub(super) fn finish(&self, refuse: impl Fn(&[u8]) -> Bytes) -> Option<Bytes> {
         let is_endpoints = |held: &Member| matches!(held, Member::Final(_) | Member::Meanwhile(_));
         if !self.held.iter().any(is_endpoints) {

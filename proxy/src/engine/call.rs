@@ -54,7 +54,8 @@ impl Call {
     }
 }
 
-/// Members of a batch that went wrong in the same way: the retry policy is asked once about all of them.
+/// Members of a batch that went wrong in the same way: the retry policy is asked once about all of
+/// them.
 #[derive(Debug)]
 pub(super) struct MemberFailure {
     /// As a request of its own.
@@ -92,7 +93,8 @@ pub(super) fn member_failures(
     failures
 }
 
-/// A member's error is an attempt's that ended so; a member without an answer shares the fate of the whole.
+/// A member's error is an attempt's that ended so; a member without an answer shares the fate of
+/// the whole.
 fn result(whole: &AttemptResult, error: Option<&RpcError>) -> AttemptResult {
     let outcome = match (error, whole.outcome) {
         (Some(_), _) => Outcome::RpcError,

@@ -1,7 +1,7 @@
 //! Sends a call to one endpoint: at once, or a long batch in pieces that the endpoint accepts.
 //!
-//! The pieces of a batch are sent side by side and are one attempt. What they say is put together member by member; a piece
-//! that fails leaves its members open.
+//! The pieces of a batch are sent side by side and are one attempt. What they say is put together
+//! member by member; a piece that fails leaves its members open.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,8 +19,8 @@ use crate::jsonrpc::batch::{MemberAnswer, MemberRequest, find_answers};
 use crate::model::{AttemptResult, Outcome, RpcError, Tick};
 use crate::upstream::Attempt;
 
-/// Sends `call` to the endpoint of `lease` now, and reads the answer within `timeout` and the deadline. Tells `timer` when it takes
-/// long.
+/// Sends `call` to the endpoint of `lease` now, and reads the answer within `timeout` and the
+/// deadline. Tells `timer` when it takes long.
 pub(super) fn send<'c>(
     call: &'c Call,
     lease: &Attempt,

@@ -2,8 +2,8 @@
 //!
 //! A worker serves its clients one after the other on one thread. Waiting for an endpoint gives the
 //! thread to the others, a call of a policy doesn't. Invariant: if calls for one request took long
-//! together, the other clients have their turn before its next attempt and before the next member of
-//! its batch is judged. So nobody waits for more than the calls of one decision.
+//! together, the other clients have their turn before its next attempt and before the next member
+//! of its batch is judged. So nobody waits for more than the calls of one decision.
 
 use tokio::task::yield_now;
 

@@ -1,4 +1,5 @@
-//! What follows from an attempt that ended: it is settled, and becomes an answer, a part of one, or another attempt.
+//! What follows from an attempt that ended: it is settled, and becomes an answer, a part of one, or
+//! another attempt.
 //!
 //! Invariants: whatever ended is settled here, once: by its success, or with the retry policy's
 //! decisions. A batch may take many of these; between them the thread is given back ([`give_way`]),
@@ -100,7 +101,8 @@ impl Run<'_> {
         }
     }
 
-    /// The request's deadline came so early in its last attempt that the endpoint can't be blamed for it.
+    /// The request's deadline came so early in its last attempt that the endpoint can't be blamed
+    /// for it.
     fn is_cut_short(&self, attempt: u32, result: &AttemptResult) -> bool {
         let timeout = self.plan.map_or(Duration::ZERO, |plan| plan.timeout);
         attempt > 1 && result.outcome == Outcome::Timeout && result.latency < timeout / 2
@@ -157,7 +159,8 @@ impl Run<'_> {
         }
     }
 
-    /// A batch that was answered in part: what another endpoint may do better is asked elsewhere, the rest is kept.
+    /// A batch that was answered in part: what another endpoint may do better is asked elsewhere,
+    /// the rest is kept.
     async fn judge_members(&mut self, call: &Call, part: InPart) -> Next {
         let InPart { ended, members, mut slots } = part;
         let result = ended.result.clone();
@@ -188,7 +191,8 @@ impl Run<'_> {
         response.finish(|id| refusal.to_id(id)).map_or(Next::GiveUp, |body| Next::Answer(rebuilt(body)))
     }
 
-    /// Settles the attempt, and tells for each failure what the policy decided and whether the host allows another attempt.
+    /// Settles the attempt, and tells for each failure what the policy decided and whether the host
+    /// allows another attempt.
     async fn settle_members<'t>(
         &mut self,
         call: &Call,
@@ -237,8 +241,8 @@ impl Run<'_> {
         may_retry(facts, result, self.trace.attempts, max_attempts, now) && self.may_spend(self.doubtful, facts, now)
     }
 
-    /// The end without a success: an endpoint's own JSON-RPC error is passed on, and so is what a batch has of answers;
-    /// anything else becomes a refusal.
+    /// The end without a success: an endpoint's own JSON-RPC error is passed on, and so is what a
+    /// batch has of answers; anything else becomes a refusal.
     pub(super) fn conclude(&mut self, call: &Call, otherwise: Refusal) -> Result<Reply, Refusal> {
         self.trace.given_up = true;
         let refusal = match &self.last {
@@ -273,7 +277,8 @@ fn succeed(call: &Call, ended: Ended, answer: Answer) -> Reply {
     Reply { status: answer.status, content_type: answer.content_type, retry_after: None, body }
 }
 
-/// An endpoint's own JSON-RPC error. A single one about a batch becomes the answer to each of its members.
+/// An endpoint's own JSON-RPC error. A single one about a batch becomes the answer to each of its
+/// members.
 fn error_of(call: &Call, answer: Answer, result: &AttemptResult) -> Reply {
     let Answer { status, content_type, body } = answer;
     let body = match body {

@@ -1,8 +1,9 @@
-//! The attempt engine: endpoints are tried until there is an answer or no further attempt is allowed.
+//! The attempt engine: endpoints are tried until there is an answer or no further attempt is
+//! allowed.
 //!
 //! [`attempts`] makes attempts, [`follow_up`] settles one that ended and decides what follows. A
-//! batch is dispatched in pieces where an endpoint takes no larger ones ([`dispatch`]), and is tried
-//! elsewhere without the members that have their answers ([`call`]).
+//! batch is dispatched in pieces where an endpoint takes no larger ones ([`dispatch`]), and is
+//! tried elsewhere without the members that have their answers ([`call`]).
 
 mod attempts;
 mod batch_response;
@@ -15,3 +16,6 @@ mod streaming;
 pub use attempts::{Reply, ReplyBody, Trace, run};
 pub use call::Call;
 pub use streaming::{Piece, StreamingReply};
+
+#[cfg(test)]
+mod tests;

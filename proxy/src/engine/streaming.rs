@@ -75,7 +75,8 @@ impl StreamingReply {
     /// The next piece. `held_up`: the client has made the endpoint wait for long.
     ///
     /// # Errors
-    /// A description of the failure, when the endpoint breaks off, trickles, or sends more than is allowed.
+    /// A description of the failure, when the endpoint breaks off, trickles, or sends more than is
+    /// allowed.
     pub async fn next(&mut self, held_up: bool) -> Result<Piece, &'static str> {
         let Some((arriving, attempt)) = &mut self.under_way else {
             return Ok(Piece { bytes: Bytes::new(), last: true });
@@ -98,7 +99,8 @@ impl StreamingReply {
         };
         let last = arriving.is_complete();
         if last && let Some((arriving, attempt)) = self.under_way.take() {
-            // The latency stays that of the beginning: the rest comes as fast as the client takes it.
+            // The latency stays that of the beginning: the rest comes as fast as the client takes
+            // it.
             attempt.succeed(&self.facts, &self.result);
             arriving.finish().await;
         }

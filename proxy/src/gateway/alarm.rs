@@ -1,7 +1,8 @@
 //! A timer for a connection's whole life.
 //!
-//! Most of what is waited for comes in time. So the timer isn't set anew for each wait: it is left as it is when the next one ends later, and looks at
-//! the time when it goes off. Only an earlier end moves it.
+//! Most of what is waited for comes in time. So the timer isn't set anew for each wait: it is left
+//! as it is when the next one ends later, and looks at the time when it goes off. Only an earlier
+//! end moves it.
 
 use std::future::poll_fn;
 use std::pin::Pin;

@@ -1,7 +1,7 @@
 //! Reading a request's body: bounded in size, in memory of all requests together, and in time.
 //!
-//! Invariants: a client that sends less than [`BODY_RATE`] after [`BODY_GRACE`] is refused, whatever the pauses between its
-//! bytes are; memory is counted before it is taken.
+//! Invariants: a client that sends less than [`BODY_RATE`] after [`BODY_GRACE`] is refused,
+//! whatever the pauses between its bytes are; memory is counted before it is taken.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -51,7 +51,8 @@ pub(super) async fn read(
     if framing.expects_continue {
         invite(session, alarm, body_due(ctx.began, 0)).await?;
     }
-    // What a client announces is believed up to a point: beyond it memory is taken as the bytes come.
+    // What a client announces is believed up to a point: beyond it memory is taken as the bytes
+    // come.
     let mut body = BytesMut::new();
     loop {
         let piece = tokio::select! {
@@ -85,7 +86,8 @@ pub(super) async fn read(
     }
 }
 
-/// Tells a client that waits for it to send the body (RFC 9110, section 10.1.1). It may not even take that.
+/// Tells a client that waits for it to send the body (RFC 9110, section 10.1.1). It may not even
+/// take that.
 async fn invite(session: &mut ServerSession, alarm: &mut Alarm, due: Tick) -> Result<(), Refusal> {
     tokio::select! {
         biased;
@@ -94,7 +96,8 @@ async fn invite(session: &mut ServerSession, alarm: &mut Alarm, due: Tick) -> Re
     }
 }
 
-/// Makes room for `length` bytes in all, in one piece, of exactly the size that is counted. `covers` counts it.
+/// Makes room for `length` bytes in all, in one piece, of exactly the size that is counted.
+/// `covers` counts it.
 fn make_room(
     body: &mut BytesMut,
     length: usize,
@@ -130,7 +133,8 @@ fn end_of_chunks(session: &mut ServerSession, behind: usize) {
     }
 }
 
-/// Ends when nothing came for [`MAX_SILENCE`], or at `due`. The clock is read only if somebody waits.
+/// Ends when nothing came for [`MAX_SILENCE`], or at `due`. The clock is read only if somebody
+/// waits.
 async fn stalled(alarm: &mut Alarm, due: Tick) {
     alarm.at(due.min(clock::now().after(MAX_SILENCE))).await;
 }

@@ -1,10 +1,12 @@
 //! How many clients may be connected, and who makes room.
 //!
-//! Every connection takes a file descriptor, and so do those to endpoints, the log and a reload: were clients to take them all, every request would fail, and
-//! endpoints would be blamed. So there is a limit (`max_connections`) below that of the process. When it is reached, the
-//! connection that has waited longest between requests makes room; if none waits, the new one is refused.
+//! Every connection takes a file descriptor, and so do those to endpoints, the log and a reload:
+//! were clients to take them all, every request would fail, and endpoints would be blamed. So there
+//! is a limit (`max_connections`) below that of the process. When it is reached, the connection
+//! that has waited longest between requests makes room; if none waits, the new one is refused.
 //!
-//! A connection is counted under a lock when it begins and ends. For a request it costs two atomic operations.
+//! A connection is counted under a lock when it begins and ends. For a request it costs two atomic
+//! operations.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
@@ -25,7 +27,8 @@ const BUSY: u64 = u64::MAX;
 const SHED: u64 = u64::MAX - 1;
 /// Of so many connections one more is shed at once: looking for the oldest takes a look at all.
 const SHARE: usize = 1_024;
-/// Connections that were shed and are still open, at most: they are no part of the limit and have files all the same.
+/// Connections that were shed and are still open, at most: they are no part of the limit and have
+/// files all the same.
 const MAX_CLOSING: usize = 16;
 /// How often the log tells of refusals.
 const WARN_PERIOD: Duration = Duration::from_secs(10);
@@ -93,7 +96,8 @@ impl Connections {
         let address = network(client);
         let mut inner = self.lock();
         let mut shed = 0;
-        // By default one address may have all of them, and then it isn't this limit that is reached.
+        // By default one address may have all of them, and then it isn't this limit that is
+        // reached.
         let has_limit = most.per_address < most.in_all;
         if has_limit && inner.by_address.get(&address).is_some_and(|count| *count >= most.per_address) {
             shed += inner.shed(1, |member| member.address == address);
@@ -126,7 +130,8 @@ impl Connections {
         self.metrics.count_refused_connection("files");
     }
 
-    /// Whether so many shed connections are still open that no other one is to be accepted yet: each has a file.
+    /// Whether so many shed connections are still open that no other one is to be accepted yet:
+    /// each has a file.
     pub(super) fn is_behind(&self) -> bool {
         self.lock().closing > MAX_CLOSING
     }

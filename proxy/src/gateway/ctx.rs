@@ -18,7 +18,8 @@ use crate::model::Tick;
 use crate::snapshot::Snapshot;
 use crate::upstream::Upstream;
 
-/// The status that the log and the metrics give a request whose client went away first, as nginx does.
+/// The status that the log and the metrics give a request whose client went away first, as nginx
+/// does.
 pub(super) const STATUS_CLIENT_GONE: u16 = 499;
 
 /// One request.

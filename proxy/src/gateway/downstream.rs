@@ -33,7 +33,8 @@ use crate::upstream::{Ticket, Upstream};
 const KEEPALIVE_SECS: u64 = 75;
 /// How long the parsing of a head may take that is there.
 const READ_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long the rest of a refused body is read, so that the client sees the refusal and not a reset.
+/// How long the rest of a refused body is read, so that the client sees the refusal and not a
+/// reset.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
 /// Room for an answer's own headers, and for the two that Pingora adds.
 const ANSWER_HEADERS: usize = 6;
@@ -62,8 +63,8 @@ impl Head {
     }
 }
 
-/// Parses and checks a whole head. `bare_lf`: one of its lines ends without CR. `None` when it is no
-/// request's.
+/// Parses and checks a whole head. `bare_lf`: one of its lines ends without CR. `None` when it is
+/// no request's.
 pub(super) async fn parse_head(
     session: &mut ServerSession,
     alarm: &mut Alarm,
@@ -97,7 +98,8 @@ fn check_head(session: &ServerSession) -> Result<Head, Refusal> {
     Ok(Head { framing, accepted: Accepted::of(&fields, &head.headers) })
 }
 
-/// Sets what Pingora leaves unlimited. The connection is kept if that `may_follow`, and nobody has ended it before.
+/// Sets what Pingora leaves unlimited. The connection is kept if that `may_follow`, and nobody has
+/// ended it before.
 pub(super) fn set_limits(session: &mut ServerSession, may_follow: bool) {
     let kept = may_follow && session.get_keepalive().is_some();
     session.set_keepalive(kept.then_some(KEEPALIVE_SECS));
@@ -109,8 +111,9 @@ pub(super) fn set_limits(session: &mut ServerSession, may_follow: bool) {
     session.set_pipelining_enabled(true);
 }
 
-/// The connection of a session whose request came in chunks, for its next request; `None` when it is closed. The end of the body
-/// is none that Pingora knows. Nothing came behind it, else the connection wouldn't be kept.
+/// The connection of a session whose request came in chunks, for its next request; `None` when it
+/// is closed. The end of the body is none that Pingora knows. Nothing came behind it, else the
+/// connection wouldn't be kept.
 pub(super) async fn release_endless(session: ServerSession) -> Option<(Stream, Option<BytesMut>)> {
     match session {
         ServerSession::H1(mut session) if session.will_keepalive() => {
@@ -191,7 +194,8 @@ fn good_call(
 /// Ends when the client closes its connection.
 pub(super) async fn until_gone(session: &mut ServerSession) -> Box<Error> {
     match session.read_body_or_idle(true).await {
-        // Behind a body in chunks: the byte is lost, and so is the connection, once this request is answered.
+        // Behind a body in chunks: the byte is lost, and so is the connection, once this request is
+        // answered.
         Err(error) if *error.etype() == ErrorType::ConnectError => {
             session.set_keepalive(None);
             pending().await

@@ -18,7 +18,8 @@ use pingora::http::RequestHeader;
 use super::fields::Fields;
 use crate::jsonrpc::{Refusal, decimal};
 
-/// Digits of the longest `Content-Length` that is read: other readers hold no longer one without loss.
+/// Digits of the longest `Content-Length` that is read: other readers hold no longer one without
+/// loss.
 const MAX_LENGTH_DIGITS: usize = 18;
 /// Digits of a port.
 const MAX_PORT_DIGITS: usize = 5;

@@ -1,10 +1,13 @@
 //! The arrival of a request's head.
 //!
-//! Pingora's session reads a head itself, and parses it from its beginning after each read: a head that comes byte by byte costs the square of its length,
-//! and has no time limit but each read's. So a head is gathered here, from the connection itself, and given to the session once it is whole. Each byte
-//! is looked at once. In the usual case one read brings all of it, as it would there.
+//! Pingora's session reads a head itself, and parses it from its beginning after each read: a head
+//! that comes byte by byte costs the square of its length, and has no time limit but each read's.
+//! So a head is gathered here, from the connection itself, and given to the session once it is
+//! whole. Each byte is looked at once. In the usual case one read brings all of it, as it would
+//! there.
 //!
-//! Until then a client holds a connection and a buffer, no session and no place under `max_concurrency`.
+//! Until then a client holds a connection and a buffer, no session and no place under
+//! `max_concurrency`.
 
 use std::future::{Future, poll_fn};
 use std::io;
@@ -27,14 +30,16 @@ use crate::model::Tick;
 const USUAL: usize = 4_096;
 /// The longest head. Servers take 8 KiB (nginx) to 64 KiB (HAProxy, Envoy: 60).
 const LONGEST: usize = 64 << 10;
-/// How long the rest of what was refused is read, so that the client sees the refusal and not a reset.
+/// How long the rest of what was refused is read, so that the client sees the refusal and not a
+/// reset.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How long is waited for a head.
 pub(super) struct HeadLimits {
     /// For its first byte, after another request (nginx's default).
     pub(super) idle: Duration,
-    /// For all of it from its first byte on; of a connection's first one from the beginning of the connection.
+    /// For all of it from its first byte on; of a connection's first one from the beginning of the
+    /// connection.
     pub(super) head: Duration,
 }
 
@@ -138,9 +143,11 @@ struct Search {
 }
 
 impl Search {
-    /// Whether nothing more is to be waited for: the head is whole, or there is none to come. `bytes` are those of before and more.
+    /// Whether nothing more is to be waited for: the head is whole, or there is none to come.
+    /// `bytes` are those of before and more.
     ///
-    /// The end is where Pingora's parser may see one: an empty line, with or without CR, that isn't the first.
+    /// The end is where Pingora's parser may see one: an empty line, with or without CR, that isn't
+    /// the first.
     fn is_over(&mut self, bytes: &[u8]) -> bool {
         if !self.begun {
             let rest = bytes.get(self.at..).unwrap_or_default();

@@ -1,8 +1,10 @@
 //! The HTTP side: what becomes of a client's connection, request by request.
 //!
-//! Pingora speaks HTTP; the requests are answered here, and not by `pingora_proxy`: only so can an answer of status 200 that holds an error
-//! be retried, a body of any size be sent again, and one deadline hold over all attempts. Its hooks for a path that is never taken would cost
-//! each request a future of 16 KiB. Connections are accepted here, too, so that each stays with one thread ([`Acceptor`]).
+//! Pingora speaks HTTP; the requests are answered here, and not by `pingora_proxy`: only so can an
+//! answer of status 200 that holds an error be retried, a body of any size be sent again, and one
+//! deadline hold over all attempts. Its hooks for a path that is never taken would cost each
+//! request a future of 16 KiB. Connections are accepted here, too, so that each stays with one
+//! thread ([`Acceptor`]).
 
 mod accepted;
 mod alarm;
@@ -108,7 +110,8 @@ impl ProxyService {
                 Err(refusal) => Box::pin(respond_refusal(&mut session, &mut ctx, &refusal, None)).await,
             };
             self.log(&session, &ctx);
-            // A client that went away, or an answer that broke off half way: nothing more can be said on this connection.
+            // A client that went away, or an answer that broke off half way: nothing more can be
+            // said on this connection.
             if answered.is_err() {
                 return;
             }
@@ -179,7 +182,8 @@ async fn answer(
     }
 }
 
-/// Finds the request a place, which it has only now that it is complete; waits for its turn and runs its attempts.
+/// Finds the request a place, which it has only now that it is complete; waits for its turn and
+/// runs its attempts.
 async fn serve(
     upstream: &Arc<Upstream>,
     admission: &mut Option<Ticket>,

@@ -24,7 +24,8 @@ use crate::model::{FloorRate, Pace};
 
 use crate::upstream::Ticket;
 
-/// What a client has to take of an answer on average, as what it has to send of a request (Apache's `RequestReadTimeout`).
+/// What a client has to take of an answer on average, as what it has to send of a request (Apache's
+/// `RequestReadTimeout`).
 const CLIENT_FLOOR: FloorRate = FloorRate { bytes_per_sec: 1 << 10, grace: Duration::from_secs(10) };
 /// A client that makes an answer wait for so long gives its place back.
 const HELD_UP: Duration = Duration::from_secs(1);
@@ -102,8 +103,8 @@ impl<'s> Sending<'s> {
     }
 }
 
-/// Waits until `size` bytes are written, for as long as the client may take. A client that makes the
-/// answer wait loses its place.
+/// Waits until `size` bytes are written, for as long as the client may take. A client that makes
+/// the answer wait loses its place.
 async fn wait_for(
     mut writing: Pin<&mut impl Future<Output = Result<()>>>,
     size: usize,
@@ -129,8 +130,9 @@ async fn wait_for(
     written.map_err(|_| Error::explain(ErrorType::WriteTimedout, "the client takes its answer too slowly"))?
 }
 
-/// The type of an answer, which was read as JSON whatever the endpoint says. An endpoint's own word is passed on where it is a JSON
-/// type and UTF-8: any other would make a browser or a client read the same bytes in another way.
+/// The type of an answer, which was read as JSON whatever the endpoint says. An endpoint's own word
+/// is passed on where it is a JSON type and UTF-8: any other would make a browser or a client read
+/// the same bytes in another way.
 pub(super) fn json_type(said: Option<HeaderValue>) -> HeaderValue {
     said.filter(|value| value == JSON || value.to_str().is_ok_and(is_json_type)).unwrap_or(JSON)
 }

@@ -1,8 +1,9 @@
 //! The worker threads, and how connections come to them.
 //!
-//! Each worker has an event loop of its own, and serves the connections that it was given to their end: nothing of a request passes
-//! from one thread to another, neither a task nor a wake-up. A new connection goes to the worker that has fewest, since clients of an
-//! RPC proxy are few and stay long.
+//! Each worker has an event loop of its own, and serves the connections that it was given to their
+//! end: nothing of a request passes from one thread to another, neither a task nor a wake-up. A new
+//! connection goes to the worker that has fewest, since clients of an RPC proxy are few and stay
+//! long.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener, TcpStream as StdStream};
@@ -24,7 +25,8 @@ use super::{ConnectionCount, Most, ProxyService};
 use crate::client::PlainStream;
 use crate::worker::become_worker;
 
-/// How long nothing is accepted when the process has no file descriptor left (nginx's `accept_mutex_delay`).
+/// How long nothing is accepted when the process has no file descriptor left (nginx's
+/// `accept_mutex_delay`).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(500);
 
 /// How long the workers get to close what was shed.

@@ -1,8 +1,9 @@
 //! Probes that requests give cause for.
 //!
-//! A failure that a client may have provoked excludes an endpoint only if a probe fails, too ([`Doubt`]); and an endpoint whose
-//! cooldown is over is tried by a probe before it gets requests. Invariant: what is asked is the upstream's own health check,
-//! so nothing of a client's request is in it.
+//! A failure that a client may have provoked excludes an endpoint only if a probe fails, too
+//! ([`Doubt`]); and an endpoint whose cooldown is over is tried by a probe before it gets requests.
+//! Invariant: what is asked is the upstream's own health check, so nothing of a client's request is
+//! in it.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,9 +1,10 @@
 //! Active health checks: each endpoint is asked from time to time whether it is fit to serve.
 //!
-//! Upstreams are checked in rounds. In a round all endpoints are asked at once, those of weight 0 included, and their heads
-//! are compared when all have answered or timed out. Rounds of one upstream don't overlap; the next one begins an
-//! interval after the last one began. The conf is that of the serving generation, so a reload is followed at once, and a
-//! new endpoint is asked at once. What a round finds is in [`EndpointHealth`](crate::model::EndpointHealth); latency
+//! Upstreams are checked in rounds. In a round all endpoints are asked at once, those of weight 0
+//! included, and their heads are compared when all have answered or timed out. Rounds of one
+//! upstream don't overlap; the next one begins an interval after the last one began. The conf is
+//! that of the serving generation, so a reload is followed at once, and a new endpoint is asked at
+//! once. What a round finds is in [`EndpointHealth`](crate::model::EndpointHealth); latency
 //! statistics are those of requests alone.
 
 mod confirm;
@@ -27,7 +28,8 @@ use crate::model::Tick;
 use crate::snapshot::{Published, Snapshot};
 use crate::upstream::Doubts;
 
-/// Probes that are under way at once in the whole process, so that a round of many endpoints is no flood.
+/// Probes that are under way at once in the whole process, so that a round of many endpoints is no
+/// flood.
 const MAX_PROBES: usize = 64;
 /// An interval is this much shorter or longer at random, so that proxies don't keep in step.
 const JITTER: f64 = 0.1;
@@ -75,7 +77,8 @@ impl HealthChecker {
         }
     }
 
-    /// Tells when the next round is due; `None` when only the end of a round or a reload can change that.
+    /// Tells when the next round is due; `None` when only the end of a round or a reload can change
+    /// that.
     fn begin_due_rounds(
         &self,
         schedules: &mut Schedules,

@@ -21,7 +21,8 @@ pub(super) async fn ask(
         ProbeKind::Path { path, status } => probe::get(target, path, *status, budget).await.map(|()| None),
         ProbeKind::Method(method) => match probe::call(target, method, budget).await {
             Ok(result) => Chain::read_probe(method, &result),
-            // Nobody chose the method: an endpoint that lacks it answers, and that is all that can be asked of it.
+            // Nobody chose the method: an endpoint that lacks it answers, and that is all that can
+            // be asked of it.
             Err(ProbeFailure::NO_METHOD) if check.implied => Ok(None),
             Err(failure) => Err(failure),
         },

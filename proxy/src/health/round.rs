@@ -72,7 +72,8 @@ impl Round {
         }
     }
 
-    /// Asks an endpoint. What its answer means is decided at once, unless it is a head: that is judged among all others'.
+    /// Asks an endpoint. What its answer means is decided at once, unless it is a head: that is
+    /// judged among all others'.
     async fn probe(&self, endpoint: &Endpoint) -> Option<u64> {
         match self.ask(endpoint).await {
             Ok(None) => self.pass(endpoint, None, None),
@@ -132,7 +133,8 @@ impl Round {
         } else {
             tracing::warn!(upstream, endpoint = name, why = %failure, "endpoint's first probe failed");
         }
-        // The wrong chain is a verdict of its own: no threshold has to be crossed back when it is the right one again.
+        // The wrong chain is a verdict of its own: no threshold has to be crossed back when it is
+        // the right one again.
         if failure != ProbeFailure::WRONG_CHAIN {
             self.judge(endpoint, |health| health.fail(failure, self.check.unhealthy_threshold));
         }

@@ -1,8 +1,10 @@
-//! Which answer belongs to which request, and the client's batch put together from the answers of several attempts.
+//! Which answer belongs to which request, and the client's batch put together from the answers of
+//! several attempts.
 //!
-//! An endpoint may answer a batch in any order, leave members out, or answer one twice. A member counts as answered only
-//! when exactly one answer bears its id: of two different ones nobody knows the right one. What an endpoint
-//! left open, or answered with an error that another endpoint may not give, is asked elsewhere, alone.
+//! An endpoint may answer a batch in any order, leave members out, or answer one twice. A member
+//! counts as answered only when exactly one answer bears its id: of two different ones nobody knows
+//! the right one. What an endpoint left open, or answered with an error that another endpoint may
+//! not give, is asked elsewhere, alone.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -83,8 +85,8 @@ pub(crate) fn find_answers(requests: &[MemberRequest], body: &Bytes) -> Option<A
     Some(answers)
 }
 
-/// The error of `body`, which is a single answer, as the answer to each member that has an id. `None` when
-/// it is none.
+/// The error of `body`, which is a single answer, as the answer to each member that has an id.
+/// `None` when it is none.
 pub(crate) fn error_for_each(requests: &[MemberRequest], body: &[u8]) -> Option<Bytes> {
     let member = Member::parse(body)?;
     let error = member.error()?;
@@ -138,7 +140,8 @@ impl Answers {
     }
 }
 
-/// Finds the request that an answer belongs to. As long as the answers come in the order of the requests no index is built.
+/// Finds the request that an answer belongs to. As long as the answers come in the order of the
+/// requests no index is built.
 struct Matching<'a> {
     requests: &'a [MemberRequest],
     /// The next request that has an id.

@@ -1,4 +1,5 @@
-//! From a response to an [`Outcome`]. This is the only place that looks at a status code or at an answer's body.
+//! From a response to an [`Outcome`]. This is the only place that looks at a status code or at an
+//! answer's body.
 
 use std::fmt;
 
@@ -31,7 +32,8 @@ pub struct Classified {
     pub rpc_error: Option<RpcError>,
     /// The beginning of the body of an HTTP error that is no JSON-RPC.
     pub text: String,
-    /// What was said to each member of a batch, if the body can't be passed on or judged as a whole.
+    /// What was said to each member of a batch, if the body can't be passed on or judged as a
+    /// whole.
     pub members: Option<Vec<MemberAnswer>>,
     /// What was wrong, for the log.
     pub detail: &'static str,
@@ -43,7 +45,8 @@ impl Classified {
     }
 }
 
-/// Classifies a response whose whole `body` was read. `encoded` says that it has a content coding, which nobody asked for.
+/// Classifies a response whose whole `body` was read. `encoded` says that it has a content coding,
+/// which nobody asked for.
 pub fn classify(status: StatusCode, encoded: bool, body: &Bytes, expected: &Expected) -> Classified {
     let classified = if encoded { Classified::new(Outcome::BadResponse, CODED) } else { parse(body, expected) };
     if status.is_success() {
@@ -58,8 +61,8 @@ pub fn classify(status: StatusCode, encoded: bool, body: &Bytes, expected: &Expe
     Classified { rpc_error, text, ..Classified::new(outcome, detail) }
 }
 
-/// Classifies a response that is too long to be held back, by its `beginning`: no endpoint wraps an error in that much, but
-/// some send long pages.
+/// Classifies a response that is too long to be held back, by its `beginning`: no endpoint wraps an
+/// error in that much, but some send long pages.
 pub fn classify_long(status: StatusCode, encoded: bool, beginning: &[u8], expected: &Expected) -> Classified {
     let first = beginning.trim_ascii_start().first();
     let is_other = |asked: &Id| leading_id(beginning).is_some_and(|given| !asked.is(given));
@@ -106,7 +109,8 @@ impl<'de> Visitor<'de> for LeadingId<'de, '_> {
     }
 }
 
-/// What a status other than 2xx is. Another protocol was not asked for, and beyond 599 there is none (RFC 9110, section 15).
+/// What a status other than 2xx is. Another protocol was not asked for, and beyond 599 there is
+/// none (RFC 9110, section 15).
 fn failed(status: StatusCode) -> (Outcome, &'static str) {
     match status.as_u16() {
         200..600 => (Outcome::HttpError, HTTP_STATUS),
@@ -126,7 +130,8 @@ fn parse(body: &Bytes, expected: &Expected) -> Classified {
 
 /// An error may come without an id: the endpoint may not have read it. `None` accepts any.
 fn parse_single(body: &[u8], id: Option<&Id>) -> Classified {
-    // Serde takes an array of the fields for an object, and doesn't look at texts that nobody wants.
+    // Serde takes an array of the fields for an object, and doesn't look at texts that nobody
+    // wants.
     let is_object = body.trim_ascii_start().starts_with(b"{") && std::str::from_utf8(body).is_ok();
     let Some(member) = Member::parse(body).filter(|_| is_object) else {
         return Classified::new(Outcome::BadResponse, NO_ANSWER);

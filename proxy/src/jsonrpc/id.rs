@@ -1,13 +1,15 @@
 //! The ids of requests: the client's own, and the numbers that endpoints get in place of some.
 //!
-//! An endpoint's JSON library may write an id differently from how it was sent: `-0` becomes `0`, `1e400` becomes `null`,
-//! 9007199254740993 loses its last digit, `"<"` becomes `"\u003c"`. Its answer would belong to nobody, and the endpoint would be
-//! blamed for what the client chose. So only *plain* ids are sent as they are: unsigned integers up to 2^53 - 1, and strings of
-//! 1 to [`MOST_PLAIN`] letters, digits, spaces and [`PLAIN_MARKS`]. No known library writes those in another way. In place of any
-//! other id, `null` included, an endpoint gets a number of our own; so it does for all ids of a batch that has one such, or two
-//! that are equal.
+//! An endpoint's JSON library may write an id differently from how it was sent: `-0` becomes `0`,
+//! `1e400` becomes `null`, 9007199254740993 loses its last digit, `"<"` becomes `"\u003c"`. Its
+//! answer would belong to nobody, and the endpoint would be blamed for what the client chose. So
+//! only *plain* ids are sent as they are: unsigned integers up to 2^53 - 1, and strings of 1 to
+//! [`MOST_PLAIN`] letters, digits, spaces and [`PLAIN_MARKS`]. No known library writes those in
+//! another way. In place of any other id, `null` included, an endpoint gets a number of our own; so
+//! it does for all ids of a batch that has one such, or two that are equal.
 //!
-//! Invariant: the client's id is put back byte by byte, and what it wrote never decides whether an answer is recognised.
+//! Invariant: the client's id is put back byte by byte, and what it wrote never decides whether an
+//! answer is recognised.
 
 use std::collections::HashSet;
 use std::num::NonZeroU32;
@@ -69,7 +71,8 @@ impl Id {
         }
     }
 
-    /// An endpoint's answer with the client's id in place of ours, if `given`, a part of it, is ours.
+    /// An endpoint's answer with the client's id in place of ours, if `given`, a part of it, is
+    /// ours.
     pub(crate) fn put_back(&self, answer: &Bytes, given: &[u8]) -> Bytes {
         match self.is_replaced() && self.is(given) {
             true => spliced(answer, given, &self.client),
@@ -106,7 +109,8 @@ impl Deref for Id {
     }
 }
 
-/// The id of a single request and the body to send: with a number of our own, if `id`, a part of `body`, isn't plain.
+/// The id of a single request and the body to send: with a number of our own, if `id`, a part of
+/// `body`, isn't plain.
 pub(super) fn of_single(body: &Bytes, id: Bytes) -> (Id, Bytes) {
     if is_plain(&id) {
         return (Id::as_is(id), body.clone());
@@ -116,7 +120,8 @@ pub(super) fn of_single(body: &Bytes, id: Bytes) -> (Id, Bytes) {
     (ours, sent)
 }
 
-/// Gives all members numbers of our own, if any has an id that isn't plain, or if two are equal. Tells whether it did.
+/// Gives all members numbers of our own, if any has an id that isn't plain, or if two are equal.
+/// Tells whether it did.
 pub(super) fn number_batch(members: &mut [MemberRequest]) -> bool {
     let ids = || members.iter().filter_map(|member| member.id.as_deref());
     if ids().all(is_plain) && are_distinct(ids()) {

@@ -1,7 +1,8 @@
 //! Reads a client's body: is it JSON-RPC, what does it ask for, how large is it.
 //!
-//! Nothing of the body is kept but the method: the endpoint gets the client's own bytes, but for ids that endpoints may write
-//! in another way (see [`super::id`]). What is wrong is told before any endpoint is bothered.
+//! Nothing of the body is kept but the method: the endpoint gets the client's own bytes, but for
+//! ids that endpoints may write in another way (see [`super::id`]). What is wrong is told before
+//! any endpoint is bothered.
 
 use std::sync::Arc;
 
@@ -18,7 +19,8 @@ use super::raw::for_each_element;
 use crate::chain::Methods;
 use crate::model::{MethodClass, RequestShape};
 
-/// Arrays and objects within each other. Nodes refuse far less; a parser that recurses would be in danger.
+/// Arrays and objects within each other. Nodes refuse far less; a parser that recurses would be in
+/// danger.
 const MAX_DEPTH: usize = 128;
 
 /// What a body asks for.
@@ -183,8 +185,8 @@ fn is_deeper(text: &[u8], most: usize) -> bool {
     if text.len() <= most {
         return false;
     }
-    // Most texts have fewer brackets, whose nesting doesn't matter. Counted in bytes, of which a processor adds many at a time: for a
-    // long text that takes a sixth of what the walk takes.
+    // Most texts have fewer brackets, whose nesting doesn't matter. Counted in bytes, of which a
+    // processor adds many at a time: for a long text that takes a sixth of what the walk takes.
     let opening = |part: &[u8]| part.iter().map(|byte| u8::from(matches!(byte, b'[' | b'{'))).sum::<u8>();
     let opening: usize = text.chunks(u8::MAX.into()).map(|part| usize::from(opening(part))).sum();
     opening > most && nests_deeper(text, most)

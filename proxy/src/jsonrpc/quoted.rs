@@ -51,7 +51,8 @@ pub struct RequestText<'a> {
     pub words: &'a RequestWords,
 }
 
-/// The words of a request, found when they are first asked for: a batch may have hundreds of errors.
+/// The words of a request, found when they are first asked for: a batch may have hundreds of
+/// errors.
 #[derive(Debug, Default)]
 pub struct RequestWords(OnceLock<Said>);
 

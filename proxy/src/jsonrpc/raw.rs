@@ -6,7 +6,8 @@ use serde_json::value::RawValue;
 /// What JSON takes for space.
 const SPACE: [char; 4] = [' ', '\t', '\n', '\r'];
 
-/// A field of an object: absent, or its text, which may be `null`. (An `Option` alone takes `null` for absent.)
+/// A field of an object: absent, or its text, which may be `null`. (An `Option` alone takes `null`
+/// for absent.)
 #[derive(Default)]
 pub(super) struct Field<'a>(pub(super) Option<&'a RawValue>);
 
@@ -23,8 +24,9 @@ impl<'a> Field<'a> {
     }
 }
 
-/// Reads a text that is an array: `take` gets the text of each element, and what is read from it, up to the first that it doesn't
-/// want. `None` when it is no array, which may turn out only after some were taken.
+/// Reads a text that is an array: `take` gets the text of each element, and what is read from it,
+/// up to the first that it doesn't want. `None` when it is no array, which may turn out only after
+/// some were taken.
 pub(super) fn for_each_element<'a, T: Deserialize<'a>, E>(
     array: &'a str,
     mut take: impl FnMut(&'a str, serde_json::Result<T>) -> Result<(), E>,
@@ -67,7 +69,8 @@ pub(crate) fn normal_id(raw: &[u8]) -> Option<String> {
     match serde_json::from_slice::<Value>(raw).ok()? {
         Value::String(text) => Some(format!("\"{text}")),
         Value::Number(number) => match number.as_f64() {
-            // Whole numbers that a double holds exactly have many forms; larger ones are compared as written.
+            // Whole numbers that a double holds exactly have many forms; larger ones are compared
+            // as written.
             Some(float) if float.fract() == 0.0 && float.abs() < EXACT => Some(format!("{float:.0}")),
             _ => Some(number.to_string()),
         },

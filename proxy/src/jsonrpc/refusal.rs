@@ -1,4 +1,5 @@
-//! Answers that the proxy gives itself: a JSON-RPC error for every id of the request, with a matching HTTP status.
+//! Answers that the proxy gives itself: a JSON-RPC error for every id of the request, with a
+//! matching HTTP status.
 
 use std::time::Duration;
 
@@ -194,7 +195,8 @@ impl Refusal {
         }
     }
 
-    /// The body of the answer to a request that expected `answer`: its ids are told. Without one the id is null.
+    /// The body of the answer to a request that expected `answer`: its ids are told. Without one
+    /// the id is null.
     pub fn render(&self, answer: Option<&Expected>) -> Bytes {
         match answer {
             Some(Expected::Single(id)) => self.to_id(id),

@@ -1,7 +1,8 @@
 //! The access log: one line per request, in the form that every other line has.
 //!
-//! A request appends its line to what waits, and goes on. A thread hands over what has gathered, some hundred times a second at
-//! most: a system call and a wake-up for each line would cost more than the line. What there is no room for is dropped and counted.
+//! A request appends its line to what waits, and goes on. A thread hands over what has gathered,
+//! some hundred times a second at most: a system call and a wake-up for each line would cost more
+//! than the line. What there is no room for is dropped and counted.
 
 use std::cell::RefCell;
 use std::io::Write;

@@ -1,7 +1,8 @@
 //! What is logged: `RUST_LOG`, within what may be.
 //!
-//! Invariant: no library logs below level info. What Pingora, Rustls or an HTTP client tells of its work at debug and trace is heads with
-//! their tokens, keys and URLs. Wasmtime and its compiler see modules and nothing of requests, so they may go down to debug.
+//! Invariant: no library logs below level info. What Pingora, Rustls or an HTTP client tells of its
+//! work at debug and trace is heads with their tokens, keys and URLs. Wasmtime and its compiler see
+//! modules and nothing of requests, so they may go down to debug.
 
 use tracing::{Level, Metadata};
 use tracing_subscriber::EnvFilter;

@@ -1,4 +1,5 @@
-//! The log: one line per event on standard error, written by a thread of its own. Requests have a shorter way to it: [`access`].
+//! The log: one line per event on standard error, written by a thread of its own. Requests have a
+//! shorter way to it: [`access`].
 
 mod access;
 mod filter;
@@ -19,7 +20,8 @@ use printable::Printable;
 
 /// What is logged where `RUST_LOG` says nothing: Pingora tells of its ordinary life at level info.
 const DEFAULT_FILTER: &str = "info,pingora_core=warn";
-/// Lines that may wait for a slow terminal or disk. Beyond them lines are dropped, and requests go on.
+/// Lines that may wait for a slow terminal or disk. Beyond them lines are dropped, and requests go
+/// on.
 const BUFFERED_LINES: usize = 8_192;
 
 /// Lines that wait to be written. Dropping it writes them.
@@ -29,7 +31,8 @@ pub struct Log {
 }
 
 impl Log {
-    /// Starts logging. `RUST_LOG` chooses what is logged, as the `tracing-subscriber` crate documents, within what may be ([`filter`]).
+    /// Starts logging. `RUST_LOG` chooses what is logged, as the `tracing-subscriber` crate
+    /// documents, within what may be ([`filter`]).
     pub fn start() -> Self {
         Self::start_in(std::io::stderr(), DEFAULT_FILTER)
     }

@@ -1,4 +1,5 @@
-//! What is counted of canaries: how each of the two policies does, while both decide. Verdicts stay.
+//! What is counted of canaries: how each of the two policies does, while both decide. Verdicts
+//! stay.
 
 use std::sync::Arc;
 

@@ -1,7 +1,8 @@
 //! Series that are shared as long as anyone holds them, and end with the last holder.
 //!
-//! Invariant: a subject's series (an upstream's, an endpoint's, a policy's) end together, and nobody who
-//! counted into them brings them back, because counting goes to handles that exist already.
+//! Invariant: a subject's series (an upstream's, an endpoint's, a policy's) end together, and
+//! nobody who counted into them brings them back, because counting goes to handles that exist
+//! already.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};

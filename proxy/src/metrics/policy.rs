@@ -73,7 +73,8 @@ impl PolicyMetrics {
         })
     }
 
-    /// The handles of a policy, for these kinds of faults; the same ones as long as anyone holds them.
+    /// The handles of a policy, for these kinds of faults; the same ones as long as anyone holds
+    /// them.
     pub(super) fn series(&self, policy: &str, kinds: &[&'static str]) -> Arc<PolicySeries> {
         self.live.get_or_make(&[policy], |subject, ends| PolicySeries {
             calls: subject.of(&self.calls),

@@ -26,7 +26,8 @@ pub(super) struct UpstreamMetrics {
 pub struct UpstreamSeries {
     subject: Subject,
     all_requests: IntCounterVec,
-    /// By method and status, which aren't known before the requests are. Each is looked up by its labels once.
+    /// By method and status, which aren't known before the requests are. Each is looked up by its
+    /// labels once.
     requests: RwLock<HashMap<(&'static str, u16), IntCounter>>,
     request_duration: Histogram,
     /// Endpoints. Set at the publish.

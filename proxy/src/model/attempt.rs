@@ -1,7 +1,7 @@
 //! The result of one attempt, and the decision that follows.
 //!
-//! [`may_retry`] holds the host's safety rules. No policy can override them: a policy's wish to retry
-//! counts only where this function agrees.
+//! [`may_retry`] holds the host's safety rules. No policy can override them: a policy's wish to
+//! retry counts only where this function agrees.
 
 use std::time::Duration;
 
@@ -16,7 +16,8 @@ pub struct RpcError {
     pub message: String,
 }
 
-/// The detail of a connection that could not be made because the proxy itself has nothing to make it with.
+/// The detail of a connection that could not be made because the proxy itself has nothing to make
+/// it with.
 pub const OWN_LACK: &str = "the proxy has no file descriptor, port or memory left";
 
 impl RpcError {
@@ -106,14 +107,16 @@ pub enum Preference {
     /// Any.
     #[default]
     None,
-    /// One that knows more of the chain: tagged `archive`, or with a higher head. Any other if there is none.
+    /// One that knows more of the chain: tagged `archive`, or with a higher head. Any other if
+    /// there is none.
     History,
     /// Only one that isn't known to allow no larger range of blocks.
     LargerRange,
 }
 
 impl Preference {
-    /// A later preference takes the place of this one; none leaves it: an endpoint that failed otherwise says nothing about it.
+    /// A later preference takes the place of this one; none leaves it: an endpoint that failed
+    /// otherwise says nothing about it.
     pub fn then(self, later: Preference) -> Preference {
         if later == Preference::None { self } else { later }
     }
@@ -169,8 +172,8 @@ impl Decision {
         Decision { cooldown, penalty_ms, method_ban, ..if is_milder { unquoted } else { self } }
     }
 
-    /// What two decisions about parts of one attempt mean for its endpoint: the worse of each. Action, preference and ban
-    /// belong to the parts, not to the endpoint.
+    /// What two decisions about parts of one attempt mean for its endpoint: the worse of each.
+    /// Action, preference and ban belong to the parts, not to the endpoint.
     pub fn worse(self, other: Decision) -> Decision {
         Decision {
             cooldown: self.cooldown.longer(other.cooldown),
@@ -182,7 +185,8 @@ impl Decision {
 }
 
 impl CooldownWish {
-    /// The longer one. A backoff is what the upstream takes for a failure; a fixed time is what the endpoint asked for.
+    /// The longer one. A backoff is what the upstream takes for a failure; a fixed time is what the
+    /// endpoint asked for.
     fn longer(self, other: CooldownWish) -> CooldownWish {
         match (self, other) {
             (CooldownWish::Fixed(a), CooldownWish::Fixed(b)) => CooldownWish::Fixed(a.max(b)),
@@ -194,8 +198,8 @@ impl CooldownWish {
 
 /// The safety rules: whether another attempt is allowed at all after this one.
 ///
-/// It is not when the attempts are used up, when the deadline has passed, or when a write's bytes may have
-/// been sent (unless the write is idempotent): the first endpoint may have carried it out.
+/// It is not when the attempts are used up, when the deadline has passed, or when a write's bytes
+/// may have been sent (unless the write is idempotent): the first endpoint may have carried it out.
 pub fn may_retry(request: &RequestFacts, result: &AttemptResult, attempt: u32, max_attempts: u32, now: Tick) -> bool {
     let unsafe_write = !request.shape.is_resendable() && result.bytes_sent;
     attempt < max_attempts && now < request.deadline && !unsafe_write && result.outcome != Outcome::Canceled

@@ -1,11 +1,13 @@
-//! Methods that an endpoint isn't asked for, because it doesn't support them or always fails them, for a time.
+//! Methods that an endpoint isn't asked for, because it doesn't support them or always fails them,
+//! for a time.
 //!
-//! "No such method" is believed at once. Any other failure that another endpoint didn't have is a *strike*: after
-//! [`STRIKES`] of them, over [`STRIKE_TIME`] at least and without a success of the method in between, it is banned. So no client
-//! can have a method banned that others use with success.
+//! "No such method" is believed at once. Any other failure that another endpoint didn't have is a
+//! *strike*: after [`STRIKES`] of them, over [`STRIKE_TIME`] at least and without a success of the
+//! method in between, it is banned. So no client can have a method banned that others use with
+//! success.
 //!
-//! Method names come from clients, so there is room for [`MAX_METHODS`] only; when it is full, the ban that ends
-//! first makes room. An endpoint without bans, the usual one, costs one load.
+//! Method names come from clients, so there is room for [`MAX_METHODS`] only; when it is full, the
+//! ban that ends first makes room. An endpoint without bans, the usual one, costs one load.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -59,7 +61,8 @@ impl MethodBans {
         !known
     }
 
-    /// `method` failed here, and another endpoint answered the same request. Returns whether that bans it anew.
+    /// `method` failed here, and another endpoint answered the same request. Returns whether that
+    /// bans it anew.
     pub fn strike(&self, method: &str, duration: Duration, now: Tick) -> bool {
         if method.is_empty() || method.len() > MAX_NAME || duration.is_zero() {
             return false;

@@ -1,13 +1,15 @@
 //! What is held against an endpoint, and the evidence that it needs.
 //!
-//! Invariant: **blame needs evidence that is not the request's.** A client chooses its requests, and with them most of what an
-//! endpoint says to them: error codes, words, HTTP statuses, timeouts, even resets. So what a request can provoke excludes an
-//! endpoint only with a witness that the client doesn't control: a probe of the proxy's own that fails, too. Where there are
-//! no probes, another endpoint must have answered the very same request, and the endpoint nobody else's for a while. A share
-//! of requests that an endpoint fails and others answer is a witness, too, if most clients see it: see `outlier`.
+//! Invariant: **blame needs evidence that is not the request's.** A client chooses its requests,
+//! and with them most of what an endpoint says to them: error codes, words, HTTP statuses,
+//! timeouts, even resets. So what a request can provoke excludes an endpoint only with a witness
+//! that the client doesn't control: a probe of the proxy's own that fails, too. Where there are no
+//! probes, another endpoint must have answered the very same request, and the endpoint nobody
+//! else's for a while. A share of requests that an endpoint fails and others answer is a witness,
+//! too, if most clients see it: see `outlier`.
 //!
-//! Some things can't be provoked by a request's content: an endpoint that can't be connected to, one that says it is at its
-//! rate limit (HTTP 429), and one that is silent to everybody.
+//! Some things can't be provoked by a request's content: an endpoint that can't be connected to,
+//! one that says it is at its rate limit (HTTP 429), and one that is silent to everybody.
 
 use super::{AttemptResult, CooldownWish, Decision, Outcome};
 

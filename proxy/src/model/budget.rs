@@ -1,12 +1,14 @@
 //! A bound on retries and hedges together, so that an outage isn't amplified.
 //!
-//! Over a window of ten seconds they may be at most a share of the requests, and a floor per second that lets an upstream
-//! with little traffic retry at all. (Finagle's and Linkerd's retry budget works with the same three numbers.) The window slides: the
-//! counts of the window before fade in proportion to the time that has passed of this one. Counts are atomics and writers race
+//! Over a window of ten seconds they may be at most a share of the requests, and a floor per second
+//! that lets an upstream with little traffic retry at all. (Finagle's and Linkerd's retry budget
+//! works with the same three numbers.) The window slides: the counts of the window before fade in
+//! proportion to the time that has passed of this one. Counts are atomics and writers race
 //! benignly: around the turn of a window a few more or fewer may pass.
 //!
-//! Invariant: no client spends another's. Each may spend the share of its own requests, and an equal part of the floor. Clients
-//! are told apart by their keys, in [`CLIENTS`] groups; the sum of what all may spend is the budget of the whole.
+//! Invariant: no client spends another's. Each may spend the share of its own requests, and an
+//! equal part of the floor. Clients are told apart by their keys, in [`CLIENTS`] groups; the sum of
+//! what all may spend is the budget of the whole.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;

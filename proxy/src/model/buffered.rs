@@ -1,7 +1,8 @@
 //! How much of requests the process holds in memory (`max_buffered`).
 //!
-//! The number of requests under way and the size of each are bounded; their product isn't anything that a machine has. A guard counts
-//! what a request holds beyond its first few KiB, and gives it back however the request ends.
+//! The number of requests under way and the size of each are bounded; their product isn't anything
+//! that a machine has. A guard counts what a request holds beyond its first few KiB, and gives it
+//! back however the request ends.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -29,7 +30,8 @@ impl Buffered {
 }
 
 impl Held {
-    /// Asks for room for `bytes` in all, before they are held. Tells whether it is there: `most` are held by all together.
+    /// Asks for room for `bytes` in all, before they are held. Tells whether it is there: `most`
+    /// are held by all together.
     #[must_use]
     pub fn cover(&mut self, all: &Arc<Buffered>, bytes: usize, most: usize) -> bool {
         let more = bytes.saturating_sub(FREE).saturating_sub(self.counted);

@@ -1,8 +1,9 @@
 //! Timed exclusion of an endpoint, and its way back.
 //!
-//! A cooldown begins when the retry policy asks for one. A backoff lasts up to `min(max, base * 2^n)`, where n counts the
-//! cooldowns in a row from 1 (azoth-balancer's formula); a random share of it is taken away ("full jitter" when the share is
-//! 1), so that endpoints that failed together aren't tried together. Failures while the endpoint cools don't escalate: ten
+//! A cooldown begins when the retry policy asks for one. A backoff lasts up to
+//! `min(max, base * 2^n)`, where n counts the cooldowns in a row from 1 (azoth-balancer's formula);
+//! a random share of it is taken away ("full jitter" when the share is 1), so that endpoints that
+//! failed together aren't tried together. Failures while the endpoint cools don't escalate: ten
 //! requests that fail together are one event.
 //!
 //! ```text
@@ -11,9 +12,10 @@
 //!                          └── n + 1 ── fails ──┴───────────────────────────────┘
 //! ```
 //!
-//! Invariant: an endpoint that failed never gets its traffic back at once. After its cooldown it is *half-open*: one trial at
-//! a time decides, a request or a probe. Then its share of the traffic grows over a *ramp*, as long as the cooldown was and
-//! [`MAX_RAMP`] at most (Envoy's slow start). A success of an attempt that began before the cooldown proves nothing.
+//! Invariant: an endpoint that failed never gets its traffic back at once. After its cooldown it is
+//! *half-open*: one trial at a time decides, a request or a probe. Then its share of the traffic
+//! grows over a *ramp*, as long as the cooldown was and [`MAX_RAMP`] at most (Envoy's slow start).
+//! A success of an attempt that began before the cooldown proves nothing.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
@@ -40,7 +42,8 @@ impl Backoff {
     }
 }
 
-/// The share of its traffic that an endpoint gets at the beginning of its ramp (Envoy's `min_weight_percent`).
+/// The share of its traffic that an endpoint gets at the beginning of its ramp (Envoy's
+/// `min_weight_percent`).
 const RAMP_START: f32 = 0.1;
 /// The longest ramp.
 const MAX_RAMP: Duration = Duration::from_secs(10);
@@ -106,7 +109,8 @@ impl Cooldown {
         self.attempts.load(Relaxed)
     }
 
-    /// Starts the next backoff, unless the endpoint is cooling already. Returns whether one began. `random` is from 0 to 1.
+    /// Starts the next backoff, unless the endpoint is cooling already. Returns whether one began.
+    /// `random` is from 0 to 1.
     pub fn back_off(&self, now: Tick, backoff: Backoff, random: f32) -> bool {
         if self.remaining(now).is_some() {
             return false;
@@ -115,7 +119,8 @@ impl Cooldown {
         self.begin(now, backoff.nth(n, random))
     }
 
-    /// Cools for `duration`, or longer if a longer cooldown is running. Returns whether a cooldown began.
+    /// Cools for `duration`, or longer if a longer cooldown is running. Returns whether a cooldown
+    /// began.
     pub fn hold(&self, now: Tick, duration: Duration) -> bool {
         if self.remaining(now).is_some() {
             self.until.fetch_max(now.after(duration).as_nanos(), Relaxed);

@@ -1,8 +1,10 @@
-//! Whether a policy that decides a share of the requests does worse than the one that decides the others.
+//! Whether a policy that decides a share of the requests does worse than the one that decides the
+//! others.
 //!
-//! Two [`Arm`]s count over the same time, so that what happens to the endpoints happens to both. [`Rails`] compare them. A
-//! difference counts only where chance is a bad explanation: the compared value is the lower end of a confidence interval
-//! ([`CONFIDENCE`]). So a few unlucky requests don't end a trial, however often it is looked at.
+//! Two [`Arm`]s count over the same time, so that what happens to the endpoints happens to both.
+//! [`Rails`] compare them. A difference counts only where chance is a bad explanation: the compared
+//! value is the lower end of a confidence interval ([`CONFIDENCE`]). So a few unlucky requests
+//! don't end a trial, however often it is looked at.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -120,7 +122,8 @@ impl ArmCounts {
 }
 
 impl Rails {
-    /// The rail that the canary breaks, if any. `faults`: its calls in the whole trial that gave no answer.
+    /// The rail that the canary breaks, if any. `faults`: its calls in the whole trial that gave no
+    /// answer.
     pub fn breach(&self, live: &ArmCounts, canary: &ArmCounts, faults: u64) -> Option<Breach> {
         if faults > self.max_faults {
             return Some(Breach::Faults(faults));
@@ -145,7 +148,8 @@ impl Rails {
         (surely > self.max_attempts_increase).then_some(Breach::Attempts(ours, theirs))
     }
 
-    /// A percentile is compared by the share that is above it, which unlike a percentile has a known error.
+    /// A percentile is compared by the share that is above it, which unlike a percentile has a
+    /// known error.
     #[expect(
         clippy::cast_possible_truncation,
         reason = "a latency, whose buckets are wider than the narrower type is inexact"

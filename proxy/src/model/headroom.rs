@@ -1,7 +1,8 @@
 //! How full a rate limiter's bucket is, without asking it.
 //!
-//! An estimate for scoring, kept where the rest of what a decision reads is. Lock-free; a reader may see the number of one admission with the
-//! instant of another. After a change of the limit it is that of the bucket before until the first admission, or until it is full.
+//! An estimate for scoring, kept where the rest of what a decision reads is. Lock-free; a reader
+//! may see the number of one admission with the instant of another. After a change of the limit it
+//! is that of the bucket before until the first admission, or until it is full.
 
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};

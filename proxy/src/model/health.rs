@@ -1,17 +1,18 @@
 //! Whether an endpoint is fit to serve, as the probes of its health check found it.
 //!
-//! Trips after so many failed probes in a row, recovers after so many good ones; the thresholds are parameters. An
-//! endpoint that was never probed is presumed healthy, unless its chain must be verified first. The wrong chain is not a
-//! matter of thresholds: one answer is enough, and another one clears it. Lock-free: the one writer is the endpoint's
-//! current probe, and a reader may see one field newer than another.
+//! Trips after so many failed probes in a row, recovers after so many good ones; the thresholds are
+//! parameters. An endpoint that was never probed is presumed healthy, unless its chain must be
+//! verified first. The wrong chain is not a matter of thresholds: one answer is enough, and another
+//! one clears it. Lock-free: the one writer is the endpoint's current probe, and a reader may see
+//! one field newer than another.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
 
 use arc_swap::ArcSwap;
 
-/// A head so many blocks above the median of its round is a lie or another chain's: about three hours of Ethereum, and
-/// more than any endpoint can be ahead of most others.
+/// A head so many blocks above the median of its round is a lie or another chain's: about three
+/// hours of Ethereum, and more than any endpoint can be ahead of most others.
 const IMPLAUSIBLE_LEAD: u64 = 1_000;
 /// With fewer heads nobody can tell who lies.
 const HEADS_FOR_MEDIAN: usize = 3;
@@ -133,8 +134,8 @@ impl Default for EndpointHealth {
 }
 
 impl EndpointHealth {
-    /// The same verdict for an endpoint that must be of another chain than before: that is to be verified, and how far its
-    /// head is behind isn't known.
+    /// The same verdict for an endpoint that must be of another chain than before: that is to be
+    /// verified, and how far its head is behind isn't known.
     pub fn for_another_chain(&self) -> Self {
         EndpointHealth {
             verdict: AtomicU8::new(self.verdict.load(Relaxed)),
@@ -190,7 +191,8 @@ impl EndpointHealth {
         }
     }
 
-    /// A probe failed. So many in a row make an endpoint unhealthy; until then its last head lag counts.
+    /// A probe failed. So many in a row make an endpoint unhealthy; until then its last head lag
+    /// counts.
     pub fn fail(&self, failure: ProbeFailure, unhealthy_threshold: u32) {
         // First the reason, so that whoever sees the verdict sees why.
         if self.failure() != failure {
@@ -244,8 +246,9 @@ pub enum HeadLag {
 
 /// Compares the heads of one round; an endpoint without a head has none.
 ///
-/// The best is the highest that can be believed. Of three heads and more, one that is more than 1,000 blocks above the
-/// median isn't: a single endpoint that lies must not make all others look late.
+/// The best is the highest that can be believed. Of three heads and more, one that is more than
+/// 1,000 blocks above the median isn't: a single endpoint that lies must not make all others look
+/// late.
 pub fn compare_heads(heads: &[Option<u64>]) -> Vec<Option<HeadLag>> {
     let mut sorted: Vec<u64> = heads.iter().flatten().copied().collect();
     sorted.sort_unstable();

@@ -1,8 +1,9 @@
 //! A decaying latency histogram, for quantiles of recent latency.
 //!
-//! Buckets are logarithmic, four per doubling, so an estimate is within 19 % of the true value, which is all that a
-//! routing decision can use. Every [`WINDOW`] samples the counts are halved: older samples fade. Counts are
-//! atomics and writers race benignly; a lost sample changes nothing that matters.
+//! Buckets are logarithmic, four per doubling, so an estimate is within 19 % of the true value,
+//! which is all that a routing decision can use. Every [`WINDOW`] samples the counts are halved:
+//! older samples fade. Counts are atomics and writers race benignly; a lost sample changes nothing
+//! that matters.
 
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::Duration;
@@ -60,8 +61,8 @@ impl LatencyBuckets {
 }
 
 impl LatencyCounts {
-    /// Each of `quantiles` (0 to 1, ascending), in milliseconds: the samples of a bucket are taken to be spread evenly. NaN
-    /// without samples.
+    /// Each of `quantiles` (0 to 1, ascending), in milliseconds: the samples of a bucket are taken
+    /// to be spread evenly. NaN without samples.
     pub fn quantiles_ms<const N: usize>(&self, quantiles: [f32; N]) -> [f32; N] {
         let total: u32 = self.0.iter().sum();
         let (mut bucket, mut below) = (0, 0);

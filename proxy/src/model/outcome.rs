@@ -1,4 +1,5 @@
-//! How an attempt ended. Decided once, in `jsonrpc::classify`; nobody looks at a status code after that.
+//! How an attempt ended. Decided once, in `jsonrpc::classify`; nobody looks at a status code after
+//! that.
 
 /// The classified result of an attempt. The numbers are those of the policy ABI.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,7 +16,8 @@ pub enum Outcome {
     HttpError,
     /// A 2xx whose body is a JSON-RPC error, or a batch whose members are all errors.
     RpcError,
-    /// A 2xx that is not the JSON-RPC answer it should be, or a status that says nothing about a request.
+    /// A 2xx that is not the JSON-RPC answer it should be, or a status that says nothing about a
+    /// request.
     BadResponse,
     /// The client went away first. It says nothing about the endpoint, and no policy is asked.
     Canceled,

@@ -2,9 +2,10 @@
 //!
 //! A probe shows that an endpoint lives, not that it serves. A request that an endpoint failed and
 //! another one answered is a *strike* against it. An endpoint is an *outlier* when strikes make up
-//! [`SHARE`] of what it was asked in a window that begins with the first one, [`STRIKES`] at least, and
-//! for more than half of the clients that it served in that time. (Envoy's outlier detection by failure
-//! percentage; the witness is the same request answered elsewhere, in place of the pool's average.)
+//! [`SHARE`] of what it was asked in a window that begins with the first one, [`STRIKES`] at least,
+//! and for more than half of the clients that it served in that time. (Envoy's outlier detection by
+//! failure percentage; the witness is the same request answered elsewhere, in place of the pool's
+//! average.)
 //!
 //! Invariant: one client among several makes no endpoint an outlier, whatever it asks. An endpoint
 //! without strikes costs a success one load.
@@ -50,8 +51,8 @@ impl Outlier {
         }
     }
 
-    /// The endpoint failed a request of `client` that another one answered. Returns whether that makes it an
-    /// outlier; then its strikes are forgotten.
+    /// The endpoint failed a request of `client` that another one answered. Returns whether that
+    /// makes it an outlier; then its strikes are forgotten.
     pub fn strike(&self, client: u64, now: Tick) -> bool {
         let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
         if now.as_nanos() >= self.until.load(Relaxed) {

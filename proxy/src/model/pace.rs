@@ -1,6 +1,7 @@
 //! The least rate at which one side has to take or send bytes.
 //!
-//! Only the time counts that this side was waited for, so that nobody answers for the slowness of another.
+//! Only the time counts that this side was waited for, so that nobody answers for the slowness of
+//! another.
 
 use std::time::Duration;
 

@@ -1,11 +1,11 @@
 //! How much policies have used of a request, all their calls together.
 //!
-//! Counted in fuel, a nanosecond per unit: reading the clock around every call would cost as much as a small call, and a thread
-//! that the system didn't run for a while would look like a slow policy. So the count is the same on every machine, and
-//! a recorded request replays.
+//! Counted in fuel, a nanosecond per unit: reading the clock around every call would cost as much
+//! as a small call, and a thread that the system didn't run for a while would look like a slow
+//! policy. So the count is the same on every machine, and a recorded request replays.
 //!
-//! A worker's thread serves many clients. Calls that together took longer than [`LONG`] are followed by
-//! a pause, in which the others have their turn: see `engine::fairness`.
+//! A worker's thread serves many clients. Calls that together took longer than [`LONG`] are
+//! followed by a pause, in which the others have their turn: see `engine::fairness`.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
@@ -14,7 +14,8 @@ use std::time::Duration;
 /// less than a client notices.
 const LONG: u64 = 100_000;
 
-/// The time that policies used of one request. A part of a batch begins with what the whole one has used.
+/// The time that policies used of one request. A part of a batch begins with what the whole one has
+/// used.
 #[derive(Debug, Default)]
 pub struct PolicyTime {
     used: AtomicU64,

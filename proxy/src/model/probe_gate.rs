@@ -1,7 +1,8 @@
 //! How often failed requests may have an endpoint probed.
 //!
-//! Invariant: clients can't have an endpoint probed more than once a second, nor more than once in ten while it answers: a
-//! probe costs a metered provider's credits. One that is under way counts for all failures of that time.
+//! Invariant: clients can't have an endpoint probed more than once a second, nor more than once in
+//! ten while it answers: a probe costs a metered provider's credits. One that is under way counts
+//! for all failures of that time.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;

@@ -1,10 +1,12 @@
 //! Taking a policy that faults again and again out of use for a time.
 //!
-//! Trips at [`FAULTS`] faults within [`WINDOW`]: from then on nobody calls the policy. After a backoff one call is a trial, and
-//! the others still go without. If the trial is good, the quarantine ends and all is forgotten; if it faults, the
-//! backoff doubles, up to [`LONGEST`]. A fault of a call that began before the quarantine changes nothing.
+//! Trips at [`FAULTS`] faults within [`WINDOW`]: from then on nobody calls the policy. After a
+//! backoff one call is a trial, and the others still go without. If the trial is good, the
+//! quarantine ends and all is forgotten; if it faults, the backoff doubles, up to [`LONGEST`]. A
+//! fault of a call that began before the quarantine changes nothing.
 //!
-//! Who isn't in quarantine pays one relaxed load per call. The lock is taken after faults and trials only.
+//! Who isn't in quarantine pays one relaxed load per call. The lock is taken after faults and
+//! trials only.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -14,7 +16,8 @@ use super::Tick;
 
 /// So many faults within [`WINDOW`] are too many.
 const FAULTS: usize = 5;
-/// Long enough for a policy that faults with a rare kind of request, short enough to forget one bad request a minute.
+/// Long enough for a policy that faults with a rare kind of request, short enough to forget one bad
+/// request a minute.
 const WINDOW: Duration = Duration::from_secs(10);
 /// The first backoff. A reload with a mended plugin takes about as long.
 const SHORTEST: Duration = Duration::from_secs(1);

@@ -1,8 +1,9 @@
 //! How much alike two rankings are.
 
-/// Spearman's rank correlation of the scores that two policies gave to the same endpoints: 1 for the same order, -1 for the
-/// opposite one. Equal scores share the mean of their ranks; NaN and negative infinity, which leave an endpoint out, share the last.
-/// `None` for fewer than two endpoints, and where one of the rankings has no order because all are equal.
+/// Spearman's rank correlation of the scores that two policies gave to the same endpoints: 1 for
+/// the same order, -1 for the opposite one. Equal scores share the mean of their ranks; NaN and
+/// negative infinity, which leave an endpoint out, share the last. `None` for fewer than two
+/// endpoints, and where one of the rankings has no order because all are equal.
 pub fn rank_correlation(one: &[f64], other: &[f64]) -> Option<f64> {
     if one.len() < 2 || one.len() != other.len() {
         return None;

@@ -1,5 +1,5 @@
-//! A request as rules and policies see it. None of it changes between attempts, but for the time that
-//! policies used.
+//! A request as rules and policies see it. None of it changes between attempts, but for the time
+//! that policies used.
 
 use super::{PolicyTime, Tick};
 

@@ -1,7 +1,9 @@
-//! Draws from a large pool, each member as often as its weight says, in a time that doesn't depend on the pool's size.
+//! Draws from a large pool, each member as often as its weight says, in a time that doesn't depend
+//! on the pool's size.
 //!
-//! Vose's alias method (M. D. Vose, "A linear algorithm for generating random numbers with a given distribution", IEEE Transactions
-//! on Software Engineering 17(9), 1991): each member has a slot of equal size, filled up by at most one other member.
+//! Vose's alias method (M. D. Vose, "A linear algorithm for generating random numbers with a given
+//! distribution", IEEE Transactions on Software Engineering 17(9), 1991): each member has a slot of
+//! equal size, filled up by at most one other member.
 
 /// A pool with weights.
 #[derive(Debug)]
@@ -35,7 +37,8 @@ impl Sampler {
             fill[more] -= 1.0 - fill[less];
             if fill[more] < 1.0 { &mut small } else { &mut large }.push(more);
         }
-        // What is left is full but for errors of rounding. A member of weight 0 never is: it would be drawn once in a while.
+        // What is left is full but for errors of rounding. A member of weight 0 never is: it would
+        // be drawn once in a while.
         for rest in small.into_iter().filter(|i| weights[*i] == 0) {
             let heaviest = (0..weights.len()).max_by_key(|i| weights[*i]).unwrap_or(0);
             slots[rest] = AliasEntry { own: 0, other: position(heaviest) };

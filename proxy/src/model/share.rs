@@ -1,13 +1,15 @@
 //! A share of all requests, chosen by their seeds.
 
-/// A share of all requests. Whether a request belongs to it depends on its seed alone, so all of its attempts do, or none.
+/// A share of all requests. Whether a request belongs to it depends on its seed alone, so all of
+/// its attempts do, or none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Share(u64);
 
 impl Share {
     /// This share: above 0, to 1.
     pub fn new(share: f64) -> Self {
-        // Where the sample ends among all mixed seeds. Beyond its range the conversion takes the nearest end.
+        // Where the sample ends among all mixed seeds. Beyond its range the conversion takes the
+        // nearest end.
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it saturates")]
         Share((share * 2_f64.powi(64)) as u64)
     }
@@ -18,8 +20,8 @@ impl Share {
     }
 }
 
-/// Spreads the seed over all bits (the last step of `SplitMix64`): policies draw from the same seed, and a sample by its
-/// highest or lowest bits would see only some of their draws.
+/// Spreads the seed over all bits (the last step of `SplitMix64`): policies draw from the same
+/// seed, and a sample by its highest or lowest bits would see only some of their draws.
 pub(super) fn mix(seed: u64) -> u64 {
     let seed = (seed ^ (seed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let seed = (seed ^ (seed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);

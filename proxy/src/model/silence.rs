@@ -1,12 +1,15 @@
 //! Endpoints that take requests and answer nobody.
 //!
-//! A timeout is a late witness: until the first one ends, an endpoint that hangs takes all requests that a policy gives it.
-//! Its silence says so sooner. An endpoint is *silent* when [`WITNESSES`] attempts or more are without an answer, the oldest
-//! of them for longer than the limit, and it said nothing to anybody in that time. The limit is three times the longest recent
-//! time between two of its answers while a request waited, and [`SHORTEST`] at least: who usually takes two seconds isn't
-//! silent after one. (The idea is the accrual failure detector's: Hayashibara et al., SRDS 2004.)
+//! A timeout is a late witness: until the first one ends, an endpoint that hangs takes all requests
+//! that a policy gives it. Its silence says so sooner. An endpoint is *silent* when [`WITNESSES`]
+//! attempts or more are without an answer, the oldest of them for longer than the limit, and it
+//! said nothing to anybody in that time. The limit is three times the longest recent time between
+//! two of its answers while a request waited, and [`SHORTEST`] at least: who usually takes two
+//! seconds isn't silent after one. (The idea is the accrual failure detector's: Hayashibara et al.,
+//! SRDS 2004.)
 //!
-//! Invariant: one request proves nothing, however long it takes. A single answer, to anybody, ends the silence.
+//! Invariant: one request proves nothing, however long it takes. A single answer, to anybody, ends
+//! the silence.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
@@ -56,7 +59,8 @@ impl Silence {
         }
     }
 
-    /// Whether the endpoint is silent, with `outstanding` attempts the oldest of which is `age` old.
+    /// Whether the endpoint is silent, with `outstanding` attempts the oldest of which is `age`
+    /// old.
     pub fn is_proved(&self, outstanding: u32, age: impl FnOnce() -> Duration, now: Tick) -> bool {
         // The usual case, for two loads: few wait, or the endpoint was heard just now.
         if outstanding.saturating_add(self.overtaken.load(Relaxed)) < WITNESSES {

@@ -1,7 +1,9 @@
-//! The live state of one endpoint: what its attempts taught us. It is carried over a reload as long as the URL stays.
+//! The live state of one endpoint: what its attempts taught us. It is carried over a reload as long
+//! as the URL stays.
 //!
-//! Every field is an atomic of its own, read on each decision and written when an attempt settles. There is no lock, and
-//! a reader may see one field newer than another: a score is an estimate, and each field is right by itself.
+//! Every field is an atomic of its own, read on each decision and written when an attempt settles.
+//! There is no lock, and a reader may see one field newer than another: a score is an estimate, and
+//! each field is right by itself.
 
 use std::mem::offset_of;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
@@ -18,15 +20,18 @@ const PENALTY_DECAY: f32 = 0.5;
 const PENALTY_FLOOR_MS: f32 = 0.5;
 /// Weight of a new sample in the success rate: the last 20 attempts or so count.
 const SUCCESS_SMOOTHING: f32 = 0.05;
-/// Time constant of the peak estimate's fall. Finagle and Linkerd take 10 s, for a fall by time alone; this one falls with new
-/// samples only, and whoever was slow two seconds ago and isn't now should have its traffic back.
+/// Time constant of the peak estimate's fall. Finagle and Linkerd take 10 s, for a fall by time
+/// alone; this one falls with new samples only, and whoever was slow two seconds ago and isn't now
+/// should have its traffic back.
 const PEAK_DECAY: Duration = Duration::from_secs(1);
-/// An endpoint that answered anybody well this long ago is not to blame for what a request can provoke.
+/// An endpoint that answered anybody well this long ago is not to blame for what a request can
+/// provoke.
 const ALIVE: Duration = Duration::from_secs(1);
 
 /// What the attempts at an endpoint taught us.
 ///
-/// What a decision reads lies together, on two cache lines beside each other: of a large pool hardly anything is in a cache.
+/// What a decision reads lies together, on two cache lines beside each other: of a large pool
+/// hardly anything is in a cache.
 #[derive(Debug)]
 #[repr(C, align(128))]
 pub struct EndpointStats {
@@ -81,7 +86,8 @@ impl EndpointStats {
         }
     }
 
-    /// The endpoint was selected for an attempt. Each call is paired with one [`EndpointStats::finish`] of the same instant.
+    /// The endpoint was selected for an attempt. Each call is paired with one
+    /// [`EndpointStats::finish`] of the same instant.
     pub fn begin(&self, now: Tick) {
         self.outstanding.begin(now);
         self.last_selected.store(now.as_nanos().max(1), Relaxed);
@@ -92,7 +98,8 @@ impl EndpointStats {
         self.outstanding.finish(began);
     }
 
-    /// Takes a latency sample into all estimates; `smoothing` is the EWMA's weight of a new sample, 0 to 1.
+    /// Takes a latency sample into all estimates; `smoothing` is the EWMA's weight of a new sample,
+    /// 0 to 1.
     pub fn record_latency(&self, latency: Duration, smoothing: f32, now: Tick) {
         let ms = millis_f32(latency);
         // The first sample replaces the presumed latency instead of being blended into it.
@@ -112,8 +119,8 @@ impl EndpointStats {
         self.silence.broken(began, now);
     }
 
-    /// An attempt that began at `began` was given up in favour of another one. Returns whether the endpoint is silent: see
-    /// [`Silence`].
+    /// An attempt that began at `began` was given up in favour of another one. Returns whether the
+    /// endpoint is silent: see [`Silence`].
     pub fn overtaken(&self, began: Tick, now: Tick) -> bool {
         // It is one of those that are under way still: it counts once.
         let is_silent = self.silence.is_proved(self.outstanding.count(), || now.since(began), now);
@@ -161,8 +168,9 @@ impl EndpointStats {
         self.latency.load()
     }
 
-    /// Peak-sensitive EWMA of latency in milliseconds as of the last sample, or what the attempts under way have come to, if
-    /// that is more: an endpoint that turns slow is noticed before its first slow answer is there.
+    /// Peak-sensitive EWMA of latency in milliseconds as of the last sample, or what the attempts
+    /// under way have come to, if that is more: an endpoint that turns slow is noticed before its
+    /// first slow answer is there.
     pub fn latency_peak_ms(&self, now: Tick) -> f32 {
         self.peak.load().max(self.outstanding.latency_ms(now))
     }
@@ -205,7 +213,8 @@ impl EndpointStats {
         }
     }
 
-    /// A rise is taken at once, a fall decays with [`PEAK_DECAY`] (tower's and Finagle's peak EWMA).
+    /// A rise is taken at once, a fall decays with [`PEAK_DECAY`] (tower's and Finagle's peak
+    /// EWMA).
     fn record_peak(&self, ms: f32, now: Tick) {
         let elapsed = now.since(Tick::from_nanos(self.peak_at.load(Relaxed)));
         let keep = (-elapsed.as_secs_f32() / PEAK_DECAY.as_secs_f32()).exp();
@@ -213,9 +222,10 @@ impl EndpointStats {
     }
 }
 
-/// The attempts under way: how many, and when they began on average. Both in one atomic, so that they always fit together: the
-/// count in the upper bits, and below it the sum of the microseconds at which they began, modulo 2^44. The sum of their
-/// ages is known modulo the same, which is 203 days.
+/// The attempts under way: how many, and when they began on average. Both in one atomic, so that
+/// they always fit together: the count in the upper bits, and below it the sum of the microseconds
+/// at which they began, modulo 2^44. The sum of their ages is known modulo the same, which is 203
+/// days.
 #[derive(Debug, Default)]
 struct Outstanding(AtomicU64);
 
@@ -244,8 +254,8 @@ impl Outstanding {
         u32::try_from(self.0.load(Relaxed) >> Self::SUM_BITS).unwrap_or(u32::MAX)
     }
 
-    /// The latency that the ages of the attempts speak for: of n that began at even distances the oldest is 2n / (n + 1) times as
-    /// old as their average.
+    /// The latency that the ages of the attempts speak for: of n that began at even distances the
+    /// oldest is 2n / (n + 1) times as old as their average.
     fn latency_ms(&self, now: Tick) -> f32 {
         self.oldest_micros(now) as f32 / 1_000.0
     }

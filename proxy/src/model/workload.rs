@@ -1,7 +1,8 @@
 //! The share of the workers' time that a policy takes, from the calls that are timed.
 //!
-//! One call in so many is timed and stands for all. A window ends with the first timed call after [`WINDOW`]; a
-//! share is told only of a window with enough of them, so that one call that the system interrupted alarms nobody.
+//! One call in so many is timed and stands for all. A window ends with the first timed call after
+//! [`WINDOW`]; a share is told only of a window with enough of them, so that one call that the
+//! system interrupted alarms nobody.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -25,7 +26,8 @@ struct Window {
 }
 
 impl Workload {
-    /// Adds a timed call, which stands for `times` calls. Tells the share of `workers` threads' time, 0 to 1, when a window ends.
+    /// Adds a timed call, which stands for `times` calls. Tells the share of `workers` threads'
+    /// time, 0 to 1, when a window ends.
     pub fn add(&self, took: Duration, times: u32, workers: u32, now: Tick) -> Option<f64> {
         let mut window = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let began = *window.began.get_or_insert(now);

@@ -1,8 +1,9 @@
 //! The blocks of policy ABI 1.2, as `sdk/ABI.md` specifies them.
 //!
-//! A published block is frozen: a later minor version appends fields, a later major version stands beside
-//! this one. The host's own structs are laid out as the guest sees them, so that a hot call copies bytes and
-//! converts nothing. `sdk/vectors` holds the golden bytes that these structs and the SDK's are tested against.
+//! A published block is frozen: a later minor version appends fields, a later major version stands
+//! beside this one. The host's own structs are laid out as the guest sees them, so that a hot call
+//! copies bytes and converts nothing. `sdk/vectors` holds the golden bytes that these structs and
+//! the SDK's are tested against.
 
 use bytemuck::{Pod, Zeroable};
 
@@ -29,7 +30,8 @@ pub mod request_flags {
     pub const IDEMPOTENT: u32 = 1 << 2;
     /// An earlier attempt was sent to an endpoint.
     pub const PRIOR_SENT: u32 = 1 << 3;
-    /// Set by a guest of version 1.2 in answer to `score`: no endpoint is to get the request. The host never sets it.
+    /// Set by a guest of version 1.2 in answer to `score`: no endpoint is to get the request. The
+    /// host never sets it.
     pub const REFUSE: u32 = 1 << 31;
 }
 

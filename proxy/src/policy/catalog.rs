@@ -1,9 +1,10 @@
 //! The plugin folder: which modules there are, and which of them the conf asks for.
 //!
-//! A file that can't be used harms only a policy that needs it. It is listed with its reason, which the log, `check` and the
-//! answer of a reload show; a policy whose plugin isn't there is refused, and the refusal quotes what is wrong with which files. A
-//! stricter rule would keep a proxy from starting, at a reboot, for a file that nobody asked for. Names that begin with a
-//! dot are skipped, so that tools which write a temporary file and rename it do no harm.
+//! A file that can't be used harms only a policy that needs it. It is listed with its reason, which
+//! the log, `check` and the answer of a reload show; a policy whose plugin isn't there is refused,
+//! and the refusal quotes what is wrong with which files. A stricter rule would keep a proxy from
+//! starting, at a reboot, for a file that nobody asked for. Names that begin with a dot are
+//! skipped, so that tools which write a temporary file and rename it do no harm.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -55,8 +56,8 @@ pub struct Source<'a> {
 }
 
 impl Catalog {
-    /// Reads every module in the folder. What `previous` has compiled already is taken over; signatures are verified every
-    /// time, of the very bytes that are compiled or were.
+    /// Reads every module in the folder. What `previous` has compiled already is taken over;
+    /// signatures are verified every time, of the very bytes that are compiled or were.
     ///
     /// # Errors
     /// When the folder can't be read.
@@ -86,7 +87,8 @@ impl Catalog {
         Ok(catalog)
     }
 
-    /// The highest version of `name` that fits `requirement` and, where it is given, the digest `pin`.
+    /// The highest version of `name` that fits `requirement` and, where it is given, the digest
+    /// `pin`.
     ///
     /// # Errors
     /// When there is none; the message says what there is.
@@ -102,7 +104,8 @@ impl Catalog {
             .iter()
             .filter(|e| fits(e.plugin.identity()))
             .max_by(|a, b| a.plugin.identity().version.cmp(&b.plugin.identity().version));
-        // A file that is being written over, or has lost its signature, doesn't bring an older version back.
+        // A file that is being written over, or has lost its signature, doesn't bring an older
+        // version back.
         let newest = best.map(|entry| &entry.plugin.identity().version);
         let was_better = |was: &Identity| fits(was) && newest.is_some_and(|newest| was.version > *newest);
         if let Some(lost) = self.broken.iter().find(|broken| broken.was.as_ref().is_some_and(was_better)) {
@@ -158,8 +161,8 @@ impl Catalog {
         format!("no \"{name}\" matches version \"{requirement}\"{pinned}; there is {there}{broken}")
     }
 
-    /// Files that can't be used may be what is missing: what a broken one is called inside isn't known. Those whose file has the
-    /// plugin's name come first.
+    /// Files that can't be used may be what is missing: what a broken one is called inside isn't
+    /// known. Those whose file has the plugin's name come first.
     fn broken_files(&self, name: &str) -> String {
         let mut files: Vec<&Broken> = self.broken.iter().collect();
         files.sort_by_key(|broken| !broken.file.contains(name));

@@ -1,4 +1,5 @@
-//! What is seen of a module before it is compiled: whether it is one, whole, and of a size that compiles soon.
+//! What is seen of a module before it is compiled: whether it is one, whole, and of a size that
+//! compiles soon.
 
 use wasmparser::{BinaryReaderError, Chunk, FunctionBody, Operator, Parser, Payload};
 
@@ -43,7 +44,8 @@ fn check_functions(wasm: &[u8], limits: &Limits) -> Result<(), String> {
     let (mut parser, mut rest) = (Parser::new(0), wasm);
     let mut census = Census { limits, widest: 0, weight: 0 };
     loop {
-        // Parsed as if more were to come: what is missing at the end is then told from what is wrong.
+        // Parsed as if more were to come: what is missing at the end is then told from what is
+        // wrong.
         let (consumed, payload) = match parser.parse(rest, false).map_err(|e| malformed(&e))? {
             Chunk::Parsed { consumed, payload } => (consumed, payload),
             Chunk::NeedMoreData(_) if rest.is_empty() => return Ok(()),
@@ -114,7 +116,8 @@ impl Census<'_> {
     }
 }
 
-/// Blocks, loops among them, and loops. There are fewer than bytes in a function: nothing overflows.
+/// Blocks, loops among them, and loops. There are fewer than bytes in a function: nothing
+/// overflows.
 fn count_blocks(body: &FunctionBody<'_>) -> Result<(u64, u64), BinaryReaderError> {
     let (mut blocks, mut loops) = (0, 0);
     for operator in body.get_operators_reader()? {

@@ -1,7 +1,9 @@
-//! From what a guest answers to a [`Decision`], a [`Plan`] or a [`Scored`], and the canned input that probes a new policy.
+//! From what a guest answers to a [`Decision`], a [`Plan`] or a [`Scored`], and the canned input
+//! that probes a new policy.
 //!
-//! Invariant: an answer that no request can be served by is a [`Fault`], whoever asked. Scores that leave out every endpoint are one; a
-//! guest that wants no endpoint to get a request says so explicitly (ABI 1.2).
+//! Invariant: an answer that no request can be served by is a [`Fault`], whoever asked. Scores that
+//! leave out every endpoint are one; a guest that wants no endpoint to get a request says so
+//! explicitly (ABI 1.2).
 
 use std::time::Duration;
 
@@ -32,7 +34,8 @@ pub enum Scored {
     Refused,
 }
 
-/// Tells from the request's flags, as the guest found and left them, whether it refused. `flags` of an older guest aren't looked at.
+/// Tells from the request's flags, as the guest found and left them, whether it refused. `flags` of
+/// an older guest aren't looked at.
 pub(super) fn refusal(found: u32, left: u32) -> Result<bool, Fault> {
     match found ^ left {
         0 => Ok(false),
@@ -166,7 +169,8 @@ pub(super) fn canned_rows() -> [EndpointRow; 3] {
     [row, used, failing]
 }
 
-/// Endpoints of a pool that has no health checks and had no traffic yet: whatever can be unknown is.
+/// Endpoints of a pool that has no health checks and had no traffic yet: whatever can be unknown
+/// is.
 pub(super) fn unknown_rows() -> [EndpointRow; 3] {
     let unknown = canned_rows()[0];
     [0, 1, 2].map(|index| EndpointRow { index, ..unknown })

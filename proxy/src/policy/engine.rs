@@ -1,4 +1,5 @@
-//! The one Wasmtime engine of the process: which features exist, and the ticker that stops runaway calls.
+//! The one Wasmtime engine of the process: which features exist, and the ticker that stops runaway
+//! calls.
 
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
@@ -40,7 +41,8 @@ impl Drop for Engine {
     }
 }
 
-/// Policies are core modules that compute: everything else that Wasm can be is off, and floats are the same everywhere.
+/// Policies are core modules that compute: everything else that Wasm can be is off, and floats are
+/// the same everywhere.
 fn config(limits: &Limits) -> Config {
     let mut config = Config::new();
     config

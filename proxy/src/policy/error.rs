@@ -64,7 +64,8 @@ pub struct PluginError {
 }
 
 impl PluginError {
-    /// The reason may quote the module (an import, an unknown word in its description): it is cut and made fit to print.
+    /// The reason may quote the module (an import, an unknown word in its description): it is cut
+    /// and made fit to print.
     pub(super) fn new(stage: Stage, reason: impl AsRef<[u8]>) -> Self {
         let reason = reason.as_ref();
         PluginError { what: String::new(), stage, reason: printable(&reason[..reason.len().min(REASON_BYTES)]) }

@@ -38,7 +38,8 @@ pub enum Fault {
     NotReady,
 }
 
-/// Where the guest was: its functions from the innermost on, fit to print. Empty when that isn't known.
+/// Where the guest was: its functions from the innermost on, fit to print. Empty when that isn't
+/// known.
 #[derive(Debug, Default)]
 pub struct Frames(String);
 

@@ -1,4 +1,5 @@
-//! The files of the plugin folder: where they may be, how large they may be, and whose signature they bear.
+//! The files of the plugin folder: where they may be, how large they may be, and whose signature
+//! they bear.
 
 use std::io;
 use std::path::{Path, PathBuf};

@@ -38,7 +38,8 @@ impl Area {
     }
 }
 
-/// The bytes of a block. They were checked when they were reserved; a check costs less than the proof that they still are there.
+/// The bytes of a block. They were checked when they were reserved; a check costs less than the
+/// proof that they still are there.
 pub(super) fn slot(data: &mut [u8], ptr: u32, len: usize) -> Result<&mut [u8], Fault> {
     let start = ptr as usize;
     data.get_mut(start..start + len).ok_or_else(|| Fault::Abi("lost the memory it had reserved".into()))

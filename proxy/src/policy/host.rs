@@ -1,4 +1,5 @@
-//! The host's side of an instance: what its store carries, what it may use, and the one function that it may import.
+//! The host's side of an instance: what its store carries, what it may use, and the one function
+//! that it may import.
 
 use std::sync::Arc;
 
@@ -65,7 +66,8 @@ impl ResourceLimiter for Quota {
     }
 }
 
-/// Costs fuel before anything else is done, whether or not the line is written: what a guest can't pay for ends its call.
+/// Costs fuel before anything else is done, whether or not the line is written: what a guest can't
+/// pay for ends its call.
 fn guest_log(mut caller: Caller<'_, Host>, level: i32, ptr: u32, len: u32) -> wasmtime::Result<()> {
     // No more of a line is read.
     let bytes = u64::from(len).min(LOG_LINE_BYTES as u64);

@@ -1,8 +1,8 @@
 //! One instance of a module: its store, its memory and its typed exports.
 //!
-//! Invariants: every call begins with a fresh epoch deadline and fresh fuel, which only the calls while it is
-//! loaded share; every pointer that the guest gave is
-//! checked against its memory at each use; after a fault the instance is not called again (its owner drops it).
+//! Invariants: every call begins with a fresh epoch deadline and fresh fuel, which only the calls
+//! while it is loaded share; every pointer that the guest gave is checked against its memory at
+//! each use; after a fault the instance is not called again (its owner drops it).
 
 use std::sync::Arc;
 

@@ -1,6 +1,8 @@
-//! The thread that replaces faulted instances: it drops the old one and makes the new one, so that no request pays for either.
+//! The thread that replaces faulted instances: it drops the old one and makes the new one, so that
+//! no request pays for either.
 //!
-//! A replacement that can't be made now (instances of an old generation may still fill the pool) is tried again.
+//! A replacement that can't be made now (instances of an old generation may still fill the pool) is
+//! tried again.
 
 use std::sync::mpsc::{Receiver, RecvError, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Weak};

@@ -5,7 +5,8 @@ use std::time::Duration;
 /// What a policy module and its calls may use. `sdk/ABI.md`, section 5, publishes these numbers.
 #[derive(Clone, Copy, Debug, Hash)]
 pub struct Limits {
-    /// Fuel of a hot call, plus [`Limits::fuel_per_row`] for each row. One unit is about one instruction.
+    /// Fuel of a hot call, plus [`Limits::fuel_per_row`] for each row. One unit is about one
+    /// instruction.
     pub fuel: u64,
     /// Further fuel per endpoint row.
     pub fuel_per_row: u64,
@@ -23,8 +24,9 @@ pub struct Limits {
     pub function_bytes: usize,
     /// Blocks of a function, loops included.
     pub blocks: u64,
-    /// Weight of one function: its bytes times its locals, the widest type's parameters and results counted with them, and
-    /// [`Limits::OTHER_WORK`]; and [`Limits::LOOP_WORK`] times the square of its loops.
+    /// Weight of one function: its bytes times its locals, the widest type's parameters and results
+    /// counted with them, and [`Limits::OTHER_WORK`]; and [`Limits::LOOP_WORK`] times the square of
+    /// its loops.
     pub function_weight: u64,
     /// Weight of all functions together.
     pub module_weight: u64,
@@ -32,7 +34,8 @@ pub struct Limits {
     pub text_bytes: usize,
     /// Log lines per second and policy.
     pub log_lines_per_sec: u32,
-    /// Instances that may live at the same time: policies times worker threads times live generations.
+    /// Instances that may live at the same time: policies times worker threads times live
+    /// generations.
     pub instances: u32,
 }
 
@@ -51,9 +54,10 @@ impl Limits {
         memory: 16 << 20,
         table_elements: 10_000,
         module_bytes: 8 << 20,
-        // A compiler's time and memory grow with the square of a function's size, of the number of its loops, and with each
-        // local that may need a value of its own wherever blocks join: a file of 500 KB can take minutes and gigabytes. At
-        // these limits it takes seconds. The functions of the shipped policies have at most 6 KB and 35 locals.
+        // A compiler's time and memory grow with the square of a function's size, of the number of
+        // its loops, and with each local that may need a value of its own wherever blocks join: a
+        // file of 500 KB can take minutes and gigabytes. At these limits it takes seconds. The
+        // functions of the shipped policies have at most 6 KB and 35 locals.
         functions: 20_000,
         function_bytes: 64 << 10,
         blocks: 4_096,
@@ -71,15 +75,16 @@ pub(super) const EPOCH_PERIOD: Duration = Duration::from_millis(2);
 pub(super) const HOT_EPOCHS: u64 = 1;
 /// Ticks before loading an instance is looked at: one second.
 pub(super) const LOAD_EPOCHS: u64 = 500;
-/// Processor time that ends the loading of an instance. Its fuel ends sooner, unless a guest makes the
-/// host work much for little fuel.
+/// Processor time that ends the loading of an instance. Its fuel ends sooner, unless a guest makes
+/// the host work much for little fuel.
 pub(super) const LOAD_CPU_TIME: Duration = Duration::from_secs(2);
-/// Processor time after the first look that ends a call. Time in which the thread didn't run doesn't count: on a busy machine
-/// a call of 100 ns may be interrupted for longer than any sensible deadline.
-/// Half of a period, so that a look that comes somewhat early doesn't spare a busy call for another period.
+/// Processor time after the first look that ends a call. Time in which the thread didn't run
+/// doesn't count: on a busy machine a call of 100 ns may be interrupted for longer than any
+/// sensible deadline. Half of a period, so that a look that comes somewhat early doesn't spare a
+/// busy call for another period.
 pub(super) const EPOCH_CPU_TIME: Duration = Duration::from_millis(1);
 /// The host's share of a log line.
 pub(super) const LOG_LINE_BYTES: usize = 1_024;
-/// Fuel of each line that a guest logs, beside one unit per byte that the host reads: about the instructions that the host spends on a line that
-/// isn't written.
+/// Fuel of each line that a guest logs, beside one unit per byte that the host reads: about the
+/// instructions that the host spends on a line that isn't written.
 pub(super) const LOG_CALL_FUEL: u64 = 500;

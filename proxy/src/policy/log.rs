@@ -1,5 +1,5 @@
-//! Lines that guests write. Their number is limited, and what is in them is made fit to print: a guest is not trusted
-//! with the operator's terminal.
+//! Lines that guests write. Their number is limited, and what is in them is made fit to print: a
+//! guest is not trusted with the operator's terminal.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -9,7 +9,8 @@ use crate::clock;
 use crate::model::Tick;
 use crate::text;
 
-/// The log of one policy, shared by its instances: a guest that faults with every line gets no more lines for it.
+/// The log of one policy, shared by its instances: a guest that faults with every line gets no more
+/// lines for it.
 #[derive(Debug)]
 pub(super) struct GuestLog {
     policy: String,

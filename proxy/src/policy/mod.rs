@@ -1,12 +1,13 @@
 //! The policy runtime: WebAssembly modules that score endpoints and decide on retries.
 //!
-//! The only place that knows Wasmtime. A plugin file becomes a [`Plugin`] (compiled, described), a plugin with a
-//! config becomes a [`Policy`] (instances configured and probed, one per worker thread), and a policy answers
-//! [`Policy::score`] and [`Policy::retry`] or returns a [`Fault`].
+//! The only place that knows Wasmtime. A plugin file becomes a [`Plugin`] (compiled, described), a
+//! plugin with a config becomes a [`Policy`] (instances configured and probed, one per worker
+//! thread), and a policy answers [`Policy::score`] and [`Policy::retry`] or returns a [`Fault`].
 //!
 //! Invariants:
-//! - No instance is made on the request path. They exist before a policy is handed out; after a fault a thread of the
-//!   runtime builds the replacement, and until then that worker gets [`Fault::NotReady`].
+//! - No instance is made on the request path. They exist before a policy is handed out; after a
+//!   fault a thread of the runtime builds the replacement, and until then that worker gets
+//!   [`Fault::NotReady`].
 //! - Every call has its own fuel and epoch deadline, and nothing that comes back is trusted.
 //! - A call allocates nothing on the host's side beyond what the caller's buffers need.
 
@@ -160,7 +161,8 @@ impl PolicyRuntime {
     }
 }
 
-/// Rows that instances get room for: rounded up, so that a policy outlives the addition of an endpoint.
+/// Rows that instances get room for: rounded up, so that a policy outlives the addition of an
+/// endpoint.
 fn capacity(rows: usize) -> usize {
     rows.next_power_of_two().max(64)
 }
@@ -195,7 +197,8 @@ impl Policy {
         self.plugin.kinds()
     }
 
-    /// Whether it does what loading `plugin` with `setup` would give, for as many endpoints as it has room for.
+    /// Whether it does what loading `plugin` with `setup` would give, for as many endpoints as it
+    /// has room for.
     pub fn is_same(&self, plugin: &Plugin, setup: &Setup<'_>) -> bool {
         self.identity() == plugin.identity() && self.config == setup.config && self.limits.fuel == setup.fuel
     }
@@ -205,13 +208,14 @@ impl Policy {
         self.capacity >= rows
     }
 
-    /// Whether both are the same module with the same config under the same name; what is known of one then holds for the other.
+    /// Whether both are the same module with the same config under the same name; what is known of
+    /// one then holds for the other.
     pub fn is_alike(&self, other: &Policy) -> bool {
         self.name == other.name && self.identity() == other.identity() && self.config == other.config
     }
 
-    /// Scores `rows` on this thread's instance; `scores` becomes one number per row, with a usable one among them unless the request
-    /// is refused.
+    /// Scores `rows` on this thread's instance; `scores` becomes one number per row, with a usable
+    /// one among them unless the request is refused.
     ///
     /// # Errors
     /// A [`Fault`]; the instance is then replaced in the background, and `scores` mean nothing.
@@ -237,7 +241,8 @@ impl Policy {
         self.call(|instance| decode::decision(&instance.retry(request, attempt)?))
     }
 
-    /// As [`Policy::score`], on an instance that no request uses. It may be called from any thread; two at a time wait for each other.
+    /// As [`Policy::score`], on an instance that no request uses. It may be called from any thread;
+    /// two at a time wait for each other.
     ///
     /// # Errors
     /// A [`Fault`]; the instance is then replaced in the background.
@@ -256,7 +261,8 @@ impl Policy {
         self.plugin.plans
     }
 
-    /// Asks, on this thread's instance, how to go about a request whose first endpoint is `row`; `plan` is the upstream's own.
+    /// Asks, on this thread's instance, how to go about a request whose first endpoint is `row`;
+    /// `plan` is the upstream's own.
     ///
     /// # Errors
     /// A [`Fault`]; the instance is then replaced in the background.
@@ -312,9 +318,10 @@ impl Policy {
 }
 
 impl Policy {
-    /// Scores the endpoints of a pool that is as `what` says. NaN for all is a mistake in the module's arithmetic, which a good
-    /// pool would meet, too: it is refused. Negative infinity for all is a choice; there may be pools that it fits (one of endpoints with
-    /// a tag or a price), so it is a warning.
+    /// Scores the endpoints of a pool that is as `what` says. NaN for all is a mistake in the
+    /// module's arithmetic, which a good pool would meet, too: it is refused. Negative infinity for
+    /// all is a choice; there may be pools that it fits (one of endpoints with a tag or a price),
+    /// so it is a warning.
     fn probe_score(&self, what: &str, rows: &[EndpointRow]) -> Result<(), PluginError> {
         let mut scores = Vec::new();
         let scored = self

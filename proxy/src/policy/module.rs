@@ -45,7 +45,8 @@ enum Kind {
 }
 
 impl Plugin {
-    /// Compiles `wasm`, or takes its code from `cache`, and checks it. Code of a module that is good is kept in `cache`.
+    /// Compiles `wasm`, or takes its code from `cache`, and checks it. Code of a module that is
+    /// good is kept in `cache`.
     pub(super) fn compile(
         engine: &wasmtime::Engine,
         wasm: &[u8],

@@ -1,4 +1,5 @@
-//! The native policies: the fallback for a request whose policy faulted, and the choice where the conf names none.
+//! The native policies: the fallback for a request whose policy faulted, and the choice where the
+//! conf names none.
 //!
 //! Deliberately plain. They must never fail, so they have no settings and no state.
 

@@ -1,10 +1,10 @@
 //! The instances of one policy: a slot per worker thread.
 //!
-//! A worker's slot is its own, so its lock is never waited for, except when an instance is put into an
-//! empty slot. A lock that is free costs little beside the call, and spares calls any `unsafe`. All
-//! threads that are no workers (probes at load, `GET /explain`) share one slot, and calls aside, which
-//! no request waits for, have another. Invariant: whatever a call outside of the workers does, and
-//! however long, no worker meets its lock or misses the instance that it lost.
+//! A worker's slot is its own, so its lock is never waited for, except when an instance is put into
+//! an empty slot. A lock that is free costs little beside the call, and spares calls any `unsafe`.
+//! All threads that are no workers (probes at load, `GET /explain`) share one slot, and calls
+//! aside, which no request waits for, have another. Invariant: whatever a call outside of the
+//! workers does, and however long, no worker meets its lock or misses the instance that it lost.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -25,7 +25,8 @@ pub(super) struct InstancePool {
 }
 
 impl InstancePool {
-    /// Empty slots for `workers` threads, one more for calls that are no request's, and one for calls aside.
+    /// Empty slots for `workers` threads, one more for calls that are no request's, and one for
+    /// calls aside.
     pub(super) fn new(workers: usize) -> Self {
         InstancePool { slots: (0..workers + 2).map(|_| InstanceSlot(Mutex::new(None))).collect() }
     }

@@ -1,13 +1,14 @@
 //! The fuel of this thread's hot calls, for those who keep accounts of it.
 //!
-//! Kept by thread and not handed back with the answer: a call may end in a fault, and what it used counts all the same.
+//! Kept by thread and not handed back with the answer: a call may end in a fault, and what it used
+//! counts all the same.
 
 use std::cell::Cell;
 
 use super::fault::Fault;
 
-/// What a call counts for that was ended by its processor time: fuel doesn't know how long it took, and it took about this many
-/// nanoseconds.
+/// What a call counts for that was ended by its processor time: fuel doesn't know how long it took,
+/// and it took about this many nanoseconds.
 const EPOCH_FUEL: u64 = 5_000_000;
 
 thread_local!(static SPENT: Cell<u64> = const { Cell::new(0) });

@@ -1,12 +1,13 @@
 //! Tells a call that runs too long from one whose thread isn't running.
 //!
-//! The epoch advances by the wall clock. A call that meets its deadline is looked at: the first look notes how much
-//! processor time the thread has used, later looks end the call once it has used [`EPOCH_CPU_TIME`] more. A
-//! call that doesn't meet its deadline pays nothing for this. For the loading of an instance, which
-//! isn't on a request's way, the processor time is noted at its beginning.
+//! The epoch advances by the wall clock. A call that meets its deadline is looked at: the first
+//! look notes how much processor time the thread has used, later looks end the call once it has
+//! used [`EPOCH_CPU_TIME`] more. A call that doesn't meet its deadline pays nothing for this. For
+//! the loading of an instance, which isn't on a request's way, the processor time is noted at its
+//! beginning.
 //!
-//! Invariant: of the two, only processor time ends a call, so a module that loads on an idle machine
-//! does so on a busy one.
+//! Invariant: of the two, only processor time ends a call, so a module that loads on an idle
+//! machine does so on a busy one.
 
 use std::time::Duration;
 
@@ -15,8 +16,8 @@ use wasmtime::UpdateDeadline;
 
 use super::limits::{EPOCH_CPU_TIME, HOT_EPOCHS, LOAD_CPU_TIME};
 
-/// The limit of a call: `most` processor time, counted from `first`. A first look sets `first` if it
-/// isn't set yet.
+/// The limit of a call: `most` processor time, counted from `first`. A first look sets `first` if
+/// it isn't set yet.
 pub(super) struct Stall {
     first: Option<Duration>,
     most: Duration,

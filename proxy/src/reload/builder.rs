@@ -25,8 +25,9 @@ pub struct GenerationBuilder {
 }
 
 impl GenerationBuilder {
-    /// Everything but the publish: finds and compiles plugins, checks, configures and probes the policies, and
-    /// puts the generation together. The unchanged parts of `before`, the one that serves, are taken over.
+    /// Everything but the publish: finds and compiles plugins, checks, configures and probes the
+    /// policies, and puts the generation together. The unchanged parts of `before`, the one that
+    /// serves, are taken over.
     ///
     /// # Errors
     /// A [`ReloadError`], and nothing has changed.
@@ -53,8 +54,8 @@ impl GenerationBuilder {
         self.build(parts, before, progress)
     }
 
-    /// A generation that has served before, as a new one. Nothing is read again; policies that `before` doesn't
-    /// have are instantiated, configured and probed.
+    /// A generation that has served before, as a new one. Nothing is read again; policies that
+    /// `before` doesn't have are instantiated, configured and probed.
     pub(super) fn restore(
         &self,
         previous: &PreviousGeneration,
@@ -66,7 +67,8 @@ impl GenerationBuilder {
         let parts = Parts {
             config: Arc::clone(&previous.config),
             catalog: previous.catalog.clone(),
-            // That of today: what came into the folder since is what the rollback is away from, and no reason to reload.
+            // That of today: what came into the folder since is what the rollback is away from, and
+            // no reason to reload.
             fingerprint: fingerprint(&previous.config),
             cause: trigger.cause(previous.generation),
             canary_states: previous.canary_states_after(before),
@@ -93,7 +95,8 @@ impl GenerationBuilder {
         self.build(parts, Some(before), progress)
     }
 
-    /// Reads and compiles what the plugin folder holds, as far as neither `known` nor the cache on disk has it.
+    /// Reads and compiles what the plugin folder holds, as far as neither `known` nor the cache on
+    /// disk has it.
     fn scan(&self, plugins: &Plugins, known: &Catalog, progress: &Progress) -> Result<Catalog, PluginError> {
         let cache = plugins.cache_dir.as_deref().map(|dir| CodeCache::open(dir, &self.runtime)).transpose()?;
         let source = Source { dir: &plugins.dir, trusted_keys: plugins.trusted_keys.as_deref(), cache: cache.as_ref() };

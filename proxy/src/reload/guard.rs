@@ -1,5 +1,5 @@
-//! What makes a generation without being asked for one: canaries that did harm or have proved themselves, and policies that are
-//! quarantined soon after the reload that brought them.
+//! What makes a generation without being asked for one: canaries that did harm or have proved
+//! themselves, and policies that are quarantined soon after the reload that brought them.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -101,7 +101,8 @@ pub(super) struct Probation {
 }
 
 impl Probation {
-    /// That of `after`, which a reload has made of `before`; `None` if its conf doesn't want it or no policy is new.
+    /// That of `after`, which a reload has made of `before`; `None` if its conf doesn't want it or
+    /// no policy is new.
     pub(super) fn begin(before: &Snapshot, after: &Snapshot, now: Tick) -> Option<Self> {
         let until = now.after(after.config.plugins.rollback_grace?);
         let is_old =

@@ -1,10 +1,11 @@
 //! A preparation on a thread of its own, and the watch over it.
 //!
-//! What a preparation does can't be interrupted: a read from a dead network file system, a compiler. So it isn't done by the
-//! thread that answers reloads. That one waits, says which stage takes long, and gives up when a stage takes longer than it may.
+//! What a preparation does can't be interrupted: a read from a dead network file system, a
+//! compiler. So it isn't done by the thread that answers reloads. That one waits, says which stage
+//! takes long, and gives up when a stage takes longer than it may.
 //!
-//! Invariants: what a thread makes after it was given up is dropped unseen; and there is never more than one such thread, since
-//! nothing else is prepared until it has ended.
+//! Invariants: what a thread makes after it was given up is dropped unseen; and there is never more
+//! than one such thread, since nothing else is prepared until it has ended.
 
 use std::io;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError, channel};
@@ -25,7 +26,8 @@ pub(crate) struct Patience {
 }
 
 impl Patience {
-    /// A stage reads a file, or compiles and probes one module, which takes seconds on a slow machine.
+    /// A stage reads a file, or compiles and probes one module, which takes seconds on a slow
+    /// machine.
     pub(crate) const RELOAD: Patience = Patience { warn: Duration::from_secs(5), give_up: Duration::from_secs(30) };
     /// At the start there is nothing else that could serve: waiting, and saying for what, is all.
     pub(crate) const START: Patience = Patience { warn: Duration::from_secs(5), give_up: Duration::MAX };

@@ -1,10 +1,11 @@
-//! The life of a reload: a [`GenerationBuilder`] prepares a generation, the [`Reloader`] publishes it. A rollback differs in
-//! its beginning only: it takes the conf and the plugins of the [`previous`] generation. Nobody asks for some generations:
-//! see [`guard`].
+//! The life of a reload: a [`GenerationBuilder`] prepares a generation, the [`Reloader`] publishes
+//! it. A rollback differs in its beginning only: it takes the conf and the plugins of the
+//! [`previous`] generation. Nobody asks for some generations: see [`guard`].
 //!
-//! Invariants: a generation is published whole or not at all; whatever fails before the publish leaves the old one serving and
-//! says which stage failed; there is one reload or rollback at a time, and a burst of requests becomes one more; nothing that a
-//! preparation waits for keeps this thread from answering ([`job`]).
+//! Invariants: a generation is published whole or not at all; whatever fails before the publish
+//! leaves the old one serving and says which stage failed; there is one reload or rollback at a
+//! time, and a burst of requests becomes one more; nothing that a preparation waits for keeps this
+//! thread from answering ([`job`]).
 
 mod builder;
 mod changes;
@@ -92,7 +93,8 @@ impl Reloader {
             {
                 this.carry_out(&trigger, &mut memory);
             }
-            // Dropped here and not by its last request: closing connections and unmapping instances takes a while.
+            // Dropped here and not by its last request: closing connections and unmapping instances
+            // takes a while.
             memory.retiring.retain(|snapshot| Arc::strong_count(snapshot) > 1);
         }
     }
@@ -285,3 +287,6 @@ fn describe(changes: &Changes) -> String {
     // Names and versions always can be written.
     serde_json::to_string(changes).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests;

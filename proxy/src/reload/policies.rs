@@ -1,4 +1,5 @@
-//! The policies of a new generation: those that stay are taken over with their instances, the others are loaded.
+//! The policies of a new generation: those that stay are taken over with their instances, the
+//! others are loaded.
 
 use std::collections::BTreeMap;
 

@@ -1,7 +1,7 @@
 //! The generation that was replaced, so that it can serve again.
 //!
-//! Invariants: at most one is kept; it costs its conf and its compiled modules, no instances, no connections
-//! and no metrics; nothing is read again, neither files nor the environment.
+//! Invariants: at most one is kept; it costs its conf and its compiled modules, no instances, no
+//! connections and no metrics; nothing is read again, neither files nor the environment.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -33,8 +33,8 @@ impl PreviousGeneration {
         }
     }
 
-    /// Its canaries come back as they were, but one whose promotion is taken back doesn't run again: it would be
-    /// promoted at once. `before`: the generation that serves.
+    /// Its canaries come back as they were, but one whose promotion is taken back doesn't run
+    /// again: it would be promoted at once. `before`: the generation that serves.
     pub(super) fn canary_states_after(&self, before: &Snapshot) -> BTreeMap<String, CanaryState> {
         let now_promoted = |name: &str| {
             let canary = before.upstreams().find(|upstream| **upstream.name() == *name).and_then(|u| u.canary());

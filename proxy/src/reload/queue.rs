@@ -1,8 +1,8 @@
-//! The single-slot queue of reloads and rollbacks: whoever asks while one is under way gets the next one, together with all others
-//! who ask for the same.
+//! The single-slot queue of reloads and rollbacks: whoever asks while one is under way gets the
+//! next one, together with all others who ask for the same.
 //!
-//! Invariant: a reload and a rollback are carried out in the order in which they were asked for. Two who ask for a rollback
-//! at the same time mean the same one, and don't undo each other's.
+//! Invariant: a reload and a rollback are carried out in the order in which they were asked for.
+//! Two who ask for a rollback at the same time mean the same one, and don't undo each other's.
 
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

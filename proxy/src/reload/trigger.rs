@@ -16,7 +16,8 @@ pub enum Trigger {
 }
 
 impl Trigger {
-    /// The generation's cause, as `/status` shows it. `previous`: the generation that a rollback goes back to.
+    /// The generation's cause, as `/status` shows it. `previous`: the generation that a rollback
+    /// goes back to.
     pub(super) fn cause(&self, previous: u64) -> String {
         match self {
             Trigger::Reload => "reload".to_owned(),

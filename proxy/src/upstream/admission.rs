@@ -1,4 +1,5 @@
-//! A place among the requests that are under way: `max_concurrency` of them, and a bounded wait for the others.
+//! A place among the requests that are under way: `max_concurrency` of them, and a bounded wait for
+//! the others.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};

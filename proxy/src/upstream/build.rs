@@ -1,7 +1,8 @@
 //! From the conf to an upstream, with all that the generation before knows of its endpoints.
 //!
-//! An endpoint's identity is its URL. Where it stays, its statistics, health, cooldown, banned methods and metrics stay. Its limiter
-//! stays unless rate or burst changed, its connections stay unless a client setting or one of its headers changed.
+//! An endpoint's identity is its URL. Where it stays, its statistics, health, cooldown, banned
+//! methods and metrics stay. Its limiter stays unless rate or burst changed, its connections stay
+//! unless a client setting or one of its headers changed.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -54,7 +55,8 @@ pub struct CanarySpec {
 }
 
 impl Upstream {
-    /// Builds the upstream of a new generation. `before` is the upstream of the same name in the one that serves.
+    /// Builds the upstream of a new generation. `before` is the upstream of the same name in the
+    /// one that serves.
     pub fn build(conf: &UpstreamConf, before: Option<&Upstream>, policies: Policies, resources: &Resources) -> Self {
         let endpoints = build_endpoints(conf, before, resources);
         let weights: Vec<u16> = endpoints.iter().map(Endpoint::weight).collect();

@@ -1,11 +1,15 @@
-//! Canaries: a policy that decides a share of an upstream's requests in place of the live one, until it does harm or has proved itself.
+//! Canaries: a policy that decides a share of an upstream's requests in place of the live one,
+//! until it does harm or has proved itself.
 //!
-//! Whether a request is the canary's depends on its seed alone, so all of its attempts are. The two policies' requests are counted
-//! side by side ([`Comparison`]), in windows that begin at the same time for both; what is made of the counts is `model::Rails`' business.
-//! Nothing here changes who decides: [`Canary::decision`] says what should, and a new generation is built with that [`CanaryState`].
+//! Whether a request is the canary's depends on its seed alone, so all of its attempts are. The two
+//! policies' requests are counted side by side ([`Comparison`]), in windows that begin at the same
+//! time for both; what is made of the counts is `model::Rails`' business. Nothing here changes who
+//! decides: [`Canary::decision`] says what should, and a new generation is built with that
+//! [`CanaryState`].
 //!
-//! Invariant: a canary that gives no answer, or leaves out every endpoint, costs no request its answer: the live policy is asked. Only an
-//! explicit refusal is obeyed as the live policy's would be, and counts against the canary as a request without a good answer.
+//! Invariant: a canary that gives no answer, or leaves out every endpoint, costs no request its
+//! answer: the live policy is asked. Only an explicit refusal is obeyed as the live policy's would
+//! be, and counts against the canary as a request without a good answer.
 
 use std::fmt;
 use std::sync::Arc;
@@ -22,8 +26,8 @@ use crate::metrics::{ArmLabels, ArmSeries, CanarySeries};
 use crate::model::{Arm, ArmCounts, Breach, Share, Tick};
 use crate::policy::{Fault, Policy};
 
-/// A window ends when the canary has had so many times the requests that a comparison needs: what was good for long must not
-/// hide what is bad now.
+/// A window ends when the canary has had so many times the requests that a comparison needs: what
+/// was good for long must not hide what is bad now.
 const WINDOW: u64 = 20;
 
 /// What became of a canary.
@@ -72,8 +76,8 @@ pub struct Canary {
     conf: CanaryConf,
     share: Share,
     state: CanaryState,
-    /// The policies that the conf has for what the canary is: scoring, then retry. `None` where it isn't that, or where the built-in one is
-    /// asked.
+    /// The policies that the conf has for what the canary is: scoring, then retry. `None` where it
+    /// isn't that, or where the built-in one is asked.
     live: [Option<GuardedPolicy>; 2],
     comparison: Arc<Comparison>,
     series: Arc<CanarySeries>,
@@ -120,8 +124,8 @@ pub struct ComparisonCounts {
 }
 
 impl Canary {
-    /// The canary of an upstream whose conf names `live`. What was counted and found of the same one by `before` stays, unless there is
-    /// a `decision`.
+    /// The canary of an upstream whose conf names `live`. What was counted and found of the same
+    /// one by `before` stays, unless there is a `decision`.
     pub(super) fn build(
         upstream: &str,
         conf: &CanaryConf,
@@ -183,7 +187,8 @@ impl Canary {
         }
     }
 
-    /// What should become of it, if it shouldn't go on as it does. Begins a new window when the present one is full.
+    /// What should become of it, if it shouldn't go on as it does. Begins a new window when the
+    /// present one is full.
     pub fn decision(&self, now: Tick) -> Option<CanaryState> {
         if self.state != CanaryState::Running {
             return None;
@@ -201,7 +206,8 @@ impl Canary {
         (proved && long_enough).then_some(CanaryState::Promoted)
     }
 
-    /// The live policies of the conf, or this one in place of them where it was promoted: scoring, then retry.
+    /// The live policies of the conf, or this one in place of them where it was promoted: scoring,
+    /// then retry.
     pub(super) fn or_promoted(&self, live: [Option<GuardedPolicy>; 2]) -> [Option<GuardedPolicy>; 2] {
         let kinds = self.bound.policy.kinds();
         let [scoring, retry] = live;

@@ -1,17 +1,20 @@
 //! The host's rules about who may take an attempt. No policy can override them.
 //!
-//! - Never an endpoint of weight 0 or of the wrong chain, and never one that this request has tried.
-//! - Not one that cools, is silent, fails its health checks, or said that it doesn't support the method, as long as there is
-//!   another one. A half-open one takes one request at a time, which must be one that can be sent again; one on its ramp takes
-//!   its share.
-//! - Not one known to allow no larger range of blocks, after a range was refused as too large. Rather one that knows more of the
-//!   chain, after one didn't know enough.
+//! - Never an endpoint of weight 0 or of the wrong chain, and never one that this request has
+//!   tried.
+//! - Not one that cools, is silent, fails its health checks, or said that it doesn't support the
+//!   method, as long as there is another one. A half-open one takes one request at a time, which
+//!   must be one that can be sent again; one on its ramp takes its share.
+//! - Not one known to allow no larger range of blocks, after a range was refused as too large.
+//!   Rather one that knows more of the chain, after one didn't know enough.
 //!
-//! If the second rule leaves none, it gives way (a *panic*): a pool that looks dead still serves. First those are asked that may
-//! support the method. There is no panic for a hedge, and none for a write that may have reached an endpoint.
+//! If the second rule leaves none, it gives way (a *panic*): a pool that looks dead still serves.
+//! First those are asked that may support the method. There is no panic for a hedge, and none for a
+//! write that may have reached an endpoint.
 //!
-//! From a pool of more than `candidates` endpoints so many are drawn by weight, with the request's seed: what a decision costs doesn't grow with
-//! the pool. All are looked at when no drawn one is free, and when an attempt needs what only some endpoints have.
+//! From a pool of more than `candidates` endpoints so many are drawn by weight, with the request's
+//! seed: what a decision costs doesn't grow with the pool. All are looked at when no drawn one is
+//! free, and when an attempt needs what only some endpoints have.
 
 use std::hint::black_box;
 use std::time::Duration;
@@ -23,7 +26,8 @@ use crate::policy::abi::EndpointRow;
 /// The tag of endpoints that keep all of the chain's history.
 pub(super) const ARCHIVE_TAG: &str = "archive";
 
-/// So many draws for each candidate: then it is better to look at all than to go on drawing what isn't free, or was drawn already.
+/// So many draws for each candidate: then it is better to look at all than to go on drawing what
+/// isn't free, or was drawn already.
 const DRAWS_PER_CANDIDATE: usize = 4;
 /// A ramp's share is drawn in these steps.
 const RAMP_STEPS: usize = 1_000;
@@ -83,7 +87,8 @@ impl Upstream {
                 }
             }
             let endpoints = drawn[known..].iter().map(|&index| self.endpoint(index));
-            // Hardly one of a large pool is in a cache: all together they come sooner than one after the other.
+            // Hardly one of a large pool is in a cache: all together they come sooner than one
+            // after the other.
             black_box(endpoints.clone().fold(0, |read, endpoint| read ^ endpoint.fetch()));
             let fit = endpoints.filter(|endpoint| self.may(endpoint, selection) && self.is_free(endpoint, selection));
             rows.extend(fit.map(|endpoint| endpoint.row(0, selection.now)));
@@ -118,7 +123,8 @@ impl Upstream {
         u32::try_from(left).unwrap_or(u32::MAX)
     }
 
-    /// In the order of the conf; in a large pool, of which only the first are shown, from a place that the seed gives.
+    /// In the order of the conf; in a large pool, of which only the first are shown, from a place
+    /// that the seed gives.
     fn untried<'a>(&'a self, selection: &'a Selection<'_>) -> impl Iterator<Item = &'a Endpoint> {
         let start = self.draw.as_ref().map_or(0, |draw| Draws::of(selection.request.seed).below(draw.sampler.len()));
         let (before, after) = self.endpoints.split_at(start);
@@ -170,8 +176,8 @@ impl Upstream {
         }
     }
 
-    /// Whether the request may try a half-open endpoint: another one can still answer it, and nobody else tries it. Where there
-    /// are probes, they come first.
+    /// Whether the request may try a half-open endpoint: another one can still answer it, and
+    /// nobody else tries it. Where there are probes, they come first.
     fn may_try(&self, endpoint: &Endpoint, since: Duration, selection: &Selection<'_>) -> bool {
         let waits_for_probe = self.settings.probed && since < PROBE_FIRST;
         selection.request.shape.is_resendable()
@@ -210,3 +216,6 @@ impl Endpoint {
         !bans.is_empty() && request.shape.has_method(|method| bans.is_banned(method, now))
     }
 }
+
+#[cfg(test)]
+mod tests;

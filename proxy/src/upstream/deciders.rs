@@ -37,7 +37,8 @@ impl Deciders {
         in_order(self.canary.as_ref().filter(|canary| canary.scores(seed)), self.scoring.as_ref())
     }
 
-    /// The policies that plan and decide about retries of the request with this seed, in their order.
+    /// The policies that plan and decide about retries of the request with this seed, in their
+    /// order.
     pub(super) fn retry(&self, seed: u64) -> impl Iterator<Item = Decider<'_>> {
         in_order(self.canary.as_ref().filter(|canary| canary.decides(seed)), self.retry.as_ref())
     }
@@ -85,7 +86,8 @@ impl Upstream {
         self.deciders.canary.as_ref()
     }
 
-    /// Watches a request whose turn has come, while a canary decides some of them. `seed` is the request's.
+    /// Watches a request whose turn has come, while a canary decides some of them. `seed` is the
+    /// request's.
     pub fn watch(&self, seed: u64) -> Option<Watched<'_>> {
         self.canary()?.watch(seed)
     }

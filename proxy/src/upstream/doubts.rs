@@ -1,8 +1,9 @@
 //! Endpoints that failed a request and are to be probed before that is held against them.
 //!
-//! A request's failure that its client may have provoked proves nothing ([`Blame`]). So the endpoint is asked by the proxy
-//! itself: `health` takes [`Doubt`]s out of the queue, probes, and says how it ended. There is one doubt per endpoint at a time,
-//! so the queue is no longer than the pools are.
+//! A request's failure that its client may have provoked proves nothing ([`Blame`]). So the
+//! endpoint is asked by the proxy itself: `health` takes [`Doubt`]s out of the queue, probes, and
+//! says how it ended. There is one doubt per endpoint at a time, so the queue is no longer than the
+//! pools are.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -24,7 +25,8 @@ pub struct Doubts {
 pub struct Doubt {
     upstream: Arc<Upstream>,
     index: u32,
-    /// What is held against it if the probe fails. None when it is half-open and nothing new happened.
+    /// What is held against it if the probe fails. None when it is half-open and nothing new
+    /// happened.
     blame: Option<Blame>,
 }
 
@@ -66,7 +68,8 @@ impl Doubt {
         self.upstream.endpoint(self.index)
     }
 
-    /// The probe was good: the endpoint isn't to blame, and if it is half-open its traffic comes back. `began`: the probe.
+    /// The probe was good: the endpoint isn't to blame, and if it is half-open its traffic comes
+    /// back. `began`: the probe.
     pub fn dismiss(self, began: Tick) {
         let now = clock::now();
         let stats = &self.endpoint().stats;

@@ -158,13 +158,15 @@ impl Endpoint {
             | flag(self.is_banned(request, now), row_flags::BANNED)
     }
 
-    /// Reads a word of each cache line that its row is made of, for no other reason than that they are fetched.
+    /// Reads a word of each cache line that its row is made of, for no other reason than that they
+    /// are fetched.
     pub(super) fn fetch(&self) -> u32 {
         self.stats.in_flight() ^ self.stats.latency_p99_ms().to_bits() ^ u32::from(self.health.is_verified())
     }
 
     /// Its row for a policy.
-    // Not inlined it would be written field by field and read again as a whole, which a processor stumbles over.
+    // Not inlined it would be written field by field and read again as a whole, which a processor
+    // stumbles over.
     #[inline(always)]
     pub fn row(&self, flags: u32, now: Tick) -> EndpointRow {
         let stats = &*self.stats;

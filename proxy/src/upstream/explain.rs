@@ -33,8 +33,8 @@ impl Upstream {
         }
     }
 
-    /// Every endpoint, in the order of the conf, as the first attempt of `request` would see it. Nothing is taken from a rate
-    /// limiter.
+    /// Every endpoint, in the order of the conf, as the first attempt of `request` would see it.
+    /// Nothing is taken from a rate limiter.
     pub fn explain(&self, request: &RequestFacts, now: Tick) -> Vec<Explained<'_>> {
         let selection = Selection::first(request, now);
         let (mut rows, mut scores) = (Vec::new(), Vec::new());

@@ -1,12 +1,14 @@
 //! Asking a policy, or doing without it.
 //!
-//! Whoever calls a policy gets an answer or `None`, and then asks the native one. A fault is counted by its kind; in the
-//! log it is a warning once in [`WARN_PERIOD`], and a line for debugging otherwise, so that a policy that faults with every
-//! request doesn't drown the log. A policy that faults too often is in quarantine: see `model::Quarantine`.
+//! Whoever calls a policy gets an answer or `None`, and then asks the native one. A fault is
+//! counted by its kind; in the log it is a warning once in [`WARN_PERIOD`], and a line for
+//! debugging otherwise, so that a policy that faults with every request doesn't drown the log. A
+//! policy that faults too often is in quarantine: see `model::Quarantine`.
 //!
-//! All calls of a request together have a budget. Once it is used up, the native policies decide what is left of that request. That is
-//! counted and no fault: how many calls a request takes is the client's doing, who may send a batch, and nobody may have a
-//! policy quarantined for others. The call that used it up still counts.
+//! All calls of a request together have a budget. Once it is used up, the native policies decide
+//! what is left of that request. That is counted and no fault: how many calls a request takes is
+//! the client's doing, who may send a batch, and nobody may have a policy quarantined for others.
+//! The call that used it up still counts.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};

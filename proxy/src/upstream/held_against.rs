@@ -43,8 +43,8 @@ impl Upstream {
         }
     }
 
-    /// Counts a request of `client` that another endpoint answered, and excludes the endpoint for a time if
-    /// they are too many, unless it is the last one. `why`: as for [`Upstream::cool`].
+    /// Counts a request of `client` that another endpoint answered, and excludes the endpoint for a
+    /// time if they are too many, unless it is the last one. `why`: as for [`Upstream::cool`].
     pub(super) fn strike(&self, endpoint: &Endpoint, client: u64, why: (&str, &str, Option<u16>), now: Tick) {
         let is_outlier = self.settings.exclude_outliers && endpoint.stats.outlier.strike(client, now);
         if is_outlier && self.has_others(endpoint, now) {
@@ -98,7 +98,8 @@ impl Upstream {
         self.cool(endpoint, &blame.decision, blame.why(), now);
     }
 
-    /// Begins the cooldown that the decision asks for. `why`: outcome, detail and HTTP status, for the log.
+    /// Begins the cooldown that the decision asks for. `why`: outcome, detail and HTTP status, for
+    /// the log.
     pub(super) fn cool(&self, endpoint: &Endpoint, decision: &Decision, why: (&str, &str, Option<u16>), now: Tick) {
         let (outcome, detail, status) = why;
         let began_cooling = match decision.cooldown {
@@ -121,7 +122,8 @@ impl Upstream {
     }
 }
 
-/// Whether the endpoint says that it doesn't have the method; anything else may be about what it was asked.
+/// Whether the endpoint says that it doesn't have the method; anything else may be about what it
+/// was asked.
 fn lacks_method(result: &AttemptResult) -> bool {
     let by_status = || result.http_status.is_some_and(|status| NO_SUCH_METHOD.contains(&status));
     result.rpc_error.as_ref().map_or_else(by_status, |error| error.code == RpcError::METHOD_NOT_FOUND)

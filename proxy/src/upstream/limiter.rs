@@ -11,7 +11,8 @@ use governor::{Quota, RateLimiter};
 
 use crate::config::RateLimit;
 
-/// One clock for all: making one asks the processor what it is, which a virtual machine takes some 25 us for.
+/// One clock for all: making one asks the processor what it is, which a virtual machine takes some
+/// 25 us for.
 static CLOCK: LazyLock<DefaultClock> = LazyLock::new(DefaultClock::default);
 
 /// A token bucket (GCRA, by governor).
@@ -32,8 +33,8 @@ impl Limiter {
         self.limit
     }
 
-    /// Takes `requests` from the bucket if it holds as many, and tells how many it then holds. A batch that is larger than the burst needs a
-    /// full bucket: otherwise it could never pass.
+    /// Takes `requests` from the bucket if it holds as many, and tells how many it then holds. A
+    /// batch that is larger than the burst needs a full bucket: otherwise it could never pass.
     ///
     /// # Errors
     /// How long it will take until the bucket holds as many.

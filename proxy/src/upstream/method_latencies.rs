@@ -1,7 +1,8 @@
-//! How long an upstream's answers take, by method: what another endpoint would probably take, whoever was asked.
+//! How long an upstream's answers take, by method: what another endpoint would probably take,
+//! whoever was asked.
 //!
-//! Only answers count, and each with the time of its own attempt. So neither slow endpoints that are overtaken nor the waiting for
-//! them make the estimate longer.
+//! Only answers count, and each with the time of its own attempt. So neither slow endpoints that
+//! are overtaken nor the waiting for them make the estimate longer.
 
 use std::sync::OnceLock;
 use std::time::Duration;

@@ -1,9 +1,9 @@
 //! An upstream: a pool of endpoints with the policies that choose among them.
 //!
-//! It belongs to one generation and never changes; what does change (statistics, limiters, connections, the retry budget) is
-//! behind handles that the next generation takes over. [`select`] is steps 3 and 4 of a request's life, with the host's rules in
-//! [`candidates`]; [`settle`] is step 6: the only place where an attempt ends. [`deciders`] holds the
-//! policies.
+//! It belongs to one generation and never changes; what does change (statistics, limiters,
+//! connections, the retry budget) is behind handles that the next generation takes over. [`select`]
+//! is steps 3 and 4 of a request's life, with the host's rules in [`candidates`]; [`settle`] is
+//! step 6: the only place where an attempt ends. [`deciders`] holds the policies.
 
 mod admission;
 mod build;
@@ -13,6 +13,8 @@ mod deciders;
 mod doubts;
 mod endpoint;
 mod explain;
+#[cfg(test)]
+pub(crate) mod fixture;
 mod guarded_policy;
 mod held_against;
 mod limiter;
@@ -72,6 +74,12 @@ impl Upstream {
     /// The name in the conf.
     pub fn name(&self) -> &Arc<str> {
         &self.name
+    }
+
+    /// Takes the latency of an answer to a method.
+    #[cfg(test)]
+    pub(crate) fn record_latency(&self, method: &str, latency: Duration) {
+        self.live.latencies.record(method, latency);
     }
 
     /// Whether a read has waited longer than any answer to its method takes.

@@ -1,7 +1,7 @@
 //! The retry policy's decision about an attempt that failed.
 //!
-//! Invariant: a request's own words blame no endpoint. A decision that blames one is followed as far as
-//! the policy comes to it without the words of the message that are the request's, too
+//! Invariant: a request's own words blame no endpoint. A decision that blames one is followed as
+//! far as the policy comes to it without the words of the message that are the request's, too
 //! (`jsonrpc::quoted`).
 
 use super::{Case, Endpoint, Selection, Upstream};
@@ -22,7 +22,8 @@ impl Upstream {
         }
         let decision = native::retry(case.request, case.result);
         match decision.cooldown {
-            // A plugin may trust an endpoint with more than the upstream's own maximum; the native policy has no settings.
+            // A plugin may trust an endpoint with more than the upstream's own maximum; the native
+            // policy has no settings.
             CooldownWish::Fixed(asked) => {
                 Decision { cooldown: CooldownWish::Fixed(asked.min(self.settings.backoff.max)), ..decision }
             }

@@ -1,7 +1,7 @@
 //! Which endpoint takes an attempt.
 //!
-//! First the host's rules, which no policy can override: see `candidates`. Then the policy scores, and the best endpoint whose
-//! rate limiter admits the whole batch takes the attempt.
+//! First the host's rules, which no policy can override: see `candidates`. Then the policy scores,
+//! and the best endpoint whose rate limiter admits the whole batch takes the attempt.
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -36,7 +36,8 @@ impl Upstream {
     /// Chooses an endpoint.
     ///
     /// # Errors
-    /// [`Refusal::NoEndpoint`], [`Refusal::RateLimited`] or [`Refusal::ByPolicy`] when there is none.
+    /// [`Refusal::NoEndpoint`], [`Refusal::RateLimited`] or [`Refusal::ByPolicy`] when there is
+    /// none.
     pub fn select(self: &Arc<Self>, selection: &Selection<'_>) -> Result<Attempt, Refusal> {
         SCRATCH.with_borrow_mut(|scratch| {
             self.candidates(selection, &mut scratch.rows, &mut scratch.drawn);
@@ -78,7 +79,8 @@ impl Upstream {
         allowed
     }
 
-    /// Records an attempt beyond the request's first, at the cost of `client` if there is one to bear it.
+    /// Records an attempt beyond the request's first, at the cost of `client` if there is one to
+    /// bear it.
     pub fn spend(&self, extra: Extra, client: Option<u64>) {
         match client {
             Some(client) => self.live.budget.spend(client),
@@ -170,8 +172,8 @@ impl Upstream {
         }
     }
 
-    /// The endpoint with the best score whose limiter admits the request, and whether this is its trial. Ties go by the
-    /// request's seed.
+    /// The endpoint with the best score whose limiter admits the request, and whether this is its
+    /// trial. Ties go by the request's seed.
     fn first_admitted(
         &self,
         selection: &Selection<'_>,
@@ -202,8 +204,8 @@ impl Upstream {
         })
     }
 
-    /// Until when the attempt is the trial of a half-open endpoint, if it is. Of two that come at the same instant one is; the
-    /// other goes there all the same.
+    /// Until when the attempt is the trial of a half-open endpoint, if it is. Of two that come at
+    /// the same instant one is; the other goes there all the same.
     fn tries(&self, endpoint: &Endpoint, selection: &Selection<'_>) -> Option<Tick> {
         let is_half_open = matches!(endpoint.stats.cooldown.state(selection.now), CooldownState::HalfOpen(_));
         let limit = selection.now.after(self.settings.timeout);
@@ -226,8 +228,8 @@ fn refused_by(bound: &GuardedPolicy) -> Refusal {
     Refusal::ByPolicy
 }
 
-/// The position of the highest score; NaN and negative infinity are left out. Among equals the first one from a
-/// place that the seed gives.
+/// The position of the highest score; NaN and negative infinity are left out. Among equals the
+/// first one from a place that the seed gives.
 pub(super) fn best(scores: &[f64], seed: u64) -> Option<usize> {
     // The remainder is below the length, which is a usize.
     let start = usize::try_from(seed % scores.len().max(1) as u64).unwrap_or(0);

@@ -1,5 +1,5 @@
-//! The engine's questions to an upstream: which endpoint takes an attempt, and what follows from one
-//! that failed.
+//! The engine's questions to an upstream: which endpoint takes an attempt, and what follows from
+//! one that failed.
 
 use crate::client::Outgoing;
 use crate::model::{AttemptResult, Preference, RequestFacts, Tick};
@@ -35,8 +35,8 @@ pub struct Selection<'a> {
 pub struct Case<'a> {
     /// The request, or some members of its batch as one of their own.
     pub request: &'a RequestFacts,
-    /// What the endpoint got: the whole batch, also when it is about some of its members. None once it is gone, after the
-    /// beginning of a long answer: then the endpoint said no words.
+    /// What the endpoint got: the whole batch, also when it is about some of its members. None once
+    /// it is gone, after the beginning of a long answer: then the endpoint said no words.
     pub sent: Option<&'a Outgoing>,
     /// How its attempt ended.
     pub result: &'a AttemptResult,

@@ -40,7 +40,8 @@ impl Settings {
             max_attempts: conf.max_attempts,
             max_concurrency: conf.max_concurrency,
             queue_timeout: conf.queue_timeout,
-            // The conf's range is 0 to 1: what the narrower type loses is below the noise of any latency.
+            // The conf's range is 0 to 1: what the narrower type loses is below the noise of any
+            // latency.
             #[expect(clippy::cast_possible_truncation, reason = "a factor from 0 to 1")]
             smoothing: conf.latency_smoothing_factor as f32,
             timeout: conf.client.timeout,

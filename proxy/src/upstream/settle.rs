@@ -54,7 +54,8 @@ impl Attempt {
         let footing = match stats.cooldown.state(now) {
             _ if trial.is_some() => Footing::Trial,
             CooldownState::Ramp(_) => Footing::Ramp,
-            // One that cools, or is silent, is chosen when nothing better is left: that is nobody's test of it.
+            // One that cools, or is silent, is chosen when nothing better is left: that is nobody's
+            // test of it.
             _ => Footing::Firm,
         };
         stats.begin(now);
@@ -125,8 +126,8 @@ impl Attempt {
         self.endpoint().stats.silence_limit()
     }
 
-    /// Whether its endpoint, having said nothing for that long, needs help: it answers nobody, or this
-    /// attempt is its trial.
+    /// Whether its endpoint, having said nothing for that long, needs help: it answers nobody, or
+    /// this attempt is its trial.
     pub fn is_silent(&self, now: Tick) -> bool {
         self.footing == Footing::Trial || self.endpoint().stats.is_silent(now)
     }
@@ -211,7 +212,8 @@ impl Attempt {
         !self.upstream.settings.probed && self.is_silent(now)
     }
 
-    /// Ends the attempt in the middle of an answer whose beginning has been passed on: nobody else can be asked.
+    /// Ends the attempt in the middle of an answer whose beginning has been passed on: nobody else
+    /// can be asked.
     pub fn break_off(self, selection: &Selection<'_>, result: &AttemptResult, case: Case<'_>) {
         let upstream = Arc::clone(&self.upstream);
         let decision = self.decide(selection, &case);
@@ -265,7 +267,8 @@ impl Attempt {
         Decision { cooldown, ..worst }
     }
 
-    /// Its time so far is at least its latency. Without it an endpoint that is always overtaken would look as fast as ever.
+    /// Its time so far is at least its latency. Without it an endpoint that is always overtaken
+    /// would look as fast as ever.
     fn give_up(mut self, now: Tick) {
         self.end(Outcome::Canceled, now);
         let waited = now.since(self.began);
@@ -283,3 +286,6 @@ impl Drop for Attempt {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,12 +1,15 @@
-//! Changes that come together: they are waited for until nothing has changed for a moment, but not forever.
+//! Changes that come together: they are waited for until nothing has changed for a moment, but not
+//! forever.
 
 use std::time::Duration;
 
 use crate::model::Tick;
 
-/// A burst is over when nothing has changed for this long. Copying a few modules has shorter pauses.
+/// A burst is over when nothing has changed for this long. Copying a few modules has shorter
+/// pauses.
 const QUIET: Duration = Duration::from_millis(300);
-/// A burst is over this long after it began, so that a folder which never rests is looked at all the same.
+/// A burst is over this long after it began, so that a folder which never rests is looked at all
+/// the same.
 const LONGEST: Duration = Duration::from_secs(3);
 
 /// The changes that were not looked at yet.

@@ -24,7 +24,8 @@ type Identity = (u64, u64);
 impl WatchedFolder {
     /// Notifies `touched` whenever something changes in `path`, itself or what it links to.
     pub(super) fn watch(path: &Path, touched: Arc<Notify>) -> notify::Result<Self> {
-        // Before the watch begins: if the folder is replaced meanwhile, it is found to be another one.
+        // Before the watch begins: if the folder is replaced meanwhile, it is found to be another
+        // one.
         let identity = identity(path)?;
         let mut watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
             // After an error it isn't known what was missed.
@@ -46,8 +47,9 @@ fn identity(path: &Path) -> io::Result<Identity> {
     std::fs::metadata(path).map(|found| (found.dev(), found.ino()))
 }
 
-/// Whether modules or signatures may be different after `event`. That a file was opened or read is no change: a reload does so
-/// itself. A new or renamed file of any name may be what one of them links to.
+/// Whether modules or signatures may be different after `event`. That a file was opened or read is
+/// no change: a reload does so itself. A new or renamed file of any name may be what one of them
+/// links to.
 fn may_matter(event: &Event) -> bool {
     let names_one = || event.paths.iter().filter_map(|path| path.file_name()).any(is_listed);
     match event.kind {

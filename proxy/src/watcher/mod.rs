@@ -1,12 +1,14 @@
-//! Watches the plugin folder, where `plugins.watch` says so, and asks for a reload when modules come, go or change.
+//! Watches the plugin folder, where `plugins.watch` says so, and asks for a reload when modules
+//! come, go or change.
 //!
-//! Events only say when to look. Whether there is something new is said by the fingerprint of the folder, compared with what the
-//! serving generation was made from or what a reload was asked for last. So nothing is missed between the scan of a reload
-//! and the beginning of a watch, a burst is one reload, a module that was refused is not tried again until it changes, and what another
+//! Events only say when to look. Whether there is something new is said by the fingerprint of the
+//! folder, compared with what the serving generation was made from or what a reload was asked for
+//! last. So nothing is missed between the scan of a reload and the beginning of a watch, a burst is
+//! one reload, a module that was refused is not tried again until it changes, and what another
 //! reload has taken already is not taken twice.
 //!
-//! Once a second, and only with `plugins.watch`, the folder itself is looked at: one that vanished, came back, or was replaced (by
-//! switching a link, which makes no event) is watched anew.
+//! Once a second, and only with `plugins.watch`, the folder itself is looked at: one that vanished,
+//! came back, or was replaced (by switching a link, which makes no event) is watched anew.
 
 mod burst;
 mod folder;
@@ -27,7 +29,8 @@ use crate::clock;
 use crate::fingerprint::FolderFingerprint;
 use crate::snapshot::{Published, Snapshot};
 
-/// The pause before a folder that can't be watched is tried again, and how late it is noticed that one was replaced.
+/// The pause before a folder that can't be watched is tried again, and how late it is noticed that
+/// one was replaced.
 const PERIOD: Duration = Duration::from_secs(1);
 
 /// The background task.

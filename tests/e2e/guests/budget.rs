@@ -17,8 +17,8 @@ fn different_errors(name: &str) -> Origin {
     })
 }
 
-/// Each call is within its fuel, a hundred of them are not within the budget: the native policy decides the rest, which takes these
-/// errors for answers.
+/// Each call is within its fuel, a hundred of them are not within the budget: the native policy
+/// decides the rest, which takes these errors for answers.
 #[test]
 fn a_batch_of_different_errors_calls_a_slow_policy_only_so_often() {
     let [a, b] = ["a", "b"].map(different_errors);
@@ -41,7 +41,8 @@ fn a_batch_of_different_errors_calls_a_slow_policy_only_so_often() {
     assert_eq!(proxy.lines(warning), 1, "once");
 }
 
-/// All on one worker. Without pauses the other client would wait for the whole batch, and have one answer at most.
+/// All on one worker. Without pauses the other client would wait for the whole batch, and have one
+/// answer at most.
 #[test]
 fn while_a_batch_is_judged_for_long_other_clients_are_answered() {
     const SIZE: usize = 500;

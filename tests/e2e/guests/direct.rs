@@ -39,7 +39,8 @@ fn processor_time() -> Duration {
     clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).unwrap().into()
 }
 
-/// The epoch ends a call after some 4 ms of processor time. What is asserted leaves room for a busy machine.
+/// The epoch ends a call after some 4 ms of processor time. What is asserted leaves room for a busy
+/// machine.
 #[test]
 fn no_call_holds_its_thread_for_long() {
     let runtime = PolicyRuntime::new(1, Limits { fuel_per_row: 100_000_000, ..Limits::DEFAULT }).unwrap();

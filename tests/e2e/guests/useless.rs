@@ -1,4 +1,5 @@
-//! Policies that leave out every endpoint: by mistake, which is a fault whoever asks, or explicitly.
+//! Policies that leave out every endpoint: by mistake, which is a fault whoever asks, or
+//! explicitly.
 
 use serde_json::json as value;
 

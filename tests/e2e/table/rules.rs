@@ -1,4 +1,5 @@
-//! What single rows say beyond where a request goes: whom they prefer, what they put right, what they remember.
+//! What single rows say beyond where a request goes: whom they prefer, what they put right, what
+//! they remember.
 
 use serde_json::{Value, json as value};
 

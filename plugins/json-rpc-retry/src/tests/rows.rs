@@ -12,8 +12,8 @@ fn said<const N: usize>(texts: [&str; N]) -> [Attempt; N] {
     texts.map(|text| rpc(-32_099, text))
 }
 
-/// Each attempt is of the row, and what is decided for a read, a write and a raw transaction is `held` after a retry or
-/// a return.
+/// Each attempt is of the row, and what is decided for a read, a write and a raw transaction is
+/// `held` after a retry or a return.
 fn is_decided(row: u8, attempts: &[Attempt], retried: [bool; 3], held: fn(Decision) -> Decision) {
     for attempt in attempts {
         for (request, retried) in [read(), write(), raw_transaction()].iter().zip(retried) {

@@ -1,4 +1,5 @@
-//! HAProxy: retries on another server, servers marked down by what requests meet, checked until they answer again.
+//! HAProxy: retries on another server, servers marked down by what requests meet, checked until
+//! they answer again.
 
 use super::{Setting, THREADS};
 

@@ -1,7 +1,8 @@
 //! The proxies, each with a conf that a careful operator would write for this pool.
 //!
-//! What all confs agree on: two threads, four attempts, 500 ms to connect, one second for an attempt and, where there is
-//! such a thing, ten for a request; endpoints of equal weight; keep-alive on both sides; no access log.
+//! What all confs agree on: two threads, four attempts, 500 ms to connect, one second for an
+//! attempt and, where there is such a thing, ten for a request; endpoints of equal weight;
+//! keep-alive on both sides; no access log.
 
 mod envoy;
 mod haproxy;

@@ -1,5 +1,5 @@
-//! The proxies, each with a conf for speed that leaves nothing broken: as many threads as the others, connections kept on
-//! both sides, certificates verified.
+//! The proxies, each with a conf for speed that leaves nothing broken: as many threads as the
+//! others, connections kept on both sides, certificates verified.
 
 mod bare;
 mod envoy;

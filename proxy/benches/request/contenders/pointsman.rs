@@ -1,4 +1,5 @@
-//! Pointsman: with everything that it does for a request, without the access log, and with as little as it can do.
+//! Pointsman: with everything that it does for a request, without the access log, and with as
+//! little as it can do.
 
 use std::fmt::Write as _;
 use std::process::Command;

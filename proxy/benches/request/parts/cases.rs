@@ -7,7 +7,8 @@ use crate::options::Settings;
 use crate::origin::ADDRESSES;
 
 const CONNECTIONS: [usize; 4] = [1, 32, 1_000, 5_000];
-/// From here on what is under way at the end, and opening them, is a good part of a short measurement.
+/// From here on what is under way at the end, and opening them, is a good part of a short
+/// measurement.
 const MANY_CONNECTIONS: usize = 1_000;
 /// How many times as long that is measured.
 const LONGER: u64 = 4;

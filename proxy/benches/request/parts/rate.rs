@@ -1,5 +1,5 @@
-//! Latencies where nobody is at the limit: at half of each proxy's own top rate, and of all at the same rate, which is
-//! half of the slowest one's top.
+//! Latencies where nobody is at the limit: at half of each proxy's own top rate, and of all at the
+//! same rate, which is half of the slowest one's top.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

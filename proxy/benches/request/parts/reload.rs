@@ -1,5 +1,5 @@
-//! Reloads of Pointsman, without other requests meanwhile: the conf is read and checked, the plugin folder looked at, one
-//! endpoint replaced, everything else taken over.
+//! Reloads of Pointsman, without other requests meanwhile: the conf is read and checked, the plugin
+//! folder looked at, one endpoint replaced, everything else taken over.
 
 use std::time::Instant;
 

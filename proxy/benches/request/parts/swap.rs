@@ -1,8 +1,9 @@
-//! Latencies across a publish: those of requests that were due while a reload was under way or in the 100 ms after its publish, beside
-//! all others of the same run.
+//! Latencies across a publish: those of requests that were due while a reload was under way or in
+//! the 100 ms after its publish, beside all others of the same run.
 //!
-//! Each generation has another endpoint than the one before, and its policies are new instances with another config. Between two
-//! publishes there is time enough for what a reload does before and after.
+//! Each generation has another endpoint than the one before, and its policies are new instances
+//! with another config. Between two publishes there is time enough for what a reload does before
+//! and after.
 
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
@@ -30,7 +31,8 @@ const PER_SECOND: f64 = 1_000.0;
 const PERIOD: Duration = Duration::from_millis(400);
 /// What belongs to a publish.
 const AFTER: Duration = Duration::from_millis(100);
-/// How many times as long as the other parts: p99.9 is made of one request in a thousand, and a quarter of them is after a publish.
+/// How many times as long as the other parts: p99.9 is made of one request in a thousand, and a
+/// quarter of them is after a publish.
 const LONGER: u64 = 10;
 
 /// Measures and prints it.

@@ -2,7 +2,8 @@
 
 use std::fmt::Write as _;
 
-/// Follows the reader's choice of light or dark. The background is part of it: a page's own may be either.
+/// Follows the reader's choice of light or dark. The background is part of it: a page's own may be
+/// either.
 const STYLE: &str = "text{font:13px ui-sans-serif,system-ui,'Segoe UI','Liberation Sans',sans-serif;fill:#1b2430}\
 .title{font-weight:600;font-size:15px}.small{font-size:11px;fill:#5b6675}.back{fill:#fff}.grid{stroke:#dde2e8}\
 @media(prefers-color-scheme:dark){text{fill:#d6deeb}.small{fill:#94a1b3}.back{fill:#11161f}.grid{stroke:#2b3442}}";

@@ -36,7 +36,8 @@ impl Folder {
         let plugins = find_plugins(plugins)?;
         let kept = path.is_some();
         let path = path.unwrap_or_else(|| std::env::temp_dir().join(format!("pointsman-demo-{}", std::process::id())));
-        // A folder of that name that somebody else made is not ours to use, unless it was asked for.
+        // A folder of that name that somebody else made is not ours to use, unless it was asked
+        // for.
         let made = DirBuilder::new().mode(MODE).recursive(kept).create(&path);
         made.with_context(|| format!("can't make the folder {}", path.display()))?;
         let folder = Folder { path, kept };

@@ -46,7 +46,8 @@ pub(super) enum Reaction {
     TooMany,
 }
 
-/// By weight, as the tiers policy ranks them: what it prefers is what fails, so that there is something to see.
+/// By weight, as the tiers policy ranks them: what it prefers is what fails, so that there is
+/// something to see.
 pub(super) const SCRIPTS: [Script; 6] = [
     Script {
         name: "flaky",
@@ -108,7 +109,8 @@ const BLOCK_TIME_SECS: u64 = 12;
 const FIRST_BLOCK: u64 = 21_000_000;
 
 impl Script {
-    /// How long an answer takes; `chance` is from 0 up to 1. The tail is exponential, as on a network.
+    /// How long an answer takes; `chance` is from 0 up to 1. The tail is exponential, as on a
+    /// network.
     pub(super) fn delay(&self, chance: f64) -> Duration {
         let factor = SHORTEST - SPREAD * (1.0 - chance.clamp(0.0, 1.0)).ln();
         self.latency.mul_f64(factor.min(LONGEST))

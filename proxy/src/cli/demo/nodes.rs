@@ -1,4 +1,5 @@
-//! The simulated endpoints as servers: Pingora's HTTP on listeners of our own, which can be closed and opened again.
+//! The simulated endpoints as servers: Pingora's HTTP on listeners of our own, which can be closed
+//! and opened again.
 
 use std::io;
 use std::net::SocketAddr;
@@ -66,7 +67,8 @@ impl Node {
         Node { app, script, began }
     }
 
-    /// Serves while the script says so. Its death takes the connections along, with what is under way on them.
+    /// Serves while the script says so. Its death takes the connections along, with what is under
+    /// way on them.
     async fn run(self, listener: TcpListener) {
         let Ok(address) = listener.local_addr() else { return };
         let mut listener = Some(listener);

@@ -103,8 +103,8 @@ impl Watch {
         }
     }
 
-    /// One write, so that Ctrl-C never cuts a frame in two. Lines that are too long for the terminal are cut by it:
-    /// it wraps again after each frame.
+    /// One write, so that Ctrl-C never cuts a frame in two. Lines that are too long for the
+    /// terminal are cut by it: it wraps again after each frame.
     fn draw(&mut self, view: &View, on_terminal: bool) -> std::io::Result<()> {
         let lines = render(view, &self.style);
         let mut frame = String::new();

@@ -79,7 +79,8 @@ fn files(folder: &Path, kind: &str) -> Vec<PathBuf> {
     entries.filter(|path| path.extension().is_some_and(|extension| extension == kind)).collect()
 }
 
-/// Each bound of the schema is one of the proxy's: it accepts the bound, and refuses the next number beyond it.
+/// Each bound of the schema is one of the proxy's: it accepts the bound, and refuses the next
+/// number beyond it.
 #[test]
 fn bounds_are_those_that_the_proxy_checks() {
     let mut bounded = Vec::new();

@@ -1,4 +1,5 @@
-//! What is refused as a whole, in `[server]`, `[admin]`, `[plugins]` and `[policies]`, and where it is placed.
+//! What is refused as a whole, in `[server]`, `[admin]`, `[plugins]` and `[policies]`, and where it
+//! is placed.
 
 use super::super::*;
 use super::{MINIMAL, assert_added, assert_problems, read, refused};

@@ -1,8 +1,9 @@
-//! A folder that belongs to this process's user alone, and files in it that are read and written whole.
+//! A folder that belongs to this process's user alone, and files in it that are read and written
+//! whole.
 //!
-//! Who else could write there could make the process run their code; who else could read there could learn the key.
-//! The folder is looked at by its path. A file is looked at once more when it is open, so that it doesn't matter what
-//! becomes of the path meanwhile.
+//! Who else could write there could make the process run their code; who else could read there
+//! could learn the key. The folder is looked at by its path. A file is looked at once more when it
+//! is open, so that it doesn't matter what becomes of the path meanwhile.
 
 use std::fs::{self, DirBuilder, File, Metadata, OpenOptions};
 use std::io::{self, Read, Write};
@@ -87,8 +88,8 @@ impl PrivateFolder {
         Ok(Some((bytes, file)))
     }
 
-    /// Writes a file so that a reader sees all of it or nothing. One of that name is replaced. What a power failure leaves
-    /// of it is found out by whoever reads it, so nothing is waited for.
+    /// Writes a file so that a reader sees all of it or nothing. One of that name is replaced. What
+    /// a power failure leaves of it is found out by whoever reads it, so nothing is waited for.
     pub(super) fn write(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
         self.put(bytes, |unfinished| fs::rename(unfinished, self.file(name)))
     }

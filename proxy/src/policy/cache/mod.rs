@@ -1,14 +1,15 @@
 //! Compiled code on disk, so that a process needn't compile what one before it has compiled.
 //!
-//! A file per module, named by the module's digest and by the settings that it was compiled with: Wasmtime's own, with its
-//! version, our version, and the limits that modules are checked against. Code is stored once its module has passed every
-//! check of a load. When it is read back, what is checked without a compiler is checked again.
+//! A file per module, named by the module's digest and by the settings that it was compiled with:
+//! Wasmtime's own, with its version, our version, and the limits that modules are checked against.
+//! Code is stored once its module has passed every check of a load. When it is read back, what is
+//! checked without a compiler is checked again.
 //!
 //! Invariants:
-//! - Nothing is loaded that a process of this user didn't seal for this module and these settings (`seal`), and the bytes that
-//!   are loaded are those that were verified.
-//! - A folder that others can get at refuses the load: somebody must look at it. Any other trouble is a warning, and modules
-//!   are compiled.
+//! - Nothing is loaded that a process of this user didn't seal for this module and these settings
+//!   (`seal`), and the bytes that are loaded are those that were verified.
+//! - A folder that others can get at refuses the load: somebody must look at it. Any other trouble
+//!   is a warning, and modules are compiled.
 //! - Processes may share the folder: files appear whole, and one that vanishes is missed, no more.
 
 mod folder;
@@ -34,8 +35,9 @@ use super::error::{PluginError, Stage};
 use super::limits::Limits;
 use super::{Digest, PolicyRuntime};
 
-/// Bytes that code files may take up together; those that were not read or written for longest go first. The code of a shipped
-/// module has some 400 KB, so that there is room for more than a thousand.
+/// Bytes that code files may take up together; those that were not read or written for longest go
+/// first. The code of a shipped module has some 400 KB, so that there is room for more than a
+/// thousand.
 const FOLDER_BYTES: u64 = 512 << 20;
 /// A file that is unfinished for longer has lost its writer.
 const ABANDONED: Duration = Duration::from_secs(60 * 60);
@@ -44,10 +46,12 @@ const KEY_FILE: &str = "key";
 /// What names of code files end with.
 const CODE: &str = ".code";
 
-/// The compiled code in a folder. It is opened for each scan: what was right with the folder may be wrong the next time.
+/// The compiled code in a folder. It is opened for each scan: what was right with the folder may be
+/// wrong the next time.
 pub struct CodeCache {
     dir: PathBuf,
-    /// `None` when the system doesn't let us use the folder: then nothing is found there and nothing is kept.
+    /// `None` when the system doesn't let us use the folder: then nothing is found there and
+    /// nothing is kept.
     usable: Option<Usable>,
     engine: wasmtime::Engine,
     settings: Digest,
@@ -78,11 +82,12 @@ impl Outcome {
 }
 
 impl CodeCache {
-    /// The cache in `dir`. The folder is made if it isn't there, not so its parent. If the system doesn't let us use
-    /// it, there is a warning, and the cache stays empty.
+    /// The cache in `dir`. The folder is made if it isn't there, not so its parent. If the system
+    /// doesn't let us use it, there is a warning, and the cache stays empty.
     ///
     /// # Errors
-    /// When others can get at `dir`: it is another user's, its mode lets others in, or it is a link. Or it is no folder.
+    /// When others can get at `dir`: it is another user's, its mode lets others in, or it is a
+    /// link. Or it is no folder.
     pub fn open(dir: &Path, runtime: &PolicyRuntime) -> Result<Self, PluginError> {
         let engine = runtime.engine.inner().clone();
         let settings = settings(&engine, &runtime.limits);
@@ -126,8 +131,8 @@ impl CodeCache {
         }
     }
 
-    /// Removes what there is too much of, but not the code of the modules `used`. There is no more than before unless a module
-    /// was missed.
+    /// Removes what there is too much of, but not the code of the modules `used`. There is no more
+    /// than before unless a module was missed.
     pub(super) fn tidy<'a>(&self, used: impl Iterator<Item = &'a Digest>) {
         let Some(Usable { folder, .. }) = &self.usable else { return };
         let missed = [Outcome::Miss, Outcome::Rejected].iter().any(|outcome| self.counted(*outcome) > 0);
@@ -136,12 +141,14 @@ impl CodeCache {
         }
     }
 
-    /// How often each was the result so far: `hit`, `miss` and `rejected` of looking for a module, `error` of anything.
+    /// How often each was the result so far: `hit`, `miss` and `rejected` of looking for a module,
+    /// `error` of anything.
     pub fn counts(&self) -> impl Iterator<Item = (&'static str, u64)> {
         Outcome::ALL.into_iter().map(|(outcome, label)| (label, self.counted(outcome)))
     }
 
-    /// The key of the folder, made at the first use. One that isn't fit is replaced, and with it all code.
+    /// The key of the folder, made at the first use. One that isn't fit is replaced, and with it
+    /// all code.
     fn key(&self, folder: &PrivateFolder) -> Option<Key> {
         // The second time it is there, whoever made it.
         for _ in 0..2 {
@@ -211,7 +218,8 @@ impl CodeCache {
         Label { module, settings: self.settings }
     }
 
-    /// Code for several settings may lie side by side: processes of different versions share a folder while one replaces the other.
+    /// Code for several settings may lie side by side: processes of different versions share a
+    /// folder while one replaces the other.
     fn name(&self, module: Digest) -> String {
         let settings = self.settings.to_string();
         format!("{module}-{}{CODE}", &settings[..16])
@@ -239,7 +247,8 @@ impl CodeCache {
     }
 }
 
-/// What compiled code depends on beside the module: the compiler and its settings, and what this version of ours lets pass.
+/// What compiled code depends on beside the module: the compiler and its settings, and what this
+/// version of ours lets pass.
 fn settings(engine: &wasmtime::Engine, limits: &Limits) -> Digest {
     let mut hasher = Sha256Hasher(Sha256::new());
     engine.precompile_compatibility_hash().hash(&mut hasher);
@@ -249,7 +258,8 @@ fn settings(engine: &wasmtime::Engine, limits: &Limits) -> Digest {
     Digest(hasher.0.finalize().into())
 }
 
-/// A digest of what implements [`Hash`]: the same in every process, and long enough that nobody finds two of the same.
+/// A digest of what implements [`Hash`]: the same in every process, and long enough that nobody
+/// finds two of the same.
 struct Sha256Hasher(Sha256);
 
 impl Hasher for Sha256Hasher {

@@ -1,7 +1,8 @@
 //! The form of a file of compiled code: a header that says what it is of, and a seal over both.
 //!
-//! The seal is an HMAC-SHA256 with a key that only this user's processes can read. It tells code that one of them has sealed
-//! from code that was damaged, cut short, brought from elsewhere or put under another module's name.
+//! The seal is an HMAC-SHA256 with a key that only this user's processes can read. It tells code
+//! that one of them has sealed from code that was damaged, cut short, brought from elsewhere or put
+//! under another module's name.
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
@@ -64,12 +65,14 @@ impl Verified<'_> {
     /// # Errors
     /// When Wasmtime finds that it isn't for this version or these settings of its own.
     pub(super) fn load(&self, engine: &wasmtime::Engine) -> wasmtime::Result<wasmtime::Module> {
-        // SAFETY: `deserialize` asks for bytes that `Module::serialize` gave, unchanged, by any version of Wasmtime. `self.0` is
-        // private to this file and filled by `open` alone, with bytes whose seal, made with our key, was verified just as they
-        // are in memory now. Only `seal` makes seals, its caller hands it what `serialize` gave, and the key is in a file that
-        // `folder` has found to belong to this user and to be closed to all others. So these are the bytes that a process of
-        // this user serialized. That they are of this very Wasmtime with these settings is in the label, and Wasmtime looks
-        // itself. It copies the bytes: nothing that happens to the file later matters.
+        // SAFETY: `deserialize` asks for bytes that `Module::serialize` gave, unchanged, by any
+        // version of Wasmtime. `self.0` is private to this file and filled by `open` alone, with
+        // bytes whose seal, made with our key, was verified just as they are in memory now. Only
+        // `seal` makes seals, its caller hands it what `serialize` gave, and the key is in a file
+        // that `folder` has found to belong to this user and to be closed to all others. So these
+        // are the bytes that a process of this user serialized. That they are of this very Wasmtime
+        // with these settings is in the label, and Wasmtime looks itself. It copies the bytes:
+        // nothing that happens to the file later matters.
         #[allow(unsafe_code, reason = "reading compiled code back is the point of the cache")]
         unsafe {
             wasmtime::Module::deserialize(engine, self.0)

@@ -34,7 +34,8 @@ impl Bench {
         error.to_string()
     }
 
-    /// Compiles the module with a cache that is opened for it, and tells what the cache counted: hits, misses, rejected, errors.
+    /// Compiles the module with a cache that is opened for it, and tells what the cache counted:
+    /// hits, misses, rejected, errors.
     fn compile(&self) -> [u64; 4] {
         self.compile_with(&self.cache())
     }

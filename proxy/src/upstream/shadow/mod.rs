@@ -1,9 +1,12 @@
-//! Shadow policies: a candidate scores what the live policy scored, for a share of the requests and without effect.
+//! Shadow policies: a candidate scores what the live policy scored, for a share of the requests and
+//! without effect.
 //!
-//! [`Shadow::offer`] is all that a request does: it copies the inputs and the live scores into a queue, or drops them when there is
-//! no room. [`Comparer`], one thread for the process, calls the candidate and compares. Invariants: no request waits for a shadow,
-//! and none changes its endpoint because of one. The candidate's calls use an instance that no request does
-//! ([`Policy::score_aside`](crate::policy::Policy::score_aside)), since a candidate may be another upstream's live policy.
+//! [`Shadow::offer`] is all that a request does: it copies the inputs and the live scores into a
+//! queue, or drops them when there is no room. [`Comparer`], one thread for the process, calls the
+//! candidate and compares. Invariants: no request waits for a shadow, and none changes its endpoint
+//! because of one. The candidate's calls use an instance that no request does
+//! ([`Policy::score_aside`](crate::policy::Policy::score_aside)), since a candidate may be another
+//! upstream's live policy.
 
 mod record;
 
@@ -20,9 +23,11 @@ use crate::policy::abi::{EndpointRow, RequestBlock};
 pub use record::{Disagreement, ShadowStats};
 use record::{Pair, Record};
 
-/// Comparisons that may wait. A call takes microseconds: what doesn't fit is more than the thread can do.
+/// Comparisons that may wait. A call takes microseconds: what doesn't fit is more than the thread
+/// can do.
 const QUEUE: usize = 256;
-/// Rows that may wait in all of them, 4 MiB: an upstream may have many thousand endpoints. One comparison may always wait.
+/// Rows that may wait in all of them, 4 MiB: an upstream may have many thousand endpoints. One
+/// comparison may always wait.
 const QUEUED_ROWS: usize = 1 << 16;
 
 /// A policy that an upstream of one generation tries.
@@ -64,7 +69,8 @@ pub fn shadows() -> (ShadowQueue, Comparer) {
 }
 
 impl Shadow {
-    /// The shadow of an upstream with these endpoints. What was found of the same policy by `before` stays.
+    /// The shadow of an upstream with these endpoints. What was found of the same policy by
+    /// `before` stays.
     pub(super) fn build(
         upstream: &str,
         conf: &ShadowConf,
@@ -104,7 +110,8 @@ impl Shadow {
         self.record.stats()
     }
 
-    /// Asks for a comparison if the request belongs to the sample. `live` are the scores that decide. Never waits.
+    /// Asks for a comparison if the request belongs to the sample. `live` are the scores that
+    /// decide. Never waits.
     pub(super) fn offer(self: &Arc<Self>, request: &RequestBlock, rows: &[EndpointRow], live: &[f64]) {
         if self.sample.holds(request.seed) && !self.queue.offer(self, request, rows, live) {
             self.record.drop_one();

@@ -30,7 +30,8 @@ pub struct ShadowStats {
     pub agreed: u64,
     /// Calls of the shadow that faulted.
     pub faults: u64,
-    /// Sampled requests that it didn't see: the queue was full, or its instance was being replaced after a fault.
+    /// Sampled requests that it didn't see: the queue was full, or its instance was being replaced
+    /// after a fault.
     pub dropped: u64,
     correlated: u64,
     correlations: f64,
@@ -105,12 +106,14 @@ impl Record {
 }
 
 impl ShadowStats {
-    /// The share of what was compared for which both put the same endpoint first, 0 to 1; `None` before the first.
+    /// The share of what was compared for which both put the same endpoint first, 0 to 1; `None`
+    /// before the first.
     pub fn agreement_rate(&self) -> Option<f64> {
         (self.compared > 0).then(|| self.agreed as f64 / self.compared as f64)
     }
 
-    /// The mean of the rank correlations, -1 to 1; `None` before the first request with an order to compare.
+    /// The mean of the rank correlations, -1 to 1; `None` before the first request with an order to
+    /// compare.
     pub fn mean_correlation(&self) -> Option<f64> {
         (self.correlated > 0).then(|| self.correlations / self.correlated as f64)
     }
