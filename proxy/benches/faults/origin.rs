@@ -200,7 +200,11 @@ impl Origin {
             Conduct::Flaky { errors, resets } if draw < errors + resets => Act::Reset { after },
             Conduct::Flaky { .. } => result(id, after),
             Conduct::Lame { hangs } if call.method != PROBE && draw < 0.5 => {
-                if hangs { Act::Hang } else { status("500 Internal Server Error", after) }
+                if hangs {
+                    Act::Hang
+                } else {
+                    status("500 Internal Server Error", after)
+                }
             }
             Conduct::Lame { .. } => result(id, after),
             Conduct::RpcErrors => error(id, if number.is_multiple_of(2) { -32_603 } else { -32_000 }, after),

@@ -78,7 +78,7 @@ async fn what_is_refused_changes_nothing_and_says_where_it_is_wrong() {
     let process = Process::start(A);
     for (text, expected) in [
         ("nonsense", "pointsman.toml:1:9: isn't TOML"),
-        (&format!("{A}\n[upstreams.u]\nscoring = 'absent'"), "absent"),
+        (&format!("{A}\n[upstreams.u]\nscoring = 'absent'"), "upstreams.u.scoring: isn't in [policies]"),
         (&format!("[policies.p]\nplugin = 'absent'\n[plugins]\ndir = '.'\n{A}\n"), "policies.p: "),
     ] {
         process.write(text);
