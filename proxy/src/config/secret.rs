@@ -149,9 +149,9 @@ fn shown(name: &str) -> String {
     if is_usual { name.to_owned() } else { "that env: names (its name isn't shown)".to_owned() }
 }
 
-/// Whether `text` has a placeholder of a shell or a template engine: `${NAME}`, `$(command)`, `{{
-/// name }}`, or `$NAME` as a word. A secret that happens to look like one can come from `env:` or
-/// `file:`.
+/// Whether `text` has a placeholder of a shell or a template engine: `${NAME}`, `$(command)`,
+/// `{{ name }}`, or `$NAME` as a word. A secret that happens to look like one can come from `env:`
+/// or `file:`.
 fn has_placeholder(text: &str) -> bool {
     let is_name = |rest: &str| {
         let word = rest.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').next().unwrap_or_default();

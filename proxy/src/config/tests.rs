@@ -44,8 +44,8 @@ fn refused(text: &str) -> Vec<Problem> {
     }
 }
 
-/// Checks the problems of `marked` against its marks and `expected`. Each expected text is `key:
-/// message` or a prefix of it.
+/// Checks the problems of `marked` against its marks and `expected`. Each expected text is
+/// `key: message` or a prefix of it.
 #[track_caller]
 fn assert_problems(marked: &str, expected: &[&str]) {
     let problems = refused(&marked.replace('«', ""));
