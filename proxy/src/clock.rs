@@ -1,4 +1,4 @@
-//! The one place that reads the time. All else takes it as a parameter.
+//! The only place that reads the time. All other code takes it as a parameter.
 
 use std::sync::OnceLock;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -10,7 +10,7 @@ struct Origin {
     unix: Duration,
 }
 
-/// Both clocks, read once: later wall-clock times are derived, so they never go back.
+/// Both clocks, read once: later wall-clock times are derived from it, so they never go back.
 static ORIGIN: OnceLock<Origin> = OnceLock::new();
 
 fn origin() -> &'static Origin {
@@ -20,24 +20,24 @@ fn origin() -> &'static Origin {
     })
 }
 
-/// The present.
+/// The current time.
 pub fn now() -> Tick {
     Tick::START.after(origin().monotonic.elapsed())
 }
 
-/// `tick` as milliseconds since 1970.
+/// `tick` in milliseconds since the Unix epoch.
 pub fn unix_ms(tick: Tick) -> u64 {
     let since = origin().unix + Duration::from_nanos(tick.as_nanos());
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// `tick` for timers.
+/// `tick` as an instant, for timers.
 pub fn instant(tick: Tick) -> Instant {
     let start = origin().monotonic;
     start.checked_add(Duration::from_nanos(tick.as_nanos())).unwrap_or(start)
 }
 
-/// Ends at `due`; never, if there is none.
+/// Completes at `due`; never, if there is none.
 pub async fn sleep_until(due: Option<Tick>) {
     match due {
         Some(due) => tokio::time::sleep_until(instant(due).into()).await,

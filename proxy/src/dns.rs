@@ -1,4 +1,4 @@
-//! Host names of endpoints, looked up off the request path.
+//! Resolution of endpoints' host names, off the request path.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -12,11 +12,11 @@ use tokio::time::timeout;
 use crate::client::Target;
 use crate::snapshot::Snapshot;
 
-/// How long a look-up may take. A name that takes longer is tried again in the background.
+/// The time limit of a lookup. A slower name is retried in the background.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Looks up the names of a new generation that have no address yet. One that doesn't resolve is no
-/// error: its endpoint fails its attempts until it does.
+/// Resolves the names of a new generation that have no address yet. A failure isn't an error: the
+/// endpoint's attempts fail until its name resolves.
 pub fn resolve_new(snapshot: &Snapshot) {
     let targets = targets(snapshot, |target| !target.is_resolved());
     if targets.is_empty() {
@@ -25,14 +25,14 @@ pub fn resolve_new(snapshot: &Snapshot) {
     match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => {
             runtime.block_on(resolve(targets));
-            // A look-up that hangs is not waited for.
+            // Doesn't wait for a lookup that hangs.
             runtime.shutdown_background();
         }
         Err(error) => tracing::error!(%error, "no runtime for DNS look-ups"),
     }
 }
 
-/// Looks up all names of a generation again.
+/// Resolves all names of a generation again.
 pub async fn refresh(snapshot: &Snapshot) {
     resolve(targets(snapshot, |_| true)).await;
 }
@@ -72,7 +72,7 @@ fn set(targets: &[Arc<Target>], found: impl Iterator<Item = SocketAddr>) {
     let mut addresses: Vec<SocketAddr> = found.collect();
     addresses.sort_unstable();
     addresses.dedup();
-    // An empty answer is no reason to forget an address that works.
+    // An empty answer must not replace a working address.
     if !addresses.is_empty() {
         targets.iter().for_each(|target| target.set_addresses(addresses.clone()));
     }

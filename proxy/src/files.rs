@@ -1,9 +1,9 @@
-//! The one way in which a file that the conf names is read.
+//! Reading of all files that the conf names.
 //!
-//! Invariant: no path can hang a reload or fill the memory. Only regular files are read, whatever a
-//! link leads to; what is open is looked at again, since a name may be given to something else in
-//! between; opening doesn't wait for a pipe's other end; and no more is read than the limit,
-//! however much a file says that it has, or grows.
+//! Invariant: no path can make a reload hang or fill the memory. Only regular files are read,
+//! wherever a link leads; an open file is checked again, since its name may have changed hands;
+//! opening doesn't wait for a pipe's other end; and no more than the limit is read, whatever size a
+//! file reports, and however it grows.
 
 use std::fs::{File, FileType, Metadata, OpenOptions};
 use std::io::{self, Read};
@@ -13,31 +13,31 @@ use std::path::Path;
 use nix::fcntl::OFlag;
 use thiserror::Error;
 
-/// Why a file isn't read.
+/// Why a file can't be read.
 #[derive(Debug, Error)]
 pub enum FileError {
-    /// What the operating system said.
+    /// An error of the operating system.
     #[error("can't be read: {0}")]
     Io(#[from] io::Error),
     /// A folder, a pipe, a socket or a device.
     #[error("is not a file but {0}; only regular files are read, also through links")]
     Special(&'static str),
-    /// It has more bytes than it may have.
+    /// It exceeds the limit.
     #[error("is larger than the {limit} bytes that it may have")]
     TooLarge {
-        /// Bytes that it has, if it says so.
+        /// Its size in bytes, as far as known.
         size: u64,
-        /// Bytes that it may have.
+        /// The limit in bytes.
         limit: usize,
     },
 }
 
-/// The bytes of a regular file, at most `limit`.
+/// Reads a regular file of at most `limit` bytes.
 ///
 /// # Errors
-/// When it is none, is larger, or can't be read.
+/// When it isn't a regular file, is larger, or can't be read.
 pub fn read(path: &Path, limit: usize) -> Result<Vec<u8>, FileError> {
-    // Opening a device may do something by itself: what is one already isn't opened.
+    // Opening a device may have side effects, so devices are refused before.
     check(&std::fs::metadata(path)?, limit)?;
     let file = OpenOptions::new().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path)?;
     let found = file.metadata()?;
@@ -45,10 +45,10 @@ pub fn read(path: &Path, limit: usize) -> Result<Vec<u8>, FileError> {
     read_open(file, found.len(), limit)
 }
 
-/// The same as text.
+/// Like [`read`], but returns text.
 ///
 /// # Errors
-/// As [`read`], and when it isn't UTF-8.
+/// Like [`read`]'s, and when the file isn't UTF-8.
 pub fn read_text(path: &Path, limit: usize) -> Result<String, FileError> {
     let text = String::from_utf8(read(path, limit)?);
     text.map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8").into())
@@ -64,7 +64,7 @@ fn check(found: &Metadata, limit: usize) -> Result<(), FileError> {
     Ok(())
 }
 
-/// One byte more than the limit tells that it grew.
+/// Reads one byte beyond the limit, which shows that the file grew.
 fn read_open(file: File, size: u64, limit: usize) -> Result<Vec<u8>, FileError> {
     let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or(0));
     file.take(limit as u64 + 1).read_to_end(&mut bytes)?;
@@ -139,11 +139,11 @@ mod tests {
         let (_folder, path) = place();
         fs::write(&path, "0123456789").unwrap();
         assert!(matches!(read(&path, 9), Err(FileError::TooLarge { size: 10, limit: 9 })));
-        // A terabyte that takes no room on the disk.
+        // A sparse terabyte, which takes no disk space.
         let file = fs::OpenOptions::new().write(true).open(&path).unwrap();
         file.set_len(1 << 40).unwrap();
         assert!(matches!(read(&path, 16 << 20), Err(FileError::TooLarge { .. })));
-        // It grows after it was looked at.
+        // It grows after its size was checked.
         file.set_len(0).unwrap();
         let open = File::open(&path).unwrap();
         (&file).write_all(&[b'x'; 100]).unwrap();
@@ -153,7 +153,7 @@ mod tests {
         assert!(read_text(&path, 10).unwrap_err().to_string().contains("not UTF-8"));
     }
 
-    /// What a name stands for may change between two looks: here it does all the time.
+    /// A name may change hands between two checks: here it does so constantly.
     #[test]
     fn a_file_that_turns_into_a_pipe_and_back_never_hangs_a_reader() {
         let (folder, path) = place();
@@ -168,7 +168,7 @@ mod tests {
                     fs::rename(&pipe, &path).unwrap();
                 }
             });
-            // Each way of it, so that the name did change.
+            // Until both outcomes have occurred often, so that the name did change.
             let (mut read_it, mut refused) = (0, 0);
             while read_it < 100 || refused < 100 {
                 match read(&path, 10) {

@@ -1,5 +1,4 @@
-//! What a plugin folder holds, as far as can be told without reading a file: enough to see whether
-//! something changed.
+//! The fingerprint of a plugin folder, which detects changes without reading files.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -7,16 +6,16 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-/// The modules of a folder and their signatures. Two fingerprints are equal if none was added,
-/// removed, replaced or written between them.
+/// The modules of a folder and their signatures. Equal fingerprints mean that no file was added,
+/// removed, replaced or written in between.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FolderFingerprint {
     /// `None` if the folder can't be read.
     files: Option<BTreeMap<OsString, Option<Stamp>>>,
 }
 
-/// Changes whenever the file does. The time is that of the inode: a copy that keeps the time of the
-/// file doesn't keep this one.
+/// Differs whenever the file does. The time is the inode's change time: a copy that preserves the
+/// file's time doesn't preserve this one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Stamp {
     inode: u64,
@@ -25,7 +24,7 @@ struct Stamp {
 }
 
 impl FolderFingerprint {
-    /// What is in `dir` now; of a link, what it leads to.
+    /// The current state of `dir`. A link is represented by its target.
     pub fn read(dir: &Path) -> Self {
         FolderFingerprint { files: read(dir).ok() }
     }
@@ -36,7 +35,7 @@ fn read(dir: &Path) -> io::Result<BTreeMap<OsString, Option<Stamp>>> {
     for entry in std::fs::read_dir(dir)? {
         let name = entry?.file_name();
         if is_listed(&name) {
-            // A link that leads nowhere has no stamp yet.
+            // A dangling link has no stamp.
             let stamp = std::fs::metadata(dir.join(&name)).ok().map(|found| Stamp {
                 inode: found.ino(),
                 size: found.size(),
@@ -55,7 +54,7 @@ pub fn is_listed(name: &OsStr) -> bool {
     is_module(name) || path.extension() == Some(OsStr::new("sig")) && path.file_stem().is_some_and(is_module)
 }
 
-/// Whether a file of this name is taken for a module: `*.wasm`, not hidden.
+/// Whether a file of this name is a module: `*.wasm`, not hidden.
 pub fn is_module(name: &OsStr) -> bool {
     let hidden = name.as_encoded_bytes().first() == Some(&b'.');
     !hidden && Path::new(name).extension() == Some(OsStr::new("wasm"))

@@ -1,8 +1,8 @@
-//! Bytes as hexadecimal digits.
+//! Hexadecimal encoding.
 
 use std::fmt::{self, Display};
 
-/// Bytes that are shown as digits, lower case.
+/// Displays bytes as lower-case digits.
 pub struct Hex<'a>(pub &'a [u8]);
 
 impl Display for Hex<'_> {
@@ -11,7 +11,7 @@ impl Display for Hex<'_> {
     }
 }
 
-/// The bytes of a text of digits, two for each.
+/// Parses digits, two per byte.
 pub fn read(digits: &[u8]) -> Option<Vec<u8>> {
     let (pairs, rest) = digits.as_chunks::<2>();
     let bytes = pairs.iter().map(|&[high, low]| Some(digit(high)? << 4 | digit(low)?)).collect::<Option<_>>()?;

@@ -1,5 +1,4 @@
-//! What has to happen from time to time: idle connections are closed, host names are looked up
-//! again.
+//! Periodic work: closing idle connections and refreshing host names.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,16 +11,16 @@ use tokio::time::{MissedTickBehavior, interval};
 use crate::snapshot::Published;
 use crate::{clock, dns};
 
-/// An idle connection outlives its timeout by no more than this.
+/// The longest time by which an idle connection outlives its timeout.
 const PERIOD: Duration = Duration::from_secs(1);
-/// Every so many periods all names are looked up: providers move their addresses within minutes.
+/// Periods between lookups of all names: providers move their addresses within minutes.
 const DNS_PERIODS: u64 = 30;
-/// Every so many periods a name that had no address is looked up.
+/// Periods between lookups of names without an address.
 const PENDING_DNS_PERIODS: u64 = 5;
 
 /// The background task.
 pub struct Housekeeper {
-    /// The generations.
+    /// The published generations.
     pub published: Arc<Published>,
 }
 

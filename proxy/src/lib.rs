@@ -1,7 +1,7 @@
-//! Pointsman, module by module, in reading order: from what is known to what is done with it.
+//! The modules of Pointsman, in reading order: from data types to their use.
 //!
-//! Imports run downward only, from the end of this list to its start; `tests/e2e/layers.rs` holds
-//! the code to it. ARCHITECTURE.md tells the two stories that cross all of them: the life of a
+//! Imports point downward only, from the end of this list to its start; `tests/e2e/layers.rs`
+//! enforces this. ARCHITECTURE.md describes the two flows that cross all modules: the life of a
 //! request and the life of a reload.
 
 pub mod admin;

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-/// Requests allocate a few kilobytes each, which the system's allocator has no quick way for.
+/// Requests allocate a few kilobytes each, for which the system's allocator has no fast path.
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 

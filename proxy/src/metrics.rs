@@ -1,8 +1,8 @@
 //! Prometheus metrics: fields of a struct that is built with a registry passed in.
 //!
 //! Handles are resolved when a snapshot is built, not on the request path. Series belong to their
-//! handles (an [`UpstreamSeries`], an [`EndpointSeries`] and so on): they end when the last
-//! snapshot or request that holds them is gone (`live`).
+//! handles ([`UpstreamSeries`], [`EndpointSeries`] and so on): they end when the last snapshot or
+//! request that holds them is gone (`live`).
 
 mod canary;
 mod endpoint;
@@ -29,12 +29,12 @@ pub use shadow::ShadowSeries;
 use upstream::UpstreamMetrics;
 pub use upstream::UpstreamSeries;
 
-/// Seconds. From an answer out of a cache next door to a slow trace.
+/// Seconds. From a cache hit next door to a slow trace.
 const LATENCY_BUCKETS: &[f64] =
     &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
-/// The upstream of requests that none was found for.
+/// The upstream label of requests without an upstream.
 pub const NO_UPSTREAM: &str = "none";
-/// Seconds. From a small call up to what fuel and epochs allow.
+/// Seconds. From a small call to the limit that fuel and epochs set.
 const CALL_BUCKETS: &[f64] = &[1e-7, 2.5e-7, 5e-7, 1e-6, 2.5e-6, 5e-6, 1e-5, 1e-4, 1e-3, 1e-2, 0.1];
 
 /// All metrics of the process.
@@ -48,13 +48,13 @@ pub struct Metrics {
     reloads: IntCounterVec,
     plugin_cache: IntCounterVec,
     connections_refused: IntCounterVec,
-    /// Clients that are connected.
+    /// Connected clients.
     pub connections: IntGauge,
-    /// Clients whose connection was closed between requests, to make room.
+    /// Idle client connections that were closed to make room.
     pub connections_shed: IntCounter,
-    /// The generation that serves.
+    /// The serving generation.
     pub generation: IntGauge,
-    /// Generations that a request still holds, the serving one included.
+    /// Generations that a request still holds, including the serving one.
     pub generations_live: IntGauge,
     /// 1 while a preparation hangs.
     pub reload_stuck: IntGauge,
@@ -66,7 +66,7 @@ impl Metrics {
     /// Metrics registered with `registry`.
     ///
     /// # Errors
-    /// When a name is taken in `registry`.
+    /// When `registry` already has one of the names.
     pub fn new(registry: Registry) -> prometheus::Result<Arc<Self>> {
         let build = Builder(&registry);
         let metrics = Metrics {
@@ -106,7 +106,7 @@ impl Metrics {
         Ok(Arc::new(metrics))
     }
 
-    /// The text that Prometheus scrapes.
+    /// The metrics in Prometheus text format.
     pub fn render(&self) -> Vec<u8> {
         let mut text = Vec::new();
         if let Err(error) = TextEncoder::new().encode(&self.registry.gather(), &mut text) {
@@ -115,7 +115,7 @@ impl Metrics {
         text
     }
 
-    /// Counts an answered request that no upstream was found for. `method` comes from a fixed list.
+    /// Counts an answered request without an upstream. `method` comes from a fixed list.
     pub fn count_stray(&self, method: &'static str, status: u16, seconds: f64) {
         self.upstreams.count_stray(method, status, seconds);
     }
@@ -125,55 +125,54 @@ impl Metrics {
         self.reloads.with_label_values(&[if success { "success" } else { "failure" }]).inc();
     }
 
-    /// Counts looks into the folder for compiled code.
+    /// Counts lookups in the folder of compiled code.
     pub fn count_plugin_cache(&self, result: &'static str, count: u64) {
         self.plugin_cache.with_label_values(&[result]).inc_by(count);
     }
 
-    /// Counts a client's connection that is closed at once, by the limit that was reached.
+    /// Counts a client connection that is refused, by the limit that was reached.
     pub fn count_refused_connection(&self, reason: &'static str) {
         self.connections_refused.with_label_values(&[reason]).inc();
     }
 
-    /// The handles of an upstream; the same ones as long as anyone holds them.
+    /// The handles of an upstream, shared by all holders.
     pub fn upstream(&self, upstream: &str) -> Arc<UpstreamSeries> {
         self.upstreams.series(upstream)
     }
 
-    /// The handles of an endpoint; the same ones as long as anyone holds them.
+    /// The handles of an endpoint, shared by all holders.
     pub fn endpoint(&self, upstream: &str, endpoint: &str) -> Arc<EndpointSeries> {
         self.endpoint.series(upstream, endpoint)
     }
 
-    /// The handles of a policy, for these kinds of faults; the same ones as long as anyone holds
-    /// them.
+    /// The handles of a policy with these kinds of faults, shared by all holders.
     pub fn policy(&self, policy: &str, kinds: &[&'static str]) -> Arc<PolicySeries> {
         self.policies.series(policy, kinds)
     }
 
-    /// The handles of a shadow policy; the same ones as long as anyone holds them.
+    /// The handles of a shadow policy, shared by all holders.
     pub fn shadow(&self, upstream: &str, policy: &str) -> Arc<ShadowSeries> {
         self.shadows.series(upstream, policy)
     }
 
-    /// The handles of one of the two policies that decide while there is a canary; the same ones as
-    /// long as anyone holds them.
+    /// The handles of one of the two policies that decide while a canary runs, shared by all
+    /// holders.
     pub fn canary_arm(&self, labels: &ArmLabels) -> Arc<ArmSeries> {
         self.canaries.arm(labels)
     }
 
-    /// The handle of a canary; the same one as long as anyone holds it.
+    /// The handle of a canary, shared by all holders.
     pub fn canary(&self, upstream: &str, policy: &str) -> Arc<CanarySeries> {
         self.canaries.canary(upstream, policy)
     }
 
-    /// Counts what became of a canary.
+    /// Counts the end of a canary, by verdict.
     pub fn canary_verdict(&self, upstream: &str, policy: &str, verdict: &str) {
         self.canaries.verdict(upstream, policy, verdict);
     }
 }
 
-/// Makes metrics with the common prefix and registers them.
+/// Makes metrics with the common prefix, and registers them.
 struct Builder<'a>(&'a Registry);
 
 impl Builder<'_> {
@@ -221,7 +220,7 @@ mod tests {
         String::from_utf8(metrics.render()).unwrap()
     }
 
-    /// The names and labels of the series of a subject that is called "gone".
+    /// The names and labels of the series of the subject "gone".
     fn of_gone(metrics: &Metrics) -> Vec<String> {
         let text = text(metrics);
         let lines = text.lines().filter(|line| line.contains(r#""gone""#));
@@ -230,7 +229,7 @@ mod tests {
         series
     }
 
-    /// Whoever counts meanwhile brings nothing back.
+    /// A late count doesn't bring series back.
     #[test]
     fn all_series_of_a_subject_end_with_its_last_holder() {
         let metrics = Metrics::new(Registry::new()).unwrap();

@@ -1,10 +1,10 @@
-//! What a preparation of a generation is doing: written by the thread that prepares, read by those
-//! who wait for it.
+//! The progress of a generation's preparation: written by the preparing thread, read by those who
+//! wait for it.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// The stage that a preparation is in.
+/// The current stage of a preparation.
 #[derive(Clone, Debug)]
 pub struct Progress(Arc<Mutex<State>>);
 
@@ -22,31 +22,31 @@ impl Default for Progress {
 }
 
 impl Progress {
-    /// Another stage begins; the one before has ended.
+    /// Begins the next stage and ends the one before.
     pub fn enter(&self, stage: impl Into<String>) {
         let mut state = self.state();
         state.stage = stage.into();
         state.since = Instant::now();
     }
 
-    /// The stage, and for how long it has lasted.
+    /// The stage, and how long it has lasted.
     pub fn stage(&self) -> (String, Duration) {
         let state = self.state();
         (state.stage.clone(), state.since.elapsed())
     }
 
-    /// Nobody waits for the result any more.
+    /// Marks the result as no longer wanted.
     pub fn give_up(&self) {
         self.state().given_up = true;
     }
 
-    /// Whether somebody still waits for the result.
+    /// Whether the result is no longer wanted.
     pub fn is_given_up(&self) -> bool {
         self.state().given_up
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // Each change is one assignment or two: a panic leaves a state that can be read.
+        // Each change is one or two assignments: a panic leaves a readable state.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

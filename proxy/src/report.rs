@@ -1,5 +1,5 @@
-//! What a reload or rollback says it did: the answer of `POST /reload` and `POST /rollback`, the
-//! log, and what the commands print.
+//! Reports of reloads and rollbacks: the response to `POST /reload` and `POST /rollback`, the
+//! log's, and the commands' output.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,61 +8,60 @@ use serde::{Deserialize, Serialize};
 pub struct ReloadReport {
     /// Whether a new generation serves.
     pub success: bool,
-    /// One line for people.
+    /// One readable line.
     pub message: String,
-    /// Why not, where it failed.
+    /// The reason of a failure.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
-    /// The generation that serves now.
+    /// The serving generation.
     pub generation: u64,
-    /// What is wrong with files of the plugin folder that no policy needs.
+    /// Problems of files in the plugin folder that no policy needs.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
-    /// What is different from the generation before.
+    /// The differences from the previous generation.
     pub changes: Changes,
-    /// A rollback was asked for, and there was no generation to go back to. The form of the answer
-    /// doesn't show it.
+    /// A rollback was requested without a generation to return to. Not part of the response.
     #[serde(skip)]
     pub nothing_kept: bool,
-    /// It couldn't be carried out because a preparation hangs.
+    /// The request failed because a preparation hangs.
     #[serde(skip)]
     pub stuck: bool,
 }
 
-/// A preparation of a generation that hasn't ended.
+/// A preparation in progress.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct UnderWay {
-    /// What it is doing.
+    /// Its stage.
     pub stage: String,
-    /// For how long it has been doing that.
+    /// How long the stage has lasted.
     pub seconds: f64,
-    /// It took too long: its result is dropped, and until it ends there is no other.
+    /// It exceeded its time limit: its result is dropped, and no other one begins until it ends.
     pub stuck: bool,
 }
 
 /// The difference between two generations.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Changes {
-    /// Names of endpoints whose URL is new; with several upstreams as `upstream/endpoint`.
+    /// Names of endpoints with a new URL; with several upstreams as `upstream/endpoint`.
     pub endpoints_added: Vec<String>,
     /// Names of endpoints whose URL is gone.
     pub endpoints_removed: Vec<String>,
-    /// Names of endpoints with another setting.
+    /// Names of endpoints with a changed setting.
     pub endpoints_modified: Vec<String>,
-    /// Policies that were not there before.
+    /// New policies.
     pub plugins_added: Vec<PluginChange>,
-    /// Policies that are gone.
+    /// Removed policies.
     pub plugins_removed: Vec<PluginChange>,
-    /// Policies with another module.
+    /// Policies with a different module.
     pub plugins_changed: Vec<PluginChange>,
-    /// Anything in the conf is different.
+    /// Whether anything in the conf changed.
     pub config_updated: bool,
-    /// The keys of other settings, such as `upstreams.ethereum.deadline`.
+    /// The keys of changed settings, such as `upstreams.ethereum.deadline`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub settings_updated: Vec<String>,
-    /// A client setting is different: connections are made anew.
+    /// Whether a client setting changed, which replaces all connections.
     pub client_rebuilt: bool,
-    /// Settings that are different from those the process runs with, and need a restart.
+    /// Settings that differ from the running process's, and need a restart.
     pub restart_required: Vec<String>,
 }
 
@@ -71,23 +70,23 @@ pub struct Changes {
 pub struct PluginChange {
     /// The policy's name in the conf.
     pub policy: String,
-    /// The module it had.
+    /// The previous module.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<String>,
-    /// The module it has.
+    /// The new module.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to: Option<String>,
 }
 
 impl Changes {
-    /// Whether endpoints, policies or settings are other ones.
+    /// Whether endpoints, policies or settings changed.
     pub fn is_any(&self) -> bool {
-        // Endpoints are part of the conf; what waits for a restart waits, changed or not.
+        // Endpoints are part of the conf; settings that need a restart don't count by themselves.
         self.config_updated
             || [&self.plugins_added, &self.plugins_removed, &self.plugins_changed].iter().any(|list| !list.is_empty())
     }
 
-    /// One line for people.
+    /// One readable line.
     pub fn summary(&self) -> String {
         let counted = [
             ("endpoint added", self.endpoints_added.len()),
@@ -110,7 +109,7 @@ impl Changes {
     }
 }
 
-/// Keys that a line shows; the report has them all.
+/// The most keys in a line; the report has all of them.
 const LISTED: usize = 8;
 
 fn listed(keys: &[String]) -> String {

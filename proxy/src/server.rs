@@ -1,8 +1,7 @@
 //! The process: from a checked generation to a running server, and to its end.
 //!
-//! Pingora runs the services. Its own idea of a graceful end is to sleep for a fixed time;
-//! [`Shutdown`] ends the process as soon as no request is under way, and after `shutdown_grace` at
-//! the latest.
+//! Pingora runs the services. Its graceful shutdown sleeps for a fixed time; [`Shutdown`] ends the
+//! process as soon as no request is in flight, at the latest after `shutdown_grace`.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -41,30 +40,30 @@ use crate::snapshot::{Published, Snapshot};
 use crate::upstream::{Comparer, Resources, shadows};
 use crate::watcher::PluginWatcher;
 
-/// With fewer open files there is no reserve to speak of.
+/// With fewer open files there is hardly a reserve.
 const FEW_FILES: u64 = 256;
-/// Pingora would exit by itself after this; `shutdown_grace`, a day at most, comes first.
+/// Pingora would exit by itself after this; `shutdown_grace`, at most a day, ends first.
 const PINGORA_GRACE_SECS: u64 = 2 * 24 * 60 * 60;
 /// Connections that wait to be accepted; the kernel's own limit is lower (`net.core.somaxconn`).
 const BACKLOG: i32 = 65_535;
-/// How often a shutdown looks whether requests are still under way.
+/// How often a shutdown checks for requests in flight.
 const DRAIN_PERIOD: Duration = Duration::from_millis(20);
 
-/// A checked generation, and how the next ones are made.
+/// The first generation, and the builder of later ones.
 pub struct Prepared {
-    /// Makes the next ones.
+    /// Builds later generations.
     pub builder: GenerationBuilder,
     /// Calls shadow policies.
     pub comparer: Comparer,
-    /// The generation.
+    /// The first generation.
     pub snapshot: Snapshot,
 }
 
-/// Does all that comes before listening: reads the conf, loads the plugins, builds the first
+/// Does everything that precedes listening: reads the conf, loads the plugins, builds the first
 /// generation.
 ///
 /// # Errors
-/// What a reload would be refused for.
+/// For the same reasons as a reload.
 pub fn prepare_first(conf: PathBuf) -> anyhow::Result<Prepared> {
     raise_open_files();
     let job = Job::start(Progress::default(), move |progress| prepare_on_this_thread(conf, progress));
@@ -91,8 +90,8 @@ fn prepare_on_this_thread(conf: PathBuf, progress: &Progress) -> anyhow::Result<
     Ok(Prepared { builder, comparer, snapshot })
 }
 
-/// The limit of open files is usually low because of programs that use `select`, and may be raised
-/// by every process. What the conf allows connections is derived from the hard one.
+/// Raises the limit of open files to the hard one. The soft limit is low only for programs that use
+/// `select`. The default `max_connections` is derived from the hard one.
 fn raise_open_files() {
     let raised = getrlimit(Resource::RLIMIT_NOFILE)
         .and_then(|(soft, hard)| if soft < hard { setrlimit(Resource::RLIMIT_NOFILE, hard, hard) } else { Ok(()) });
@@ -147,7 +146,7 @@ pub fn run(prepared: Prepared, signals: Signals, log: Arc<Log>) -> anyhow::Resul
 
 fn pingora_conf() -> ServerConf {
     ServerConf {
-        // A fork would lose the threads that were started before.
+        // A fork would lose the threads that are already running.
         daemon: false,
         grace_period_seconds: Some(PINGORA_GRACE_SECS),
         graceful_shutdown_timeout_seconds: Some(0),
@@ -187,8 +186,8 @@ impl Reload for ReloadHandle {
     }
 }
 
-/// The sockets for clients, which don't listen yet. Pingora panics in a task when it can't listen,
-/// for which the admin address is tried before: so there is an error to show.
+/// Binds the sockets for clients, which don't listen yet. The admin address is tried here, because
+/// Pingora panics in a task instead of returning an error.
 fn bind_all(config: &Config) -> anyhow::Result<Vec<Socket>> {
     let admin = config.admin.listen;
     TcpListener::bind(admin).with_context(|| format!("admin.listen: can't listen on {admin}"))?;
@@ -198,15 +197,15 @@ fn bind_all(config: &Config) -> anyhow::Result<Vec<Socket>> {
 
 fn bind(address: SocketAddr) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
-    // Connections of the process before may still linger.
+    // Connections of the previous process may still linger.
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     Ok(socket)
 }
 
-/// From here on clients find the ports open. Another process may have come in between: an address
-/// can be bound to as long as nobody listens.
+/// Clients find the ports open from here on. Another process may have taken one since: an address
+/// can be bound again as long as no socket listens.
 fn listen_on(sockets: Vec<Socket>, addresses: &[SocketAddr]) -> anyhow::Result<Vec<TcpListener>> {
     let listen = |(socket, at): (Socket, &SocketAddr)| {
         socket.listen(BACKLOG).with_context(|| format!("server.listen: can't listen on {at}"))?;
@@ -215,7 +214,7 @@ fn listen_on(sockets: Vec<Socket>, addresses: &[SocketAddr]) -> anyhow::Result<V
     sockets.into_iter().zip(addresses).map(listen).collect()
 }
 
-/// SIGHUP, caught from the very beginning: without a handler it would end the process.
+/// SIGHUP, handled from the very start: without a handler it would end the process.
 pub struct Signals {
     runtime: tokio::runtime::Runtime,
     hangup: Signal,
@@ -225,7 +224,7 @@ impl Signals {
     /// Installs the handler.
     ///
     /// # Errors
-    /// When the system refuses it.
+    /// When the system refuses the handler.
     pub fn install() -> std::io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let hangup = runtime.block_on(async { signal(SignalKind::hangup()) })?;
@@ -245,7 +244,7 @@ impl Signals {
     }
 }
 
-/// The signals that end the process.
+/// The signals that end the process, and a shutdown's state.
 struct Shutdown {
     in_flight: Arc<AtomicUsize>,
     published: Arc<Published>,
@@ -280,7 +279,7 @@ impl ShutdownSignalWatch for Shutdown {
 
 fn drain_and_exit(in_flight: &AtomicUsize, grace: Duration, log: &Log) {
     let end = Instant::now() + grace;
-    // One period at least: Pingora needs a moment to stop accepting.
+    // At least one period: Pingora needs a moment to stop accepting.
     std::thread::sleep(DRAIN_PERIOD);
     while in_flight.load(Relaxed) > 0 && Instant::now() < end {
         std::thread::sleep(DRAIN_PERIOD);

@@ -1,8 +1,8 @@
-//! Signatures of plugin files, in the form of minisign: Ed25519 over the file's BLAKE2b hash, in a
+//! Signatures of plugin files in minisign's format: Ed25519 over the file's BLAKE2b hash, in a
 //! small text file.
 //!
-//! Only prehashed signatures count, which minisign makes since its version 0.10. The older kind has
-//! the whole file as its message and would be a second way to sign the same thing.
+//! Only prehashed signatures are accepted, which minisign has made since version 0.10. Older ones
+//! sign the whole file, and would be a second way to sign the same thing.
 
 use std::fmt;
 use std::str::FromStr;
@@ -17,49 +17,49 @@ const KEY_BYTES: usize = 2 + 8 + 32;
 /// Bytes of a decoded signature: algorithm, key id, signature.
 const SIGNATURE_BYTES: usize = 2 + 8 + 64;
 
-/// A public key whose signatures count.
+/// A public key whose signatures are accepted.
 #[derive(Clone, PartialEq, Eq)]
 pub struct TrustedKey {
     id: KeyId,
     key: PublicKey,
 }
 
-/// What a key is called. It names a key and proves nothing; shown as minisign shows it, 16
+/// The id of a key. It identifies a key and proves nothing; displayed like minisign's, as 16
 /// hexadecimal digits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeyId(u64);
 
-/// A text is no public key.
+/// The text isn't a public key.
 #[derive(Debug, Error)]
 #[error("must be a minisign public key: the line of minisign.pub that begins with RW, 56 characters")]
 pub struct KeyError;
 
-/// Why a signature doesn't count.
+/// Why a signature isn't accepted.
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum SignatureError {
-    /// It can't be read.
+    /// The text isn't a signature.
     #[error("is no minisign signature, or is cut short")]
     Malformed,
-    /// Nobody trusted made it.
+    /// The signing key isn't trusted.
     #[error("is by key {0}, which is none of the trusted ones")]
     UnknownKey(KeyId),
     /// It isn't prehashed.
     #[error("is of minisign's old kind, which isn't prehashed")]
     Legacy,
-    /// It is another file's, or the file or the signature's comment was changed.
+    /// It belongs to another file, or the file or the signature's comment was changed.
     #[error("doesn't fit the file: one of them was changed, or belongs to another (it claims to be by key {0})")]
     Mismatch(KeyId),
 }
 
-/// Whose signature of `bytes` the text `signature` is.
+/// Verifies the text `signature` of `bytes`, and returns the key that made it.
 ///
 /// # Errors
-/// When it is nobody's among `keys`.
+/// When it isn't a valid signature by one of `keys`.
 pub fn verify(bytes: &[u8], signature: &[u8], keys: &[TrustedKey]) -> Result<KeyId, SignatureError> {
     let text = std::str::from_utf8(signature).map_err(|_| SignatureError::Malformed)?;
     let id = text.lines().nth(1).and_then(KeyId::of::<SIGNATURE_BYTES>).ok_or(SignatureError::Malformed)?;
     let signature = Signature::decode(text).map_err(|_| SignatureError::Malformed)?;
-    // Ids are short enough that two keys may share one.
+    // Ids are so short that two keys may share one.
     let mut outcome = Err(SignatureError::UnknownKey(id));
     for trusted in keys.iter().filter(|trusted| trusted.id == id) {
         outcome = match trusted.key.verify(bytes, &signature, false) {
@@ -72,7 +72,7 @@ pub fn verify(bytes: &[u8], signature: &[u8], keys: &[TrustedKey]) -> Result<Key
 }
 
 impl TrustedKey {
-    /// What it is called.
+    /// The key's id.
     pub fn id(&self) -> KeyId {
         self.id
     }
@@ -94,7 +94,7 @@ impl fmt::Debug for TrustedKey {
 }
 
 impl KeyId {
-    /// The id within a key or signature of `N` bytes, given in base64.
+    /// The id in a base64 key or signature of `N` bytes.
     fn of<const N: usize>(text: &str) -> Option<Self> {
         let bytes: [u8; N] = BASE64_STANDARD.decode(text).ok()?.try_into().ok()?;
         bytes[2..].first_chunk().map(|id| KeyId(u64::from_le_bytes(*id)))
@@ -158,14 +158,14 @@ mod tests {
         let id = ours.key().id();
         let borrowed = patched(&theirs.sign(b"module"), 2, &id.0.to_le_bytes());
         assert_eq!(verify(b"module", borrowed.as_bytes(), &[ours.key()]), Err(SignatureError::Mismatch(id)));
-        // Two trusted keys of one id: the one that fits counts, in any order.
+        // Of two trusted keys with the same id, the matching one counts, in any order.
         let twin = TrustedKey { id, key: PublicKey::from_base64(&twin_text(&theirs, id)).unwrap() };
         for keys in [[ours.key(), twin.clone()], [twin, ours.key()]] {
             assert_eq!(verify(b"module", borrowed.as_bytes(), &keys), Ok(id));
         }
     }
 
-    /// A signer's key under another id.
+    /// A signer's key with another id.
     fn twin_text(signer: &Signer, id: KeyId) -> String {
         let mut bytes = BASE64_STANDARD.decode(signer.0.pk.to_base64()).unwrap();
         bytes[2..10].copy_from_slice(&id.0.to_le_bytes());

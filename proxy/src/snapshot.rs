@@ -1,8 +1,7 @@
-//! Everything reloadable, as one immutable view, and the one swap that publishes it.
+//! All reloadable state as one immutable view, and the swap that publishes it.
 //!
 //! Invariants: a request holds one [`Snapshot`] from its head to its answer; nothing that a reload
-//! changes lives outside of it; [`Published::publish`] is the only place where the serving
-//! generation changes.
+//! changes lives outside of it; only [`Published::publish`] changes the serving generation.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,15 +18,15 @@ use crate::upstream::{CanarySpec, CanaryState, GuardedPolicy, Policies, Resource
 
 /// One generation.
 pub struct Snapshot {
-    /// Counts up from 1 with every publish.
+    /// Increases by 1 with every publish, from 1.
     pub generation: u64,
-    /// Why it was published.
+    /// The reason for its publish.
     pub cause: String,
-    /// The conf that it was made from.
+    /// The conf.
     pub config: Arc<Config>,
-    /// The plugins that were there.
+    /// The plugins in the plugin folder at that time.
     pub catalog: Catalog,
-    /// The plugin folder's files at that time, if the conf has it watched.
+    /// The state of the plugin folder at that time, if the conf watches it.
     pub fingerprint: FolderFingerprint,
     /// The policies by name.
     pub policies: BTreeMap<String, GuardedPolicy>,
@@ -36,34 +35,34 @@ pub struct Snapshot {
     _live: LiveGeneration,
 }
 
-/// Where a path leads.
+/// The target of a path.
 pub struct Route {
     path_prefix: String,
     /// The upstream.
     pub upstream: Arc<Upstream>,
-    /// Bodies of any type are taken for JSON.
+    /// Whether bodies of any content type are read as JSON.
     pub accept_any_content_type: bool,
 }
 
-/// What a generation is put together from, besides its policies.
+/// The parts of a generation, besides its policies.
 pub struct Parts {
     /// The conf.
     pub config: Arc<Config>,
-    /// The plugins that are there.
+    /// The plugins in the plugin folder.
     pub catalog: Catalog,
-    /// The plugin folder's files.
+    /// The state of the plugin folder.
     pub fingerprint: FolderFingerprint,
-    /// Why it is to be published.
+    /// The reason for the publish.
     pub cause: String,
-    /// The new states of canaries, by upstream. One that isn't in it goes on as it did.
+    /// New states of canaries, by upstream. The others keep their state.
     pub canary_states: BTreeMap<String, CanaryState>,
 }
 
-/// Counts this generation as live until the last request lets it go.
+/// Counts a generation as live until the last request drops it.
 struct LiveGeneration(IntGauge);
 
 impl Snapshot {
-    /// Puts a generation together, with the live state of every endpoint that `before` has, too.
+    /// Assembles a generation. Endpoints that `before` has, too, keep their live state.
     pub fn assemble(
         parts: Parts,
         policies: BTreeMap<String, GuardedPolicy>,
@@ -108,19 +107,18 @@ impl Snapshot {
         }
     }
 
-    /// The upstreams by name.
+    /// The upstreams, sorted by name.
     pub fn upstreams(&self) -> impl Iterator<Item = &Arc<Upstream>> {
         self.upstreams.values()
     }
 
-    /// The route of a request's path, in its normal form: the longest prefix of whole segments
-    /// wins.
+    /// The route of a request's normalized path: the longest prefix of whole segments wins.
     pub fn route(&self, path: &str) -> Option<&Route> {
         let fits = |prefix: &str| {
             let rest = path.strip_prefix(prefix.trim_end_matches('/'));
             rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
         };
-        // The conf sorts them, the longest first.
+        // The conf has sorted them, longest first.
         self.routes.iter().find(|route| fits(&route.path_prefix))
     }
 }
@@ -138,15 +136,15 @@ impl Drop for LiveGeneration {
     }
 }
 
-/// Two generations, of which the second has just replaced the first.
+/// Two generations, the second of which has just replaced the first.
 pub struct Replaced {
-    /// The one that served.
+    /// The replaced one.
     pub before: Arc<Snapshot>,
-    /// The one that serves.
+    /// The serving one.
     pub after: Arc<Snapshot>,
 }
 
-/// The generation that serves.
+/// The serving generation.
 pub struct Published {
     current: ArcSwap<Snapshot>,
     generations: watch::Sender<u64>,
@@ -162,12 +160,12 @@ impl Published {
         published
     }
 
-    /// The generation that serves now. A request calls this once.
+    /// The serving generation. A request calls this once.
     pub fn load(&self) -> Arc<Snapshot> {
         self.current.load_full()
     }
 
-    /// The one swap.
+    /// Publishes `next`. This is the only swap.
     pub fn publish(&self, next: Snapshot) -> Replaced {
         let after = Arc::new(next);
         let before = self.current.swap(Arc::clone(&after));
@@ -175,7 +173,7 @@ impl Published {
         Replaced { before, after }
     }
 
-    /// Tells of every publish, for those who don't ask with every request.
+    /// Notifies of every publish, for tasks that outlive a request.
     pub fn subscribe(&self) -> watch::Receiver<u64> {
         self.generations.subscribe()
     }

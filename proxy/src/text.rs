@@ -1,14 +1,14 @@
-//! Text from outside, made fit for a terminal and a log.
+//! Foreign text, made fit for a terminal and a log.
 //!
-//! Invariant: whatever comes from a file, a module, an argument or an endpoint is shown through one
-//! of these functions. The log's writer applies one to every event, and the command line to
-//! everything that it prints: no place has to remember it.
+//! Invariant: text from a file, a module, an argument or an endpoint is printed through one of
+//! these functions. The log's writer applies one to every event, and the command line to all of its
+//! output, so no call site can forget it.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
-/// Whether a character changes how a terminal shows others: a control character, or one of
-/// Unicode's format characters, which turn text around (U+202E) or can't be seen (U+200B).
+/// Whether a character affects how a terminal displays others: a control character, or one of
+/// Unicode's format characters, which reverse text (U+202E) or are invisible (U+200B).
 pub fn is_unfit(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{ad}' | '\u{61c}' | '\u{6dd}' | '\u{70f}' | '\u{180e}' | '\u{feff}'
@@ -16,12 +16,12 @@ pub fn is_unfit(c: char) -> bool {
             | '\u{fff9}'..='\u{fffb}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e007f}')
 }
 
-/// Several lines: ends of lines stay, everything else that is unfit is written as `\u{202e}`.
+/// For several lines: keeps line ends, and writes every other unfit character as `\u{202e}`.
 pub fn lines(text: &str) -> Cow<'_, str> {
     replaced(text, |c| c != '\n' && is_unfit(c), |out, c| out.extend(c.escape_unicode()))
 }
 
-/// One entry of a log. A further line is marked, so that none can pass for an entry of its own.
+/// For one log entry: marks continuation lines, so that none passes for an entry of its own.
 pub fn entry(text: &str) -> Cow<'_, str> {
     replaced(text, is_unfit, |out, c| match c {
         '\n' => out.push_str("\n  | "),
@@ -29,8 +29,8 @@ pub fn entry(text: &str) -> Cow<'_, str> {
     })
 }
 
-/// JSON: the same value, with what is unfit in its strings in JSON's own escapes. `text` must be
-/// JSON.
+/// For JSON: the same value, with unfit characters of its strings in JSON's own escapes. `text`
+/// must be JSON.
 pub fn json(text: &str) -> Cow<'_, str> {
     replaced(
         text,

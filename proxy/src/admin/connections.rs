@@ -1,17 +1,17 @@
-//! How many connections the admin address has at once.
+//! The limit of simultaneous connections to the admin address.
 //!
-//! Invariant: a new connection is always taken, so that `/health` goes on to answer; beyond the
-//! limit the oldest one ends, unless it waits for a reload. Those that wait have a limit of their
-//! own.
+//! Invariant: a new connection is always accepted, so that `/health` always responds; beyond the
+//! limit the oldest connection ends, unless it waits for a reload. Connections that wait for a
+//! reload have a limit of their own.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 
-/// Connections at once. Scrapers, probes and people are a handful.
+/// Maximum number of connections. Scrapers, probes and people are a handful.
 const MAX_CONNECTIONS: usize = 128;
-/// Requests that wait for a reload or rollback at once.
+/// Maximum number of requests that wait for a reload or rollback.
 const MOST_WAITING: usize = 32;
 
 pub(super) struct Connections {
@@ -22,11 +22,11 @@ pub(super) struct Connections {
 #[derive(Default)]
 struct Open {
     next: u64,
-    /// The oldest first.
+    /// Oldest first.
     by_age: BTreeMap<u64, Arc<Notify>>,
 }
 
-/// A connection's place. Dropping it frees it.
+/// A connection's place, freed on drop.
 pub(super) struct OpenConnection<'c> {
     connections: &'c Connections,
     number: u64,
@@ -52,18 +52,18 @@ impl Connections {
     }
 
     fn open(&self) -> MutexGuard<'_, Open> {
-        // Each change is whole: a panic elsewhere leaves a map that is right.
+        // Each change is complete: a panic elsewhere leaves a valid map.
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl OpenConnection<'_> {
-    /// Ends when this connection has to make room.
+    /// Completes when this connection must make room.
     pub(super) async fn shed(&self) {
         self.shed.notified().await;
     }
 
-    /// From now on it isn't shed. `None` if too many wait already.
+    /// Exempts this connection from shedding. Returns `None` if too many wait already.
     pub(super) fn wait(&self) -> Option<SemaphorePermit<'_>> {
         let permit = self.connections.waiting.try_acquire().ok()?;
         self.connections.open().by_age.remove(&self.number);

@@ -1,5 +1,5 @@
-//! The answer of `GET /explain`: what the next request would see of each endpoint, and how it would
-//! be ranked.
+//! The response of `GET /explain`: for each endpoint, the policy's inputs for the next request, and
+//! its rank.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,55 +9,55 @@ use crate::policy::abi::{EndpointRow, row_flags};
 use crate::snapshot::Snapshot;
 use crate::upstream::{Exclusion, Explained, Upstream};
 
-/// The largest batch that can be asked about, as in the conf.
+/// The largest `batch` of a query, as in the conf.
 const MAX_BATCH: u32 = 10_000;
 
-/// An explanation.
+/// The scoring of one imagined request.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Explanation {
-    /// The generation that serves.
+    /// The serving generation.
     pub generation: u64,
     /// The upstream.
     pub upstream: String,
     /// The scoring policy, `native` for the built-in one.
     pub scoring: String,
-    /// The request that is imagined.
+    /// The imagined request.
     pub request: ImaginedRequest,
-    /// Every endpoint was excluded, and the least bad ones are asked all the same.
+    /// Every endpoint was excluded, and the least bad ones are candidates all the same.
     pub panic: bool,
-    /// Who would be asked first, as far as rate limiters admit it.
+    /// The first choice, as far as rate limiters admit it.
     pub first: Option<String>,
     /// In the order of the conf.
     pub endpoints: Vec<ExplainedEndpoint>,
 }
 
-/// The request that is imagined.
+/// The imagined request.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct ImaginedRequest {
     /// Its method.
     pub method: String,
-    /// Members of its batch.
+    /// Batch size.
     pub batch: u32,
     /// It counts as a write.
     pub write: bool,
-    /// It is a write that may be sent twice.
+    /// It is a write that may be sent more than once.
     pub idempotent: bool,
 }
 
-/// An endpoint in its eyes.
+/// An endpoint as the scoring policy sees it.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct ExplainedEndpoint {
-    /// How it is shown.
+    /// Its name.
     pub name: String,
-    /// What the policy makes of it; absent when it isn't asked or leaves the endpoint out.
+    /// The policy's score; absent for an endpoint that isn't scored or that the policy leaves out.
     pub score: Option<f64>,
-    /// Why it is no candidate.
+    /// Why it isn't a candidate.
     pub excluded: Option<String>,
-    /// What the policy sees.
+    /// The policy's inputs.
     pub inputs: Inputs,
 }
 
-/// A row of the policy ABI. Numbers that aren't known are absent.
+/// A row of the policy ABI. Unknown numbers are absent.
 #[derive(Debug, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "sdk/ABI.md documents every field")]
 pub struct Inputs {
@@ -80,7 +80,7 @@ pub struct Inputs {
     pub tags: u64,
 }
 
-/// What is asked about, from the query of the URL.
+/// The query of the URL.
 #[derive(Debug, Default)]
 pub(super) struct ExplainQuery {
     upstream: Option<String>,
@@ -89,7 +89,7 @@ pub(super) struct ExplainQuery {
 }
 
 impl ExplainQuery {
-    /// Reads a query.
+    /// Parses a query.
     pub(super) fn parse(query: &str) -> Result<Self, String> {
         let mut question = ExplainQuery::default();
         for (key, value) in url::form_urlencoded::parse(query.as_bytes()) {
@@ -107,7 +107,7 @@ impl ExplainQuery {
         Ok(question)
     }
 
-    /// The upstream that is meant: the only one need not be named.
+    /// The upstream that the query names. It may be omitted if there is only one.
     fn upstream<'s>(&self, snapshot: &'s Snapshot) -> Result<&'s Upstream, String> {
         let names = || snapshot.upstreams().map(|upstream| &**upstream.name()).collect::<Vec<_>>().join(", ");
         let mut upstreams = snapshot.upstreams();
@@ -118,7 +118,7 @@ impl ExplainQuery {
         found.map(|upstream| &**upstream).map_err(|why| format!("{why}; there are: {}", names()))
     }
 
-    /// The answer.
+    /// Scores the imagined request.
     pub(super) fn answer(&self, snapshot: &Snapshot, now: Tick) -> Result<Explanation, String> {
         let upstream = self.upstream(snapshot)?;
         let method = self.method.as_deref().unwrap_or(upstream.settings().methods.chain().head_method());
@@ -194,8 +194,8 @@ impl Inputs {
     }
 }
 
-/// Whether nobody is fit, and the least bad are candidates. One that is half-open may be a
-/// candidate beside fit ones.
+/// Whether no endpoint is fit, so that the least bad ones are candidates. A half-open endpoint may
+/// be a candidate beside fit ones.
 fn is_panic(explained: &[Explained<'_>]) -> bool {
     let is_fit = |e: &&Explained<'_>| !e.banned && matches!(e.excluded, None | Some(Exclusion::HalfOpen(_)));
     let mut candidates = explained.iter().filter(|e| e.score.is_some()).peekable();

@@ -1,15 +1,15 @@
-//! Who may ask: the token, and the rules that keep other sites' pages away from an address without
-//! one.
+//! Access control: the token, and the rules that keep pages of other sites away from an admin
+//! address without one.
 //!
-//! A browser on the operator's machine reaches the admin address, and does what any page tells it.
-//! What a page can't do is choose `Host`, `Origin` and `Sec-Fetch-Site`:
-//! - A page whose own name was made to lead here (DNS rebinding) sends that name as `Host`. Without
-//!   a token only loopback names and those of `admin.hosts` are answered, so it reads nothing. With
-//!   a token it lacks the token.
-//! - Any other page can send, but not read (no answer allows it), so what counts is what changes
-//!   state: such a request must come from no page, or from one of this address itself.
+//! A browser on the operator's machine reaches the admin address, and sends whatever a page asks it
+//! to. A page can't choose `Host`, `Origin` and `Sec-Fetch-Site`:
+//! - A page whose own name resolves to this address (DNS rebinding) sends that name as `Host`.
+//!   Without a token only loopback names and those of `admin.hosts` are accepted, so it reads
+//!   nothing. With a token it lacks the token.
+//! - Any other page can send but not read (no response allows it), so only changes of state matter:
+//!   such a request must come from no page, or from a page of this address.
 //!
-//! `/health` says nothing worth guarding, and is asked by those who know neither name nor token.
+//! `/health` reveals nothing worth guarding, and its clients know neither name nor token.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -18,7 +18,7 @@ use http::StatusCode;
 use super::request::{Head, Host, Refused};
 use crate::config::Admin;
 
-/// Refuses who may not ask at all.
+/// Refuses an unauthorized request.
 pub(super) fn check(head: &Head, admin: &Admin) -> Result<(), Refused> {
     let Some(token) = &admin.token else { return check_host(head, admin) };
     let given = head.authorization.as_deref().and_then(bearer).unwrap_or_default();
@@ -28,7 +28,7 @@ pub(super) fn check(head: &Head, admin: &Admin) -> Result<(), Refused> {
     Err(Refused::new(StatusCode::UNAUTHORIZED, "this needs `Authorization: Bearer` with the admin token"))
 }
 
-/// Refuses a change that a page of another site asks for.
+/// Refuses a change that a page of another site requests.
 pub(super) fn check_change(head: &Head) -> Result<(), Refused> {
     let own_page = head.fetch_site.as_deref().is_none_or(|site| [&b"same-origin"[..], b"none"].contains(&site));
     if own_page && head.origin.as_deref().is_none_or(|origin| is_own(origin, head.host.as_ref())) {
@@ -63,8 +63,8 @@ fn address(name: &str) -> Option<IpAddr> {
     Some(ip.to_canonical())
 }
 
-/// Whether `origin` is the site that the request was sent to. It may have come over TLS, which ends
-/// before us.
+/// Whether `origin` is the site that the request was sent to. A proxy in front may have ended TLS,
+/// so both schemes count.
 fn is_own(origin: &[u8], host: Option<&Host>) -> bool {
     let Some(host) = host else { return false };
     let of = |scheme: &str, default: u16| {
@@ -75,15 +75,15 @@ fn is_own(origin: &[u8], host: Option<&Host>) -> bool {
     of("http://", 80).or_else(|| of("https://", 443)).unwrap_or(false)
 }
 
-/// The token of a `Bearer` header: the scheme in any case, and one space or more (RFC 9110, section
-/// 11.4).
+/// The token of a `Bearer` header: the scheme in any case, then one or more spaces (RFC 9110,
+/// section 11.4).
 fn bearer(credentials: &[u8]) -> Option<&[u8]> {
     let (scheme, rest) = credentials.split_at_checked("bearer".len())?;
     let token = rest.trim_ascii_start();
     (scheme.eq_ignore_ascii_case(b"bearer") && token.len() < rest.len()).then_some(token)
 }
 
-/// Compares in a time that tells only the length.
+/// Compares in constant time: the time depends on the length only.
 fn is_equal(a: &[u8], b: &[u8]) -> bool {
     a.len() == b.len() && a.iter().zip(b).fold(0, |difference, (x, y)| difference | (x ^ y)) == 0
 }

@@ -1,7 +1,6 @@
 //! The operator's side: health, status, metrics, explanations, reload and rollback over HTTP.
 //!
-//! Everything that is shown comes from the serving snapshot, and endpoints are shown by name: no
-//! answer holds a URL.
+//! All data comes from the serving snapshot, and endpoints appear by name: no response holds a URL.
 
 mod connections;
 mod explain;
@@ -32,41 +31,42 @@ pub use server::AdminServer;
 pub use shadow::{Disagreement, ScoredEndpoint, ShadowStatus, Shadows};
 pub use status::{ArmStatus, CanaryStatus, EndpointStatus, PolicyStatus, Status, UpstreamStatus};
 
-/// Asks for a reload or rollback and waits for its report; `None` when the process is about to end.
+/// Requests a reload or rollback and waits for its report. `None` means that the process is about
+/// to exit.
 #[async_trait]
 pub trait Reload: Send + Sync {
-    /// Publishes what is on disk.
+    /// Publishes the files on disk.
     async fn reload(&self) -> Option<ReloadReport>;
     /// Publishes the previous generation again.
     async fn rollback(&self) -> Option<ReloadReport>;
-    /// What is being prepared now.
+    /// The preparation in progress.
     fn under_way(&self) -> Option<UnderWay>;
 }
 
 /// The admin service.
 pub struct AdminService {
-    /// The generations.
+    /// The published generations.
     pub published: Arc<Published>,
     /// The metrics.
     pub metrics: Arc<Metrics>,
-    /// Where reloads and rollbacks are asked for.
+    /// Carries out reloads and rollbacks.
     pub reload: Box<dyn Reload>,
 }
 
-/// What changes something, by POST.
+/// The paths that change state, by POST.
 const CHANGES: [&str; 2] = ["/reload", "/rollback"];
-/// What is told on other paths.
+/// The message for other paths.
 const NOT_FOUND: &str = "there are /health, /status, /metrics, /explain, /shadow and, with POST, /reload and /rollback";
 
-/// What a request without the token needs (RFC 6750).
+/// The challenge for a request without the token (RFC 6750).
 const CHALLENGE: HeaderValue = HeaderValue::from_static("Bearer realm=\"pointsman admin\"");
 
 type Answer = Response<Vec<u8>>;
 
 impl AdminService {
-    /// Refuses who may not ask, before anything more is read.
+    /// Refuses an unauthorized request before any more of it is read.
     fn check(&self, head: &Head) -> Result<(), Refused> {
-        // A load balancer that asks for health has no token, and a name of its own for us.
+        // A load balancer's health check has no token, and may use any name for this host.
         if head.path == "/health" {
             return Ok(());
         }
@@ -95,10 +95,10 @@ impl AdminService {
         reported(if path == "/reload" { self.reload.reload().await } else { self.reload.rollback().await })
     }
 
-    /// Whether requests get an endpoint. 503 says that those of some upstream are refused. One
-    /// whose endpoints are all unfit is degraded: the least bad of them serves, so a load balancer
-    /// that took the proxy away would only make it worse. A policy in quarantine costs no answers,
-    /// either.
+    /// Reports whether requests get an endpoint. 503 means that all requests of some upstream are
+    /// refused. An upstream whose endpoints are all unfit is degraded: the least bad of them
+    /// serves, and a load balancer that took the proxy away would only make it worse. A policy in
+    /// quarantine costs no responses, either.
     fn health(&self) -> Answer {
         #[derive(Serialize)]
         struct Health<'a> {
@@ -205,7 +205,7 @@ fn not_allowed(method: &'static str) -> Answer {
     answer
 }
 
-/// No answer allows another site's page to read it.
+/// Builds a response. None of them allows another site's page to read it.
 fn answer(status: StatusCode, content_type: &str, body: Vec<u8>) -> Answer {
     let response = Response::builder()
         .status(status)
@@ -214,6 +214,6 @@ fn answer(status: StatusCode, content_type: &str, body: Vec<u8>) -> Answer {
         .header(header::CACHE_CONTROL, "no-store")
         .header(header::X_CONTENT_TYPE_OPTIONS, "nosniff")
         .header("cross-origin-resource-policy", "same-origin");
-    // The parts above are constants and numbers: they always make a response.
+    // The parts above are constants and numbers: they always make a valid response.
     response.body(body).unwrap_or_default()
 }

@@ -1,14 +1,14 @@
-//! Reading a request to the admin address, strictly: what is ambiguous is refused, not interpreted.
+//! Strict parsing of requests to the admin address: ambiguous input is refused, not interpreted.
 //!
-//! Invariant: whatever a rule looks at stands in the head once. Two `Host` or `Authorization`
-//! headers, two lengths, or a length beside a transfer coding never get as far as a rule.
+//! Invariant: a header that a rule reads occurs once in the head. A request with two `Host` or
+//! `Authorization` headers, two lengths, or a length beside a transfer coding never reaches a rule.
 
 use http::{Method, StatusCode};
 
-/// Headers of a request. Browsers send some twenty.
+/// Maximum number of headers. Browsers send about twenty.
 const HEADERS: usize = 64;
 
-/// A request's head, as far as it counts here.
+/// The parts of a request head that the admin service uses.
 #[derive(Debug)]
 pub(super) struct Head {
     pub(super) method: Method,
@@ -27,12 +27,12 @@ pub(super) struct Head {
 /// A host and port, as in a `Host` header.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Host {
-    /// In lower case, without a dot at the end; an IPv6 address in brackets.
+    /// In lower case, without a trailing dot; an IPv6 address in brackets.
     pub(super) name: String,
     pub(super) port: Option<u16>,
 }
 
-/// An answer instead of what was asked for.
+/// A refusal: the response's status and message.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Refused {
     pub(super) status: StatusCode,
@@ -49,8 +49,8 @@ impl Refused {
     }
 }
 
-/// Where the head at the beginning of `bytes` ends, looking from `from` on. Ends that no line may
-/// have end it, too, so that they are refused and not waited on.
+/// The end of the head at the beginning of `bytes`, searched from `from` on. Malformed line ends
+/// count as the end, too, so that such a head is refused at once instead of waited for.
 pub(super) fn end_of_head(bytes: &[u8], from: usize) -> Option<usize> {
     let from = from.saturating_sub(3);
     (from..bytes.len()).find_map(|at| {
@@ -69,7 +69,7 @@ pub(super) fn end_of_head(bytes: &[u8], from: usize) -> Option<usize> {
 }
 
 impl Head {
-    /// Parses a whole head.
+    /// Parses a complete head.
     pub(super) fn parse(bytes: &[u8]) -> Result<Head, Refused> {
         let bare = bytes.iter().enumerate().any(|(at, &b)| b == b'\n' && (at == 0 || bytes[at - 1] != b'\r'));
         if bare {
@@ -118,7 +118,7 @@ impl<'b> Fields<'_, 'b> {
         }
     }
 
-    /// A body is read only to be thrown away, so nobody needs chunks.
+    /// Bodies are discarded, so chunked encoding isn't supported.
     fn body_bytes(&self) -> Result<u64, Refused> {
         let length = self.one("content-length")?;
         if self.0.iter().any(|header| header.name.eq_ignore_ascii_case("transfer-encoding")) {
@@ -135,7 +135,7 @@ impl<'b> Fields<'_, 'b> {
     }
 }
 
-/// Path and query. A whole URL must name the host that the `Host` header names.
+/// Path and query. An absolute URL must name the same host as the `Host` header.
 fn target(text: &str, host: Option<&Host>) -> Result<(String, String), Refused> {
     let bad = || Refused::bad("the target must be a path such as /status");
     let path = if text.starts_with('/') || text == "*" {

@@ -1,7 +1,7 @@
-//! The connections of the admin address: one request each, every step within a time.
+//! The connections of the admin address: one request each, and a time limit for every step.
 //!
-//! A connection ends with its answer. Nothing is gained by keeping one for a request in some
-//! seconds, and what a client sends behind its request is then never a request.
+//! A connection closes after its response. Keep-alive would gain nothing for a request every few
+//! seconds, and bytes behind a request can never be taken for another one.
 
 use std::io;
 use std::sync::Arc;
@@ -20,20 +20,21 @@ use super::connections::{Connections, OpenConnection};
 use super::request::{Head, Refused, end_of_head};
 use super::{AdminService, Answer, refusal};
 
-/// How long a head may take, from the connection's beginning to its last byte.
+/// Time limit for a request head, from the start of the connection to the head's last byte.
 const HEAD_TIME: Duration = Duration::from_secs(10);
-/// How long a body may take, and with it what follows a refusal.
+/// Time limit for a request body.
 const BODY_TIME: Duration = Duration::from_secs(10);
-/// How long a client may take to read its answer. The metrics of a large conf are megabytes.
+/// Time limit for a client to read its response. The metrics of a large conf are megabytes.
 const WRITE_TIME: Duration = Duration::from_secs(60);
-/// How long bytes behind the request are read, so that the client sees its answer and not a reset.
+/// How long bytes behind the request are read, so that the client gets its response and not a
+/// reset.
 const LINGER_TIME: Duration = Duration::from_secs(1);
-/// Bytes of a head.
+/// The largest head in bytes.
 const HEAD_BYTES: usize = 16 << 10;
-/// Bytes of a body, which is thrown away.
+/// The largest body in bytes. Bodies are discarded.
 const BODY_BYTES: u64 = 64 << 10;
 
-/// The admin service on its listener.
+/// The admin service on its listeners.
 pub struct AdminServer {
     service: AdminService,
     connections: Connections,
@@ -57,7 +58,7 @@ impl AdminServer {
         Ok(())
     }
 
-    /// `read` bytes of the body came with the head.
+    /// Answers a request of whose body `read` bytes arrived with the head.
     async fn answer(
         &self,
         head: &Head,
@@ -92,7 +93,7 @@ impl ServerApp for AdminServer {
     async fn process_new(self: &Arc<Self>, mut stream: Stream, _: &ShutdownWatch) -> Option<Stream> {
         let seat = self.connections.enter();
         tokio::select! {
-            // A client that goes away before its answer needs none.
+            // A client that leaves before its response needs none.
             _ = self.converse(&mut stream, &seat) => {}
             () = seat.shed() => tracing::debug!("an admin connection made room for a newer one"),
         }
@@ -102,7 +103,7 @@ impl ServerApp for AdminServer {
 
 type ReadHead = Option<Result<(Head, usize), Refused>>;
 
-/// A head, and how many bytes came behind it; nothing if the client sent nothing.
+/// A head, and the number of bytes that arrived behind it. `None` if the client sent nothing.
 async fn read_head(stream: &mut Stream) -> io::Result<ReadHead> {
     let mut bytes = Vec::with_capacity(1 << 10);
     let refused = match timeout(HEAD_TIME, read_to_end_of_head(stream, &mut bytes)).await {
@@ -118,15 +119,15 @@ async fn read_head(stream: &mut Stream) -> io::Result<ReadHead> {
     Ok(Some(Err(refused)))
 }
 
-/// `None` if it is too long.
+/// Returns `None` if the head is too long.
 async fn read_to_end_of_head(stream: &mut Stream, bytes: &mut Vec<u8>) -> io::Result<Option<usize>> {
     loop {
         let before = bytes.len();
         if stream.read_buf(bytes).await? == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        // Only what is new is looked at, so that a head byte by byte costs no more than one at
-        // once.
+        // Only new bytes are searched: a head that arrives byte by byte costs no more than one that
+        // arrives whole.
         match end_of_head(bytes, before) {
             Some(end) if end > HEAD_BYTES => return Ok(None),
             Some(end) => return Ok(Some(end)),
@@ -136,7 +137,7 @@ async fn read_to_end_of_head(stream: &mut Stream, bytes: &mut Vec<u8>) -> io::Re
     }
 }
 
-/// Reads so many bytes. Tells whether there were as many.
+/// Reads and discards `bytes` bytes. Returns whether that many arrived.
 async fn discard(stream: &mut Stream, mut bytes: u64) -> bool {
     let mut piece = [0; 4 << 10];
     while bytes > 0 {

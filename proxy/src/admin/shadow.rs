@@ -1,5 +1,5 @@
-//! The answer of `GET /shadow`: how far the policies that are tried agree with the live ones, and
-//! where they don't.
+//! The response of `GET /shadow`: how often shadow policies agree with the live ones, and the
+//! latest disagreements.
 
 use std::collections::BTreeMap;
 
@@ -13,78 +13,77 @@ use crate::upstream::{self, ShadowStats, Upstream};
 /// All upstreams that have a shadow.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Shadows {
-    /// The generation that serves.
+    /// The serving generation.
     pub generation: u64,
     /// By name.
     pub upstreams: BTreeMap<String, ShadowStatus>,
 }
 
-/// A shadow of an upstream, and what was found since it is one. Numbers that aren't known yet are
-/// absent.
+/// Results of an upstream's shadow since it became one. Unknown numbers are absent.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct ShadowStatus {
-    /// The scoring policy that decides, `native` for the built-in one.
+    /// The live scoring policy, `native` for the built-in one.
     pub scoring: String,
     /// The policy's name in the conf.
     pub policy: String,
     /// The plugin's own name.
     pub plugin: String,
-    /// Its version.
+    /// The plugin's version.
     pub version: String,
     /// The module's digest.
     pub sha256: String,
-    /// The share of requests that it sees, above 0, to 1.
+    /// The share of requests that it scores, above 0, up to 1.
     pub share: f64,
     /// Requests that both policies scored.
     pub compared: u64,
-    /// Those for which both put the same endpoint first.
+    /// Requests for which both put the same endpoint first.
     pub agreed: u64,
-    /// The share of those, 0 to 1.
+    /// `agreed` as a share of `compared`, 0 to 1.
     pub agreement_rate: Option<f64>,
-    /// The mean of Spearman's rank correlations, -1 to 1.
+    /// Mean of Spearman's rank correlations, -1 to 1.
     pub mean_correlation: Option<f64>,
-    /// Calls of the shadow that faulted.
+    /// Faulted calls of the shadow.
     pub faults: u64,
-    /// Sampled requests that it didn't see.
+    /// Sampled requests that never reached the shadow.
     pub dropped: u64,
-    /// The last 16, the latest first.
+    /// The latest 16, newest first.
     pub disagreements: Vec<Disagreement>,
 }
 
-/// A request for which the two put different endpoints first.
+/// A request for which the policies put different endpoints first.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Disagreement {
-    /// Milliseconds since 1970.
+    /// Milliseconds since the Unix epoch.
     pub unix_ms: u64,
-    /// Its method, the first one of a batch.
+    /// The request's method, of a batch the first one.
     pub method: String,
-    /// Members of its batch.
+    /// Batch size.
     pub batch: u32,
-    /// The number of the attempt, from 1.
+    /// The attempt's number, from 1.
     pub attempt: u32,
-    /// The live policy's first choice; absent when it left out all.
+    /// The live policy's first choice; absent if it left out all endpoints.
     pub live: Option<String>,
-    /// The shadow's.
+    /// The shadow's first choice.
     pub shadow: Option<String>,
     /// The candidates.
     pub endpoints: Vec<ScoredEndpoint>,
 }
 
-/// An endpoint that both policies scored. The score of one that is left out is absent.
+/// An endpoint that both policies scored. A policy that leaves it out gives no score.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct ScoredEndpoint {
-    /// How it is shown.
+    /// Its name.
     pub name: String,
-    /// From the live policy.
+    /// The live policy's score.
     pub live_score: Option<f64>,
-    /// From the shadow.
+    /// The shadow's score.
     pub shadow_score: Option<f64>,
-    /// What both saw.
+    /// The inputs of both policies.
     pub inputs: Inputs,
 }
 
 impl Shadows {
-    /// The answer to a query: all upstreams, or the one that it names.
+    /// The response to a query: all upstreams, or the one that it names.
     pub(super) fn answer(query: &str, snapshot: &Snapshot) -> Result<Self, String> {
         let mut wanted = None;
         for (key, value) in url::form_urlencoded::parse(query.as_bytes()) {
@@ -105,7 +104,7 @@ impl Shadows {
 }
 
 impl ShadowStatus {
-    /// That of an upstream by its name, if it has one.
+    /// An upstream's name and the results of its shadow, if it has one.
     fn of(upstream: &Upstream) -> Option<(String, Self)> {
         let shadow = upstream.shadow()?;
         let (policy, stats) = (&shadow.policy().policy, shadow.stats());

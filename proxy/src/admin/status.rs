@@ -1,4 +1,4 @@
-//! The answer of `GET /status`.
+//! The response of `GET /status`.
 
 use std::collections::BTreeMap;
 
@@ -15,15 +15,15 @@ use crate::upstream::{Canary, CanaryState, Endpoint, Exclusion, GuardedPolicy, U
 pub struct Status {
     /// The proxy's version.
     pub version: String,
-    /// The generation that serves.
+    /// The serving generation.
     pub generation: u64,
-    /// Why it was published.
+    /// The reason for its publish.
     #[serde(default)]
     pub cause: String,
-    /// What a reload is doing, while one is under way or stuck.
+    /// The preparation in progress, also one that is stuck.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reload: Option<UnderWay>,
-    /// Seconds since the process began.
+    /// Seconds since the start of the process.
     pub uptime_seconds: u64,
     /// By name.
     pub upstreams: BTreeMap<String, UpstreamStatus>,
@@ -41,7 +41,7 @@ pub struct UpstreamStatus {
     /// The policy that decides a share of the requests, or did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub canary: Option<CanaryStatus>,
-    /// Requests under way.
+    /// Requests in flight.
     pub in_flight: usize,
     /// In the order of the conf.
     pub endpoints: Vec<EndpointStatus>,
@@ -52,66 +52,66 @@ pub struct UpstreamStatus {
 pub struct CanaryStatus {
     /// The policy's name in the conf.
     pub policy: String,
-    /// Its plugin's version.
+    /// The plugin's version.
     pub version: String,
     /// `running`, `taken_out` or `promoted`.
     pub state: String,
     /// Why it was taken out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// The share of the requests that it decides while it is running, above 0, to 50.
+    /// The share of requests that it decides while it runs, above 0, up to 50.
     pub percent: f64,
-    /// Since it began.
+    /// Seconds since the canary began.
     pub age_seconds: f64,
-    /// Requests that it decided since.
+    /// Requests that it has decided.
     pub requests: u64,
-    /// Its calls that gave no answer, and choices of no endpoint, since.
+    /// Its calls that faulted or chose no endpoint.
     pub faults: u64,
-    /// What is compared: the live policy's requests of the last while.
+    /// The live policy's recent requests, for comparison.
     pub live: ArmStatus,
-    /// The canary's of the same while.
+    /// The canary's requests of the same period.
     pub canary: ArmStatus,
 }
 
-/// How a policy does. Numbers that aren't known yet are absent.
+/// Statistics of one policy. Unknown numbers are absent.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct ArmStatus {
     /// Requests that it decided.
     pub requests: u64,
-    /// Those without a good answer, as a share, 0 to 1.
+    /// The share of requests without a good answer, 0 to 1.
     pub error_rate: Option<f64>,
     /// Attempts per request.
     pub mean_attempts: Option<f64>,
-    /// The 99th percentile, from a request's turn to its answer.
+    /// The 99th percentile, from a request's admission to its answer.
     pub latency_p99_ms: Option<f32>,
 }
 
 /// An endpoint.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct EndpointStatus {
-    /// How it is shown.
+    /// Its name.
     pub name: String,
-    /// From the conf.
+    /// The weight from the conf.
     pub weight: u16,
     /// Whether it may take a request.
     pub available: bool,
-    /// Why not.
+    /// Why it isn't available.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub excluded: Option<String>,
-    /// What its probes found: `unknown`, `healthy`, `unhealthy`, `wrong_chain`, `unverified` or
+    /// The result of its probes: `unknown`, `healthy`, `unhealthy`, `wrong_chain`, `unverified` or
     /// `lagging`.
     #[serde(default)]
     pub health: String,
     /// Why it isn't healthy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub health_detail: Option<String>,
-    /// The last head that it told; absent while it told none.
+    /// The latest head that it reported; absent before the first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub head: Option<u64>,
-    /// Blocks behind the best endpoint; absent while not known.
+    /// Blocks behind the best endpoint; absent while unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub head_lag_blocks: Option<u64>,
-    /// What is left of its cooldown.
+    /// Remaining cooldown.
     pub cooldown_seconds: f64,
     /// EWMA of latency.
     pub latency_ms: f32,
@@ -124,15 +124,15 @@ pub struct EndpointStatus {
     pub success_rate: f32,
     /// Failures since the last success.
     pub consecutive_failures: u32,
-    /// Attempts under way.
+    /// Attempts in flight.
     pub in_flight: u32,
-    /// Connections that wait for a request.
+    /// Idle connections.
     pub idle_connections: usize,
-    /// Share of the rate limiter's burst that is free, 0 to 1.
+    /// The free share of the rate limiter's burst, 0 to 1.
     pub limiter_headroom: f32,
     /// Whether its host name has an address.
     pub resolved: bool,
-    /// Methods that it isn't asked for, for a time.
+    /// Methods for which it is temporarily excluded.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub banned_methods: Vec<String>,
     /// Attempts by outcome.
@@ -144,27 +144,27 @@ pub struct EndpointStatus {
 pub struct PolicyStatus {
     /// The plugin's own name.
     pub plugin: String,
-    /// Its version.
+    /// The plugin's version.
     pub version: String,
     /// The module's digest.
     pub sha256: String,
-    /// The minisign key that signed it; absent if no signatures are asked for.
+    /// The minisign key that signed it; absent if the conf requires no signatures.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signed_by: Option<String>,
     /// `scoring`, `retry` or both.
     pub kinds: Vec<String>,
-    /// Calls so far.
+    /// Calls since it was loaded.
     pub calls: u64,
     /// Faults by kind.
     pub faults: BTreeMap<String, u64>,
-    /// Whether it faulted too often and isn't called for a time.
+    /// Whether it is in quarantine after too many faults.
     #[serde(default)]
     pub quarantined: bool,
-    /// What is left until a call is tried; 0 when there is no quarantine or the next call is the
-    /// trial.
+    /// Seconds until the half-open call; 0 without a quarantine, or when the next call is the
+    /// half-open one.
     #[serde(default)]
     pub quarantined_seconds: f64,
-    /// Quarantines so far, since it was loaded.
+    /// Quarantines since it was loaded.
     #[serde(default)]
     pub quarantines: u64,
 }
@@ -267,7 +267,7 @@ pub(super) fn policy_name(bound: Option<&GuardedPolicy>) -> String {
     bound.map_or(NATIVE, |bound| bound.policy.name()).to_owned()
 }
 
-/// Why an endpoint is no candidate, in a few words.
+/// Why an endpoint isn't a candidate, in a few words.
 pub(super) fn exclusion_text(why: Exclusion) -> String {
     match why {
         Exclusion::OutOfRotation => "weight 0".to_owned(),
@@ -280,7 +280,7 @@ pub(super) fn exclusion_text(why: Exclusion) -> String {
     }
 }
 
-/// Why its health is no good.
+/// Why an endpoint isn't healthy.
 fn health_detail(endpoint: &Endpoint) -> Option<String> {
     let health = endpoint.health();
     match endpoint.health_state() {

@@ -1,4 +1,4 @@
-//! Speaks to the admin address of a running proxy.
+//! Client of a running proxy's admin address.
 
 use std::time::Duration;
 
@@ -8,12 +8,11 @@ use serde::de::DeserializeOwned;
 use crate::admin::{Explanation, Status};
 use crate::report::ReloadReport;
 
-/// The HTTP statuses of a refused reload or rollback, whose body is a report all the same.
+/// The HTTP statuses of a refused reload or rollback, whose body is still a report.
 const REFUSED: [u16; 3] = [409, 422, 503];
 /// A reload that compiles many plugins takes a while.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// A client of the admin address.
 pub(super) struct AdminClient {
     agent: ureq::Agent,
     base: String,
@@ -62,7 +61,7 @@ impl AdminClient {
         self.read(request.call(), &[])
     }
 
-    /// Reads the JSON of an answer whose status is good or one of `also`.
+    /// Parses the JSON of a response whose status is a success or one of `also`.
     fn read<T: DeserializeOwned>(
         &self,
         answer: Result<ureq::http::Response<ureq::Body>, ureq::Error>,

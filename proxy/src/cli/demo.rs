@@ -1,9 +1,9 @@
 //! `pointsman demo`: the real proxy in front of simulated endpoints, with traffic and a live table.
 //!
 //! Only the endpoints and the clients are simulated. The conf is a file, the policies are the
-//! shipped `.wasm` files, and the proxy is started as `pointsman run` starts it, so that everything
-//! a visitor tries here works on a real one, too. The log goes to a file: on the terminal it would
-//! tear the table.
+//! shipped `.wasm` files, and the proxy starts as with `pointsman run`, so that everything that
+//! works here works on a real proxy, too. The log goes to a file: on the terminal it would disrupt
+//! the table.
 
 mod folder;
 mod node;
@@ -27,11 +27,11 @@ use self::watch::Watch;
 use crate::logging::Log;
 use crate::server::{Signals, prepare_first, run};
 
-/// Where the demo serves: the default addresses, so that `curl`, `pointsman status` and `reload`
-/// need no option.
+/// The demo's listener: the default addresses, so that `curl`, `pointsman status` and `reload` need
+/// no option.
 const PROXY: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8549);
 const ADMIN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8550);
-/// Without the access log, which would grow by 100 MB an hour.
+/// Excludes the access log, which would grow by 100 MB an hour.
 const LOG_FILTER: &str = "info,pointsman::access=warn,pingora_core=off";
 
 /// What the command line says.
@@ -49,9 +49,9 @@ pub(super) struct Options {
     duration: Option<Duration>,
 }
 
-/// Runs the demo until Ctrl-C, or as long as the options say.
+/// Runs the demo until Ctrl-C, or for the time that the options set.
 pub(super) fn show(options: Options) -> anyhow::Result<()> {
-    // Before anything else: a SIGHUP without a handler ends the process.
+    // Must come first: a SIGHUP without a handler ends the process.
     let signals = Signals::install().context("can't handle signals")?;
     for address in [PROXY, ADMIN] {
         TcpListener::bind(address)
@@ -69,7 +69,7 @@ fn serve(folder: &Arc<Folder>, signals: Signals, duration: Option<Duration>) -> 
     let prepared = prepare_first(folder.conf())?;
     let style = Style::of_stdout();
     folder.remove_when_terminated()?;
-    // A reader who left early doesn't miss the introduction.
+    // If the reader left early, losing the introduction does no harm.
     let _ = write!(std::io::stdout(), "{}", introduction(folder, &style));
 
     let watch = Watch::new(style, folder.log());
@@ -89,7 +89,7 @@ fn serve(folder: &Arc<Folder>, signals: Signals, duration: Option<Duration>) -> 
     let outcome = run(prepared, signals, Arc::clone(&log));
     log.flush();
     if std::io::stdout().is_terminal() {
-        // The next prompt begins below the `^C`.
+        // Puts the next prompt below the `^C`.
         println!();
     }
     outcome

@@ -1,4 +1,4 @@
-//! `pointsman explain`: who would get the next request, and why not the others.
+//! `pointsman explain`: the endpoint for the next request, and why not the others.
 
 use super::client::AdminClient;
 use super::put;
@@ -82,7 +82,7 @@ fn row(endpoint: &ExplainedEndpoint) -> String {
     )
 }
 
-/// Policies are free in their scale.
+/// Formats a score of any scale, since policies choose their own.
 fn score(score: f64) -> String {
     if score.abs() < 1e6 { format!("{score:.4}") } else { format!("{score:.6e}") }
 }

@@ -1,8 +1,8 @@
-//! `pointsman import-azoth`: turns an azoth-balancer conf into ours.
+//! `pointsman import-azoth`: converts an azoth-balancer conf to ours.
 //!
-//! Every number is written out, also where the old conf left it to a default, because the two
-//! programs' defaults differ. What can't be carried over is said in a note, and never dropped in
-//! silence. The new conf holds the endpoints' URLs; notes and errors don't.
+//! Every number is written out, even where the old conf used a default, because the two programs'
+//! defaults differ. Everything that can't be converted is reported in a note; nothing is dropped
+//! silently. The new conf contains the endpoints' URLs; notes and errors don't.
 
 mod keys;
 #[cfg(test)]
@@ -18,20 +18,20 @@ use toml::{Table, Value};
 use self::keys::Keys;
 use crate::config::{self, ConfigError, EndpointUrl, UrlError};
 
-/// A day in seconds and in milliseconds: the longest time that our conf takes.
+/// A day in seconds and in milliseconds: our conf's longest duration.
 const DAY_SECS: i64 = 24 * 60 * 60;
 const DAY_MS: i64 = DAY_SECS * 1_000;
 /// Our default for a whole request, which azoth-balancer has no key for.
 const DEADLINE_SECS: i64 = 10;
-/// Where the admin interface listens, unless the old conf has that port for requests.
+/// The admin port: the first one that the old conf doesn't use for requests.
 const ADMIN_PORTS: [u16; 2] = [8550, 8551];
 
-/// A conf in our form, and what the operator should know about it.
+/// A conf in our format, and notes for the operator.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Imported {
     /// The conf as TOML. It holds the endpoints' URLs.
     pub conf: String,
-    /// What was changed, left out or needs a look, one sentence each. Holds no URL.
+    /// Notes on changes, omissions and open points, one sentence each. They hold no URL.
     pub notes: Vec<String>,
 }
 
@@ -43,7 +43,7 @@ pub enum ImportError {
     Syntax {
         /// The line, from 1.
         line: usize,
-        /// What the parser said.
+        /// The parser's message.
         message: String,
     },
     /// A value has the wrong type or is out of range.
@@ -51,15 +51,15 @@ pub enum ImportError {
     Value {
         /// The key in the azoth-balancer conf.
         key: String,
-        /// What is wrong.
+        /// The problem.
         message: String,
     },
     /// An endpoint's URL can't be used.
     #[error("balancer.endpoints[{index}].url: {reason}")]
     Url {
-        /// The position, from 0.
+        /// The endpoint's position, from 0.
         index: usize,
-        /// What is wrong with it.
+        /// The problem with the URL.
         reason: UrlError,
     },
     /// The conf names no endpoint.
@@ -67,12 +67,12 @@ pub enum ImportError {
         "balancer.endpoints: is empty, and azoth-balancer's built-in public endpoints are not taken over; name some"
     )]
     NoEndpoints,
-    /// The outcome breaks a rule of ours; the places are those of the new conf.
+    /// The result violates a rule of ours; the places are those of the new conf.
     #[error("the conf can't be carried over: {0}")]
     Refused(ConfigError),
 }
 
-/// Converts an azoth-balancer conf. What comes out has passed our own checks.
+/// Converts an azoth-balancer conf. The result has passed our own validation.
 pub fn convert(text: &str) -> Result<Imported, ImportError> {
     let table = text.parse::<Table>().map_err(|error| {
         let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
@@ -91,7 +91,7 @@ pub fn convert(text: &str) -> Result<Imported, ImportError> {
     for keys in [root, server, balancer] {
         keys.note_unknown(&mut notes);
     }
-    // No value is an env: or file: reference, so neither is looked up.
+    // No value is an `env:` or `file:` reference, so no lookup occurs.
     config::parse(&conf, Path::new("imported.toml"), &|_| None).map_err(ImportError::Refused)?;
     Ok(Imported { conf, notes })
 }
@@ -186,7 +186,7 @@ method = \"eth_blockNumber\"
     Ok(())
 }
 
-/// azoth-balancer clamps to 0..=1. A factor of 0 never learns, so our conf has none.
+/// azoth-balancer clamps to 0..=1. A factor of 0 never learns, so our conf excludes it.
 fn smoothing(balancer: &mut Keys, notes: &mut Vec<String>) -> Result<f64, ImportError> {
     const KEY: &str = "latency_smoothing_factor";
     const DEFAULT: f64 = 0.1;
@@ -229,7 +229,7 @@ fn convert_endpoints(endpoints: Option<Value>, conf: &mut String, notes: &mut Ve
     Ok(())
 }
 
-/// The URL as azoth-balancer uses it: without space around it or slashes at its end.
+/// The URL as azoth-balancer uses it: without surrounding space or trailing slashes.
 fn endpoint_url(keys: &mut Keys, index: usize) -> Result<(String, EndpointUrl), ImportError> {
     let text = keys.text("url")?.ok_or_else(|| keys.wrong("url", "is missing"))?;
     let text = text.trim().trim_end_matches('/').to_owned();

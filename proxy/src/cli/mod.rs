@@ -1,5 +1,5 @@
-//! The command line. Each subcommand is a function that returns what to print or why it was
-//! refused.
+//! The command line. Each subcommand is a function that returns its output or the reason of a
+//! refusal.
 //!
 //! Exit codes: 0 done, 1 refused, 2 usage (by clap).
 
@@ -90,7 +90,7 @@ struct AdminOptions {
     token: Option<String>,
 }
 
-/// Runs the command that the arguments name.
+/// Runs the command in the arguments.
 pub fn main() -> ExitCode {
     let arguments = Arguments::try_parse().unwrap_or_else(|error| usage(&error));
     match execute(arguments) {
@@ -103,12 +103,12 @@ pub fn main() -> ExitCode {
 }
 
 const EXIT_REFUSED: u8 = 1;
-/// The conf's own default.
+/// The default of the conf.
 const DEFAULT_ADMIN: &str = "127.0.0.1:8550";
 const TOKEN_VARIABLE: &str = "POINTSMAN_TOKEN";
 const EXIT_USAGE: i32 = 2;
 
-/// Help, the version, or what is wrong with the arguments, which are quoted.
+/// Prints help, the version, or an error about the arguments, which it quotes.
 fn usage(error: &clap::Error) -> ! {
     if !error.use_stderr() {
         error.exit()
@@ -142,13 +142,13 @@ fn unused_config(command: &str, why: &str) -> ! {
     usage_error(ErrorKind::ArgumentConflict, &format!("{command} takes no --config: {why}"))
 }
 
-/// In clap's own form.
+/// Prints an error in clap's format.
 fn usage_error(kind: ErrorKind, message: &str) -> ! {
     Arguments::command().error(kind, message).exit()
 }
 
 fn serve(conf: PathBuf) -> anyhow::Result<()> {
-    // Before anything else: a SIGHUP without a handler ends the process.
+    // Must come first: a SIGHUP without a handler ends the process.
     let signals = Signals::install().context("can't handle signals")?;
     let log = Arc::new(Log::start());
     let outcome = prepare_first(conf).and_then(|prepared| run(prepared, signals, Arc::clone(&log)));
@@ -173,7 +173,7 @@ fn check(conf: PathBuf) -> anyhow::Result<()> {
     put(&format!("{}\n", lines.join("\n")))
 }
 
-/// The report of what was done; of what was refused, the reason alone.
+/// Prints the report of a success; of a refusal, only the reason.
 fn print(report: ReloadReport) -> anyhow::Result<()> {
     if let Some(error) = report.error {
         anyhow::bail!("{}: {error}", report.message);
@@ -181,7 +181,7 @@ fn print(report: ReloadReport) -> anyhow::Result<()> {
     put(&format!("{}\n", text::json(&serde_json::to_string_pretty(&report)?)))
 }
 
-/// Prints. A reader that has seen enough, such as `head`, is no error.
+/// Prints to standard output. A reader that closes early, such as `head`, isn't an error.
 fn put(text: &str) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
@@ -190,7 +190,7 @@ fn put(text: &str) -> anyhow::Result<()> {
     }
 }
 
-/// Bytes of a conf to import.
+/// The largest imported conf in bytes.
 const IMPORTED_BYTES: usize = 16 << 20;
 
 fn import(file: &Path) -> anyhow::Result<()> {
@@ -204,8 +204,8 @@ fn import(file: &Path) -> anyhow::Result<()> {
 }
 
 impl AdminOptions {
-    /// Speaks to `--admin`, or else to the proxy that runs with `conf`: to no other one. The conf's
-    /// token is for its address alone.
+    /// A client of `--admin`, or else of the proxy that runs with `conf`, and of no other. The
+    /// conf's token is used for the conf's address only.
     fn client(&self, conf: Option<&Path>) -> anyhow::Result<AdminClient> {
         let variable = || std::env::var(TOKEN_VARIABLE).ok();
         let (address, token) = match (&self.admin, conf) {
@@ -225,7 +225,7 @@ impl AdminOptions {
             "{}: admin.listen has port 0: name the address with --admin",
             conf.display()
         );
-        // Nothing can be sent to "any address", and the proxy listens on this one, too.
+        // An unspecified address can't be connected to, but such a proxy listens on this one, too.
         match address.ip() {
             IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),
             IpAddr::V6(ip) if ip.is_unspecified() => address.set_ip(Ipv6Addr::LOCALHOST.into()),

@@ -1,4 +1,4 @@
-//! `pointsman status`: a table for people.
+//! `pointsman status`: the status as a table.
 
 use super::client::AdminClient;
 use super::put;

@@ -1,4 +1,4 @@
-//! The policy that decides a share of an upstream's requests, and what takes it out.
+//! The policy that decides a share of an upstream's requests, and its guard rails.
 
 use std::ops::RangeInclusive;
 
@@ -10,16 +10,15 @@ use super::report::{Key, Report};
 use super::spanned::Spanned;
 use crate::model::Rails;
 
-/// Of the requests. With more there would be less to compare with: the live policy must have as
-/// many.
+/// The largest percentage. The live policy must decide as many requests, for the comparison.
 const MAX_PERCENT: f64 = 50.0;
-/// Below it a comparison says nothing.
+/// With fewer requests a comparison is meaningless.
 const MIN_REQUESTS: RangeInclusive<u64> = 20..=1_000_000;
-/// Calls that give no answer.
+/// Calls without an answer.
 const MAX_FAULTS: RangeInclusive<u64> = 0..=1_000_000;
-/// No request has more attempts.
+/// The largest number of attempts of a request.
 const MAX_ATTEMPTS: f64 = 16.0;
-/// A tail that is longer than that is no tail.
+/// The largest ratio of tail latencies that makes sense.
 const MAX_RATIO: f64 = 1_000.0;
 
 /// The canary of an upstream.

@@ -1,4 +1,4 @@
-//! Checks that more than one part of the conf needs.
+//! Checks that several parts of the conf share.
 
 use std::ops::Range;
 use std::time::Duration;
@@ -6,9 +6,9 @@ use std::time::Duration;
 use super::report::{Key, Report};
 use super::spanned::Spanned;
 
-/// The shortest time that is waited for. Timers are no finer.
+/// The shortest duration. Timers are no finer.
 pub(super) const SHORTEST: Duration = Duration::from_millis(1);
-/// The longest time that is waited for: beyond it a unit was mistaken, and an instant may overflow.
+/// The longest duration: a longer one is a mistaken unit, and could overflow an instant.
 pub(super) const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 /// The longest name of a policy or upstream: it becomes a label of metrics.
 const MAX_NAME: usize = 64;
@@ -23,7 +23,7 @@ pub(super) fn check_name(parent: Key<'_>, name: &Spanned<String>, report: &mut R
     }
 }
 
-/// The value of a key that has no default, or a problem that shows how to write it.
+/// The value of a key without a default. Reports a missing one with an example.
 pub(super) fn required<'f>(
     parent: Key<'_>,
     name: &str,

@@ -15,15 +15,13 @@ use super::upstream::MAX_BATCH_SIZE;
 use super::url::EndpointUrl;
 use super::{EndpointConf, RateLimit};
 
-/// Distinct tags of one upstream: a policy sees them as the bits of a `u64` (sdk/ABI.md, section
-/// 4).
+/// Distinct tags of one upstream: policies see them as the bits of a `u64` (sdk/ABI.md, section 4).
 const MAX_TAGS: usize = 64;
 /// The longest name of an endpoint or a tag: names become labels of metrics.
 const MAX_NAME: usize = 64;
-/// Requests per second, and burst. Above a million a limiter only costs.
+/// Requests per second, and burst. Above a million a limiter only adds cost.
 const RATE: RangeInclusive<u32> = 1..=1_000_000;
-/// Headers of the connection, and those that say where the body ends and where it goes. The proxy
-/// writes them itself.
+/// Headers of the connection, of the body's framing and of routing, which the proxy sets itself.
 const OWN_HEADERS: [HeaderName; 9] = [
     header::CONNECTION,
     header::CONTENT_LENGTH,
@@ -36,7 +34,7 @@ const OWN_HEADERS: [HeaderName; 9] = [
     HeaderName::from_static("keep-alive"),
 ];
 
-/// The endpoints in the order of the file, without those that have no usable URL.
+/// The endpoints in the order of the file, without those that have no valid URL.
 pub(super) fn endpoints(
     upstream: Key<'_>,
     file: &Table<file::Upstream>,
@@ -62,7 +60,7 @@ pub(super) fn endpoints(
     resolved
 }
 
-/// What must differ between, or be few among, the endpoints of an upstream.
+/// Values that must be unique, or few, among the endpoints of an upstream.
 #[derive(Default)]
 struct Seen {
     urls: HashMap<EndpointUrl, usize>,
@@ -141,13 +139,13 @@ fn url(
     }
 }
 
-/// Position from 1 and host, as in `002_rpc.example.com`, cut to the length of a name.
+/// Position from 1 and host, as in `002_rpc.example.com`, truncated to the longest name.
 fn default_name(index: usize, host: &str) -> String {
     let position = index + 1;
     format!("{position:03}_{host}").chars().take(MAX_NAME).collect()
 }
 
-/// Names and tags are shown everywhere, so they must be printable, and no URL by mistake.
+/// Names and tags appear everywhere, so they must be printable, and not a URL by mistake.
 fn check_label(key: Key<'_>, text: &Spanned<String>, report: &mut Report<'_>) {
     let label = text.get_ref();
     let unfit = |c: char| c.is_control() || c.is_whitespace() || matches!(c, '"' | '\'' | '`');
@@ -173,7 +171,7 @@ fn rate_limit(key: Key<'_>, file: &file::Endpoint, report: &mut Report<'_>) -> O
 }
 
 fn whole_rate(key: Key<'_>, value: &Spanned<i64>, report: &mut Report<'_>) -> NonZeroU32 {
-    // The range begins at 1, so nothing is ever replaced.
+    // The range begins at 1, so the fallback is never used.
     NonZeroU32::new(report.whole(key, value, RATE)).unwrap_or(NonZeroU32::MIN)
 }
 

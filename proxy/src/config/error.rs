@@ -1,29 +1,29 @@
-//! What is wrong with a conf, and where.
+//! Problems of a conf, and their places.
 //!
-//! Invariant: no message holds a URL, a header value or a token. A line of the conf is never shown,
-//! only its number, since it may hold a key.
+//! Invariant: no message holds a URL, a header value or a token. A line of the conf may hold a key,
+//! so messages give its number and never its text.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 
 use crate::files::FileError;
 
-/// How many problems a message lists: enough to work through, short enough for a log line.
+/// The most problems that a message lists: enough to work through, short enough for a log line.
 const LISTED: usize = 100;
 
 /// Why a conf was refused.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file can't be read.
-    // `reason` is part of the message, so it isn't a `source` that would be printed a second time.
+    // The message includes `reason`. As a `source` it would be printed twice.
     #[error("{}: {reason}", path.display())]
     Read {
         /// The conf file.
         path: PathBuf,
-        /// Why not.
+        /// The reason.
         reason: FileError,
     },
-    /// The file was read, and these parts of it are wrong.
+    /// The conf has problems.
     #[error("{}", listing(path, problems))]
     Invalid {
         /// The conf file.
@@ -34,7 +34,7 @@ pub enum ConfigError {
 }
 
 impl ConfigError {
-    /// The problems of the file, in its order; empty if it couldn't be read.
+    /// The problems in the order of the file; empty if it couldn't be read.
     pub fn problems(&self) -> &[Problem] {
         match self {
             Self::Read { .. } => &[],
@@ -43,7 +43,7 @@ impl ConfigError {
     }
 }
 
-/// One thing that is wrong with a conf.
+/// One problem of a conf.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
     /// The line, from 1.
@@ -53,7 +53,7 @@ pub struct Problem {
     /// The path of the key, such as `upstreams.ethereum.endpoints[0].weight`; empty for a syntax
     /// error.
     pub key: String,
-    /// What is wrong and what to write instead.
+    /// The problem, and what to write instead.
     pub message: String,
 }
 

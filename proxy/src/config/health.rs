@@ -1,4 +1,4 @@
-//! Health checks and the chain's identity, which they verify.
+//! Health checks, and the chain's identity, which they verify.
 
 use std::fmt;
 use std::ops::RangeInclusive;
@@ -17,24 +17,24 @@ use super::upstream::{any_of, is_method};
 use super::{HealthCheck, ProbeKind};
 use crate::chain::{Chain, ChainId, IdForm};
 
-/// More often would be a load of its own.
+/// A shorter interval would be a load of its own.
 const INTERVAL: RangeInclusive<Duration> = Duration::from_millis(100)..=LONGEST;
-/// Without `health_check`: 1,440 calls a day for each endpoint, a few percent of what a provider
-/// gives away.
+/// The interval without `health_check`: 1,440 calls a day for each endpoint, a few percent of a
+/// provider's free tier.
 const UNWRITTEN_INTERVAL: Duration = Duration::from_secs(60);
-/// Probes in a row.
+/// Consecutive probes.
 const THRESHOLD: RangeInclusive<u32> = 1..=100;
 /// HTTP statuses.
 const STATUS: RangeInclusive<u16> = 100..=599;
-/// The longest path of a probe. A longer one is nobody's health page.
+/// The longest path of a probe. No health page needs a longer one.
 const MAX_PATH: usize = 256;
-/// The status of a good answer when none is written.
+/// The default status of a good answer.
 const OK: u16 = 200;
 
-/// What `health_check` may be, in words.
+/// The accepted forms of `health_check`, for messages.
 pub(super) const HEALTH_FORM: &str = "a table such as { interval = \"30s\" }, or \"off\"";
 
-/// A table, or nothing at all.
+/// `"off"`, or a table.
 pub(super) enum HealthText {
     Off,
     Table(Box<file::HealthCheck>),
@@ -63,7 +63,7 @@ impl<'de> Deserialize<'de> for HealthText {
     }
 }
 
-/// `None` is `"off"`.
+/// Returns `None` for `"off"`.
 pub(super) fn health_check(
     key: Key<'_>,
     file: Option<&Spanned<HealthText>>,
@@ -119,7 +119,7 @@ fn probe(key: Key<'_>, file: &file::HealthCheck, chain: Chain, report: &mut Repo
 
 fn checked_path(key: Key<'_>, path: &Spanned<String>, report: &mut Report<'_>) -> String {
     let text = path.get_ref();
-    // Nothing after # would be sent.
+    // Nothing behind # would be sent.
     let fit = |byte: u8| byte.is_ascii_graphic() && !b"#\\\"".contains(&byte);
     if !text.starts_with('/') {
         report.add(key, path.span(), "must begin with /");
@@ -161,7 +161,7 @@ pub(super) fn chain_id(
     None
 }
 
-/// Whether the result of `method` is a node's head, on any chain.
+/// Whether `method` returns a node's head, on any chain.
 fn is_head(method: &str) -> bool {
     Chain::head_methods().contains(&method)
 }

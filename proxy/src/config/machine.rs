@@ -1,32 +1,32 @@
-//! What the machine lets the process have, which defaults are derived from.
+//! The machine's limits, from which defaults are derived.
 
 use std::path::Path;
 
 use nix::sys::resource::{Resource, getrlimit};
 
-/// Files that aren't for clients' connections or their requests: listeners, logs, the admin
-/// address, a reload, health checks.
+/// Files for anything but clients' connections and requests: listeners, logs, the admin address,
+/// reloads, health checks.
 const RESERVE: usize = 128;
-/// Stands in for what the system doesn't tell.
+/// Used if the system doesn't report the limit of files.
 const SOME_FILES: usize = 1_024;
-/// Stands in for what the system doesn't tell.
+/// Used if the system doesn't report its memory.
 const SOME_MEMORY: usize = 4 << 30;
-/// More connections than this are asked for in the conf.
+/// More connections than this must be requested in the conf.
 const MOST_CONNECTIONS: usize = 1_000_000;
 
-/// Files that the process may open: the hard limit, which the soft one is raised to at the start.
+/// Files that the process may open: the hard limit, to which the soft one is raised at startup.
 pub(super) fn open_files() -> usize {
     getrlimit(Resource::RLIMIT_NOFILE).map_or(SOME_FILES, |(_, hard)| usize::try_from(hard).unwrap_or(usize::MAX))
 }
 
-/// Connections of clients for so many files: each may need another one, to an endpoint.
+/// Client connections for this many files: each may need a second one, to an endpoint.
 pub(super) fn connections(files: usize) -> usize {
     let reserve = RESERVE.min(files / 2);
     ((files - reserve) / 2).clamp(1, MOST_CONNECTIONS)
 }
 
-/// Bytes of memory that the process may use: what the machine has, or less if its control groups
-/// say so.
+/// Bytes of memory that the process may use: the machine's memory, or the limit of its control
+/// groups if that is lower.
 pub(super) fn memory() -> usize {
     let root = Path::new("/sys/fs/cgroup");
     let groups = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
@@ -35,13 +35,13 @@ pub(super) fn memory() -> usize {
     limits.chain(total).min().unwrap_or(SOME_MEMORY)
 }
 
-/// Of `/proc/meminfo`.
+/// Parses `/proc/meminfo`.
 fn total_memory(text: &str) -> Option<usize> {
     let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
     line.trim().strip_suffix("kB")?.trim().parse::<usize>().ok()?.checked_mul(1 << 10)
 }
 
-/// The least limit of a group and of those above it. `line` is one of `/proc/self/cgroup`: number,
+/// The lowest limit of a group and its ancestors. `line` is a line of `/proc/self/cgroup`: number,
 /// controllers, path; version 2 has no controllers.
 fn group_limit(root: &Path, line: &str) -> Option<usize> {
     let mut parts = line.splitn(3, ':').skip(1);
@@ -53,8 +53,7 @@ fn group_limit(root: &Path, line: &str) -> Option<usize> {
     };
     let limit = |folder: &Path| std::fs::read_to_string(folder.join(file)).ok()?.trim().parse().ok();
     let group = root.join(path.trim_start_matches('/'));
-    // Within a container the path may be the host's, and only the root of the group is there to
-    // see.
+    // In a container the path may be the host's, and only the root of the group is visible.
     group.ancestors().take_while(|folder| folder.starts_with(&root)).filter_map(limit).min()
 }
 

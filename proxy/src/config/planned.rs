@@ -1,7 +1,7 @@
-//! Keys that later versions will know. Who writes one has read of it, and is not to look for a slip
-//! of the pen.
+//! Keys that later versions will support. A user who writes one has read about it, so the message
+//! must not suggest a typo.
 
-/// The keys by the table that they belong to.
+/// The keys, by their table.
 pub(super) const PLANNED: &[(&str, &[&str])] = &[
     ("", &["clients", "include", "watch", "state_file", "client_key", "cors"]),
     (

@@ -1,5 +1,5 @@
-//! `[plugins]`: where modules are, where their compiled code is kept, and who must have signed
-//! them.
+//! `[plugins]`: the folders of modules and of their compiled code, and the keys that must have
+//! signed modules.
 
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
@@ -12,7 +12,7 @@ use super::secret::Sources;
 use super::spanned::Spanned;
 use crate::signature::TrustedKey;
 
-/// Instances of modules. Each reserves some 4 GiB of address space, of which a process has 128 TiB.
+/// Live instances. Each reserves about 4 GiB of address space, of which a process has 128 TiB.
 const MAX_INSTANCES: RangeInclusive<u32> = 16..=10_000;
 
 pub(super) fn plugins(file: &file::Plugins, report: &mut Report<'_>, sources: &Sources<'_>) -> Plugins {

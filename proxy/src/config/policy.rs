@@ -1,4 +1,4 @@
-//! The declared policies: which plugin each asks for, and what it is handed.
+//! The declared policies: their plugins and their configs.
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
@@ -13,11 +13,11 @@ use super::report::{Key, Report};
 use super::spanned::Spanned;
 use crate::hex;
 
-/// The policy that is built in, always there and never declared.
+/// The name of the built-in policy, which is always there and never declared.
 pub const NATIVE: &str = "native";
 
-/// Fuel of one call. Less than the least is not enough to do anything; the most takes longer than
-/// the epoch allows.
+/// Fuel of one call. A call with less than the minimum can't do anything; one with the maximum
+/// outlasts the epoch deadline.
 const FUEL: RangeInclusive<u64> = 1_000..=100_000_000;
 /// The longest name of a plugin (sdk/ABI.md, section 3).
 const MAX_PLUGIN_NAME: usize = 64;
@@ -37,8 +37,8 @@ pub(super) fn policies(file: &Named<file::Policy>, report: &mut Report<'_>) -> B
     resolved
 }
 
-/// A declared policy that is tried beside those that the upstream has: `live`, each by its key.
-/// `what` is what it is to be.
+/// A declared policy to be tried as a `what`, such as a canary, beside the upstream's `live`
+/// policies, each with the name of its kind.
 pub(super) fn candidate(
     key: Key<'_>,
     name: &Spanned<String>,
@@ -115,7 +115,7 @@ fn sha256(key: Key<'_>, text: &Spanned<String>, report: &mut Report<'_>) -> Opti
     digest
 }
 
-/// The same value in JSON. A date becomes its text; infinity and NaN have no JSON form.
+/// The same value as JSON. Dates become text; infinity and NaN have no JSON form.
 fn json(key: Key<'_>, value: &toml::Value, table: std::ops::Range<usize>, report: &mut Report<'_>) -> Option<Value> {
     Some(match value {
         toml::Value::String(text) => Value::from(text.as_str()),

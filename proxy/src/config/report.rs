@@ -1,10 +1,10 @@
-//! Collects what is wrong with a conf, so that one run names everything.
+//! Collects the problems of a conf, so that one run reports all of them.
 //!
-//! Checks go on after a problem with a stand-in value; a report that isn't empty throws the result
-//! away.
+//! After a problem, checks go on with a stand-in value; the result is discarded if there is any
+//! problem.
 //!
-//! Invariant: each mistake is one problem. Entries of the wrong form are taken out before the rest
-//! is checked, as if nobody had written them; a problem that may only follow from that isn't
+//! Invariant: each mistake is one problem. Entries of the wrong form are removed before the rest is
+//! checked, as if they weren't there; problems that may be mere consequences of the removal aren't
 //! reported.
 
 use std::fmt;
@@ -16,15 +16,15 @@ use super::spanned::Spanned;
 use super::suggest::did_you_mean;
 use super::units::{DURATION_FORM, DurationText, SIZE_FORM, SizeText};
 
-/// The longest key that is worth printing.
+/// The longest key that is printed.
 const SHOWN_KEY: usize = 64;
-/// Stands in for a name that isn't shown.
+/// The placeholder of a hidden name.
 const HIDDEN: &str = "\"…\"";
-/// Letters and digits in a row that are a token rather than a name.
+/// A run of letters and digits of this length is taken for a token, not a name.
 const TOKEN_WORD: usize = 16;
-/// The name of a header that is too short to be a secret.
+/// A header name of up to this length is too short to be a secret.
 const SHORT_HEADER: usize = 8;
-/// Headers that endpoints ask for, and those that a conf may not set.
+/// Headers that endpoints commonly require, and those that a conf may not set.
 const USUAL_HEADERS: [&str; 20] = [
     "accept-encoding",
     "accept-language",
@@ -48,7 +48,7 @@ const USUAL_HEADERS: [&str; 20] = [
     "x-request-id",
 ];
 
-/// The path of a key, as borrowed steps: it costs nothing until a problem prints it.
+/// The path of a key as borrowed steps, formatted only when a problem prints it.
 #[derive(Clone, Copy)]
 pub(super) enum Key<'a> {
     Root,
@@ -84,17 +84,17 @@ impl fmt::Display for Key<'_> {
     }
 }
 
-/// A name from the conf as a message may show it. Anything but a short bare word could be a URL,
-/// and a long word of letters and digits a token.
+/// A name from the conf in a form that messages may print. Anything but a short bare word could be
+/// a URL, and a long run of letters and digits could be a token.
 pub(super) fn shown(name: &str) -> &str {
     let bare = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     let is_bare = !name.is_empty() && name.len() <= SHOWN_KEY && name.chars().all(bare);
     if is_bare && !is_like_a_token(name) { name } else { HIDDEN }
 }
 
-/// A name as it may be shown below the key `parent`. Who pastes a token as the *name* of a header
-/// sees its place instead: a name is shown only if it is a usual one, or too short to be worth
-/// hiding.
+/// A name below the key `parent` in a form that messages may print. A token pasted as the *name* of
+/// a header is hidden: header names are printed only if they are common ones, or too short to be a
+/// secret.
 pub(super) fn shown_below<'n>(parent: &str, name: &'n str) -> &'n str {
     let usual = || name.len() <= SHORT_HEADER || USUAL_HEADERS.iter().any(|usual| name.eq_ignore_ascii_case(usual));
     if parent != "headers" || usual() { shown(name) } else { HIDDEN }
@@ -107,12 +107,12 @@ fn is_like_a_token(name: &str) -> bool {
     })
 }
 
-/// The problems found so far, and the text that their places refer to.
+/// The problems found so far, and the text that they are in.
 pub(super) struct Report<'t> {
     text: &'t str,
     line_starts: Vec<usize>,
     problems: Vec<Problem>,
-    /// Paths of entries that were taken out, and of what they may have been meant to be.
+    /// Paths of removed entries, and of the entries that they were probably meant to be.
     taken_out: Vec<String>,
 }
 
@@ -144,7 +144,7 @@ impl<'t> Report<'t> {
         }
     }
 
-    /// The entry at `path` is checked no further.
+    /// Excludes the entry at `path` from further checks.
     pub(super) fn take_out(&mut self, path: String) {
         self.taken_out.push(path);
     }
@@ -155,7 +155,7 @@ impl<'t> Report<'t> {
         self.problems.push(Problem { line, column, key, message });
     }
 
-    /// Where a byte of the text is. Beyond the end counts as the end.
+    /// Line and column of a byte offset. Offsets beyond the end count as the end.
     pub(super) fn place(&self, offset: usize) -> Location {
         let offset = offset.min(self.text.len());
         let line = self.line_starts.partition_point(|&start| start <= offset);
@@ -164,7 +164,7 @@ impl<'t> Report<'t> {
         Location { line, column: before.chars().count() + 1 }
     }
 
-    /// A whole number within `allowed`; its lower end stands in for one that isn't.
+    /// A whole number within `allowed`. An invalid one is reported and replaced by the lower end.
     pub(super) fn whole<T>(&mut self, key: Key<'_>, value: &Spanned<i64>, allowed: RangeInclusive<T>) -> T
     where
         T: Copy + fmt::Display + PartialOrd + TryFrom<i64>,
@@ -172,7 +172,7 @@ impl<'t> Report<'t> {
         let (least, most) = (*allowed.start(), *allowed.end());
         match T::try_from(*value.get_ref()) {
             Ok(number) if allowed.contains(&number) => return number,
-            // A number that T can't hold is below its range when negative, above it otherwise.
+            // A number that doesn't fit T is below its range if negative, else above it.
             Ok(number) if number < least => self.add(key, value.span(), format!("must be at least {least}")),
             Err(_) if *value.get_ref() < 0 => self.add(key, value.span(), format!("must be at least {least}")),
             _ => self.add(key, value.span(), format!("must be at most {most}")),
@@ -180,7 +180,7 @@ impl<'t> Report<'t> {
         least
     }
 
-    /// A duration within `allowed`; its lower end stands in for one that isn't.
+    /// A duration within `allowed`. An invalid one is reported and replaced by the lower end.
     pub(super) fn duration(
         &mut self,
         key: Key<'_>,
@@ -198,7 +198,7 @@ impl<'t> Report<'t> {
         least
     }
 
-    /// A size in bytes within `allowed`; its lower end stands in for one that isn't.
+    /// A size in bytes within `allowed`. An invalid one is reported and replaced by the lower end.
     pub(super) fn size(&mut self, key: Key<'_>, value: &Spanned<SizeText>, allowed: RangeInclusive<usize>) -> usize {
         let (least, most) = (*allowed.start(), *allowed.end());
         let message = match value.get_ref().parse() {
@@ -211,7 +211,7 @@ impl<'t> Report<'t> {
         least
     }
 
-    /// Whether `name` is among `known`; if it isn't, says so with the nearest name there is.
+    /// Whether `name` is in `known`. If not, reports it with the nearest known name.
     pub(super) fn reference<'k>(
         &mut self,
         key: Key<'_>,
@@ -235,8 +235,8 @@ impl<'t> Report<'t> {
     }
 }
 
-/// Whether a problem with `key` may be there only because the entry at `path` was taken out: it is
-/// about the same entry, about what holds it, or names it, as a neighbour by its last name alone.
+/// Whether a problem with `key` may be a mere consequence of the removal of `path`: it concerns the
+/// same entry or the one that holds it, or names it; a neighbour may use its last name alone.
 fn may_follow(path: &str, key: &str, message: &str) -> bool {
     let (parent, name) = path.rsplit_once('.').unwrap_or(("", path));
     let name = name.split_once('[').map_or(name, |(array, _)| array);

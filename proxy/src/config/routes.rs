@@ -1,4 +1,4 @@
-//! Which path leads to which upstream.
+//! Routes from paths to upstreams.
 
 use std::collections::HashMap;
 
@@ -8,10 +8,10 @@ use super::file::{self, File};
 use super::report::{Key, Report};
 use super::spanned::Spanned;
 
-/// The longest prefix. Longer paths exist, but nobody routes by them.
+/// The longest prefix. Longer paths exist, but not for routing.
 const MAX_PREFIX: usize = 256;
 
-/// The routes, longest prefix first. With one upstream and no `[[routes]]`, everything leads to it.
+/// The routes, longest prefix first. With one upstream and no `[[routes]]`, all paths lead to it.
 pub(super) fn routes(file: &File, report: &mut Report<'_>) -> Vec<Route> {
     let key = Key::Root.name("routes");
     if file.routes.is_empty() {
@@ -55,7 +55,7 @@ fn default_routes(key: Key<'_>, file: &File, report: &mut Report<'_>) -> Vec<Rou
             report.add(key, second.span(), message);
             Vec::new()
         }
-        // That there is no upstream is reported elsewhere.
+        // The missing upstream is reported elsewhere.
         _ => Vec::new(),
     }
 }
@@ -70,7 +70,7 @@ fn upstream(key: Key<'_>, table: &file::Table<file::Route>, file: &File, report:
     report.reference(key.name("upstream"), name, "upstreams", known).then(|| name.get_ref().clone())
 }
 
-/// A prefix matches whole segments, so a slash at its end says nothing and is dropped.
+/// A prefix matches whole segments, so a trailing slash has no meaning and is dropped.
 fn path_prefix(
     key: Key<'_>,
     table: &file::Table<file::Route>,

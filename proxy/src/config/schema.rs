@@ -1,9 +1,9 @@
-//! The conf's reference and its JSON Schema, made of the types of `file`.
+//! The conf's reference and its JSON Schema, generated from the types of `file`.
 //!
-//! Only tests carry this: the shipped binary needs neither the descriptions nor the crate that
-//! collects them, since the two files are part of the repository. `make reference` writes them
-//! anew, and a test fails when they are stale. The schema is draft 7 without references, which
-//! Taplo reads best.
+//! Compiled for tests only: the shipped binary needs neither the descriptions nor the crate that
+//! collects them, since both generated files are in the repository. `make reference` regenerates
+//! them, and a test fails when they are stale. The schema is draft 7 without references, which
+//! Taplo supports best.
 
 mod accepts;
 mod markdown;
@@ -22,7 +22,7 @@ use super::shadow::ShadowText;
 use super::spanned::{Spanned, Table};
 use super::units::{ChainIdText, DurationText, SizeText};
 
-/// The schema of a whole conf.
+/// The schema of a complete conf.
 pub(super) fn schema() -> Value {
     let settings = SchemaSettings::draft07().with(|settings| settings.inline_subschemas = true);
     let mut schema = settings.into_generator().into_root_schema_for::<File>().to_value();
@@ -31,7 +31,7 @@ pub(super) fn schema() -> Value {
     schema
 }
 
-/// TOML has no null, and a format such as `int64` is not the operator's business.
+/// Removes null, which TOML lacks, and formats such as `int64`, which operators don't need.
 fn tidy(value: &mut Value) {
     match value {
         Value::Array(items) => items.iter_mut().for_each(tidy),
@@ -60,13 +60,13 @@ fn without_null(schema: &mut Map<String, Value>) {
         if let [Value::Object(only)] = forms.as_mut_slice() {
             let only = std::mem::take(only);
             schema.remove("anyOf");
-            // A key's own description goes before that of its type.
+            // A key's own description takes precedence over its type's.
             for (key, value) in only {
                 schema.entry(key).or_insert(value);
             }
         }
     }
-    // A number that was an f32 is written as one.
+    // A number that was an `f32` is printed as one.
     if let Some(number) = schema.get("default").and_then(Value::as_f64) {
         #[expect(clippy::cast_possible_truncation, reason = "it is compared with the number")]
         let short = number as f32;
@@ -115,7 +115,7 @@ impl Serialize for SizeText {
     }
 }
 
-/// A type whose conf form is not its Rust form.
+/// Implements the schema of a type whose conf form differs from its Rust form.
 macro_rules! written_as {
     ($type:ty, $name:literal, |$generator:ident| $schema:expr) => {
         impl JsonSchema for $type {
@@ -144,7 +144,6 @@ written_as!(ShadowText, "Shadow", |generator| json_schema!({
     "anyOf": [file::Shadow::json_schema(generator), { "type": "string" }]
 }));
 
-/// A number and a unit, and more of them. The proxy accepts more units than an editor needs to
-/// know.
+/// Numbers with units. The proxy accepts more units than an editor needs to know.
 const DURATION: &str = r"^([0-9]+ *[a-zA-Z]+ *)+$";
 const SIZE: &str = r"^[0-9]+ *(GiB|MiB|KiB|B)?$";

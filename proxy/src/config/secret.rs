@@ -1,5 +1,4 @@
-//! Values that must not be shown, and where they come from: the conf itself, the environment or a
-//! file.
+//! Secret values and their sources: the conf itself, the environment or a file.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -8,24 +7,24 @@ use sha2::{Digest, Sha256};
 
 use crate::files::{self, FileError};
 
-/// The longest secret that a file may hold. Keys and tokens are far shorter; this keeps out a wrong
+/// The largest secret file in bytes. Keys and tokens are far shorter; the limit catches a wrong
 /// path.
 const MAX_SECRET_FILE: usize = 64 << 10;
 
-/// Names of variables up to this length are shown.
+/// The longest variable name that messages show.
 const MAX_SHOWN: usize = 64;
 
-/// A value that appears in no log, metric, page or message: printing it gives `<redacted>`.
+/// A value that appears in no log, metric, page or message: its printed form is `<redacted>`.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Secret(String);
 
 impl Secret {
-    /// Hides `value`.
+    /// Wraps `value`.
     pub fn new(value: String) -> Self {
         Self(value)
     }
 
-    /// The value itself, for the one place that must send or compare it.
+    /// The value itself, for the one place that sends or compares it.
     pub fn expose(&self) -> &str {
         &self.0
     }
@@ -37,12 +36,12 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// A key for hashing clients' addresses: with it they could be found by trial.
+/// The key of the hash of clients' addresses. A secret: with it, addresses can be found by trial.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct ClientKey(pub [u8; 16]);
 
 impl ClientKey {
-    /// The key that a secret stands for.
+    /// Derives the key from a secret.
     pub(super) fn derived(secret: &str) -> Self {
         let digest: [u8; 32] = Sha256::digest(secret).into();
         let [first, _] = *digest.as_chunks().0 else { return ClientKey([0; 16]) };
@@ -56,7 +55,7 @@ impl fmt::Debug for ClientKey {
     }
 }
 
-/// Why a value can't be had.
+/// Why a value isn't available.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum SecretError {
     #[error("env: must be followed by the name of an environment variable, as in \"env:RPC_KEY\"")]
@@ -85,15 +84,15 @@ pub(super) enum SecretError {
     Placeholder,
 }
 
-/// Where `env:NAME` and `file:PATH` are looked up.
+/// The sources of `env:NAME` and `file:PATH`.
 pub(super) struct Sources<'a> {
-    /// The conf file's folder, which relative paths start from.
+    /// The conf's folder, the base of relative paths.
     pub(super) folder: &'a Path,
     pub(super) env: &'a dyn Fn(&str) -> Option<String>,
 }
 
 impl Sources<'_> {
-    /// The value that `text` stands for: itself, or what `env:NAME` or `file:PATH` holds.
+    /// The value of `text`: itself, or the contents of `env:NAME` or `file:PATH`.
     pub(super) fn resolve(&self, text: &str) -> Result<String, SecretError> {
         if let Some(name) = text.strip_prefix("env:") {
             self.variable(name)
@@ -126,7 +125,7 @@ impl Sources<'_> {
         if path.is_empty() {
             return Err(SecretError::NoPath);
         }
-        // It may hold a key: it isn't shown.
+        // The path may hold a key, so it isn't shown.
         if path.contains("://") {
             return Err(SecretError::UrlForPath);
         }
@@ -144,15 +143,15 @@ impl Sources<'_> {
     }
 }
 
-/// The name of a variable for a message; not if it may be the secret itself, pasted behind `env:`.
+/// A variable's name for a message, unless it may be the secret itself, pasted behind `env:`.
 fn shown(name: &str) -> String {
     let is_usual = name.len() <= MAX_SHOWN && !name.bytes().any(|byte| byte.is_ascii_lowercase());
     if is_usual { name.to_owned() } else { "that env: names (its name isn't shown)".to_owned() }
 }
 
-/// Whether a shell or a template engine was meant to fill something in: `${NAME}`, `$(command)`,
-/// `{{ name }}`, or `$NAME` as a word of its own. A secret that looks so by chance can be had from
-/// `env:` or `file:`.
+/// Whether `text` has a placeholder of a shell or a template engine: `${NAME}`, `$(command)`,
+/// `{{ name }}`, or `$NAME` as a word. A secret that happens to look like one can come from `env:`
+/// or `file:`.
 fn has_placeholder(text: &str) -> bool {
     let is_name = |rest: &str| {
         let word = rest.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').next().unwrap_or_default();
@@ -163,8 +162,8 @@ fn has_placeholder(text: &str) -> bool {
     ["${", "$(", "{{"].iter().any(|begin| text.contains(begin)) || text.match_indices('$').any(is_variable)
 }
 
-/// Whether `env:NAME` stands behind other text, as in `Bearer env:NAME` or `https://host/env:NAME`,
-/// or `file:PATH` behind a space.
+/// Whether `env:NAME` follows other text, as in `Bearer env:NAME` or `https://host/env:NAME`, or
+/// `file:PATH` follows a space.
 fn has_reference(text: &str) -> bool {
     let is_name = |rest: &str| rest.starts_with(|c: char| c.is_ascii_uppercase() || c == '_');
     let is_word = |at: usize| !text[..at].ends_with(char::is_alphanumeric);

@@ -1,4 +1,4 @@
-//! The policy that an upstream tries without effect.
+//! The shadow policy of an upstream.
 
 use std::fmt;
 
@@ -13,10 +13,10 @@ use super::policy::candidate;
 use super::report::{Key, Report};
 use super::spanned::Spanned;
 
-/// What `shadow` may be, in words.
+/// The accepted forms of `shadow`, for messages.
 pub(super) const SHADOW_FORM: &str = "the name of a policy, or a table such as { policy = \"NAME\", share = 0.1 }";
 
-/// A policy's name alone, or a table.
+/// A policy's name, or a table.
 pub(super) enum ShadowText {
     Name(String),
     Table(file::Shadow),
@@ -41,7 +41,6 @@ impl<'de> Deserialize<'de> for ShadowText {
     }
 }
 
-/// The shadow of an upstream.
 pub(super) fn shadow(
     key: Key<'_>,
     upstream: &file::Upstream,

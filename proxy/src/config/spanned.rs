@@ -1,4 +1,4 @@
-//! Values and tables of the conf with their place in the file.
+//! Values and tables of the conf with their places in the file.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -6,7 +6,7 @@ use std::ops::{Deref, Range};
 
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor, value::MapAccessDeserializer};
 
-/// The `toml` crate's type as one of our own, so that `schema` can give it the schema of its value.
+/// A newtype around the `toml` crate's type, so that `schema` can give it the schema of its value.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Spanned<T>(toml::Spanned<T>);
 
@@ -34,7 +34,7 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Spanned<T> {
     }
 }
 
-/// A table and its place. Unlike a derived struct it can't be written as an array of its values.
+/// A table and its place. Unlike a derived struct it can't be written as an array of values.
 #[derive(Default)]
 pub(super) struct Table<T> {
     inner: T,

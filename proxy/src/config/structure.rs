@@ -1,8 +1,8 @@
 //! From text to [`File`]: syntax, unknown keys and wrong types.
 //!
-//! Serde stops at its first error. To name them all, each wrong entry is taken out of the table and
-//! the rest read again. Serde's own words quote the value, which may be a secret: a message is
-//! built from the kinds of what was expected and found instead, and from names of keys.
+//! Serde stops at its first error. To report all of them, each wrong entry is removed from the
+//! table and the rest is parsed again. Serde's own messages quote the value, which may be a secret:
+//! messages are built from the expected and found types and from key names instead.
 
 use std::ops::Range;
 
@@ -18,11 +18,11 @@ use super::shadow::SHADOW_FORM;
 use super::suggest::did_you_mean;
 use super::units::{CHAIN_ID_FORM, DURATION_FORM, SIZE_FORM};
 
-/// How many wrong entries one run names: each costs another reading of the file.
+/// The most wrong entries that one run reports: each costs another pass over the file.
 const MAX_ROUNDS: usize = 50;
 
-/// Reads the file without its wrong entries, which are reported. Nothing if there is no such file,
-/// or more of them than one run names.
+/// Parses the file without its wrong entries, which are reported. Returns `None` if the text isn't
+/// TOML, or has more wrong entries than one run reports.
 pub(super) fn read(text: &str, report: &mut Report<'_>) -> Option<File> {
     match DeTable::parse(text) {
         Ok(table) => read_table(table, report),
@@ -33,8 +33,7 @@ pub(super) fn read(text: &str, report: &mut Report<'_>) -> Option<File> {
     }
 }
 
-/// The same, although the text may not be TOML in places: then it has to name the admin address
-/// itself.
+/// Like [`read`], but tolerates syntax errors if the text names the admin address.
 pub(super) fn read_admin(text: &str, report: &mut Report<'_>) -> Option<File> {
     let (table, errors) = DeTable::parse_recoverable(text);
     let admin = table.get_ref().get("admin").and_then(|admin| admin.get_ref().as_table());
@@ -75,15 +74,15 @@ fn read_table(mut table: Spanned<DeTable<'_>>, report: &mut Report<'_>) -> Optio
     None
 }
 
-/// A step from a table or an array to what it holds.
+/// A step from a table or an array to one of its entries.
 #[derive(Clone)]
 enum PathStep {
     Name(String),
     Item(usize),
 }
 
-/// What an error is about, as far as it says: the place of a key or a value, and whether that is an
-/// array. The latter counts, since `[[a]]` gives the array and its first table the same place.
+/// The subject of an error: the place of a key or a value, and whether the value is an array, since
+/// for `[[a]]` the array and its first table have the same place.
 struct Target {
     span: Range<usize>,
     array: bool,
@@ -100,7 +99,7 @@ impl Target {
     }
 }
 
-/// The way to the target: by its key, or else to the deepest value that fits.
+/// The path to the target: by its key, or else to the deepest value at its place.
 fn find(table: &DeTable<'_>, target: &Target) -> Option<Vec<PathStep>> {
     table.iter().find_map(|(key, value)| {
         let here = || (key.span() == target.span || target.is(value)).then(Vec::new);
@@ -123,12 +122,12 @@ fn find_below(value: &Spanned<DeValue<'_>>, target: &Target) -> Option<Vec<PathS
     }
 }
 
-/// Whether the key is one that a later version will know, in its place.
+/// Whether a later version will support this key in this place.
 fn is_planned(path: &[PathStep]) -> bool {
     let mut names =
         path.iter().filter_map(|step| if let PathStep::Name(name) = step { Some(name.as_str()) } else { None });
     let Some(key) = names.next_back() else { return false };
-    // Upstreams have names of their own, which the place of a key leaves out.
+    // The names of upstreams are the operator's own, so the table's path omits them.
     let table: Vec<&str> = names.enumerate().filter(|(at, _)| *at != 1).map(|(_, name)| name).collect();
     PLANNED.iter().any(|(place, keys)| *place == table.join(".") && keys.contains(&key))
 }
@@ -157,8 +156,8 @@ fn found<'t, 'i>(table: &'t DeTable<'i>, path: &[PathStep]) -> Option<&'t DeValu
     })
 }
 
-/// Removes the entry at `path`; of an array, the whole array, so that no other item changes its
-/// index.
+/// Removes the entry at `path`. In an array it removes the whole array, so that no other item
+/// changes its index.
 fn take_out(table: &mut DeTable<'_>, path: &[PathStep]) {
     let Some((PathStep::Name(name), rest)) = path.split_first() else { return };
     if !rest.iter().any(|step| matches!(step, PathStep::Name(_))) {
@@ -180,12 +179,12 @@ fn take_out_below(value: &mut DeValue<'_>, path: &[PathStep]) {
     }
 }
 
-/// Says what is wrong without quoting the value.
+/// Describes the error without quoting the value.
 fn message(error: &Error, path: &[PathStep], found: Option<&DeValue<'_>>) -> String {
     if let Some(unknown) = unknown_key(error) {
         return unknown.message(path);
     }
-    // What was expected comes last. What comes before it quotes the value.
+    // The expectation comes last. The text before it quotes the value.
     let expected =
         error.message().rsplit_once(", expected ").map_or("something else", |(_, expected)| worded(expected));
     match found {
@@ -195,16 +194,16 @@ fn message(error: &Error, path: &[PathStep], found: Option<&DeValue<'_>>) -> Str
     }
 }
 
-/// A key that isn't known, and those that are in its place.
+/// An unknown key, and the known keys of its table.
 struct UnknownKey<'e> {
     word: &'e str,
     known: Vec<&'e str>,
 }
 
-/// Reads Serde's "unknown field `key`, expected `a` or `b`".
+/// Parses Serde's "unknown field `key`, expected `a` or `b`".
 fn unknown_key(error: &Error) -> Option<UnknownKey<'_>> {
     let said = error.message().strip_prefix("unknown field ")?;
-    // Every other part between backticks is a name: first the unknown key, then those there are.
+    // Every other part between backticks is a name: first the unknown key, then the known ones.
     let mut names = said.rsplit_once(", expected ").map_or("", |(_, list)| list).split('`');
     let known = std::iter::from_fn(|| names.nth(1)).collect();
     let word = said.strip_prefix('`').and_then(|rest| rest.split('`').next()).unwrap_or_default();
@@ -212,7 +211,7 @@ fn unknown_key(error: &Error) -> Option<UnknownKey<'_>> {
 }
 
 impl UnknownKey<'_> {
-    /// The path of the key that was meant by the one at `path`.
+    /// The path of the known key that `path` probably means.
     fn meant(&self, path: &[PathStep]) -> Option<Vec<PathStep>> {
         let (_, parent) = path.split_last()?;
         Some([parent, &[PathStep::Name(self.near()?.to_owned())]].concat())
@@ -242,7 +241,7 @@ fn worded(expected: &str) -> &str {
         "a boolean" => "true or false",
         "a sequence" => "an array",
         "a map" => "a table",
-        // Only a static text of ours or Serde's; were it anything else it could hold a part of the
+        // These are static texts, ours or Serde's. Any other text could contain a part of the
         // value.
         "a string" | "a table" | DURATION_FORM | SIZE_FORM | CHAIN_ID_FORM | SHADOW_FORM | HEALTH_FORM => expected,
         _ => "of another type",

@@ -1,9 +1,9 @@
-//! "Did you mean": the nearest of the names that exist.
+//! "Did you mean": the most similar known name.
 
-/// The longest word to compare: no name is longer.
+/// The longest word to compare. No name is longer.
 const LONGEST: usize = 64;
 
-/// The name of `known` nearest to `word`, if it is near enough to be what was meant: at most a
+/// The most similar name of `known`, if it is similar enough to be a typo of `word`: at most a
 /// third of the letters differ. Ties go to the first.
 pub(super) fn did_you_mean<'k>(word: &str, known: impl Iterator<Item = &'k str>) -> Option<&'k str> {
     let length = word.chars().count();
@@ -18,11 +18,11 @@ pub(super) fn did_you_mean<'k>(word: &str, known: impl Iterator<Item = &'k str>)
         .map(|(_, name)| name)
 }
 
-/// How many letters must be inserted, deleted, replaced or swapped with their neighbour (optimal
-/// string alignment, since swapping is the commonest slip).
+/// The number of letters to insert, delete, replace or swap with their neighbour (optimal string
+/// alignment, since swaps are the commonest typos).
 fn distance(a: &str, b: &str) -> usize {
     let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
-    // The distance of the first i letters of `a` from the first j of `b`: rows[i][j].
+    // rows[i][j] is the distance of the first i letters of `a` from the first j of `b`.
     let mut rows = vec![vec![0; b.len() + 1]; a.len() + 1];
     for i in 0..=a.len() {
         for j in 0..=b.len() {

@@ -1,5 +1,5 @@
-//! Tests of the conf as a whole. A `«` in a conf marks where a problem must be placed; it is taken
-//! out first.
+//! Tests of the conf as a whole. A `«` in a conf marks the expected place of a problem; it is
+//! removed before parsing.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that can't go on must fail")]
 
 mod all_at_once;
@@ -13,7 +13,7 @@ use std::path::Path;
 
 use super::{Config, ConfigError, Problem, parse};
 
-/// The least conf there is, to which a test adds what it is about.
+/// The minimal conf, to which each test adds its subject.
 const MINIMAL: &str = "[[upstreams.eth.endpoints]]\nurl = 'http://127.0.0.1:8545'\n";
 
 fn env(name: &str) -> Option<String> {
@@ -44,8 +44,8 @@ fn refused(text: &str) -> Vec<Problem> {
     }
 }
 
-/// Holds the problems of `marked` to its marks and to `expected`, each `key: message` or the
-/// beginning of it.
+/// Checks the problems of `marked` against its marks and `expected`. Each expected text is
+/// `key: message` or a prefix of it.
 #[track_caller]
 fn assert_problems(marked: &str, expected: &[&str]) {
     let problems = refused(&marked.replace('«', ""));
@@ -56,7 +56,7 @@ fn assert_problems(marked: &str, expected: &[&str]) {
     assert_eq!(places, marks(marked), "places of {said:#?} in\n{marked}");
 }
 
-/// Each conf follows the least one, which takes two lines.
+/// Each conf is appended to the minimal one, which takes two lines.
 #[track_caller]
 fn assert_added(cases: &[(&str, &[&str])]) {
     for (added, expected) in cases {
@@ -64,7 +64,7 @@ fn assert_added(cases: &[(&str, &[&str])]) {
     }
 }
 
-/// Line and column of each mark, counted without the marks before it.
+/// Line and column of each mark, not counting the marks before it.
 fn marks(marked: &str) -> Vec<(usize, usize)> {
     let mut found = Vec::new();
     for (index, line) in marked.lines().enumerate() {

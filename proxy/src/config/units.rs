@@ -5,18 +5,18 @@ use std::time::Duration;
 
 use serde::de::{Deserialize, Deserializer, Error, Visitor};
 
-/// What a duration looks like, for messages.
+/// The accepted form of a duration, for messages.
 pub(super) const DURATION_FORM: &str = "a duration such as \"250ms\", \"10s\" or \"1m 30s\"";
-/// What a size looks like, for messages.
+/// The accepted form of a size, for messages.
 pub(super) const SIZE_FORM: &str = "a size such as \"64KiB\" or \"10MiB\", or a whole number of bytes";
 
-/// What a chain id looks like, for messages.
+/// The accepted forms of a chain id, for messages.
 pub(super) const CHAIN_ID_FORM: &str = "a whole number, or a genesis hash with chain = \"solana\"";
 
-/// The units of a size. Powers of 1,024 only: `MB` means different things to different people.
+/// The units of a size. Powers of 1,024 only, because `MB` is ambiguous.
 const SIZE_UNITS: [(&str, usize); 4] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
 
-/// A duration, not yet read. Its type error names the accepted form.
+/// A duration that isn't parsed yet. Its type error names the accepted form.
 pub(super) struct DurationText(String);
 
 impl DurationText {
@@ -50,7 +50,7 @@ impl<'de> Deserialize<'de> for DurationText {
     }
 }
 
-/// A size in bytes, not yet read: text with a unit, or a whole number.
+/// A size in bytes that isn't parsed yet: text with a unit, or a whole number.
 pub(super) struct SizeText(String);
 
 impl SizeText {
@@ -94,7 +94,7 @@ impl<'de> Deserialize<'de> for SizeText {
     }
 }
 
-/// What tells a chain from others, not yet checked.
+/// A chain's identity that isn't validated yet.
 pub(super) enum ChainIdText {
     Number(i64),
     Text(String),

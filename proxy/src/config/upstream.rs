@@ -12,28 +12,27 @@ use super::spanned::Spanned;
 use super::{Client, Cooldown, RetryBudget, UpstreamConf, canary, endpoint, health, shadow};
 use crate::chain::Chain;
 
-/// Endpoints that a policy is shown. It can't choose from one; the most is more than a decision
-/// should cost.
+/// Candidates per decision. One leaves no choice; the maximum costs more than a decision should.
 const CANDIDATES: RangeInclusive<usize> = 2..=10_000;
-/// All endpoints of a pool up to this size are candidates, if the conf says nothing else.
+/// Up to this size, all endpoints of a pool are candidates by default.
 const SMALL_POOL: usize = 64;
-/// And so many of a larger one.
+/// The default number of candidates of a larger pool.
 const CANDIDATES_OF_LARGE_POOL: usize = 32;
-/// Attempts of one request. More only hammers a pool that is down.
+/// Attempts of one request. More would only hammer a pool that is down.
 const MAX_ATTEMPTS: RangeInclusive<u32> = 1..=16;
-/// What policies may use of one request. More would hold up the other requests of the worker.
+/// The longest time for the policies of one request. More would block the worker's other requests.
 const LONGEST_POLICY_TIME: Duration = Duration::from_secs(1);
 /// Members of a JSON-RPC batch.
 pub(super) const MAX_BATCH_SIZE: RangeInclusive<usize> = 1..=10_000;
-/// Requests under way at once.
+/// Requests in flight.
 const MAX_CONCURRENCY: RangeInclusive<usize> = 1..=1_000_000;
-/// Idle connections for each endpoint; 0 closes each connection after its request.
+/// Idle connections per endpoint; 0 closes each connection after its request.
 const MAX_IDLE: RangeInclusive<usize> = 0..=10_000;
-/// Patterns of methods: each unknown method of a request is held against all of them.
+/// Patterns of methods: each unknown method of a request is matched against all of them.
 const MAX_READ_METHODS: usize = 200;
-/// The longest method. The policies' ABI has room for no more.
+/// The longest method. The policy ABI has no room for more.
 const MAX_METHOD: usize = 64;
-/// Retries per request. Above it they are bounded by `max_attempts`, if by anything.
+/// Retries per request. Above it they are limited by `max_attempts`, if at all.
 const MAX_RETRY_SHARE: f32 = 10.0;
 /// Retries per second that are always allowed.
 const RETRY_FLOOR: RangeInclusive<u32> = 0..=100_000;
@@ -128,7 +127,7 @@ fn read_methods(key: Key<'_>, file: &Spanned<Vec<Spanned<String>>>, report: &mut
     methods
 }
 
-/// Whether this can be the name of a method. The `*` of a pattern is no part of it.
+/// Whether this is a valid method name. The `*` of a pattern isn't part of the name.
 pub(super) fn is_method(name: &str) -> bool {
     let fit = |byte: u8| byte.is_ascii_graphic() && byte != b'*';
     (1..=MAX_METHOD).contains(&name.len()) && name.bytes().all(fit)
@@ -136,7 +135,7 @@ pub(super) fn is_method(name: &str) -> bool {
 
 fn retry_budget(key: Key<'_>, file: &file::RetryBudget, report: &mut Report<'_>) -> RetryBudget {
     let share = *file.share.get_ref();
-    // NaN is in no range.
+    // No range contains NaN.
     if !(0.0..=MAX_RETRY_SHARE).contains(&share) {
         report.add(key.name("share"), file.share.span(), "must be a number from 0 to 10");
     }
@@ -144,8 +143,7 @@ fn retry_budget(key: Key<'_>, file: &file::RetryBudget, report: &mut Report<'_>)
     RetryBudget { share, floor_per_sec }
 }
 
-/// The name of a declared policy; nothing stands for the built-in one, which "native" names as
-/// well.
+/// The name of a declared policy; `None` is the built-in one, also written as "native".
 fn policy(
     key: Key<'_>,
     name: Option<&Spanned<String>>,
@@ -185,12 +183,12 @@ fn client(key: Key<'_>, file: &file::Client, report: &mut Report<'_>) -> Client 
 fn cooldown(key: Key<'_>, file: &file::Cooldown, report: &mut Report<'_>) -> Cooldown {
     let base = report.duration(key.name("base"), &file.base, SHORTEST..=LONGEST);
     let max = report.duration(key.name("max"), &file.max, SHORTEST..=LONGEST);
-    // Only between two values that were read: a stand-in would be blamed for nothing.
+    // Compares only if both were parsed: a stand-in value must not cause a problem.
     if let (Some(written_base), Some(written_max)) = (file.base.get_ref().parse(), file.max.get_ref().parse())
         && written_base > written_max
     {
         let message = format!("must be at most cooldown.max, which is {}", humantime::format_duration(written_max));
-        // The file may leave `base` to its default, which has no place.
+        // A default `base` has no place in the file.
         let given = if file.base.span().is_empty() { file.max.span() } else { file.base.span() };
         report.add(key.name("base"), given, message);
     }

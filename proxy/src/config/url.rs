@@ -7,14 +7,15 @@ use std::hash::{Hash, Hasher};
 use crate::hex;
 use url::{Host, Url};
 
-/// The longest URL. Far more than any provider's, far less than an HTTP/1 request line may be.
+/// The longest URL: far longer than any provider's, far shorter than the limit of an HTTP/1 request
+/// line.
 const MAX_LENGTH: usize = 8 << 10;
 
-/// A checked URL in canonical form: `http` or `https`, the host in lower case, no default port, a
+/// A validated URL in canonical form: `http` or `https`, the host in lower case, no default port, a
 /// path.
 ///
-/// Two endpoints are the same if their canonical URLs are. Printing it shows scheme and host only,
-/// since providers put keys into the rest.
+/// Two endpoints are the same if their canonical URLs are. Its printed form is scheme and host
+/// only, since providers put keys into the rest.
 #[derive(Clone)]
 pub struct EndpointUrl {
     canonical: String,
@@ -27,7 +28,7 @@ pub struct EndpointUrl {
 }
 
 impl EndpointUrl {
-    /// Checks a URL and brings it into canonical form.
+    /// Validates a URL and brings it into canonical form.
     pub fn parse(text: &str) -> Result<Self, UrlError> {
         if text.len() > MAX_LENGTH {
             return Err(UrlError::TooLong);
@@ -59,7 +60,7 @@ impl EndpointUrl {
         })
     }
 
-    /// The whole URL, which identifies the endpoint. A secret: don't show it.
+    /// The whole URL, which identifies the endpoint. A secret: never print it.
     pub fn canonical(&self) -> &str {
         &self.canonical
     }
@@ -69,23 +70,24 @@ impl EndpointUrl {
         self.tls
     }
 
-    /// The host name or address, in lower case and without the brackets of IPv6: to resolve, and
-    /// for SNI.
+    /// The host name or address, in lower case and without the brackets of IPv6, for resolution and
+    /// SNI.
     pub fn host(&self) -> &str {
         &self.host
     }
 
-    /// The port, the scheme's own if the URL has none.
+    /// The port, or the scheme's default if the URL has none.
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// Host and port as the `Host` header has them: IPv6 in brackets, no default port, no userinfo.
+    /// Host and port in the form of a `Host` header: IPv6 in brackets, no default port, no
+    /// userinfo.
     pub fn authority(&self) -> &str {
         &self.authority
     }
 
-    /// The path, never empty, and the query if there is one. A secret.
+    /// The path, which is never empty, and the query, if any. A secret.
     pub fn path_and_query(&self) -> &str {
         &self.path_and_query
     }
@@ -96,7 +98,7 @@ impl EndpointUrl {
     }
 }
 
-/// Why a URL can't be an endpoint's. No variant holds any part of the URL.
+/// Why a URL can't be an endpoint's. No variant holds a part of the URL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum UrlError {
     /// Longer than 8 KiB.
@@ -117,7 +119,7 @@ pub enum UrlError {
     /// Port 0.
     #[error("must not have port 0")]
     Port,
-    /// A part after `#`, which would never be sent.
+    /// A fragment, which is never sent.
     #[error("must not have a part after #, since it is never sent; write %23 for the character")]
     Fragment,
     /// A user or password that can't be sent as basic authentication.

@@ -1,4 +1,4 @@
-//! From [`File`] to [`Config`]: ranges, references, and what must hold between keys.
+//! From [`File`] to [`Config`]: ranges, references, and rules between keys.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -14,22 +14,22 @@ use super::{Admin, Config, Server, UpstreamConf, machine, plugins, policy, route
 
 /// Worker threads. The largest machines have fewer cores.
 const THREADS: RangeInclusive<usize> = 1..=1_024;
-/// A request body is held in memory while it is tried.
+/// A request body stays in memory during all attempts.
 const MAX_BODY: RangeInclusive<usize> = 1..=1 << 30;
-/// Connections of clients. A process can't have many more open files.
+/// Client connections. A process can't have many more open files.
 const CONNECTIONS: RangeInclusive<usize> = 1..=1_000_000;
-/// Bodies under way in the whole process.
+/// Request bodies in memory in the whole process.
 const MAX_BUFFERED: usize = 1 << 40;
-/// A shorter secret could be found by trial.
+/// A shorter secret could be guessed by trial.
 const SHORTEST_SECRET: usize = 16;
 /// Endpoints of all upstreams together. Snapshots, metrics and the status page grow with them.
 const MAX_ENDPOINTS: usize = 100_000;
-/// Bytes of a host's name (RFC 1035).
+/// Length of a host name (RFC 1035).
 const LONGEST_HOST: usize = 253;
-/// Stands in for an address that can't be read.
+/// A placeholder for an invalid address.
 const NO_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
-/// Checks everything. If anything was reported, the result is not to be used.
+/// Checks everything. The result is valid only if the report is empty.
 pub(super) fn config(file: &File, report: &mut Report<'_>, sources: &Sources<'_>) -> Config {
     let server = server(&file.server, report, sources);
     let admin = admin(&file.admin, report, sources);
@@ -65,7 +65,7 @@ fn server(file: &file::Server, report: &mut Report<'_>, sources: &Sources<'_>) -
             Some(most) => report.whole(key.name("max_connections_per_address"), most, CONNECTIONS),
             None => max_connections,
         },
-        // A body that fits into `max_body` must have room when it is alone.
+        // A body that fits into `max_body` must fit when it is the only one.
         max_buffered: match &file.max_buffered {
             Some(most) => report.size(key.name("max_buffered"), most, max_body..=MAX_BUFFERED),
             None => max_body.max(machine::memory() / 4),
@@ -103,7 +103,7 @@ pub(super) fn admin(file: &file::Admin, report: &mut Report<'_>, sources: &Sourc
     Admin { listen, token, hosts: hosts.collect() }
 }
 
-/// A name or an address as a `Host` header has it, without the port.
+/// A name or an address in the form of a `Host` header, without the port.
 fn host(key: Key<'_>, text: &Spanned<String>, report: &mut Report<'_>) -> String {
     let name = text.get_ref().to_ascii_lowercase();
     let is_name = |name: &str| name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'));
@@ -121,7 +121,7 @@ fn is_ipv6(text: &str) -> bool {
 
 fn token(key: Key<'_>, text: &Spanned<String>, report: &mut Report<'_>, sources: &Sources<'_>) -> Option<Secret> {
     match sources.resolve(text.get_ref()) {
-        // It is sent in an Authorization header, after a space.
+        // The token is sent in an Authorization header, after a space.
         Ok(token) if token.bytes().all(|byte| byte.is_ascii_graphic()) => return Some(Secret::new(token)),
         Ok(_) => report.add(key, text.span(), "must be ASCII without spaces or control characters"),
         Err(error) => report.add(key, text.span(), error.to_string()),
@@ -137,7 +137,7 @@ fn address(key: Key<'_>, text: &Spanned<String>, report: &mut Report<'_>) -> Soc
     })
 }
 
-/// No two listeners may want the same port of the same address: the second couldn't start.
+/// Two listeners can't share a port of the same address: the second couldn't start.
 fn check_listeners(
     server_file: &file::Server,
     server: &Server,
@@ -154,7 +154,7 @@ fn check_listeners(
     }
     if server.listen.iter().any(|other| overlap(&admin.listen, other)) {
         let message = "overlaps server.listen; use another port";
-        // The file may leave either to its default, which has no place.
+        // A default has no place in the file; at least one of them is written there.
         let given = [admin_file.listen.span(), server_file.listen.span()].into_iter().find(|span| !span.is_empty());
         report.add(Key::Root.name("admin").name("listen"), given.unwrap_or(0..0), message);
     }

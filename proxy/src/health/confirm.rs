@@ -1,9 +1,9 @@
-//! Probes that requests give cause for.
+//! Probes that failed requests and ended cooldowns cause.
 //!
 //! A failure that a client may have provoked excludes an endpoint only if a probe fails, too
-//! ([`Doubt`]); and an endpoint whose cooldown is over is tried by a probe before it gets requests.
-//! Invariant: what is asked is the upstream's own health check, so nothing of a client's request is
-//! in it.
+//! ([`Doubt`]), and an endpoint whose cooldown is over is probed before it gets requests.
+//! Invariant: the probe is the upstream's own health check, so it holds no part of a client's
+//! request.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,9 +18,9 @@ use crate::config::HealthCheck;
 use crate::model::{CooldownState, ProbeFailure};
 use crate::upstream::Doubt;
 
-/// How soon after its cooldown an endpoint is probed, at most.
+/// The longest delay between the end of a cooldown and its probe.
 const PERIOD: Duration = Duration::from_millis(200);
-/// An endpoint that failed a request and takes longer than this for a probe isn't fit.
+/// The longest probe of an endpoint that failed a request: one that takes longer isn't fit.
 const LONGEST: Duration = Duration::from_secs(2);
 
 impl HealthChecker {
@@ -38,7 +38,7 @@ impl HealthChecker {
         }
     }
 
-    /// Endpoints whose cooldown is over.
+    /// Half-open endpoints: their cooldown is over.
     fn half_open(&self) -> Vec<Doubt> {
         let (snapshot, now) = (self.published.load(), clock::now());
         let upstreams = snapshot.upstreams().filter(|upstream| checked(&snapshot, upstream.name()).is_some());
@@ -62,13 +62,13 @@ impl HealthChecker {
 }
 
 async fn answer(doubt: Doubt, check: Arc<HealthCheck>, permits: Arc<Semaphore>) {
-    // Nobody closes the semaphore.
+    // The semaphore is never closed.
     let _permit = permits.acquire().await;
     let began = clock::now();
     let told = question::ask(doubt.endpoint().target(), &check, check.timeout.min(LONGEST)).await;
     match told {
         Ok(_) => doubt.dismiss(began),
-        // It says nothing about the endpoint.
+        // This failure is the proxy's own and means nothing for the endpoint.
         Err(ProbeFailure::OWN_LACK) => doubt.drop_it(),
         Err(failure) => doubt.uphold(failure),
     }

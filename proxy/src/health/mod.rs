@@ -1,11 +1,11 @@
-//! Active health checks: each endpoint is asked from time to time whether it is fit to serve.
+//! Active health checks: each endpoint is probed periodically for whether it is fit to serve.
 //!
-//! Upstreams are checked in rounds. In a round all endpoints are asked at once, those of weight 0
-//! included, and their heads are compared when all have answered or timed out. Rounds of one
-//! upstream don't overlap; the next one begins an interval after the last one began. The conf is
-//! that of the serving generation, so a reload is followed at once, and a new endpoint is asked at
-//! once. What a round finds is in [`EndpointHealth`](crate::model::EndpointHealth); latency
-//! statistics are those of requests alone.
+//! Upstreams are checked in rounds. A round probes all endpoints at once, those of weight 0
+//! included, and compares their heads when all have answered or timed out. Rounds of one upstream
+//! don't overlap; the next one begins an interval after the last one began. Each round uses the
+//! conf of the serving generation, so a reload takes effect at once, and new endpoints are probed
+//! at once. Results go to [`EndpointHealth`](crate::model::EndpointHealth); latency statistics
+//! count requests only.
 
 mod confirm;
 mod question;
@@ -28,19 +28,20 @@ use crate::model::Tick;
 use crate::snapshot::{Published, Snapshot};
 use crate::upstream::Doubts;
 
-/// Probes that are under way at once in the whole process, so that a round of many endpoints is no
-/// flood.
+/// Maximum number of probes in flight in the whole process, so that a round of many endpoints isn't
+/// a flood.
 const MAX_PROBES: usize = 64;
-/// An interval is this much shorter or longer at random, so that proxies don't keep in step.
+/// Each interval is randomly shorter or longer by up to this share, so that proxies don't probe in
+/// step.
 const JITTER: f64 = 0.1;
 
-/// The background task.
+/// The background task of health checks.
 pub struct HealthChecker {
-    /// The generations.
+    /// The published generations.
     published: Arc<Published>,
-    /// Endpoints that are to be probed because requests failed there.
+    /// Endpoints to be probed because requests failed there.
     doubts: Arc<Doubts>,
-    /// For probes of both kinds.
+    /// Limits probes of rounds and of doubts together.
     permits: Arc<Semaphore>,
 }
 
@@ -56,12 +57,12 @@ impl BackgroundService for HealthChecker {
 }
 
 impl HealthChecker {
-    /// Probes the endpoints of whatever generation serves.
+    /// Health checks for the endpoints of the serving generation.
     pub fn new(published: Arc<Published>, doubts: Arc<Doubts>) -> Self {
         HealthChecker { published, doubts, permits: Arc::new(Semaphore::new(MAX_PROBES)) }
     }
 
-    /// Runs rounds until it is dropped, and they with it.
+    /// Runs rounds until it is dropped; the rounds end with it.
     async fn run(&self) {
         let mut generations = self.published.subscribe();
         let mut rounds = JoinSet::new();
@@ -77,8 +78,8 @@ impl HealthChecker {
         }
     }
 
-    /// Tells when the next round is due; `None` when only the end of a round or a reload can change
-    /// that.
+    /// Begins the rounds that are due. Returns when the next one is due; `None` if that depends on
+    /// the end of a round or on a reload.
     fn begin_due_rounds(
         &self,
         schedules: &mut Schedules,
@@ -107,7 +108,7 @@ impl HealthChecker {
     }
 }
 
-/// The conf of an upstream that has a health check.
+/// The conf of an upstream, if it has a health check.
 fn checked<'a>(snapshot: &'a Snapshot, name: &str) -> Option<(&'a UpstreamConf, &'a HealthCheck)> {
     let conf = snapshot.config.upstreams.get(name)?;
     Some((conf, conf.health_check.as_ref()?))
@@ -115,14 +116,14 @@ fn checked<'a>(snapshot: &'a Snapshot, name: &str) -> Option<(&'a UpstreamConf, 
 
 type Schedules = HashMap<String, RoundSchedule>;
 
-/// When the rounds of an upstream are.
+/// The schedule of an upstream's rounds.
 #[derive(Default)]
 struct RoundSchedule {
     began: Option<Tick>,
-    /// What the interval is multiplied with this time.
+    /// The factor of the current interval.
     stretch: f64,
     rounds: u64,
-    /// That of the last round: new endpoints come with a later one.
+    /// The generation of the last round: a later one may have new endpoints.
     generation: u64,
     running: Option<AbortHandle>,
 }

@@ -1,4 +1,4 @@
-//! What an endpoint is asked by a health check, and what a good answer is.
+//! The probe of a health check, and the check of its response.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,10 +8,10 @@ use crate::client::{Target, probe};
 use crate::config::{HealthCheck, ProbeKind};
 use crate::model::ProbeFailure;
 
-/// Asks within `budget`. Gives the head, where the answer tells it.
+/// Probes `target` within `budget`. Returns the head, if the response has it.
 ///
 /// # Errors
-/// Why the endpoint isn't fit.
+/// The reason why the endpoint isn't fit.
 pub(super) async fn ask(
     target: &Arc<Target>,
     check: &HealthCheck,
@@ -21,8 +21,8 @@ pub(super) async fn ask(
         ProbeKind::Path { path, status } => probe::get(target, path, *status, budget).await.map(|()| None),
         ProbeKind::Method(method) => match probe::call(target, method, budget).await {
             Ok(result) => Chain::read_probe(method, &result),
-            // Nobody chose the method: an endpoint that lacks it answers, and that is all that can
-            // be asked of it.
+            // The method is a default, not the operator's choice: an endpoint that lacks it passes,
+            // because it answered.
             Err(ProbeFailure::NO_METHOD) if check.implied => Ok(None),
             Err(failure) => Err(failure),
         },

@@ -1,4 +1,4 @@
-//! One round: all endpoints of an upstream are asked, and what each answers is judged.
+//! One round of health checks: probes all endpoints of an upstream, and judges the results.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,15 +14,16 @@ use crate::config::{HealthCheck, UpstreamConf};
 use crate::model::{EndpointHealth, HeadLag, HealthState, ProbeFailure, compare_heads};
 use crate::upstream::{Endpoint, Upstream};
 
-/// Every so many rounds the chain is verified again, should an endpoint's address lead elsewhere.
+/// The chain is verified again every this many rounds, in case an endpoint's address leads
+/// elsewhere.
 const CHAIN_ROUNDS: u64 = 10;
 
-/// One round of an upstream. It holds no generation: a reload doesn't wait for it.
+/// One round of an upstream. It holds no generation, so it delays no reload.
 pub(super) struct Round {
     upstream: Arc<Upstream>,
     check: HealthCheck,
     chain_id: Option<ChainId>,
-    /// Chains that were verified are verified again.
+    /// Whether verified chains are verified again.
     again: bool,
     permits: Arc<Semaphore>,
 }
@@ -50,7 +51,7 @@ impl Round {
         for position in 0..heads.len() {
             let round = Arc::clone(&self);
             probes.spawn(async move {
-                // Nobody closes the semaphore.
+                // The semaphore is never closed.
                 let _permit = round.permits.acquire().await;
                 (position, round.probe(&round.upstream.endpoints()[position]).await)
             });
@@ -72,8 +73,8 @@ impl Round {
         }
     }
 
-    /// Asks an endpoint. What its answer means is decided at once, unless it is a head: that is
-    /// judged among all others'.
+    /// Probes an endpoint. The result is judged at once, unless it is a head: heads are compared
+    /// when all endpoints have answered.
     async fn probe(&self, endpoint: &Endpoint) -> Option<u64> {
         match self.ask(endpoint).await {
             Ok(None) => self.pass(endpoint, None, None),
@@ -83,7 +84,7 @@ impl Round {
         None
     }
 
-    /// First the chain, if it is to be verified: an endpoint of another one has nothing to say.
+    /// Verifies the chain first, if that is due: the head of another chain means nothing.
     async fn ask(&self, endpoint: &Endpoint) -> Result<Option<u64>, ProbeFailure> {
         let began = clock::now();
         let left = || self.check.timeout.saturating_sub(clock::now().since(began));
@@ -133,14 +134,14 @@ impl Round {
         } else {
             tracing::warn!(upstream, endpoint = name, why = %failure, "endpoint's first probe failed");
         }
-        // The wrong chain is a verdict of its own: no threshold has to be crossed back when it is
-        // the right one again.
+        // The wrong chain is a state of its own: once the chain is right again, no threshold has to
+        // be crossed.
         if failure != ProbeFailure::WRONG_CHAIN {
             self.judge(endpoint, |health| health.fail(failure, self.check.unhealthy_threshold));
         }
     }
 
-    /// Changes what is known of an endpoint, and logs if that makes a difference.
+    /// Changes an endpoint's health, and logs a change of its state.
     fn judge(&self, endpoint: &Endpoint, change: impl FnOnce(&EndpointHealth)) {
         let before = endpoint.health_state();
         change(endpoint.health());
@@ -161,7 +162,7 @@ impl Round {
             }
             (HealthState::Unknown | HealthState::Unverified, _) => {}
             (_, after) if after.is_good() => tracing::info!(upstream, endpoint = name, "endpoint is healthy again"),
-            // The wrong chain is told where it is found, with what was expected.
+            // The wrong chain is logged where it is found, with the expected id.
             _ => {}
         }
     }

@@ -1,8 +1,8 @@
-//! The access log: one line per request, in the form that every other line has.
+//! The access log: one line per request, in the same form as other lines of the log.
 //!
-//! A request appends its line to what waits, and goes on. A thread hands over what has gathered,
-//! some hundred times a second at most: a system call and a wake-up for each line would cost more
-//! than the line. What there is no room for is dropped and counted.
+//! A request appends its line to a buffer and goes on. A thread writes the buffer, at most some
+//! hundred times a second: a system call and a wake-up for each line would cost more than the line.
+//! Lines that don't fit are dropped and counted.
 
 use std::cell::RefCell;
 use std::io::Write;
@@ -13,16 +13,16 @@ use tracing::Level;
 
 use super::line::{AccessLine, Stamp};
 
-/// How a line is told from others, and what `RUST_LOG` calls it.
+/// The target of these lines, also in `RUST_LOG`.
 const TARGET: &str = "pointsman::access";
-/// Between the time and what is told.
+/// The text between the time and the fields.
 const HEAD: &str = "  INFO pointsman::access: ";
-/// Lines wait for this long, for others to be written with them.
+/// How long the thread waits after a first line, to write others with it.
 const GATHER: Duration = Duration::from_millis(10);
-/// Bytes that may wait: a few seconds' worth of a busy proxy, for a disk that is slow.
+/// The buffer's size in bytes: a few seconds of a busy proxy, for a disk that is slow.
 const MAX_WAITING_BYTES: usize = 16 << 20;
 
-/// Where requests are logged.
+/// The buffer of the access log.
 pub struct AccessLog {
     waiting: Mutex<Waiting>,
     any: Condvar,
@@ -36,11 +36,11 @@ struct Waiting {
     ended: bool,
 }
 
-// A line is made before the lock is taken.
+// Lines are formatted before the lock is taken.
 thread_local!(static LINE: RefCell<(Stamp, Vec<u8>)> = RefCell::default());
 
 impl AccessLog {
-    /// An access log into `writer`, and the thread that writes it.
+    /// An access log that a thread of its own writes to `writer`.
     pub fn start(writer: impl Write + Send + 'static) -> Arc<Self> {
         let log = Arc::new(AccessLog {
             waiting: Mutex::default(),
@@ -48,19 +48,19 @@ impl AccessLog {
             writer: Mutex::new(Box::new(writer)),
         });
         let writing = Arc::clone(&log);
-        // Without a thread for it there is none for the proxy either.
+        // A system that can't start this thread can't start the proxy's, either.
         if let Err(error) = std::thread::Builder::new().name("access-log".into()).spawn(move || writing.run()) {
             tracing::error!(%error, "there is no access log");
         }
         log
     }
 
-    /// Whether `RUST_LOG` wants it.
+    /// Whether `RUST_LOG` enables it.
     pub fn is_wanted() -> bool {
         tracing::enabled!(target: TARGET, Level::INFO)
     }
 
-    /// Logs a request that came to its end now.
+    /// Logs a request that has just ended.
     pub fn append(&self, line: &AccessLine<'_>) {
         LINE.with_borrow_mut(|(stamp, text)| {
             text.clear();
@@ -86,7 +86,7 @@ impl AccessLog {
         }
     }
 
-    /// Until the log ends.
+    /// Writes the buffer until the log ends.
     fn run(&self) {
         loop {
             let waiting = self.any.wait_while(self.waiting(), |waiting| waiting.lines.is_empty() && !waiting.ended);
@@ -98,7 +98,7 @@ impl AccessLog {
         }
     }
 
-    /// Writes what waits, and ends.
+    /// Writes the buffer, and ends the log.
     pub(super) fn flush(&self) {
         self.waiting().ended = true;
         self.any.notify_one();
@@ -106,7 +106,7 @@ impl AccessLog {
     }
 
     fn write(&self) {
-        // Held from here on, so that batches are written in their order.
+        // The lock is held from here on, so that batches are written in order.
         let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         let (lines, dropped) = {
             let mut waiting = self.waiting();
@@ -115,7 +115,7 @@ impl AccessLog {
         if dropped > 0 {
             tracing::warn!(dropped, "lines of the access log were dropped: they come faster than they can be written");
         }
-        // There is no place to tell that standard error is closed.
+        // There is nowhere to report that standard error is closed.
         let _ = writer.write_all(&lines);
     }
 

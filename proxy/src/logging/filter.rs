@@ -1,25 +1,25 @@
-//! What is logged: `RUST_LOG`, within what may be.
+//! The log filter: `RUST_LOG`, within the levels that are allowed.
 //!
-//! Invariant: no library logs below level info. What Pingora, Rustls or an HTTP client tells of its
-//! work at debug and trace is heads with their tokens, keys and URLs. Wasmtime and its compiler see
-//! modules and nothing of requests, so they may go down to debug.
+//! Invariant: no library logs below level info. At debug and trace, Pingora, Rustls and HTTP
+//! clients log heads with their tokens, keys and URLs. Wasmtime and its compiler handle modules and
+//! no requests, so debug is allowed for them.
 
 use tracing::{Level, Metadata};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
-/// Our own targets begin with it.
+/// The prefix of our own targets.
 const OWN: &str = "pointsman";
-/// Libraries that never see a secret.
+/// Libraries that never handle a secret.
 const HARMLESS: [&str; 3] = ["wasmtime", "cranelift", "regalloc2"];
 
-/// A filter, and what has to be said about it.
+/// A filter, and a warning about it.
 pub(super) struct Choice {
     pub(super) filter: EnvFilter,
     pub(super) warning: Option<String>,
 }
 
-/// The filter that `text`, the value of `RUST_LOG`, asks for; where it says nothing, `default`.
+/// The filter of `text`, the value of `RUST_LOG`; `default` where it sets nothing.
 pub(super) fn choose(text: Option<&str>, default: &str) -> Choice {
     let text = text.unwrap_or_default();
     if text.trim().is_empty() {
@@ -48,7 +48,7 @@ pub(super) fn choose(text: Option<&str>, default: &str) -> Choice {
     Choice { filter, warning }
 }
 
-/// Whether this may be logged at all.
+/// Whether an event of this target and level may be logged.
 pub(super) fn may_be_logged(metadata: &Metadata<'_>) -> bool {
     *metadata.level() <= lowest(metadata.target())
 }
@@ -65,12 +65,12 @@ fn lowest(target: &str) -> Level {
     }
 }
 
-/// A level for everything, or something about our own targets, or about spans.
+/// Whether the directive sets a level for everything, for our own targets, or for spans.
 fn speaks_of_us(directive: &str) -> bool {
     directive.parse::<LevelFilter>().is_ok() || directive.starts_with(OWN) || directive.starts_with('[')
 }
 
-/// Whether it asks for more than there may be.
+/// Whether the directive asks for more than is allowed.
 fn is_capped(directive: &str) -> bool {
     let (target, level) = match directive.split_once('=') {
         Some((target, level)) => (target, level.parse::<LevelFilter>()),

@@ -1,12 +1,12 @@
-//! What a line of the access log says.
+//! The format of an access log line.
 //!
-//! It is put together by hand, since every request pays for it.
+//! Formatted by hand, because every request pays for it.
 
 use std::io::Write;
 use std::net::SocketAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// What is told of a request.
+/// The fields of an access log line.
 pub struct AccessLine<'a> {
     /// The client's address.
     pub client: Option<&'a SocketAddr>,
@@ -14,24 +14,24 @@ pub struct AccessLine<'a> {
     pub upstream: &'a str,
     /// The method; empty if there was none.
     pub method: &'a str,
-    /// Members of the batch, 1 for a single request, 0 if it was none.
+    /// Batch size; 1 for a single request, 0 if there was none.
     pub batch: u32,
     /// The endpoint of the last attempt.
     pub endpoint: Option<&'a str>,
-    /// Attempts.
+    /// Number of attempts.
     pub attempts: u32,
-    /// How the last one ended, or why there was none.
+    /// The outcome of the last attempt, or why there was none.
     pub outcome: &'a str,
     /// The HTTP status of the answer.
     pub status: u16,
     /// From the head of the request to the end of the answer.
     pub latency: Duration,
-    /// The generation that it began with.
+    /// The generation that the request began with.
     pub generation: u64,
 }
 
 impl AccessLine<'_> {
-    /// Appends it to `text`.
+    /// Appends the line to `text`.
     pub(super) fn put(&self, text: &mut Vec<u8>) {
         if let Some(client) = self.client {
             text.extend_from_slice(b"client=");
@@ -58,11 +58,11 @@ impl AccessLine<'_> {
     }
 }
 
-/// Writes times as the other lines of the log have them. Within a second only their ends differ.
+/// Formats times as the log's other lines have them, and caches the text up to the second.
 #[derive(Default)]
 pub(super) struct Stamp {
     second: u64,
-    /// Up to the second, once there was one.
+    /// The time up to the second; empty before the first use.
     text: String,
 }
 
@@ -88,7 +88,7 @@ fn put_number(text: &mut Vec<u8>, key: &[u8], number: impl itoa::Integer) {
     text.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
 }
 
-/// The last `N` digits.
+/// Appends the last `N` digits.
 fn put_digits<const N: usize>(text: &mut Vec<u8>, mut number: u32) {
     let mut digits = [b'0'; N];
     for digit in digits.iter_mut().rev() {
@@ -98,14 +98,14 @@ fn put_digits<const N: usize>(text: &mut Vec<u8>, mut number: u32) {
     text.extend_from_slice(&digits);
 }
 
-/// In quotes, in which what isn't plain is escaped: a client's method can't end a line.
+/// Appends `value` in quotes, with escapes: a client's method can't end a line.
 fn put_quoted(text: &mut Vec<u8>, value: &str) {
     if value.bytes().all(|byte| matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\') {
         text.push(b'"');
         text.extend_from_slice(value.as_bytes());
         text.push(b'"');
     } else {
-        // Memory takes all.
+        // Writing to a buffer in memory never fails.
         let _ = write!(text, "{value:?}");
     }
 }

@@ -1,5 +1,5 @@
-//! The log: one line per event on standard error, written by a thread of its own. Requests have a
-//! shorter way to it: [`access`].
+//! The log: one line per event on standard error, written by a thread of its own. Requests take a
+//! shorter path: [`access`].
 
 mod access;
 mod filter;
@@ -18,26 +18,26 @@ pub use access::AccessLog;
 pub use line::AccessLine;
 use printable::Printable;
 
-/// What is logged where `RUST_LOG` says nothing: Pingora tells of its ordinary life at level info.
+/// The filter without `RUST_LOG`. Pingora logs routine events at level info.
 const DEFAULT_FILTER: &str = "info,pingora_core=warn";
-/// Lines that may wait for a slow terminal or disk. Beyond them lines are dropped, and requests go
-/// on.
+/// Lines that may wait for a slow terminal or disk. Further lines are dropped, so that requests
+/// don't block.
 const BUFFERED_LINES: usize = 8_192;
 
-/// Lines that wait to be written. Dropping it writes them.
+/// The log's buffers. Dropping it writes them.
 pub struct Log {
     access: Arc<AccessLog>,
     guard: Mutex<Option<WorkerGuard>>,
 }
 
 impl Log {
-    /// Starts logging. `RUST_LOG` chooses what is logged, as the `tracing-subscriber` crate
-    /// documents, within what may be ([`filter`]).
+    /// Starts logging. `RUST_LOG` sets the filter, as the `tracing-subscriber` crate documents,
+    /// within the levels that are allowed ([`filter`]).
     pub fn start() -> Self {
         Self::start_in(std::io::stderr(), DEFAULT_FILTER)
     }
 
-    /// Starts logging into `writer`, with `default_filter` where `RUST_LOG` says nothing.
+    /// Starts logging to `writer`, with `default_filter` where `RUST_LOG` sets nothing.
     pub fn start_in(writer: impl Write + Send + 'static, default_filter: &str) -> Self {
         let (writer, guard) = NonBlockingBuilder::default().buffered_lines_limit(BUFFERED_LINES).finish(writer);
         let asked = std::env::var("RUST_LOG");
@@ -52,12 +52,12 @@ impl Log {
         Log { access, guard: Mutex::new(Some(guard)) }
     }
 
-    /// Where requests are logged.
+    /// The access log.
     pub fn access(&self) -> &Arc<AccessLog> {
         &self.access
     }
 
-    /// Writes what waits; for an exit that drops nothing.
+    /// Writes buffered lines before an exit that runs no destructors.
     pub fn flush(&self) {
         self.access.flush();
         drop(self.guard.lock().unwrap_or_else(PoisonError::into_inner).take());

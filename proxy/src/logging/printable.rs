@@ -1,4 +1,4 @@
-//! The log's last step: every event is made fit to print, whatever its message and fields hold.
+//! The log's last step: makes every event fit to print, whatever its message and fields contain.
 
 use std::io::{self, Write};
 
@@ -6,10 +6,10 @@ use tracing_subscriber::fmt::MakeWriter;
 
 use crate::text;
 
-/// Writes what is printable to the writers that `M` makes.
+/// Wraps the writers that `M` makes, so that only printable text reaches them.
 pub(super) struct Printable<M>(pub(super) M);
 
-/// Expects one whole event with each write, as `tracing_subscriber` makes them.
+/// Expects one complete event per write, as `tracing_subscriber` makes them.
 pub(super) struct PrintableWriter<W>(W);
 
 impl<'a, M: MakeWriter<'a>> MakeWriter<'a> for Printable<M> {

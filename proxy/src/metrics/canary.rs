@@ -1,5 +1,5 @@
-//! What is counted of canaries: how each of the two policies does, while both decide. Verdicts
-//! stay.
+//! Metrics of canaries: results of the live policy and of the canary, while both decide. Counts of
+//! verdicts outlive the canary.
 
 use std::sync::Arc;
 
@@ -8,7 +8,6 @@ use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, I
 use super::live::{Ends, Live};
 use super::{Builder, LATENCY_BUCKETS};
 
-/// The metrics of all canaries.
 pub(super) struct CanaryMetrics {
     requests: IntCounterVec,
     attempts: IntCounterVec,
@@ -19,35 +18,35 @@ pub(super) struct CanaryMetrics {
     canaries: Live<CanarySeries>,
 }
 
-/// Whose requests they are.
+/// The labels of one policy's requests.
 #[derive(Clone, Debug)]
 pub struct ArmLabels {
     /// The upstream.
     pub upstream: String,
     /// `live` or `canary`.
     pub arm: &'static str,
-    /// The policy that decides, by its name in the conf.
+    /// The deciding policy's name in the conf.
     pub policy: String,
-    /// Its version; empty for the built-in one.
+    /// The policy's version; empty for the built-in one.
     pub version: String,
 }
 
-/// The handles of one of the two policies.
+/// Handles of one of the two policies.
 pub struct ArmSeries {
     /// Requests with a good answer.
     pub good: IntCounter,
-    /// Requests without one.
+    /// Requests without a good answer.
     pub failed: IntCounter,
-    /// Attempts of all of them.
+    /// Attempts of all requests.
     pub attempts: IntCounter,
-    /// Time of a request in seconds, from its turn to its answer.
+    /// Time of a request in seconds, from its admission to its answer.
     pub duration: Histogram,
     _ends: Ends,
 }
 
-/// Whether a canary decides.
+/// Handle of a canary.
 pub struct CanarySeries {
-    /// 1 while it does. Set at scrape time.
+    /// 1 while the canary decides requests. Set at scrape time.
     pub running: IntGauge,
     _ends: Ends,
 }
@@ -77,7 +76,7 @@ impl CanaryMetrics {
         })
     }
 
-    /// The handles of one of the two; the same ones as long as anyone holds them.
+    /// The handles of one of the two policies, shared by all holders.
     pub(super) fn arm(&self, labels: &ArmLabels) -> Arc<ArmSeries> {
         let ArmLabels { upstream, arm, policy, version } = labels;
         self.arms.get_or_make(&[upstream, arm, policy, version], |subject, ends| ArmSeries {
@@ -89,7 +88,7 @@ impl CanaryMetrics {
         })
     }
 
-    /// The handle of a canary; the same one as long as anyone holds it.
+    /// The handle of a canary, shared by all holders.
     pub(super) fn canary(&self, upstream: &str, policy: &str) -> Arc<CanarySeries> {
         self.canaries.get_or_make(&[upstream, policy], |subject, ends| CanarySeries {
             running: subject.of(&self.running),

@@ -1,4 +1,4 @@
-//! What is counted of endpoints.
+//! Metrics of endpoints.
 
 use std::sync::Arc;
 
@@ -8,7 +8,6 @@ use super::live::{Ends, Live};
 use super::{Builder, LATENCY_BUCKETS};
 use crate::model::Outcome;
 
-/// The metrics of all endpoints.
 pub(super) struct EndpointMetrics {
     attempts: IntCounterVec,
     duration: HistogramVec,
@@ -23,24 +22,24 @@ pub(super) struct EndpointMetrics {
     live: Live<EndpointSeries>,
 }
 
-/// One endpoint's handles.
+/// Handles of one endpoint.
 pub struct EndpointSeries {
     attempts: [IntCounter; Outcome::ALL.len()],
     /// Time of an attempt in seconds.
     pub duration: Histogram,
-    /// Cooldowns begun.
+    /// Number of cooldowns.
     pub cooldowns: IntCounter,
     /// Selections that the rate limiter refused.
     pub deferred: IntCounter,
-    /// 1 when the endpoint may take a request. Set at scrape time.
+    /// 1 while the endpoint may take a request. Set at scrape time.
     pub available: IntGauge,
-    /// What is left of its cooldown. Set at scrape time.
+    /// Remaining cooldown. Set at scrape time.
     pub cooldown_seconds: Gauge,
-    /// Probes that failed.
+    /// Failed probes.
     pub health_check_failures: IntCounter,
-    /// Blocks behind the best endpoint; NaN while not known. Set at scrape time.
+    /// Blocks behind the best endpoint; NaN while unknown. Set at scrape time.
     pub head_lag_blocks: Gauge,
-    /// 1 when it is of another chain than the conf says. Set at scrape time.
+    /// 1 while it reports another chain than the conf's. Set at scrape time.
     pub wrong_chain: IntGauge,
     _ends: Ends,
 }
@@ -70,7 +69,7 @@ impl EndpointMetrics {
         })
     }
 
-    /// The handles of an endpoint; the same ones as long as anyone holds them.
+    /// The handles of an endpoint, shared by all holders.
     pub(super) fn series(&self, upstream: &str, endpoint: &str) -> Arc<EndpointSeries> {
         self.live.get_or_make(&[upstream, endpoint], |subject, ends| EndpointSeries {
             attempts: Outcome::ALL.map(|outcome| subject.with(&self.attempts, &[outcome.label()])),

@@ -1,29 +1,28 @@
-//! Series that are shared as long as anyone holds them, and end with the last holder.
+//! Series that are shared while they have holders, and end with the last one.
 //!
-//! Invariant: a subject's series (an upstream's, an endpoint's, a policy's) end together, and
-//! nobody who counted into them brings them back, because counting goes to handles that exist
-//! already.
+//! Invariant: the series of a subject (an upstream, an endpoint, a policy) end together, and a late
+//! count doesn't bring them back, because counting uses existing handles only.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use prometheus::core::{MetricVec, MetricVecBuilder};
 
-/// The values of a subject's labels.
+/// The label values of a subject.
 type Labels = Vec<String>;
 type Removal = Box<dyn FnOnce() + Send + Sync>;
 
-/// The series of all subjects of a kind that somebody holds.
+/// The held series of all subjects of a kind.
 pub(super) struct Live<S>(Arc<Mutex<HashMap<Labels, Weak<S>>>>);
 
-/// Makes the series of one subject, and remembers them for their end.
+/// Makes the series of one subject, and records how to remove them.
 #[derive(Clone)]
 pub(super) struct Subject {
     labels: Labels,
     removals: Arc<Mutex<Vec<Removal>>>,
 }
 
-/// Ends the series of a subject when it is dropped. It belongs to those who hold them.
+/// Removes the series of a subject on drop. It is part of the shared handles.
 pub(super) struct Ends(Option<Removal>);
 
 impl<S> Default for Live<S> {
@@ -33,7 +32,7 @@ impl<S> Default for Live<S> {
 }
 
 impl<S: Send + Sync + 'static> Live<S> {
-    /// The series of the subject with these labels; new ones if nobody holds any.
+    /// The series of the subject with these labels, new ones if none are held.
     pub(super) fn get_or_make(&self, labels: &[&str], make: impl FnOnce(&Subject, Ends) -> S) -> Arc<S> {
         let labels: Labels = labels.iter().map(|label| (*label).to_owned()).collect();
         let mut live = lock(&self.0);
@@ -50,7 +49,7 @@ impl<S: Send + Sync + 'static> Live<S> {
         let (live, Subject { labels, removals }) = (Arc::clone(&self.0), subject.clone());
         Ends(Some(Box::new(move || {
             let mut live = lock(&live);
-            // Somebody may have asked for them again since the last holder let go.
+            // A new holder may have requested them since the last one let go.
             if live.get(&labels).is_none_or(|series| series.strong_count() == 0) {
                 live.remove(&labels);
                 lock(&removals).drain(..).for_each(|remove| remove());
@@ -68,7 +67,7 @@ impl Subject {
         self.with(all, &[])
     }
 
-    /// The same, with the values of more labels behind those of the subject.
+    /// The same, with the values of more labels appended to the subject's.
     pub(super) fn with<T: MetricVecBuilder>(&self, all: &MetricVec<T>, more: &[&str]) -> T::M
     where
         MetricVec<T>: Send + Sync + 'static,

@@ -1,4 +1,4 @@
-//! What is counted of policies.
+//! Metrics of policies.
 
 use std::sync::Arc;
 
@@ -7,7 +7,6 @@ use prometheus::{Gauge, GaugeVec, Histogram, HistogramVec, IntCounter, IntCounte
 use super::live::{Ends, Live};
 use super::{Builder, CALL_BUCKETS};
 
-/// The metrics of all policies.
 pub(super) struct PolicyMetrics {
     calls: IntCounterVec,
     duration: HistogramVec,
@@ -20,19 +19,19 @@ pub(super) struct PolicyMetrics {
     live: Live<PolicySeries>,
 }
 
-/// One policy's handles.
+/// Handles of one policy.
 pub struct PolicySeries {
     /// Calls of either kind.
     pub calls: IntCounter,
-    /// Time of a call in seconds, of a sample of the calls.
+    /// Time of a call in seconds, of a sample of calls.
     pub duration: Histogram,
     /// 1 while it is in quarantine. Set at scrape time.
     pub quarantined: IntGauge,
-    /// Quarantines begun.
+    /// Number of quarantines.
     pub quarantines: IntCounter,
     /// Requests that it explicitly refused.
     pub refusals: IntCounter,
-    /// Requests that used up their `policy_time_budget` in a call of it.
+    /// Requests that used up their `policy_time_budget` in a call of this policy.
     pub budget_exhausted: IntCounter,
     /// Its share of the workers' time, 0 to 1.
     pub worker_share: Gauge,
@@ -73,8 +72,7 @@ impl PolicyMetrics {
         })
     }
 
-    /// The handles of a policy, for these kinds of faults; the same ones as long as anyone holds
-    /// them.
+    /// The handles of a policy with these kinds of faults, shared by all holders.
     pub(super) fn series(&self, policy: &str, kinds: &[&'static str]) -> Arc<PolicySeries> {
         self.live.get_or_make(&[policy], |subject, ends| PolicySeries {
             calls: subject.of(&self.calls),
@@ -96,7 +94,7 @@ impl PolicySeries {
         self.faults.iter().filter(|(known, _)| *known == kind).for_each(|(_, faults)| faults.inc());
     }
 
-    /// Faults so far, by kind.
+    /// Faults by kind.
     pub fn faults(&self) -> impl Iterator<Item = (&'static str, u64)> {
         self.faults.iter().map(|(kind, faults)| (*kind, faults.get()))
     }

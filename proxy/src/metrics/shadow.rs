@@ -1,4 +1,4 @@
-//! What is counted of shadow policies.
+//! Metrics of shadow policies.
 
 use std::sync::Arc;
 
@@ -7,10 +7,9 @@ use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec};
 use super::live::{Ends, Live};
 use super::{Builder, CALL_BUCKETS};
 
-/// From the opposite order to the same one. Good candidates crowd near 1.
+/// From opposite order to equal order. Most correlations of good candidates are near 1.
 const CORRELATION_BUCKETS: &[f64] = &[-0.75, -0.5, -0.25, 0.0, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 1.0];
 
-/// The metrics of all shadows.
 pub(super) struct ShadowMetrics {
     compared: IntCounterVec,
     agreed: IntCounterVec,
@@ -22,17 +21,17 @@ pub(super) struct ShadowMetrics {
     live: Live<ShadowSeries>,
 }
 
-/// The handles of one shadow.
+/// Handles of one shadow policy.
 pub struct ShadowSeries {
     /// Requests that both policies scored.
     pub compared: IntCounter,
-    /// Those for which both put the same endpoint first.
+    /// Requests for which both put the same endpoint first.
     pub agreed: IntCounter,
-    /// Calls of the shadow that faulted.
+    /// Faulted calls of the shadow.
     pub faults: IntCounter,
-    /// Sampled requests that it didn't see.
+    /// Sampled requests that never reached the shadow.
     pub dropped: IntCounter,
-    /// Of both rankings, -1 to 1.
+    /// Rank correlation of both policies, -1 to 1.
     pub correlation: Histogram,
     /// Time of its calls in seconds.
     pub duration: Histogram,
@@ -58,7 +57,7 @@ impl ShadowMetrics {
         })
     }
 
-    /// The handles of a shadow; the same ones as long as anyone holds them.
+    /// The handles of a shadow policy, shared by all holders.
     pub(super) fn series(&self, upstream: &str, policy: &str) -> Arc<ShadowSeries> {
         self.live.get_or_make(&[upstream, policy], |subject, ends| ShadowSeries {
             compared: subject.of(&self.compared),

@@ -1,4 +1,4 @@
-//! What is counted of upstreams.
+//! Metrics of upstreams.
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -8,7 +8,6 @@ use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, I
 use super::live::{Ends, Live, Subject};
 use super::{Builder, LATENCY_BUCKETS, NO_UPSTREAM};
 
-/// The metrics of all upstreams.
 pub(super) struct UpstreamMetrics {
     requests: IntCounterVec,
     request_duration: HistogramVec,
@@ -22,15 +21,15 @@ pub(super) struct UpstreamMetrics {
     live: Live<UpstreamSeries>,
 }
 
-/// One upstream's handles.
+/// Handles of one upstream.
 pub struct UpstreamSeries {
     subject: Subject,
     all_requests: IntCounterVec,
-    /// By method and status, which aren't known before the requests are. Each is looked up by its
-    /// labels once.
+    /// By method and status, which aren't known in advance. Each counter is looked up by its labels
+    /// once.
     requests: RwLock<HashMap<(&'static str, u16), IntCounter>>,
     request_duration: Histogram,
-    /// Endpoints. Set at the publish.
+    /// Number of endpoints. Set at the publish.
     pub endpoints: IntGauge,
     /// Endpoints that are healthy and in rotation. Set at scrape time.
     pub healthy: IntGauge,
@@ -42,7 +41,7 @@ pub struct UpstreamSeries {
     pub hedges_won: IntCounter,
     /// Retries and hedges that the budget refused.
     pub budget_exhausted: IntCounter,
-    /// Retries and hedges that cost no client's budget.
+    /// Retries and hedges that no client's budget pays for.
     pub budget_excused: IntCounter,
     _ends: Ends,
 }
@@ -77,7 +76,7 @@ impl UpstreamMetrics {
         })
     }
 
-    /// The handles of an upstream; the same ones as long as anyone holds them.
+    /// The handles of an upstream, shared by all holders.
     pub(super) fn series(&self, upstream: &str) -> Arc<UpstreamSeries> {
         self.live.get_or_make(&[upstream], |subject, ends| UpstreamSeries {
             subject: subject.clone(),
@@ -95,7 +94,7 @@ impl UpstreamMetrics {
         })
     }
 
-    /// Counts an answered request that no upstream was found for.
+    /// Counts an answered request without an upstream.
     pub(super) fn count_stray(&self, method: &'static str, status: u16, seconds: f64) {
         self.requests.with_label_values(&[NO_UPSTREAM, method, status_text(status, &mut [0; 3])]).inc();
         self.request_duration.with_label_values(&[NO_UPSTREAM]).observe(seconds);

@@ -1,18 +1,18 @@
 //! The blocks of policy ABI 1.2, as `sdk/ABI.md` specifies them.
 //!
-//! A published block is frozen: a later minor version appends fields, a later major version stands
-//! beside this one. The host's own structs are laid out as the guest sees them, so that a hot call
-//! copies bytes and converts nothing. `sdk/vectors` holds the golden bytes that these structs and
-//! the SDK's are tested against.
+//! A published block is frozen: a later minor version appends fields, a later major version is a
+//! second set of blocks. The host's structs have the guest's layout, so a hot call copies bytes and
+//! converts nothing. `sdk/vectors` holds golden bytes, against which these structs and the SDK's
+//! are tested.
 
 use bytemuck::{Pod, Zeroable};
 
 #[cfg(target_endian = "big")]
 compile_error!("the ABI's blocks are little-endian and are copied as they lie in memory");
 
-/// The major version that this host speaks.
+/// The major version that this host implements.
 pub(super) const ABI_MAJOR: u32 = 1;
-/// From this minor version on a guest may refuse a request.
+/// The minor version from which on a guest may refuse a request.
 pub(super) const REFUSING_MINOR: u32 = 2;
 
 /// Bytes of a method name that fit into a request block.
@@ -26,34 +26,34 @@ pub mod request_flags {
     pub const WRITE: u32 = 1;
     /// The body is an array.
     pub const BATCH: u32 = 1 << 1;
-    /// A write that may be sent twice.
+    /// A write that may be sent more than once.
     pub const IDEMPOTENT: u32 = 1 << 2;
     /// An earlier attempt was sent to an endpoint.
     pub const PRIOR_SENT: u32 = 1 << 3;
-    /// Set by a guest of version 1.2 in answer to `score`: no endpoint is to get the request. The
+    /// Set by a guest of version 1.2 in answer to `score`: the request must go to no endpoint. The
     /// host never sets it.
     pub const REFUSE: u32 = 1 << 31;
 }
 
 /// Bits of [`EndpointRow::flags`].
 pub mod row_flags {
-    /// The endpoint cools; seen only in a panic, as the others are.
+    /// The endpoint is in cooldown; visible only in a panic, like the other flags.
     pub const COOLING: u32 = 1;
-    /// It fails its health checks.
+    /// The endpoint fails its health checks.
     pub const UNHEALTHY: u32 = 1 << 1;
-    /// It said that it doesn't support this method.
+    /// The endpoint has reported that it doesn't support this method.
     pub const BANNED: u32 = 1 << 2;
 }
 
 /// Bits of [`AttemptBlock::flags`].
 pub mod attempt_flags {
-    /// Some of the request reached the wire.
+    /// A part of the request was written to the connection.
     pub const BYTES_SENT: u32 = 1;
     /// [`AttemptBlock::rpc_code`](super::AttemptBlock::rpc_code) holds a code.
     pub const HAS_RPC_CODE: u32 = 1 << 1;
     /// The host would allow another attempt.
     pub const MAY_RETRY: u32 = 1 << 2;
-    /// It is about members of a batch.
+    /// The attempt is about members of a batch.
     pub const MEMBER: u32 = 1 << 3;
 }
 
@@ -61,15 +61,15 @@ pub mod attempt_flags {
 pub(super) mod decision_flags {
     /// The attempt counts as a success.
     pub(in crate::policy) const SUCCESS: u32 = 1;
-    /// Next an endpoint that knows more of the chain.
+    /// Prefer an endpoint with more of the chain's history next.
     pub(in crate::policy) const PREFER_HISTORY: u32 = 1 << 1;
-    /// Next only an endpoint that allows a larger range.
+    /// Only an endpoint that allows a larger range is useful next.
     pub(in crate::policy) const LARGER_RANGE: u32 = 1 << 2;
     /// The answer is the transaction's hash.
     pub(in crate::policy) const LANDED: u32 = 1 << 3;
 }
 
-/// The request, as both kinds of policy see it. The fields are those of `sdk/ABI.md`, section 4.
+/// The request, for both kinds of policy. The fields are those of `sdk/ABI.md`, section 4.
 #[derive(Clone, Copy, Debug, Pod, Zeroable)]
 #[repr(C)]
 #[expect(missing_docs, reason = "sdk/ABI.md documents every field")]
@@ -113,7 +113,7 @@ pub struct EndpointRow {
     pub idle_ms: f32,
 }
 
-/// How an attempt ended, for the retry policy.
+/// The end of an attempt, for the retry policy.
 #[derive(Clone, Copy, Debug, Pod, Zeroable)]
 #[repr(C)]
 #[expect(missing_docs, reason = "sdk/ABI.md documents every field")]
@@ -166,7 +166,7 @@ pub struct PlanBlock {
 /// Value of [`AttemptBlock::retry_after_ms`] when the response had none.
 pub const NO_RETRY_AFTER: u32 = u32::MAX;
 
-/// Size of a block as its `size` field tells it.
+/// The size of a block, as in its `size` field.
 pub(super) const fn size<T>() -> u32 {
     // Blocks are at most 256 bytes.
     #[expect(clippy::cast_possible_truncation, reason = "every block is at most 256 bytes")]
@@ -184,7 +184,7 @@ impl RequestBlock {
         RequestBlock { size: size::<Self>(), row_stride: size::<EndpointRow>(), ..Zeroable::zeroed() }
     }
 
-    /// Sets the method, cut to what fits.
+    /// Sets the method, truncated to its field.
     pub fn set_method(&mut self, method: &str) {
         self.method_len = fill(&mut self.method, method);
     }
@@ -202,7 +202,7 @@ impl AttemptBlock {
         AttemptBlock { size: size::<Self>(), retry_after_ms: NO_RETRY_AFTER, ..Zeroable::zeroed() }
     }
 
-    /// Sets the error message, cut to what fits.
+    /// Sets the error message, truncated to its field.
     pub fn set_message(&mut self, message: &str) {
         self.message_len = fill(&mut self.message, message);
     }
@@ -215,7 +215,7 @@ impl Default for AttemptBlock {
 }
 
 impl PlanBlock {
-    /// The upstream's own plan, for an endpoint and a method with these latencies.
+    /// The upstream's own plan, and latencies of the endpoint and the method.
     pub fn new(max_attempts: u32, timeout_ms: f32, latency_p95_ms: f32, method_p75_ms: f32) -> Self {
         PlanBlock {
             size: size::<Self>(),
@@ -228,7 +228,7 @@ impl PlanBlock {
     }
 }
 
-/// `bit` where it is `set`.
+/// Returns `bit` if `set`, else 0.
 pub const fn flag(set: bool, bit: u32) -> u32 {
     if set { bit } else { 0 }
 }

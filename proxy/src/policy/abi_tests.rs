@@ -7,7 +7,7 @@ use bytemuck::{Pod, bytes_of, pod_read_unaligned};
 use super::*;
 use crate::chain::Chain;
 
-/// A vector file: values by field, and the bytes.
+/// A vector file: field values and bytes.
 struct Vector {
     fields: BTreeMap<String, String>,
     bytes: Vec<u8>,
@@ -35,7 +35,7 @@ impl Vector {
     }
 }
 
-/// Hexadecimal values as decimal ones.
+/// Converts hexadecimal values to decimal ones.
 fn normal(value: &str) -> String {
     match value.strip_prefix("0x") {
         Some(hex) => u64::from_str_radix(hex, 16).unwrap().to_string(),
@@ -61,7 +61,7 @@ fn request_block() {
         fields!(block; size, row_stride, unix_ms, seed, client_key, flags, batch_size, attempt, max_attempts,
         body_bytes, deadline_left_ms, method_len)
         .to_vec();
-    // Version 1.0 calls it reserved.
+    // Reserved in version 1.0.
     actual.extend([("reserved", block.chain.to_string()), ("method", method.clone())]);
     vector.check(&actual);
     let mut built = RequestBlock { method: [0; 64], method_len: 0, ..block };

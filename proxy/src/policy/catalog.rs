@@ -1,10 +1,10 @@
-//! The plugin folder: which modules there are, and which of them the conf asks for.
+//! The plugin folder: its modules, and those that the conf requires.
 //!
-//! A file that can't be used harms only a policy that needs it. It is listed with its reason, which
-//! the log, `check` and the answer of a reload show; a policy whose plugin isn't there is refused,
-//! and the refusal quotes what is wrong with which files. A stricter rule would keep a proxy from
-//! starting, at a reboot, for a file that nobody asked for. Names that begin with a dot are
-//! skipped, so that tools which write a temporary file and rename it do no harm.
+//! A broken file harms only a policy that needs it. It is listed with its reason in the log, by
+//! `check` and in the response to a reload; a policy whose plugin is missing is refused, and the
+//! refusal quotes the broken files' reasons. A stricter rule would keep a proxy from starting after
+//! a reboot because of a file that no policy needs. Names that begin with a dot are skipped, so
+//! tools that write a temporary file and rename it do no harm.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -22,7 +22,7 @@ use crate::signature::{KeyId, TrustedKey};
 #[derive(Clone, Default)]
 pub struct Catalog {
     plugins: BTreeMap<Digest, Entry>,
-    /// Files that can't be used, in the order of their names.
+    /// Files that can't be used, sorted by name.
     broken: Vec<Broken>,
 }
 
@@ -30,11 +30,11 @@ pub struct Catalog {
 struct Broken {
     file: String,
     reason: String,
-    /// What a file of this name was in the generation before.
+    /// The identity of the file of this name in the previous generation.
     was: Option<Identity>,
 }
 
-/// Warnings that are shown; one more says how many there are.
+/// The most warnings that are shown; one more gives the number of the rest.
 const SHOWN: usize = 20;
 
 #[derive(Clone)]
@@ -44,20 +44,20 @@ struct Entry {
     signer: Option<KeyId>,
 }
 
-/// Where plugins come from.
+/// The source of plugins.
 #[derive(Clone, Copy)]
 pub struct Source<'a> {
     /// The plugin folder.
     pub dir: &'a Path,
-    /// One of these must have signed each file. `None` asks for no signatures.
+    /// One of these must have signed each file. `None` requires no signatures.
     pub trusted_keys: Option<&'a [TrustedKey]>,
-    /// Where compiled code is kept from process to process.
+    /// The cache of compiled code.
     pub cache: Option<&'a CodeCache>,
 }
 
 impl Catalog {
-    /// Reads every module in the folder. What `previous` has compiled already is taken over;
-    /// signatures are verified every time, of the very bytes that are compiled or were.
+    /// Reads every module in the folder. Modules that `previous` has are reused; signatures are
+    /// verified every time, over the bytes that are compiled now or were then.
     ///
     /// # Errors
     /// When the folder can't be read.
@@ -87,11 +87,11 @@ impl Catalog {
         Ok(catalog)
     }
 
-    /// The highest version of `name` that fits `requirement` and, where it is given, the digest
+    /// The highest version of `name` that satisfies `requirement` and, if given, has the digest
     /// `pin`.
     ///
     /// # Errors
-    /// When there is none; the message says what there is.
+    /// When there is none; the message lists the available plugins.
     pub fn find(&self, name: &str, requirement: &VersionReq, pin: Option<Digest>) -> Result<Arc<Plugin>, PluginError> {
         let refuse = |reason: String| Err(PluginError::new(Stage::Match, reason));
         let named: Vec<&Entry> = self.plugins.values().filter(|e| e.plugin.identity().plugin == name).collect();
@@ -104,8 +104,8 @@ impl Catalog {
             .iter()
             .filter(|e| fits(e.plugin.identity()))
             .max_by(|a, b| a.plugin.identity().version.cmp(&b.plugin.identity().version));
-        // A file that is being written over, or has lost its signature, doesn't bring an older
-        // version back.
+        // A file that is being overwritten, or has lost its signature, must not cause a downgrade
+        // to an older version.
         let newest = best.map(|entry| &entry.plugin.identity().version);
         let was_better = |was: &Identity| fits(was) && newest.is_some_and(|newest| was.version > *newest);
         if let Some(lost) = self.broken.iter().find(|broken| broken.was.as_ref().is_some_and(was_better)) {
@@ -120,7 +120,7 @@ impl Catalog {
         }
     }
 
-    /// What is wrong with files that no policy needed, a line each.
+    /// Problems of files that no policy needed, one line each.
     pub fn warnings(&self) -> Vec<String> {
         let broken =
             self.broken.iter().map(|broken| format!("plugin file {} is not used: {}", broken.file, broken.reason));
@@ -134,12 +134,12 @@ impl Catalog {
         warnings
     }
 
-    /// Who signed the file of the module with this digest; `None` if no signatures were asked for.
+    /// The key that signed the module with this digest; `None` if no signatures are required.
     pub fn signer(&self, digest: Digest) -> Option<KeyId> {
         self.plugins.get(&digest)?.signer
     }
 
-    /// Another file of the same name and version.
+    /// Another file of the same plugin name and version.
     fn twin(&self, entry: &Entry) -> Option<&Entry> {
         let identity = entry.plugin.identity();
         self.plugins.values().find(|e| {
@@ -161,8 +161,8 @@ impl Catalog {
         format!("no \"{name}\" matches version \"{requirement}\"{pinned}; there is {there}{broken}")
     }
 
-    /// Files that can't be used may be what is missing: what a broken one is called inside isn't
-    /// known. Those whose file has the plugin's name come first.
+    /// Broken files, which may contain the missing plugin: their plugin names are unknown. Files
+    /// whose own name contains the plugin's come first.
     fn broken_files(&self, name: &str) -> String {
         let mut files: Vec<&Broken> = self.broken.iter().collect();
         files.sort_by_key(|broken| !broken.file.contains(name));

@@ -1,5 +1,5 @@
-//! What is seen of a module before it is compiled: whether it is one, whole, and of a size that
-//! compiles soon.
+//! Checks of a module before its compilation: that it is a complete core module, of a complexity
+//! that compiles soon.
 
 use wasmparser::{BinaryReaderError, Chunk, FunctionBody, Operator, Parser, Payload};
 
@@ -8,10 +8,10 @@ use super::limits::Limits;
 
 /// The first bytes of every core module: magic number and version 1.
 const CORE_MODULE: &[u8] = b"\0asm\x01\0\0\0";
-/// The same for a component: its layer field is 1.
+/// The first bytes of a component: its layer field is 1.
 const COMPONENT: &[u8] = b"\0asm\x0d\0\x01\0";
 
-/// Refuses what isn't a core module, is cut short, or has too many or too large functions.
+/// Refuses anything but a complete core module, and too many or too large functions.
 pub(super) fn check(wasm: &[u8], limits: &Limits) -> Result<(), PluginError> {
     check_size(wasm, limits)
         .and_then(|()| check_kind(wasm))
@@ -44,8 +44,8 @@ fn check_functions(wasm: &[u8], limits: &Limits) -> Result<(), String> {
     let (mut parser, mut rest) = (Parser::new(0), wasm);
     let mut census = Census { limits, widest: 0, weight: 0 };
     loop {
-        // Parsed as if more were to come: what is missing at the end is then told from what is
-        // wrong.
+        // Parsed as if more bytes were to come, which distinguishes a truncated module from a
+        // malformed one.
         let (consumed, payload) = match parser.parse(rest, false).map_err(|e| malformed(&e))? {
             Chunk::Parsed { consumed, payload } => (consumed, payload),
             Chunk::NeedMoreData(_) if rest.is_empty() => return Ok(()),
@@ -60,10 +60,10 @@ fn malformed(error: &BinaryReaderError) -> String {
     format!("does not compile: {error}")
 }
 
-/// What the functions amount to.
+/// The module's total complexity.
 struct Census<'a> {
     limits: &'a Limits,
-    /// Parameters and results of the type that has most.
+    /// Parameters and results of the widest type.
     widest: u64,
     weight: u64,
 }
@@ -116,8 +116,8 @@ impl Census<'_> {
     }
 }
 
-/// Blocks, loops among them, and loops. There are fewer than bytes in a function: nothing
-/// overflows.
+/// The number of blocks, loops included, and of loops. Both are below the function's size in bytes,
+/// so neither overflows.
 fn count_blocks(body: &FunctionBody<'_>) -> Result<(u64, u64), BinaryReaderError> {
     let (mut blocks, mut loops) = (0, 0);
     for operator in body.get_operators_reader()? {

@@ -1,9 +1,9 @@
-//! From what a guest answers to a [`Decision`], a [`Plan`] or a [`Scored`], and the canned input
-//! that probes a new policy.
+//! Decodes guests' answers into a [`Decision`], a [`Plan`] or a [`Scored`], and holds the canned
+//! input that probes new policies.
 //!
-//! Invariant: an answer that no request can be served by is a [`Fault`], whoever asked. Scores that
-//! leave out every endpoint are one; a guest that wants no endpoint to get a request says so
-//! explicitly (ABI 1.2).
+//! Invariant: an answer that serves no request is a [`Fault`] for every caller. That includes
+//! scores that leave out every endpoint; a guest that wants to refuse a request does so explicitly
+//! (ABI 1.2).
 
 use std::time::Duration;
 
@@ -19,23 +19,24 @@ const ACTION_RETRY: u32 = 1;
 const COOLDOWN_NONE: u32 = 0;
 const COOLDOWN_BACKOFF: u32 = 1;
 const COOLDOWN_FIXED: u32 = 2;
-/// No policy can take an endpoint, or one of its methods, out for longer, or hold more against it.
+/// The longest time for which a policy can exclude an endpoint or one of its methods, or penalize
+/// it.
 const MAX_EXCLUSION: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Timers are no finer: a shorter timeout would end every attempt at once.
 const SHORTEST_TIMEOUT: Duration = Duration::from_millis(1);
 
-/// What a scoring call came to.
+/// The result of a scoring call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scored {
-    /// There is a score for each row, and a usable one among them.
+    /// Each row has a score, and at least one score is usable.
     Ranked,
-    /// No endpoint is to get the request; all scores are negative infinity.
+    /// The request must go to no endpoint; all scores are negative infinity.
     Refused,
 }
 
-/// Tells from the request's flags, as the guest found and left them, whether it refused. `flags` of
-/// an older guest aren't looked at.
+/// Whether the guest refused, from the request's flags before and after the call. Not for older
+/// guests, whose `flags` are ignored.
 pub(super) fn refusal(found: u32, left: u32) -> Result<bool, Fault> {
     match found ^ left {
         0 => Ok(false),
@@ -44,12 +45,12 @@ pub(super) fn refusal(found: u32, left: u32) -> Result<bool, Fault> {
     }
 }
 
-/// Whether a score is one: NaN and negative infinity leave the endpoint out.
+/// Whether a score admits its endpoint: NaN and negative infinity leave it out.
 pub(super) fn is_usable(score: f64) -> bool {
     score > f64::NEG_INFINITY
 }
 
-/// Scores that no endpoint can be chosen by are a fault.
+/// Scores that admit no endpoint are a fault.
 pub(super) fn useful(scored: Scored, scores: &[f64]) -> Result<Scored, Fault> {
     if scored == Scored::Refused || scores.iter().copied().any(is_usable) || scores.is_empty() {
         return Ok(scored);
@@ -57,12 +58,12 @@ pub(super) fn useful(scored: Scored, scores: &[f64]) -> Result<Scored, Fault> {
     Err(Fault::Output(if scores.iter().any(|score| score.is_nan()) { NAN_FOR_ALL } else { LEFT_OUT_ALL }))
 }
 
-/// NaN is what arithmetic with an unknown input gives.
+/// Arithmetic with an unknown input gives NaN.
 pub(super) const NAN_FOR_ALL: &str = "scores of NaN that leave out every endpoint";
-/// Negative infinity is only written on purpose.
+/// Negative infinity is always deliberate.
 pub(super) const LEFT_OUT_ALL: &str = "scores of negative infinity for every endpoint";
 
-/// Checks each field of a guest's decision.
+/// Validates each field of a guest's decision.
 pub(super) fn decision(block: &DecisionBlock) -> Result<Decision, Fault> {
     let action = match block.action {
         ACTION_RETURN => Action::Return,
@@ -94,7 +95,7 @@ pub(super) fn decision(block: &DecisionBlock) -> Result<Decision, Fault> {
     })
 }
 
-/// Checks a guest's plan, and clamps it to the one it was `asked` to change.
+/// Validates a guest's plan, and clamps it to the plan `asked` that the guest was given.
 pub(super) fn plan(block: &PlanBlock, asked: &PlanBlock) -> Result<Plan, Fault> {
     if block.max_attempts == 0 {
         return Err(Fault::Output("a plan without an attempt"));
@@ -112,12 +113,12 @@ pub(super) fn plan(block: &PlanBlock, asked: &PlanBlock) -> Result<Plan, Fault> 
     })
 }
 
-/// No plan waits longer than a day, whatever the number.
+/// No plan waits longer than a day.
 fn millis(ms: f32) -> Duration {
     Duration::from_secs_f32((ms / 1_000.0).min(MAX_EXCLUSION.as_secs_f32()))
 }
 
-/// A plain read of the canned input.
+/// The canned request, a plain read.
 pub(super) fn canned_request() -> RequestBlock {
     let mut request = RequestBlock {
         unix_ms: 1_700_000_000_000,
@@ -169,14 +170,13 @@ pub(super) fn canned_rows() -> [EndpointRow; 3] {
     [row, used, failing]
 }
 
-/// Endpoints of a pool that has no health checks and had no traffic yet: whatever can be unknown
-/// is.
+/// Endpoints of a pool without health checks or traffic: every input that can be unknown is.
 pub(super) fn unknown_rows() -> [EndpointRow; 3] {
     let unknown = canned_rows()[0];
     [0, 1, 2].map(|index| EndpointRow { index, ..unknown })
 }
 
-/// Used endpoints of a pool in which everything is known.
+/// Endpoints with traffic, in a pool where every input is known.
 pub(super) fn known_rows() -> [EndpointRow; 3] {
     let [_, used, failing] = canned_rows();
     let known = EndpointRow { head_lag_blocks: 0.0, price: 0.2, ..used };
@@ -187,12 +187,12 @@ pub(super) fn known_rows() -> [EndpointRow; 3] {
     ]
 }
 
-/// The plan of an upstream with the defaults.
+/// The plan of an upstream with default settings.
 pub(super) fn canned_plan() -> PlanBlock {
     PlanBlock::new(3, 5_000.0, 25.0, 20.0)
 }
 
-/// One attempt of each outcome that a retry policy is asked about.
+/// One attempt for each outcome that a retry policy decides about.
 pub(super) fn canned_attempts() -> impl Iterator<Item = AttemptBlock> {
     let asked = Outcome::ALL.into_iter().filter(|o| !matches!(o, Outcome::Success | Outcome::Canceled));
     asked.map(|outcome| {

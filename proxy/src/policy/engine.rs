@@ -1,5 +1,4 @@
-//! The one Wasmtime engine of the process: which features exist, and the ticker that stops runaway
-//! calls.
+//! The process's only Wasmtime engine: its features, and the ticker that stops runaway calls.
 
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
@@ -41,8 +40,8 @@ impl Drop for Engine {
     }
 }
 
-/// Policies are core modules that compute: everything else that Wasm can be is off, and floats are
-/// the same everywhere.
+/// Policies are core modules that compute: all other features of Wasm are off, and floats are
+/// deterministic on all machines.
 fn config(limits: &Limits) -> Config {
     let mut config = Config::new();
     config

@@ -1,4 +1,4 @@
-//! Why a plugin was refused: the stage that refused it, and the reason.
+//! Errors of plugins: the stage that failed, and the reason.
 
 use std::fmt;
 
@@ -7,29 +7,29 @@ use thiserror::Error;
 use super::Fault;
 use super::log::printable;
 
-/// Bytes of a reason. A config's refusal, at most 4 KiB, fits.
+/// Longest reason in bytes. A config's refusal, at most 4 KiB, fits.
 const REASON_BYTES: usize = 5 << 10;
 
-/// A step of loading a plugin, in order.
+/// A stage of loading a plugin, in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
-    /// The folder for compiled code.
+    /// The folder of compiled code.
     Cache,
     /// Reading the plugin folder and its files.
     Read,
-    /// The signature that a file must have.
+    /// Verifying the signature.
     Signature,
     /// Decoding, validating and compiling the module.
     Compile,
     /// Resolving imports, running the start function, finding the exports.
     Instantiate,
-    /// The ABI version.
+    /// Checking the ABI version.
     Abi,
-    /// The module's own description.
+    /// Reading the module's description.
     Describe,
-    /// Finding the version that the conf asks for.
+    /// Finding the version that the conf requires.
     Match,
-    /// The conf's `config` table.
+    /// Applying the conf's `config` table.
     Configure,
     /// Calls with canned input.
     Probe,
@@ -56,16 +56,16 @@ impl fmt::Display for Stage {
 #[derive(Debug, Error)]
 #[error("{}stage {stage}: {reason}", subject(what))]
 pub struct PluginError {
-    /// The file, plugin or policy, once it is known.
+    /// The file, plugin or policy, once known.
     what: String,
-    /// Where loading stopped.
+    /// The stage that failed.
     pub stage: Stage,
     reason: String,
 }
 
 impl PluginError {
-    /// The reason may quote the module (an import, an unknown word in its description): it is cut
-    /// and made fit to print.
+    /// The reason may quote the module (an import, an unknown word in its description), so it is
+    /// truncated and made fit to print.
     pub(super) fn new(stage: Stage, reason: impl AsRef<[u8]>) -> Self {
         let reason = reason.as_ref();
         PluginError { what: String::new(), stage, reason: printable(&reason[..reason.len().min(REASON_BYTES)]) }
@@ -78,7 +78,7 @@ impl PluginError {
         }
     }
 
-    /// Names the file, plugin or policy that the error is about.
+    /// Adds the name of the file, plugin or policy.
     #[must_use]
     pub(super) fn of(mut self, what: impl Into<String>) -> Self {
         if self.what.is_empty() {
@@ -92,13 +92,13 @@ fn subject(what: &str) -> String {
     if what.is_empty() { String::new() } else { format!("{what}: ") }
 }
 
-/// The policy runtime does not start.
+/// An error that keeps the policy runtime from starting.
 #[derive(Debug, Error)]
 pub enum RuntimeError {
-    /// Wasmtime refuses to run here.
+    /// Wasmtime can't run here.
     #[error("the WebAssembly engine does not start (is the address space limited, as by `ulimit -v`?): {0}")]
     Engine(String),
-    /// No thread for replacing instances.
+    /// The thread that replaces instances can't start.
     #[error("no thread can be started: {0}")]
     Thread(#[from] std::io::Error),
 }

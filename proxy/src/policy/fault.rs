@@ -1,4 +1,4 @@
-//! What can go wrong with a guest, in words and as a metric label.
+//! Faults of guests, as messages and as a metric label.
 
 use std::fmt;
 
@@ -7,12 +7,13 @@ use wasmtime::{Trap, WasmBacktrace};
 
 use super::log::printable;
 
-/// A backtrace's frames that are told: the innermost ones say where it happened.
+/// The most frames of a backtrace that are shown, from the innermost on.
 const FRAMES: usize = 16;
-/// Bytes of a function's name that are told. Names are the guest's, and mangled ones are long.
+/// The longest function name that is shown, in bytes. The guest chooses its names, and mangled ones
+/// are long.
 const NAME_BYTES: usize = 80;
 
-/// A policy broke a rule of the ABI. The native fallback answers the request in its place.
+/// A policy broke a rule of the ABI. The native fallback decides in its place.
 #[derive(Debug, Error)]
 pub enum Fault {
     /// The guest trapped.
@@ -21,16 +22,16 @@ pub enum Fault {
     /// The call used up its fuel.
     #[error("used up its fuel")]
     Fuel(Frames),
-    /// The call ran past the epoch deadline.
+    /// The call exceeded its epoch deadline.
     #[error("ran too long")]
     Epoch(Frames),
-    /// The guest was refused memory, or room in a table, and then trapped.
+    /// The guest was refused memory, or room in a table, and trapped.
     #[error("was refused memory and trapped: {0}")]
     Memory(String, Frames),
-    /// An export or a pointer is not what the ABI says.
+    /// An export or a pointer violates the ABI.
     #[error("breaks the ABI: {0}")]
     Abi(String),
-    /// The answer is outside of its range.
+    /// The answer is out of range.
     #[error("gave an answer that is out of range: {0}")]
     Output(&'static str),
     /// The instance is being replaced after an earlier fault.
@@ -38,13 +39,12 @@ pub enum Fault {
     NotReady,
 }
 
-/// Where the guest was: its functions from the innermost on, fit to print. Empty when that isn't
-/// known.
+/// The guest's backtrace: its functions from the innermost on, fit to print. Empty if unknown.
 #[derive(Debug, Default)]
 pub struct Frames(String);
 
 impl Fault {
-    /// What ended a call. `starved` tells that the guest was refused memory during it.
+    /// The cause of a call's end. `starved` means that the guest was refused memory during it.
     pub(super) fn of(error: &wasmtime::Error, starved: bool) -> Fault {
         let at = Frames::of(error);
         match error.downcast_ref::<Trap>() {
@@ -69,10 +69,10 @@ impl Fault {
         }
     }
 
-    /// Every label, for building the metrics.
+    /// All labels, for building the metrics.
     pub const KINDS: [&'static str; 7] = ["trap", "fuel", "epoch", "memory", "abi", "output", "not_ready"];
 
-    /// Where the guest was, if it was stopped in the middle of a call.
+    /// The guest's backtrace, if a call was interrupted.
     pub fn backtrace(&self) -> Option<&Frames> {
         match self {
             Fault::Trap(_, at) | Fault::Fuel(at) | Fault::Epoch(at) | Fault::Memory(_, at) => Some(at),
@@ -82,7 +82,7 @@ impl Fault {
 }
 
 impl Frames {
-    /// Whether nothing is known.
+    /// Whether the backtrace is unknown.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

@@ -1,5 +1,4 @@
-//! The files of the plugin folder: where they may be, how large they may be, and whose signature
-//! they bear.
+//! The files of the plugin folder: their place, their size and their signatures.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -11,13 +10,13 @@ use crate::files;
 use crate::fingerprint::is_module;
 use crate::signature::{self, KeyId, SignatureError, TrustedKey};
 
-/// Bytes of a signature file. Its comments may have 1 and 8 KiB, the rest is some 200 bytes.
+/// Largest signature file in bytes. Its comments may have 1 and 8 KiB, the rest is about 200 bytes.
 const SIGNATURE_BYTES: usize = 16 << 10;
 
-/// Modules of a folder. Each takes a part of a second to compile, and room in the memory.
+/// Maximum number of modules in a folder. Each takes a fraction of a second to compile, and memory.
 const MODULES: usize = 1_000;
 
-/// Why a file of the folder isn't read.
+/// Why a file of the folder can't be read.
 #[derive(Debug, Error)]
 enum FileError {
     #[error(transparent)]
@@ -28,7 +27,7 @@ enum FileError {
     TooLarge { size: u64, kind: &'static str, limit: usize },
 }
 
-/// The module files of `dir` in the order of their names.
+/// The module files of `dir`, sorted by name.
 pub(super) fn modules(dir: &Path) -> Result<Vec<PathBuf>, PluginError> {
     let refuse = |e: io::Error| {
         PluginError::new(Stage::Read, format!("can't be read: {e}")).of(format!("plugin folder {}", dir.display()))
@@ -49,12 +48,13 @@ pub(super) fn modules(dir: &Path) -> Result<Vec<PathBuf>, PluginError> {
     Ok(files)
 }
 
-/// The bytes of one of [`modules`].
+/// Reads one of [`modules`].
 pub(super) fn read_module(path: &Path, limit: usize) -> Result<Vec<u8>, PluginError> {
     read(path, "a module", limit).map_err(|e| PluginError::new(Stage::Read, e.to_string()))
 }
 
-/// Whose signature of `wasm` lies beside the module at `path`: in `x.wasm.sig` for `x.wasm`.
+/// The key that signed `wasm`, by the signature beside the module at `path`: `x.wasm.sig` for
+/// `x.wasm`.
 pub(super) fn verify(path: &Path, wasm: &[u8], keys: &[TrustedKey]) -> Result<KeyId, PluginError> {
     let beside = path.with_added_extension("sig");
     let [module, file] = [path, &beside].map(|path| path.file_name().unwrap_or_default().to_string_lossy());
@@ -79,10 +79,10 @@ pub(super) fn verify(path: &Path, wasm: &[u8], keys: &[TrustedKey]) -> Result<Ke
     })
 }
 
-/// A regular file inside of its folder, also when a link leads to it.
+/// Reads a regular file inside of its folder. A link must lead to one.
 fn read(path: &Path, kind: &'static str, limit: usize) -> Result<Vec<u8>, FileError> {
     let target = path.canonicalize().map_err(|e| FileError::Unfit(e.into()))?;
-    // The folder's own path has no links left: `modules` has followed them.
+    // The folder's own path has no links: `modules` has resolved them.
     if !path.parent().is_some_and(|root| target.starts_with(root)) {
         return Err(FileError::Outside);
     }

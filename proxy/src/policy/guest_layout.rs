@@ -1,11 +1,11 @@
-//! The place in a guest's memory where the blocks of its hot calls lie, reserved once per instance.
+//! The reserved area in a guest's memory for the blocks of its hot calls, one per instance.
 
 use super::abi::{AttemptBlock, EndpointRow, RequestBlock, size};
 use super::error::{PluginError, Stage};
 use super::fault::Fault;
 use super::instance::Instance;
 
-/// Alignment of the block area: a cache line, so that a row never straddles two.
+/// Alignment of the area: a cache line, so that a row never straddles two.
 const BLOCK_ALIGN: u32 = 64;
 
 /// Offsets of the blocks in the guest's memory.
@@ -13,7 +13,7 @@ const BLOCK_ALIGN: u32 = 64;
 pub(super) struct Area {
     pub(super) request: u32,
     pub(super) attempt: u32,
-    /// Or the plan.
+    /// Also the offset of the plan.
     pub(super) decision: u32,
     pub(super) rows: u32,
     pub(super) scores: u32,
@@ -38,8 +38,8 @@ impl Area {
     }
 }
 
-/// The bytes of a block. They were checked when they were reserved; a check costs less than the
-/// proof that they still are there.
+/// The bytes of a block. They were checked when they were reserved; checking again is cheaper than
+/// proving that they are still there.
 pub(super) fn slot(data: &mut [u8], ptr: u32, len: usize) -> Result<&mut [u8], Fault> {
     let start = ptr as usize;
     data.get_mut(start..start + len).ok_or_else(|| Fault::Abi("lost the memory it had reserved".into()))

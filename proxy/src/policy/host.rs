@@ -1,5 +1,5 @@
-//! The host's side of an instance: what its store carries, what it may use, and the one function
-//! that it may import.
+//! The host's side of an instance: the data of its store, its quota, and the only function that it
+//! may import.
 
 use std::sync::Arc;
 
@@ -9,18 +9,18 @@ use super::limits::{LOG_CALL_FUEL, LOG_LINE_BYTES, Limits};
 use super::log::GuestLog;
 use super::stall::Stall;
 
-/// What the store carries for the host's side of calls.
+/// The store's data for the host's side of calls.
 pub(super) struct Host {
     pub(super) quota: Quota,
     pub(super) stall: Stall,
     log: Arc<GuestLog>,
 }
 
-/// What an instance may use, and whether it was refused more.
+/// The quota of an instance, and whether it was exceeded.
 pub(super) struct Quota {
     memory: usize,
     table_elements: usize,
-    /// A guest that was refused memory in this call and traps, traps for that reason.
+    /// Memory was refused during this call: a trap is then attributed to it.
     pub(super) refused: bool,
 }
 
@@ -30,7 +30,7 @@ impl Host {
         Host { quota, stall: Stall::load(), log }
     }
 
-    /// What a module may import: `pointsman.log` and nothing else.
+    /// The imports of a module: `pointsman.log` and nothing else.
     pub(super) fn linker(engine: &Engine) -> wasmtime::Result<Linker<Host>> {
         let mut linker = Linker::new(engine);
         linker.func_wrap("pointsman", "log", guest_log)?;
@@ -66,10 +66,10 @@ impl ResourceLimiter for Quota {
     }
 }
 
-/// Costs fuel before anything else is done, whether or not the line is written: what a guest can't
-/// pay for ends its call.
+/// Charges fuel first, whether or not the line is written: a guest that can't pay for the line ends
+/// its call.
 fn guest_log(mut caller: Caller<'_, Host>, level: i32, ptr: u32, len: u32) -> wasmtime::Result<()> {
-    // No more of a line is read.
+    // The rest of a longer line isn't read.
     let bytes = u64::from(len).min(LOG_LINE_BYTES as u64);
     let left = caller.get_fuel()?.checked_sub(LOG_CALL_FUEL + bytes);
     caller.set_fuel(left.unwrap_or(0))?;

@@ -1,8 +1,8 @@
 //! One instance of a module: its store, its memory and its typed exports.
 //!
-//! Invariants: every call begins with a fresh epoch deadline and fresh fuel, which only the calls
-//! while it is loaded share; every pointer that the guest gave is checked against its memory at
-//! each use; after a fault the instance is not called again (its owner drops it).
+//! Invariants: every call begins with a fresh epoch deadline and fresh fuel, which only load-time
+//! calls share; every pointer from the guest is checked against its memory at each use; after a
+//! fault the instance isn't called again (its owner drops it).
 
 use std::sync::Arc;
 
@@ -24,13 +24,13 @@ use super::stall::Stall;
 const INITIALIZE: &str = "_initialize";
 const ALLOC: &str = "pointsman_alloc";
 const CONFIGURE: &str = "pointsman_configure";
-/// Where a request's flags lie in its block.
+/// The offset of a request's flags in its block.
 const FLAGS_AT: u32 = 32;
 const _: () = assert!(std::mem::offset_of!(RequestBlock, flags) == FLAGS_AT as usize);
-/// The optional export.
+/// The optional export of retry policies.
 pub(super) const PLAN: &str = "pointsman_plan";
 
-/// An instance that can be asked for its description, and nothing else yet.
+/// An instance that can only be asked for its description.
 pub(super) struct Instance {
     store: Store<Host>,
     instance: wasmtime::Instance,
@@ -38,7 +38,7 @@ pub(super) struct Instance {
     limits: Limits,
 }
 
-/// A configured instance with its block area reserved.
+/// A configured instance with reserved memory for its blocks.
 pub(super) struct ReadyInstance {
     inner: Instance,
     area: Area,
@@ -46,7 +46,7 @@ pub(super) struct ReadyInstance {
     refuses: bool,
 }
 
-/// The exports that requests call.
+/// The exports of hot calls.
 struct Hot {
     score: Option<TypedFunc<(u32, u32, u32, u32), ()>>,
     retry: Option<TypedFunc<(u32, u32, u32), ()>>,
@@ -92,7 +92,7 @@ impl Instance {
         self.read_text(slice).map_err(|fault| PluginError::fault(Stage::Describe, "describe", &fault))
     }
 
-    /// Finds every export that a policy of these kinds is asked for later, with its type.
+    /// Checks that every export of these kinds of policies exists with the right type.
     pub(super) fn check_exports(&mut self, kinds: Kinds, plans: bool) -> Result<(), PluginError> {
         self.export::<(u32, u32), u32>(ALLOC)?;
         self.export::<(u32, u32), u64>(CONFIGURE)?;
@@ -157,7 +157,7 @@ impl Instance {
             .map_err(|e| PluginError::new(Stage::Instantiate, format!("export `{name}` has a wrong type: {e}")))
     }
 
-    /// Reads the text that a `ptr << 32 | len` names.
+    /// Reads the text at `ptr << 32 | len`.
     fn read_text(&self, slice: u64) -> Result<Vec<u8>, Fault> {
         let (ptr, len) = ((slice >> 32) as usize, (slice & 0xffff_ffff) as usize);
         if len > self.limits.text_bytes {
@@ -167,7 +167,7 @@ impl Instance {
         text.map(<[u8]>::to_vec).ok_or_else(|| Fault::Abi("returned a slice outside of its memory".into()))
     }
 
-    /// A hot call with its own fuel and deadline.
+    /// Makes a hot call with its own fuel and deadline.
     fn hot_call<P: WasmParams>(&mut self, function: &TypedFunc<P, ()>, fuel: u64, params: P) -> Result<(), Fault> {
         self.store.set_fuel(fuel).map_err(|e| fault(&self.store, &e))?;
         let host = self.store.data_mut();
@@ -202,7 +202,7 @@ impl ReadyInstance {
         Ok(ReadyInstance { inner, area, hot, refuses: plugin.refuses })
     }
 
-    /// Scores `rows`; `scores` becomes one per row. Whether they are of any use isn't looked at.
+    /// Scores `rows`; `scores` gets one number per row. Whether they are usable isn't checked here.
     pub(super) fn score(
         &mut self,
         request: &RequestBlock,
@@ -238,7 +238,7 @@ impl ReadyInstance {
         Ok(Scored::Ranked)
     }
 
-    /// Asks what to do after an attempt.
+    /// Decides about the next step after an attempt.
     pub(super) fn retry(&mut self, request: &RequestBlock, attempt: &AttemptBlock) -> Result<DecisionBlock, Fault> {
         let (Some(function), area) = (&self.hot.retry, self.area) else {
             return Err(Fault::Abi("has no `pointsman_retry`".into()));
@@ -256,7 +256,7 @@ impl ReadyInstance {
         Ok(pod_read_unaligned(slot(data, area.decision, size_of::<DecisionBlock>())?))
     }
 
-    /// Asks how to go about a request whose first endpoint is `row`.
+    /// Plans a request whose first endpoint is `row`.
     pub(super) fn plan(
         &mut self,
         request: &RequestBlock,
@@ -292,7 +292,7 @@ fn refuse_start(store: &Store<Host>, error: &wasmtime::Error, limits: &Limits) -
     }
 }
 
-/// What to do about an import that isn't there.
+/// Advice about an import that doesn't exist.
 fn import_advice(reason: &str) -> &'static str {
     if reason.contains("`env::abort`") {
         "; a policy may import pointsman.log only; AssemblyScript leaves this one out with `--use abort=`"

@@ -1,8 +1,7 @@
-//! The thread that replaces faulted instances: it drops the old one and makes the new one, so that
-//! no request pays for either.
+//! The thread that replaces faulted instances: it drops the old one and makes a new one, so that no
+//! request pays for either.
 //!
-//! A replacement that can't be made now (instances of an old generation may still fill the pool) is
-//! tried again.
+//! A replacement that fails is retried: instances of an old generation may still fill the pool.
 
 use std::sync::mpsc::{Receiver, RecvError, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Weak};
@@ -11,21 +10,21 @@ use std::time::Duration;
 use super::Policy;
 use super::instance::ReadyInstance;
 
-/// Between two tries to replace an instance.
+/// The pause before a failed replacement is retried.
 const RETRY_PERIOD: Duration = Duration::from_secs(1);
 
-/// Where policies send instances that faulted.
+/// The channel to the thread, for instances that faulted.
 #[derive(Clone)]
 pub(super) struct InstanceReplacer(Sender<Faulted>);
 
 struct Faulted {
     policy: Weak<Policy>,
-    /// Only dropped: unmapping its memory takes a while.
+    /// Sent only to be dropped: unmapping its memory takes a while.
     _instance: ReadyInstance,
 }
 
 impl InstanceReplacer {
-    /// Starts the thread. It ends with the last sender.
+    /// Starts the thread, which ends with the last sender.
     pub(super) fn start() -> std::io::Result<Self> {
         let (sender, faulted) = channel();
         std::thread::Builder::new().name("policy-refill".into()).spawn(move || run(&faulted))?;
@@ -33,7 +32,7 @@ impl InstanceReplacer {
     }
 
     pub(super) fn replace(&self, instance: ReadyInstance, policy: Weak<Policy>) {
-        // The receiver ends with its last sender, and this is one.
+        // The receiver ends with its last sender, and `self` is one.
         let _ = self.0.send(Faulted { policy, _instance: instance });
     }
 }

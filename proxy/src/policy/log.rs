@@ -1,5 +1,5 @@
-//! Lines that guests write. Their number is limited, and what is in them is made fit to print: a
-//! guest is not trusted with the operator's terminal.
+//! Log lines of guests. Their rate is limited and their text is made fit to print, because a guest
+//! isn't trusted with the operator's terminal.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -9,13 +9,13 @@ use crate::clock;
 use crate::model::Tick;
 use crate::text;
 
-/// The log of one policy, shared by its instances: a guest that faults with every line gets no more
-/// lines for it.
+/// The log of one policy, shared by its instances, so that a guest doesn't get more lines by
+/// faulting.
 #[derive(Debug)]
 pub(super) struct GuestLog {
     policy: String,
     lines_per_sec: u32,
-    /// The second in the upper half, the lines written in it in the lower one.
+    /// The current second in the upper half, its number of lines in the lower one.
     window: AtomicU64,
 }
 
@@ -24,7 +24,7 @@ impl GuestLog {
         Arc::new(GuestLog { policy: policy.to_owned(), lines_per_sec, window: AtomicU64::new(0) })
     }
 
-    /// Writes one line at the guest's level: 1 error to 4 debug, anything else counts as debug.
+    /// Writes one line at the guest's level: 1 error to 4 debug; other levels count as debug.
     pub(super) fn write(&self, level: i32, line: &[u8]) {
         if !self.admit(clock::now()) {
             return;
@@ -50,7 +50,7 @@ impl GuestLog {
     }
 }
 
-/// `bytes` as text without characters that change how others are shown.
+/// `bytes` as text, without characters that affect how other text is displayed.
 pub(super) fn printable(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).chars().map(|c| if text::is_unfit(c) { ' ' } else { c }).collect()
 }

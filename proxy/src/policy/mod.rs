@@ -1,15 +1,15 @@
 //! The policy runtime: WebAssembly modules that score endpoints and decide on retries.
 //!
-//! The only place that knows Wasmtime. A plugin file becomes a [`Plugin`] (compiled, described), a
+//! The only module that uses Wasmtime. A plugin file becomes a [`Plugin`] (compiled, described), a
 //! plugin with a config becomes a [`Policy`] (instances configured and probed, one per worker
 //! thread), and a policy answers [`Policy::score`] and [`Policy::retry`] or returns a [`Fault`].
 //!
 //! Invariants:
-//! - No instance is made on the request path. They exist before a policy is handed out; after a
-//!   fault a thread of the runtime builds the replacement, and until then that worker gets
+//! - No instance is made on the request path. They exist before a policy is returned; after a fault
+//!   a thread of the runtime makes the replacement, and until then that worker gets
 //!   [`Fault::NotReady`].
-//! - Every call has its own fuel and epoch deadline, and nothing that comes back is trusted.
-//! - A call allocates nothing on the host's side beyond what the caller's buffers need.
+//! - Every call has its own fuel and epoch deadline, and all of its output is validated.
+//! - A call allocates nothing on the host's side beyond the caller's buffers.
 
 pub mod abi;
 mod cache;
@@ -52,7 +52,7 @@ use pool::InstancePool;
 use crate::hex::Hex;
 use crate::model::{Decision, Plan};
 
-/// The sha256 of a module's file.
+/// The SHA-256 of a module's file.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Digest(pub [u8; 32]);
 
@@ -68,18 +68,18 @@ impl fmt::Debug for Digest {
     }
 }
 
-/// What a module is: its own name and version, and the digest of its bytes.
+/// The identity of a module: its own name and version, and the digest of its bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
     /// The name that the conf asks for.
     pub plugin: String,
     /// Its semantic version.
     pub version: semver::Version,
-    /// The sha256 of the file.
+    /// The SHA-256 of the file.
     pub digest: Digest,
 }
 
-/// Version and digest as reports show them: `1.0.0@sha256:0123456789ab`.
+/// Version and digest in the form of reports: `1.0.0@sha256:0123456789ab`.
 impl fmt::Display for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let digest = self.digest.to_string();
@@ -87,7 +87,7 @@ impl fmt::Display for Identity {
     }
 }
 
-/// The engine, and the thread that replaces faulted instances. One for the process.
+/// The engine, and the thread that replaces faulted instances. There is one per process.
 pub struct PolicyRuntime {
     engine: Arc<Engine>,
     limits: Limits,
@@ -95,14 +95,14 @@ pub struct PolicyRuntime {
     refill: InstanceReplacer,
 }
 
-/// What a policy is made with, beside its plugin.
+/// The settings of a policy.
 #[derive(Clone, Copy, Debug)]
 pub struct Setup<'a> {
     /// The conf's `config` table as JSON.
     pub config: &'a str,
     /// Fuel of a hot call, in place of [`Limits::fuel`].
     pub fuel: u64,
-    /// Endpoints that it must be able to score.
+    /// Endpoints that the policy must have room for.
     pub rows: usize,
 }
 
@@ -114,7 +114,7 @@ impl Setup<'_> {
 }
 
 impl PolicyRuntime {
-    /// A runtime for `workers` threads that call policies at the same time.
+    /// A runtime for `workers` threads that call policies concurrently.
     ///
     /// # Errors
     /// When Wasmtime can't run here, for example because address space is limited.
@@ -124,23 +124,24 @@ impl PolicyRuntime {
         Ok(PolicyRuntime { engine: Arc::new(engine), limits, workers, refill: InstanceReplacer::start()? })
     }
 
-    /// Compiles `wasm` and reads what it says of itself.
+    /// Compiles `wasm` and reads its description.
     ///
     /// # Errors
-    /// When it isn't a module of a known ABI version.
+    /// When `wasm` isn't a module of a supported ABI version.
     pub fn compile(&self, wasm: &[u8]) -> Result<Plugin, PluginError> {
         self.compile_cached(wasm, Digest::of(wasm), None)
     }
 
-    /// As [`PolicyRuntime::compile`], unless `cache` has the code. `digest` is that of `wasm`.
+    /// Like [`PolicyRuntime::compile`], unless `cache` has the code. `digest` is the digest of
+    /// `wasm`.
     fn compile_cached(&self, wasm: &[u8], digest: Digest, cache: Option<&CodeCache>) -> Result<Plugin, PluginError> {
         Plugin::compile(self.engine.inner(), wasm, digest, &self.limits, cache)
     }
 
-    /// Makes a policy named `name` of a plugin: instantiates, configures and probes it.
+    /// Makes the policy `name` from a plugin: instantiates, configures and probes it.
     ///
     /// # Errors
-    /// When the module refuses its config or faults while it is loaded or probed.
+    /// When the module refuses its config, or faults during its load or its probes.
     pub fn load(&self, name: &str, plugin: Arc<Plugin>, setup: &Setup<'_>) -> Result<Arc<Policy>, PluginError> {
         let policy = Arc::new_cyclic(|me| Policy {
             name: name.to_owned(),
@@ -161,13 +162,13 @@ impl PolicyRuntime {
     }
 }
 
-/// Rows that instances get room for: rounded up, so that a policy outlives the addition of an
-/// endpoint.
+/// The number of rows that instances have room for: rounded up, so that a policy survives the
+/// addition of an endpoint.
 fn capacity(rows: usize) -> usize {
     rows.next_power_of_two().max(64)
 }
 
-/// A loaded, configured, checked module under a name from the conf.
+/// A loaded, configured and probed module, under a name from the conf.
 pub struct Policy {
     name: String,
     plugin: Arc<Plugin>,
@@ -187,53 +188,53 @@ impl Policy {
         &self.name
     }
 
-    /// What the module is.
+    /// The module's identity.
     pub fn identity(&self) -> &Identity {
         self.plugin.identity()
     }
 
-    /// What the module can be used as.
+    /// The kinds of policy that the module implements.
     pub fn kinds(&self) -> Kinds {
         self.plugin.kinds()
     }
 
-    /// Whether it does what loading `plugin` with `setup` would give, for as many endpoints as it
-    /// has room for.
+    /// Whether loading `plugin` with `setup` would give the same policy, for as many endpoints as
+    /// this one has room for.
     pub fn is_same(&self, plugin: &Plugin, setup: &Setup<'_>) -> bool {
         self.identity() == plugin.identity() && self.config == setup.config && self.limits.fuel == setup.fuel
     }
 
-    /// Whether it can score so many endpoints.
+    /// Whether it can score `rows` endpoints.
     pub fn has_room(&self, rows: usize) -> bool {
         self.capacity >= rows
     }
 
-    /// Whether both are the same module with the same config under the same name; what is known of
-    /// one then holds for the other.
+    /// Whether both are the same module with the same config under the same name, so that knowledge
+    /// of one holds for the other.
     pub fn is_alike(&self, other: &Policy) -> bool {
         self.name == other.name && self.identity() == other.identity() && self.config == other.config
     }
 
-    /// Scores `rows` on this thread's instance; `scores` becomes one number per row, with a usable
-    /// one among them unless the request is refused.
+    /// Scores `rows` on this thread's instance. `scores` gets one number per row, with a usable one
+    /// among them unless the request is refused.
     ///
     /// # Errors
-    /// A [`Fault`]; the instance is then replaced in the background, and `scores` mean nothing.
+    /// A [`Fault`]; the instance is then replaced in the background, and `scores` is meaningless.
     pub fn score(&self, request: &RequestBlock, rows: &[EndpointRow], scores: &mut Vec<f64>) -> Result<Scored, Fault> {
         self.call(|instance| decode::useful(instance.score(request, rows, scores)?, scores))
     }
 
-    /// The fuel that this thread's calls used since this was last asked, of whichever policy.
+    /// Takes the fuel that this thread's calls of all policies have used since the last take.
     pub fn take_spent() -> u64 {
         spent::take()
     }
 
-    /// Threads that it has instances for.
+    /// The number of worker threads with an instance.
     pub fn workers(&self) -> u32 {
         self.pool.workers()
     }
 
-    /// Asks what to do after an attempt, on this thread's instance.
+    /// Decides about the next step after an attempt, on this thread's instance.
     ///
     /// # Errors
     /// A [`Fault`]; the instance is then replaced in the background.
@@ -241,8 +242,8 @@ impl Policy {
         self.call(|instance| decode::decision(&instance.retry(request, attempt)?))
     }
 
-    /// As [`Policy::score`], on an instance that no request uses. It may be called from any thread;
-    /// two at a time wait for each other.
+    /// Like [`Policy::score`], on an instance that no request uses. It may be called from any
+    /// thread; concurrent calls wait for each other.
     ///
     /// # Errors
     /// A [`Fault`]; the instance is then replaced in the background.
@@ -261,8 +262,8 @@ impl Policy {
         self.plugin.plans
     }
 
-    /// Asks, on this thread's instance, how to go about a request whose first endpoint is `row`;
-    /// `plan` is the upstream's own.
+    /// Plans a request whose first endpoint is `row`, on this thread's instance; `plan` is the
+    /// upstream's own plan.
     ///
     /// # Errors
     /// A [`Fault`]; the instance is then replaced in the background.
@@ -274,7 +275,7 @@ impl Policy {
         self.replacing(self.pool.with(f))
     }
 
-    /// Has the instance replaced that a fault took out.
+    /// Schedules the replacement of an instance that faulted.
     fn replacing<R>(&self, (answer, faulted): (Result<R, Fault>, Option<ReadyInstance>)) -> Result<R, Fault> {
         if let Some(instance) = faulted {
             self.refill.replace(instance, self.me.clone());
@@ -282,7 +283,7 @@ impl Policy {
         answer
     }
 
-    /// Replaces the instances that faults took. Tells whether all could be replaced.
+    /// Replaces faulted instances. Returns whether all were replaced.
     fn fill(&self) -> bool {
         let filled = self.pool.fill(|| self.instance());
         if let Err(error) = &filled {
@@ -296,7 +297,7 @@ impl Policy {
         ReadyInstance::new(self.engine.inner(), &self.plugin, &self.config, self.capacity, log, &self.limits)
     }
 
-    /// Calls each hot export with canned input: a module that can't answer that is refused at load.
+    /// Calls each hot export with canned input: a module that can't answer it is refused at load.
     fn probe(&self) -> Result<(), PluginError> {
         if self.kinds().scoring {
             self.probe_score("of different endpoints", &decode::canned_rows())?;
@@ -318,10 +319,10 @@ impl Policy {
 }
 
 impl Policy {
-    /// Scores the endpoints of a pool that is as `what` says. NaN for all is a mistake in the
-    /// module's arithmetic, which a good pool would meet, too: it is refused. Negative infinity for
-    /// all is a choice; there may be pools that it fits (one of endpoints with a tag or a price),
-    /// so it is a warning.
+    /// Scores the endpoints of a pool that `what` describes. NaN for all is refused: it is an error
+    /// in the module's arithmetic, which would occur in a good pool, too. Negative infinity for all
+    /// is only a warning: it is a choice that may fit other pools, such as one of endpoints with a
+    /// tag or a price.
     fn probe_score(&self, what: &str, rows: &[EndpointRow]) -> Result<(), PluginError> {
         let mut scores = Vec::new();
         let scored = self
@@ -350,7 +351,7 @@ impl Policy {
     }
 }
 
-/// The least policy, for tests: it scores every endpoint with 0.
+/// A minimal policy for tests: it scores every endpoint with 0.
 #[cfg(test)]
 pub(crate) const IDLE: &str = r#"(module
   (memory (export "memory") 2)

@@ -1,4 +1,4 @@
-//! A compiled plugin: what its file is, and what it says of itself.
+//! A compiled plugin: the identity of its file, and its own description.
 
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
@@ -10,7 +10,7 @@ use super::instance::{Instance, PLAN};
 use super::limits::Limits;
 use super::{Digest, Identity, complexity};
 
-/// The two kinds of policy; a module may be both.
+/// The kinds of policy; a module may be both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Kinds {
     /// Exports `pointsman_score`.
@@ -19,13 +19,13 @@ pub struct Kinds {
     pub retry: bool,
 }
 
-/// A compiled module whose ABI version is known and whose exports are there.
+/// A compiled module whose ABI version is supported and whose exports are there.
 pub struct Plugin {
     identity: Identity,
     kinds: Kinds,
-    /// It exports `pointsman_plan`, which belongs to a retry policy.
+    /// It exports `pointsman_plan`, an option of retry policies.
     pub(super) plans: bool,
-    /// It is built for a version in which a scoring policy may refuse a request.
+    /// It was built for a version in which a scoring policy may refuse a request.
     pub(super) refuses: bool,
     pub(super) module: wasmtime::Module,
 }
@@ -45,8 +45,8 @@ enum Kind {
 }
 
 impl Plugin {
-    /// Compiles `wasm`, or takes its code from `cache`, and checks it. Code of a module that is
-    /// good is kept in `cache`.
+    /// Compiles `wasm`, or takes its code from `cache`, and checks it. Code of a valid module is
+    /// stored in `cache`.
     pub(super) fn compile(
         engine: &wasmtime::Engine,
         wasm: &[u8],
@@ -67,7 +67,7 @@ impl Plugin {
         Ok(plugin)
     }
 
-    /// Reads version and description of a module, and checks that it has what it says.
+    /// Reads a module's version and description, and checks its exports against them.
     fn of(
         engine: &wasmtime::Engine,
         module: wasmtime::Module,
@@ -90,7 +90,7 @@ impl Plugin {
         &self.identity
     }
 
-    /// What the module can be used as.
+    /// The kinds of policy that the module implements.
     pub fn kinds(&self) -> Kinds {
         self.kinds
     }
@@ -103,7 +103,7 @@ impl Digest {
     }
 }
 
-/// The minor version of a module whose major version is known.
+/// Returns the minor version of a module whose major version is supported.
 fn check_abi(version: u32) -> Result<u32, PluginError> {
     let (major, minor) = (version >> 16, version & 0xffff);
     if major == ABI_MAJOR {

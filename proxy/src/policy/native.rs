@@ -1,7 +1,7 @@
-//! The native policies: the fallback for a request whose policy faulted, and the choice where the
+//! The native policies: the fallback for a request whose policy faulted, and the default where the
 //! conf names none.
 //!
-//! Deliberately plain. They must never fail, so they have no settings and no state.
+//! Deliberately simple. They must never fail, so they have no settings and no state.
 
 use std::time::Duration;
 
@@ -20,7 +20,8 @@ const RPC_LIMIT_EXCEEDED: i64 = -32_005;
 /// "internal error" of JSON-RPC 2.0.
 const RPC_INTERNAL_ERROR: i64 = -32_603;
 
-/// Scores `rows` by weight, then by latency and penalty, which decide within half a unit of weight.
+/// Scores `rows` by weight, then by latency and penalty, which together count less than half a unit
+/// of weight.
 pub fn score(rows: &[EndpointRow], scores: &mut Vec<f64>) {
     scores.extend(rows.iter().map(|row| {
         let cost = f64::from(row.latency_ms) + f64::from(row.penalty_ms);
@@ -29,7 +30,8 @@ pub fn score(rows: &[EndpointRow], scores: &mut Vec<f64>) {
     }));
 }
 
-/// Retries what another endpoint may answer better, and cools what failed.
+/// Retries requests that another endpoint may answer better, and puts failing endpoints into
+/// cooldown.
 pub fn retry(request: &RequestFacts, result: &AttemptResult) -> Decision {
     match result.outcome {
         Outcome::Success | Outcome::Canceled => Decision::RETURN,

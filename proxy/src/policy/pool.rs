@@ -1,10 +1,10 @@
-//! The instances of one policy: a slot per worker thread.
+//! The instances of one policy: one slot per worker thread.
 //!
-//! A worker's slot is its own, so its lock is never waited for, except when an instance is put into
-//! an empty slot. A lock that is free costs little beside the call, and spares calls any `unsafe`.
-//! All threads that are no workers (probes at load, `GET /explain`) share one slot, and calls
-//! aside, which no request waits for, have another. Invariant: whatever a call outside of the
-//! workers does, and however long, no worker meets its lock or misses the instance that it lost.
+//! A worker's slot is its own, so its lock is uncontended, except while an instance is put into an
+//! empty slot. An uncontended lock costs little beside the call, and avoids `unsafe`. All other
+//! threads (probes at load, `GET /explain`) share one slot, and calls aside, which no request waits
+//! for, have another. Invariant: no call outside of the workers, however long, makes a worker wait
+//! for its lock, or costs a worker an instance.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -13,11 +13,11 @@ use super::fault::Fault;
 use super::instance::ReadyInstance;
 use crate::worker;
 
-/// Slots stand on cache lines of their own, two together because processors fetch pairs.
+/// Each slot has cache lines of its own, two because processors fetch pairs.
 #[repr(align(128))]
 struct InstanceSlot(Mutex<Option<ReadyInstance>>);
 
-/// An answer, and the instance that faulted instead of giving one.
+/// An answer or fault, and the instance if it faulted.
 type Called<R> = (Result<R, Fault>, Option<ReadyInstance>);
 
 pub(super) struct InstancePool {
@@ -25,13 +25,12 @@ pub(super) struct InstancePool {
 }
 
 impl InstancePool {
-    /// Empty slots for `workers` threads, one more for calls that are no request's, and one for
-    /// calls aside.
+    /// Empty slots for `workers` threads, one for calls without a request, and one for calls aside.
     pub(super) fn new(workers: usize) -> Self {
         InstancePool { slots: (0..workers + 2).map(|_| InstanceSlot(Mutex::new(None))).collect() }
     }
 
-    /// Threads that serve requests.
+    /// The number of worker threads.
     pub(super) fn workers(&self) -> u32 {
         u32::try_from(self.slots.len() - 2).unwrap_or(u32::MAX)
     }
@@ -40,7 +39,7 @@ impl InstancePool {
     pub(super) fn fill(&self, make: impl Fn() -> Result<ReadyInstance, PluginError>) -> Result<(), PluginError> {
         for slot in &self.slots {
             if slot.lock().is_none() {
-                // Made outside of the lock: its thread may be answering requests.
+                // Made without the lock: the slot's thread may be serving requests.
                 let instance = make()?;
                 *slot.lock() = Some(instance);
             }
@@ -48,7 +47,7 @@ impl InstancePool {
         Ok(())
     }
 
-    /// Calls `f` on this thread's instance. An instance that faulted is taken out and handed back.
+    /// Calls `f` on this thread's instance. A faulted instance is removed and returned.
     pub(super) fn with<R>(&self, f: impl FnOnce(&mut ReadyInstance) -> Result<R, Fault>) -> Called<R> {
         self.slots[self.number()].with(f)
     }
@@ -59,7 +58,7 @@ impl InstancePool {
         worker::current().map_or(others, |number| number.min(others))
     }
 
-    /// Calls `f` on the instance that is for calls aside.
+    /// Calls `f` on the instance for calls aside.
     pub(super) fn with_spare<R>(&self, f: impl FnOnce(&mut ReadyInstance) -> Result<R, Fault>) -> Called<R> {
         self.slots[self.slots.len() - 1].with(f)
     }
@@ -75,7 +74,7 @@ impl InstanceSlot {
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<ReadyInstance>> {
-        // A panic inside a call can't leave a half-made instance: `with` takes or keeps it whole.
+        // A panic inside a call leaves no partial state: `with` takes or keeps the whole instance.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,12 +1,11 @@
-//! Tells a call that runs too long from one whose thread isn't running.
+//! Distinguishes a call that runs too long from one whose thread isn't running.
 //!
-//! The epoch advances by the wall clock. A call that meets its deadline is looked at: the first
-//! look notes how much processor time the thread has used, later looks end the call once it has
-//! used [`EPOCH_CPU_TIME`] more. A call that doesn't meet its deadline pays nothing for this. For
-//! the loading of an instance, which isn't on a request's way, the processor time is noted at its
-//! beginning.
+//! The epoch advances by the wall clock. A call that reaches its deadline is checked: the first
+//! check records the thread's processor time, later checks end the call once it has used
+//! [`EPOCH_CPU_TIME`] more. A call that doesn't reach its deadline pays nothing for this. The load
+//! of an instance, which isn't on the request path, records the processor time at its start.
 //!
-//! Invariant: of the two, only processor time ends a call, so a module that loads on an idle
+//! Invariant: of the two times only processor time ends a call, so a module that loads on an idle
 //! machine does so on a busy one.
 
 use std::time::Duration;
@@ -16,8 +15,8 @@ use wasmtime::UpdateDeadline;
 
 use super::limits::{EPOCH_CPU_TIME, HOT_EPOCHS, LOAD_CPU_TIME};
 
-/// The limit of a call: `most` processor time, counted from `first`. A first look sets `first` if
-/// it isn't set yet.
+/// The limit of a call: `most` processor time since `first`. The first check sets `first` if it
+/// isn't set.
 pub(super) struct Stall {
     first: Option<Duration>,
     most: Duration,
@@ -29,14 +28,14 @@ impl Stall {
         Stall { first: None, most: EPOCH_CPU_TIME }
     }
 
-    /// The limit of all calls that load an instance, from now on.
+    /// The limit of all load-time calls of an instance, from now on.
     pub(super) fn load() -> Self {
         Stall { first: processor_time(), most: LOAD_CPU_TIME }
     }
 
     /// Called by Wasmtime when a call has reached its epoch deadline.
     pub(super) fn look(&mut self) -> UpdateDeadline {
-        // Without the clock every deadline counts: too strict, but never endless.
+        // Without the clock every deadline ends the call: too strict, but never endless.
         let Some(used) = processor_time() else { return UpdateDeadline::Interrupt };
         let first = *self.first.get_or_insert(used);
         if used.saturating_sub(first) >= self.most {

@@ -1,4 +1,4 @@
-//! From a conf and plugins to a generation.
+//! Builds generations from a conf and plugins.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -14,23 +14,22 @@ use crate::progress::Progress;
 use crate::snapshot::{Parts, Snapshot};
 use crate::upstream::Resources;
 
-/// What every generation of the process is made with.
+/// The resources that all generations of the process share.
 pub struct GenerationBuilder {
     /// The conf file.
     pub conf: PathBuf,
     /// Compiles and instantiates policies.
     pub runtime: PolicyRuntime,
-    /// What upstreams are built with.
+    /// Shared resources of upstreams.
     pub resources: Resources,
 }
 
 impl GenerationBuilder {
-    /// Everything but the publish: finds and compiles plugins, checks, configures and probes the
-    /// policies, and puts the generation together. The unchanged parts of `before`, the one that
-    /// serves, are taken over.
+    /// Prepares a generation up to its publish: finds and compiles plugins, then checks, configures
+    /// and probes the policies. Unchanged parts of `before`, the serving generation, are reused.
     ///
     /// # Errors
-    /// A [`ReloadError`], and nothing has changed.
+    /// A [`ReloadError`]; nothing has changed then.
     pub fn prepare(
         &self,
         config: Config,
@@ -39,7 +38,7 @@ impl GenerationBuilder {
     ) -> Result<Snapshot, ReloadError> {
         progress.enter("list the plugin folder");
         let known = before.map(|before| before.catalog.clone()).unwrap_or_default();
-        // Before the scan: what changes meanwhile is then a change for whoever watches the folder.
+        // Read before the scan, so that the folder's watcher notices changes during the scan.
         let fingerprint = fingerprint(&config);
         let catalog =
             if config.policies.is_empty() { Catalog::default() } else { self.scan(&config.plugins, &known, progress)? };
@@ -54,8 +53,8 @@ impl GenerationBuilder {
         self.build(parts, before, progress)
     }
 
-    /// A generation that has served before, as a new one. Nothing is read again; policies that
-    /// `before` doesn't have are instantiated, configured and probed.
+    /// Prepares an earlier generation as a new one. No file is read; policies that `before` lacks
+    /// are instantiated, configured and probed.
     pub(super) fn restore(
         &self,
         previous: &PreviousGeneration,
@@ -67,8 +66,8 @@ impl GenerationBuilder {
         let parts = Parts {
             config: Arc::clone(&previous.config),
             catalog: previous.catalog.clone(),
-            // That of today: what came into the folder since is what the rollback is away from, and
-            // no reason to reload.
+            // The folder's current state: files that were added since belong to the generation that
+            // is rolled back, and are no reason to reload.
             fingerprint: fingerprint(&previous.config),
             cause: trigger.cause(previous.generation),
             canary_states: previous.canary_states_after(before),
@@ -77,7 +76,7 @@ impl GenerationBuilder {
         restored.map_err(|error| ReloadError::Previous { generation: previous.generation, error: Box::new(error) })
     }
 
-    /// The generation that serves, but for what is decided about its canaries.
+    /// Prepares the serving generation again with decided canaries.
     pub(super) fn decide_canaries(
         &self,
         decisions: &[CanaryDecision],
@@ -95,8 +94,8 @@ impl GenerationBuilder {
         self.build(parts, Some(before), progress)
     }
 
-    /// Reads and compiles what the plugin folder holds, as far as neither `known` nor the cache on
-    /// disk has it.
+    /// Compiles the modules of the plugin folder, except those that `known` or the cache on disk
+    /// has.
     fn scan(&self, plugins: &Plugins, known: &Catalog, progress: &Progress) -> Result<Catalog, PluginError> {
         let cache = plugins.cache_dir.as_deref().map(|dir| CodeCache::open(dir, &self.runtime)).transpose()?;
         let source = Source { dir: &plugins.dir, trusted_keys: plugins.trusted_keys.as_deref(), cache: cache.as_ref() };
@@ -113,14 +112,14 @@ impl GenerationBuilder {
         let policies = self.load_policies(&parts, loaded, progress)?;
         progress.enter("build");
         if progress.is_given_up() {
-            // Nobody will publish it: no metric series for it, then.
+            // It will never be published, so it must not create metric series.
             return Err(ReloadError::given_up(progress.stage().0));
         }
         Ok(Snapshot::assemble(parts, policies, before, &self.resources))
     }
 }
 
-/// What the plugin folder holds now, for a generation that has it watched.
+/// The current state of the plugin folder, if the conf watches it.
 fn fingerprint(config: &Config) -> FolderFingerprint {
     if config.plugins.watch { FolderFingerprint::read(&config.plugins.dir) } else { FolderFingerprint::default() }
 }

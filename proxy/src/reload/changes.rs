@@ -1,4 +1,4 @@
-//! What is different between two generations.
+//! The differences between two generations.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -8,7 +8,7 @@ use crate::report::{Changes, PluginChange};
 use crate::snapshot::Snapshot;
 use crate::upstream::GuardedPolicy;
 
-/// Settings that a process takes at its start and keeps.
+/// Settings that apply only at the start of the process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RestartSettings {
     listen: Vec<SocketAddr>,
@@ -18,7 +18,7 @@ pub struct RestartSettings {
 }
 
 impl RestartSettings {
-    /// Those of `config`.
+    /// The restart settings of `config`.
     pub fn of(config: &Config) -> Self {
         RestartSettings {
             listen: config.server.listen.clone(),
@@ -39,7 +39,7 @@ impl RestartSettings {
     }
 }
 
-/// Compares the generation that served with the next one. `started` is what the process runs with.
+/// Compares the replaced generation with the new one. `started` are the running process's settings.
 pub fn compare(before: &Snapshot, after: &Snapshot, started: &RestartSettings) -> Changes {
     let (old, new) = (&before.config, &after.config);
     let mut changes = Changes {
@@ -64,7 +64,7 @@ macro_rules! differing {
     };
 }
 
-/// The keys of settings that differ, but those of endpoints and of upstreams that came or went.
+/// The keys of changed settings, without those of endpoints and of added or removed upstreams.
 fn settings(old: &Config, new: &Config) -> Vec<String> {
     let mut keys: Vec<String> = Vec::new();
     keys.extend(differing!("server", old.server, new.server, listen, threads, max_body, shutdown_grace));
@@ -130,7 +130,7 @@ fn upstream_settings(name: &str, old: &UpstreamConf, new: &UpstreamConf) -> Vec<
         health_check,
     )
     .collect();
-    // A setting that isn't listed above: the upstream at least is named.
+    // A changed setting that isn't listed above: names at least its upstream.
     let same_endpoints = UpstreamConf { endpoints: new.endpoints.clone(), ..old.clone() };
     if keys.is_empty() && same_endpoints != *new {
         keys.push(prefix);
@@ -138,7 +138,7 @@ fn upstream_settings(name: &str, old: &UpstreamConf, new: &UpstreamConf) -> Vec<
     keys
 }
 
-/// By upstream and identity: the name to show, and the conf.
+/// The display name and conf of endpoints, by upstream and URL.
 type Endpoints<'a> = BTreeMap<(&'a str, &'a EndpointUrl), (String, &'a EndpointConf)>;
 
 fn endpoints(config: &Config) -> Endpoints<'_> {

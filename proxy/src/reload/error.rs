@@ -1,4 +1,4 @@
-//! The ways in which a reload or rollback fails.
+//! Errors of reloads and rollbacks.
 
 use std::path::PathBuf;
 
@@ -18,39 +18,39 @@ pub enum ReloadError {
     /// The plugin folder or a file in it.
     #[error(transparent)]
     Plugin(#[from] PluginError),
-    /// A policy that the conf asks for.
+    /// A policy of the conf.
     #[error("{}:{line}:{column}: policies.{policy}: {reason}", conf.display())]
     Policy {
         /// The conf file.
         conf: PathBuf,
-        /// Where the conf names the policy.
+        /// The line of the policy in the conf.
         line: usize,
-        /// Where the conf names the policy.
+        /// The column of the policy in the conf.
         column: usize,
         /// The policy.
         policy: String,
-        /// What is wrong with it.
+        /// The problem.
         reason: String,
     },
-    /// A rollback without a generation to go back to.
+    /// A rollback without a previous generation.
     #[error("there is no previous generation to roll back to: no reload since the start has changed anything")]
     NoPrevious,
-    /// A stage took longer than it may, or panicked.
+    /// A stage exceeded its time limit, or panicked.
     #[error("the preparation {how} in stage \"{stage}\"{advice}")]
     Stuck {
-        /// What it was doing.
+        /// The stage.
         stage: String,
-        /// What became of it.
+        /// How it ended.
         how: String,
-        /// What to do.
+        /// Advice for the operator.
         advice: &'static str,
     },
-    /// A generation that has served doesn't do so again.
+    /// The previous generation can't serve again.
     #[error("generation {generation} can't serve again: {error}")]
     Previous {
         /// The generation.
         generation: u64,
-        /// Why not; its place is one of the conf as it was then.
+        /// The reason; its place refers to the conf of that generation.
         error: Box<ReloadError>,
     },
 }

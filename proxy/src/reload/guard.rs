@@ -1,5 +1,5 @@
-//! What makes a generation without being asked for one: canaries that did harm or have proved
-//! themselves, and policies that are quarantined soon after the reload that brought them.
+//! Causes of generations without a request: canaries to take out or promote, and policies that are
+//! quarantined soon after the reload that introduced them.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -9,16 +9,16 @@ use crate::model::Tick;
 use crate::snapshot::Snapshot;
 use crate::upstream::{Canary, CanaryState, GuardedPolicy};
 
-/// How often canaries and new policies are looked at. Until then a bad one goes on.
+/// How often canaries and new policies are checked. A bad one goes on for this long.
 pub(super) const PERIOD: Duration = Duration::from_millis(100);
 
-/// A canary is taken out or promoted.
+/// The removal or promotion of a canary.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CanaryDecision {
     upstream: String,
     policy: String,
     state: CanaryState,
-    /// The keys that name the policy in whose place it is now.
+    /// The conf keys of the policy that a promoted canary replaces.
     keys: &'static str,
 }
 
@@ -40,7 +40,7 @@ pub(super) fn decisions(serving: &Snapshot, now: Tick) -> Vec<CanaryDecision> {
     serving.upstreams().filter_map(|upstream| decision(upstream.name(), upstream.canary()?)).collect()
 }
 
-/// Whether any canary may have to be judged.
+/// Whether a canary is running.
 pub(super) fn has_canary(serving: &Snapshot) -> bool {
     serving.upstreams().filter_map(|upstream| upstream.canary()).any(|canary| *canary.state() == CanaryState::Running)
 }
@@ -53,7 +53,7 @@ pub(super) fn canary_states(snapshot: &Snapshot) -> BTreeMap<String, CanaryState
 }
 
 impl CanaryDecision {
-    /// For the next generation.
+    /// The upstream and the new state, for the next generation.
     pub(super) fn state(&self) -> (String, CanaryState) {
         (self.upstream.clone(), self.state.clone())
     }
@@ -62,7 +62,7 @@ impl CanaryDecision {
         self.state == CanaryState::Promoted
     }
 
-    /// Tells the log and the metrics, once it is carried out.
+    /// Logs and counts the decision, after it is carried out.
     pub(super) fn announce(&self, generation: u64, metrics: &Metrics) {
         let CanaryDecision { upstream, policy, state, keys } = self;
         metrics.canary_verdict(upstream, policy, state.label());
@@ -82,7 +82,7 @@ impl CanaryDecision {
         }
     }
 
-    /// For people.
+    /// The decision in one readable line.
     pub(super) fn text(&self) -> String {
         let CanaryDecision { upstream, policy, state, .. } = self;
         match state {
@@ -94,20 +94,20 @@ impl CanaryDecision {
     }
 }
 
-/// The policies that the last reload brought, and how long they are watched.
+/// The policies that the last reload introduced, and how long they are watched.
 pub(super) struct Probation {
     until: Tick,
     policies: Vec<GuardedPolicy>,
 }
 
 impl Probation {
-    /// That of `after`, which a reload has made of `before`; `None` if its conf doesn't want it or
-    /// no policy is new.
+    /// The probation of `after`, which a reload has made from `before`; `None` if the conf disables
+    /// it or no policy is new.
     pub(super) fn begin(before: &Snapshot, after: &Snapshot, now: Tick) -> Option<Self> {
         let until = now.after(after.config.plugins.rollback_grace?);
         let is_old =
             |name: &str, bound: &GuardedPolicy| before.policies.get(name).is_some_and(|old| bound.continues(old));
-        // A canary has guard rails of its own, and a shadow harms nobody.
+        // A canary has its own guard rails, and a shadow does no harm.
         let decides = |name: &str| {
             let mut live = after.config.upstreams.values().flat_map(|u| [u.scoring.as_deref(), u.retry.as_deref()]);
             live.any(|live| live == Some(name))
@@ -121,7 +121,7 @@ impl Probation {
         now > self.until
     }
 
-    /// A policy that is in quarantine.
+    /// A quarantined policy.
     pub(super) fn quarantined(&self) -> Option<&str> {
         self.policies.iter().find(|bound| bound.quarantine().is_active()).map(|bound| bound.policy.name())
     }

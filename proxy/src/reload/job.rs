@@ -1,11 +1,11 @@
-//! A preparation on a thread of its own, and the watch over it.
+//! A preparation on a thread of its own, and its supervision.
 //!
-//! What a preparation does can't be interrupted: a read from a dead network file system, a
-//! compiler. So it isn't done by the thread that answers reloads. That one waits, says which stage
-//! takes long, and gives up when a stage takes longer than it may.
+//! A preparation can't be interrupted, for example while it reads from a dead network file system
+//! or compiles. So it doesn't run on the thread that answers reloads. That thread waits, logs slow
+//! stages, and gives up when a stage exceeds its time limit.
 //!
-//! Invariants: what a thread makes after it was given up is dropped unseen; and there is never more
-//! than one such thread, since nothing else is prepared until it has ended.
+//! Invariants: the result of a thread that was given up is dropped unseen; and there is never more
+//! than one such thread, since no other preparation begins until it has ended.
 
 use std::io;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError, channel};
@@ -13,15 +13,15 @@ use std::time::{Duration, Instant};
 
 use crate::progress::Progress;
 
-/// How often the stage is looked at. The end of the work is noticed at once.
+/// How often the stage is checked. The end of the work is noticed at once.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// How long one stage may take.
+/// The time limits of one stage.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Patience {
-    /// Then the log says so, and again each time after twice as long.
+    /// After this time the log reports the stage, and again whenever the time has doubled.
     pub(crate) warn: Duration,
-    /// Then nobody waits any more.
+    /// After this time the preparation is given up.
     pub(crate) give_up: Duration,
 }
 
@@ -29,7 +29,7 @@ impl Patience {
     /// A stage reads a file, or compiles and probes one module, which takes seconds on a slow
     /// machine.
     pub(crate) const RELOAD: Patience = Patience { warn: Duration::from_secs(5), give_up: Duration::from_secs(30) };
-    /// At the start there is nothing else that could serve: waiting, and saying for what, is all.
+    /// At the start no other generation could serve, so the process only waits and logs the stage.
     pub(crate) const START: Patience = Patience { warn: Duration::from_secs(5), give_up: Duration::MAX };
 }
 
@@ -44,11 +44,11 @@ pub(crate) struct Job<T> {
 pub(crate) enum Failed<T> {
     /// The work panicked in this stage.
     Panicked(String),
-    /// It still goes on.
+    /// The work is still running.
     Hangs(Stuck<T>),
 }
 
-/// Work that nobody waits for any more.
+/// Work that was given up.
 pub(crate) struct Stuck<T> {
     job: Job<T>,
     pub(crate) stage: String,
@@ -56,18 +56,18 @@ pub(crate) struct Stuck<T> {
 }
 
 impl<T: Send + 'static> Job<T> {
-    /// Begins `work`.
+    /// Starts `work`.
     pub(crate) fn start(progress: Progress, work: impl FnOnce(&Progress) -> T + Send + 'static) -> io::Result<Self> {
         let (sender, result) = channel();
         let its = progress.clone();
         std::thread::Builder::new().name("prepare".into()).spawn(move || {
-            // Whoever has given up doesn't want it.
+            // A receiver that gave up doesn't want the result.
             let _ = sender.send(work(&its));
         })?;
         Ok(Job { progress, result, began: Instant::now() })
     }
 
-    /// Waits for its end.
+    /// Waits for the result.
     pub(crate) fn wait(self, patience: Patience) -> Result<T, Failed<T>> {
         let mut due = (String::new(), patience.warn);
         loop {
@@ -93,7 +93,7 @@ impl<T: Send + 'static> Job<T> {
 }
 
 impl<T> Stuck<T> {
-    /// Whether it has ended after all; what it made is dropped.
+    /// Whether the work has ended after all. Its result is dropped.
     pub(crate) fn is_over(&self) -> bool {
         match self.job.result.try_recv() {
             Err(TryRecvError::Empty) => false,
@@ -105,7 +105,7 @@ impl<T> Stuck<T> {
         }
     }
 
-    /// What it does, and for how long it has.
+    /// The current stage, and how long it has lasted.
     pub(crate) fn doing(&self) -> (String, Duration) {
         self.job.progress.stage()
     }

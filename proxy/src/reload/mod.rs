@@ -1,11 +1,11 @@
 //! The life of a reload: a [`GenerationBuilder`] prepares a generation, the [`Reloader`] publishes
-//! it. A rollback differs in its beginning only: it takes the conf and the plugins of the
-//! [`previous`] generation. Nobody asks for some generations: see [`guard`].
+//! it. A rollback differs only in its start: it uses the conf and the plugins of the [`previous`]
+//! generation. Some generations are made without a request: see [`guard`].
 //!
-//! Invariants: a generation is published whole or not at all; whatever fails before the publish
-//! leaves the old one serving and says which stage failed; there is one reload or rollback at a
-//! time, and a burst of requests becomes one more; nothing that a preparation waits for keeps this
-//! thread from answering ([`job`]).
+//! Invariants: a generation is published whole or not at all; any failure before the publish leaves
+//! the old one serving and names the failed stage; there is one reload or rollback at a time, and a
+//! burst of requests becomes one more; this thread always answers, whatever a preparation waits for
+//! ([`job`]).
 
 mod builder;
 mod changes;
@@ -39,23 +39,24 @@ pub(crate) use job::{Failed, Job, Patience, Stuck};
 use previous::PreviousGeneration;
 use queue::Current;
 
-/// How often a generation that was replaced is looked at, until no request holds it.
+/// How often a replaced generation is checked, until no request holds it.
 const RETIRE_PERIOD: Duration = Duration::from_millis(50);
 
-/// Carries out reloads and rollbacks, one at a time, and what canaries and new policies call for.
+/// Carries out reloads, rollbacks, and the generations that canaries and new policies cause, one at
+/// a time.
 pub struct Reloader {
-    /// Makes generations.
+    /// Builds generations.
     pub builder: GenerationBuilder,
-    /// What the process was started with and can't change.
+    /// The settings from the start of the process, which can't change.
     pub started: RestartSettings,
-    /// Where generations are published.
+    /// The published generations.
     pub published: Arc<Published>,
 }
 
-/// What a preparation ends with.
+/// The result of a preparation.
 type Prepared = Result<Snapshot, ReloadError>;
 
-/// What the reload thread remembers of earlier generations.
+/// The reload thread's state across generations.
 #[derive(Default)]
 struct Memory {
     previous: Option<Arc<PreviousGeneration>>,
@@ -68,7 +69,7 @@ struct Memory {
 }
 
 impl Reloader {
-    /// Serves `requests` until their last sender is gone.
+    /// Serves `requests` until all handles are gone.
     pub fn run(self, mut requests: Requests) {
         let this = Arc::new(self);
         let mut memory = Memory { current: requests.current.clone(), ..Memory::default() };
@@ -87,39 +88,39 @@ impl Reloader {
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
             }
-            // What nobody asked for can wait until something can be prepared again.
+            // Generations without a request wait until the next preparation is possible.
             if memory.stuck.is_none()
                 && let Some(trigger) = this.due(&mut memory)
             {
                 this.carry_out(&trigger, &mut memory);
             }
-            // Dropped here and not by its last request: closing connections and unmapping instances
+            // Dropped here, not by its last request: closing connections and unmapping instances
             // takes a while.
             memory.retiring.retain(|snapshot| Arc::strong_count(snapshot) > 1);
         }
     }
 
-    /// How long nobody needs to look at anything, if nobody asks.
+    /// The longest wait for a request; `None` if no other work is due.
     fn period(&self, memory: &Memory) -> Option<Duration> {
         let retiring = (!memory.retiring.is_empty() || memory.stuck.is_some()).then_some(RETIRE_PERIOD);
         let guarded = memory.probation.is_some() || guard::has_canary(&self.published.load());
         retiring.or(guarded.then_some(guard::PERIOD))
     }
 
-    /// What the serving generation calls for by itself.
+    /// The trigger that the serving generation itself causes.
     fn due(&self, memory: &mut Memory) -> Option<Trigger> {
         let (serving, now) = (self.published.load(), clock::now());
         let decisions = guard::decisions(&serving, now);
         if !decisions.is_empty() {
             return Some(Trigger::Canaries(decisions));
         }
-        // One that was quarantined in time counts, also when it is seen a little later.
+        // A quarantine within the grace counts, even if it is noticed a little later.
         let quarantined = memory.probation.as_ref()?.quarantined().map(str::to_owned);
         memory.probation.take_if(|probation| quarantined.is_some() || probation.is_over(now));
         quarantined.map(Trigger::Quarantine)
     }
 
-    /// Makes a generation and publishes it, or says why there is none.
+    /// Prepares a generation and publishes it, or reports why not.
     fn carry_out(self: &Arc<Self>, trigger: &Trigger, memory: &mut Memory) -> ReloadReport {
         let began = Instant::now();
         let before = self.published.load();
@@ -156,7 +157,7 @@ impl Reloader {
         }
     }
 
-    /// Has the next generation prepared, unless a preparation hangs.
+    /// Prepares the next generation, unless a preparation hangs.
     fn prepared(self: &Arc<Self>, trigger: &Trigger, before: &Arc<Snapshot>, memory: &mut Memory) -> Prepared {
         if let Some(stuck) = &memory.stuck {
             return Err(ReloadError::still_stuck(stuck));
@@ -191,7 +192,7 @@ impl Reloader {
         }
     }
 
-    /// The next generation.
+    /// Builds the next generation.
     fn next(
         &self,
         trigger: &Trigger,
@@ -212,7 +213,7 @@ impl Reloader {
         }
     }
 
-    /// Logs and counts what nobody asked for.
+    /// Logs and counts a generation without a request.
     fn announce(&self, trigger: &Trigger, after: &Snapshot) {
         match trigger {
             Trigger::Reload | Trigger::Rollback => {}
@@ -232,7 +233,7 @@ impl Reloader {
 }
 
 impl Memory {
-    /// Forgets a preparation that hung and has ended.
+    /// Clears a preparation that hung and has ended.
     fn look_after_stuck(&mut self) {
         if self.stuck.take_if(|stuck| stuck.is_over()).is_some() {
             self.current.set(None);
@@ -242,9 +243,9 @@ impl Memory {
     fn learn(&mut self, trigger: &Trigger, replaced: Replaced, changes: &Changes) {
         let Replaced { before, after } = replaced;
         match trigger {
-            // Who rolls back wants what was different.
+            // A rollback must lead to a different generation.
             Trigger::Reload if !changes.is_any() => {}
-            // Nor does one without a canary that did harm.
+            // A decision that only took canaries out is nothing to roll back to.
             Trigger::Canaries(decisions) if !decisions.iter().any(CanaryDecision::is_promotion) => {}
             _ => self.previous = Some(Arc::new(PreviousGeneration::of(&before, trigger.clone()))),
         }
@@ -259,7 +260,7 @@ impl Memory {
     }
 }
 
-/// One line for people about a generation that was published.
+/// One readable line about a published generation.
 fn message(trigger: &Trigger, after: &Snapshot, changes: &Changes, previous: Option<&PreviousGeneration>) -> String {
     match (trigger, previous) {
         (Trigger::Rollback, Some(previous)) => previous.message(after.generation, changes),
@@ -284,7 +285,7 @@ fn refusal(trigger: &Trigger, generation: u64, ms: f64, error: &ReloadError) -> 
 }
 
 fn describe(changes: &Changes) -> String {
-    // Names and versions always can be written.
+    // Names and versions always serialize.
     serde_json::to_string(changes).unwrap_or_default()
 }
 

@@ -1,5 +1,5 @@
-//! The policies of a new generation: those that stay are taken over with their instances, the
-//! others are loaded.
+//! The policies of a new generation: unchanged ones are reused with their instances, the others are
+//! loaded.
 
 use std::collections::BTreeMap;
 
@@ -57,7 +57,7 @@ impl GenerationBuilder {
     }
 }
 
-/// The most endpoints that the policy may have to score.
+/// The largest number of endpoints that the policy must score.
 fn rows(config: &Config, policy: &str) -> usize {
     let scored =
         config.upstreams.values().filter(|u| [u.scoring.as_deref(), shadow(u), canary(u)].contains(&Some(policy)));
@@ -68,7 +68,7 @@ fn shadow(upstream: &UpstreamConf) -> Option<&str> {
     upstream.shadow.as_ref().map(|shadow| shadow.policy.as_str())
 }
 
-/// It may be of either kind.
+/// A canary may be of either kind.
 fn canary(upstream: &UpstreamConf) -> Option<&str> {
     upstream.canary.as_ref().map(|canary| canary.policy.as_str())
 }

@@ -1,7 +1,7 @@
-//! The generation that was replaced, so that it can serve again.
+//! The replaced generation, kept for a rollback.
 //!
-//! Invariants: at most one is kept; it costs its conf and its compiled modules, no instances, no
-//! connections and no metrics; nothing is read again, neither files nor the environment.
+//! Invariants: at most one is kept; it holds its conf and its compiled modules, but no instances,
+//! connections or metrics; a rollback reads nothing again, neither files nor the environment.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use crate::report::Changes;
 use crate::snapshot::Snapshot;
 use crate::upstream::{CanaryState, Why};
 
-/// A generation that was replaced.
+/// A replaced generation.
 pub(super) struct PreviousGeneration {
     pub(super) generation: u64,
     pub(super) config: Arc<Config>,
@@ -33,8 +33,9 @@ impl PreviousGeneration {
         }
     }
 
-    /// Its canaries come back as they were, but one whose promotion is taken back doesn't run
-    /// again: it would be promoted at once. `before`: the generation that serves.
+    /// The states of its canaries after a rollback from `before`, the serving generation. They are
+    /// as before, except that a canary whose promotion is rolled back is taken out: it would be
+    /// promoted again at once.
     pub(super) fn canary_states_after(&self, before: &Snapshot) -> BTreeMap<String, CanaryState> {
         let now_promoted = |name: &str| {
             let canary = before.upstreams().find(|upstream| **upstream.name() == *name).and_then(|u| u.canary());
@@ -49,7 +50,7 @@ impl PreviousGeneration {
         self.canary_states.iter().filter_map(state).collect()
     }
 
-    /// One line for people about a rollback to it.
+    /// One readable line about a rollback to it.
     pub(super) fn message(&self, generation: u64, changes: &Changes) -> String {
         format!(
             "generation {generation}: rolled back to generation {} ({}); {}",

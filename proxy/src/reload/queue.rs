@@ -1,8 +1,8 @@
-//! The single-slot queue of reloads and rollbacks: whoever asks while one is under way gets the
-//! next one, together with all others who ask for the same.
+//! The single-slot queue of reloads and rollbacks: requests during one are served by the next one,
+//! together with all others of the same kind.
 //!
-//! Invariant: a reload and a rollback are carried out in the order in which they were asked for.
-//! Two who ask for a rollback at the same time mean the same one, and don't undo each other's.
+//! Invariant: reloads and rollbacks are carried out in the order of their requests. Simultaneous
+//! requests for a rollback mean the same one, and don't undo each other's.
 
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,28 +14,28 @@ use super::Trigger;
 use crate::progress::Progress;
 use crate::report::{ReloadReport, UnderWay};
 
-/// Somebody who asked; a signal does not wait for the answer.
+/// The sender of a request's report; `None` for a signal, which doesn't wait for it.
 type Asker = Option<oneshot::Sender<ReloadReport>>;
 
-/// Asks for reloads and rollbacks.
+/// A handle that requests reloads and rollbacks.
 #[derive(Clone)]
 pub struct ReloadHandle(Sender<(Trigger, Asker)>, Current);
 
-/// What is being prepared, for those who ask while it goes on.
+/// The preparation in progress, visible to other threads.
 #[derive(Clone, Default)]
 pub(super) struct Current(Arc<Mutex<Option<Progress>>>);
 
-/// What has been asked for.
+/// The queued requests.
 pub struct Requests {
     receiver: Receiver<(Trigger, Asker)>,
-    /// The first that asked for something else than those before.
+    /// The first request of a kind that differs from those before.
     next: Option<(Trigger, Asker)>,
     pub(super) current: Current,
 }
 
-/// All who asked for the same before it began.
+/// The senders of all requests of the same kind before its start.
 pub struct Askers {
-    /// What they asked for.
+    /// The requested kind.
     pub trigger: Trigger,
     askers: Vec<Asker>,
 }
@@ -53,26 +53,27 @@ impl Current {
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Progress>> {
-        // One assignment changes it: a panic can't leave it half changed.
+        // A change is one assignment: a panic leaves no partial state.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl ReloadHandle {
-    /// Asks for a reload without waiting.
+    /// Requests a reload without waiting.
     pub fn request(&self) {
-        // Nobody reloads at the end of the process.
+        // No reload happens when the process ends.
         let _ = self.0.send((Trigger::Reload, None));
     }
 
-    /// What is being prepared now, or hangs.
+    /// The preparation in progress, also one that hangs.
     pub fn under_way(&self) -> Option<UnderWay> {
         let progress = self.1.lock().clone()?;
         let (stage, lasted) = progress.stage();
         Some(UnderWay { stage, seconds: lasted.as_secs_f64(), stuck: progress.is_given_up() })
     }
 
-    /// Asks for what begins after now, and waits for its report. `None` at the end of the process.
+    /// Requests a generation whose preparation begins after this call, and waits for its report.
+    /// Returns `None` at the end of the process.
     pub async fn request_and_wait(&self, trigger: Trigger) -> Option<ReloadReport> {
         let (sender, receiver) = oneshot::channel();
         self.0.send((trigger, Some(sender))).ok()?;
@@ -81,10 +82,10 @@ impl ReloadHandle {
 }
 
 impl Requests {
-    /// Waits until somebody asks.
+    /// Waits for the next requests.
     ///
     /// # Errors
-    /// When nobody can ask any more.
+    /// When all handles are gone.
     pub fn wait(&mut self) -> Result<Askers, RecvTimeoutError> {
         let first = match self.next.take() {
             Some(first) => first,
@@ -93,10 +94,10 @@ impl Requests {
         Ok(self.with_the_others(first))
     }
 
-    /// Waits until somebody asks, for at most `timeout`.
+    /// Waits for the next requests, for at most `timeout`.
     ///
     /// # Errors
-    /// When nobody did, or nobody can ask any more.
+    /// When none arrived, or all handles are gone.
     pub fn wait_for(&mut self, timeout: Duration) -> Result<Askers, RecvTimeoutError> {
         let first = match self.next.take() {
             Some(first) => first,
@@ -119,10 +120,10 @@ impl Requests {
 }
 
 impl Askers {
-    /// Gives the report to all who wait for one.
+    /// Sends the report to all waiting senders.
     pub fn answer(self, report: &ReloadReport) {
         for asker in self.askers.into_iter().flatten() {
-            // A client that went away doesn't want to know.
+            // The client may have left.
             let _ = asker.send(report.clone());
         }
     }

@@ -5,19 +5,19 @@ use super::guard::CanaryDecision;
 /// The reason for a new generation.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Trigger {
-    /// Somebody asked for what is on disk.
+    /// A request for the files on disk.
     Reload,
-    /// Somebody asked for the generation before.
+    /// A request for the previous generation.
     Rollback,
-    /// Canaries did harm, or have proved themselves.
+    /// Canaries to take out or promote.
     Canaries(Vec<CanaryDecision>),
-    /// This policy was quarantined soon after the reload that brought it.
+    /// This policy was quarantined soon after the reload that introduced it.
     Quarantine(String),
 }
 
 impl Trigger {
-    /// The generation's cause, as `/status` shows it. `previous`: the generation that a rollback
-    /// goes back to.
+    /// The generation's cause for `/status`. `previous` is the generation that a rollback returns
+    /// to.
     pub(super) fn cause(&self, previous: u64) -> String {
         match self {
             Trigger::Reload => "reload".to_owned(),
@@ -29,7 +29,7 @@ impl Trigger {
         }
     }
 
-    /// What is being done, for messages.
+    /// The action, for messages.
     pub(super) fn noun(&self) -> &'static str {
         match self {
             Trigger::Reload => "reload",
@@ -38,7 +38,7 @@ impl Trigger {
         }
     }
 
-    /// What was done, for the log.
+    /// The completed action, for the log.
     pub(super) fn done(&self) -> &'static str {
         match self {
             Trigger::Reload => "reloaded",
@@ -47,7 +47,7 @@ impl Trigger {
         }
     }
 
-    /// What a rollback to the generation before this one would undo, and how to have it again.
+    /// The effect of a rollback to the generation before this one, and how to reverse it.
     pub(super) fn undone(&self) -> &'static str {
         match self {
             Trigger::Reload => "the conf on disk is still the newer one; a reload takes it again",
@@ -58,7 +58,7 @@ impl Trigger {
         }
     }
 
-    /// Whether somebody waits for the report.
+    /// Whether a client requested it and gets the report.
     pub(super) fn is_asked_for(&self) -> bool {
         matches!(self, Trigger::Reload | Trigger::Rollback)
     }

@@ -1,32 +1,29 @@
-//! Changes that come together: they are waited for until nothing has changed for a moment, but not
-//! forever.
+//! Bursts of changes: a burst ends after a pause without changes, or after a maximum time.
 
 use std::time::Duration;
 
 use crate::model::Tick;
 
-/// A burst is over when nothing has changed for this long. Copying a few modules has shorter
-/// pauses.
+/// The pause that ends a burst. Copying a few modules has shorter pauses.
 const QUIET: Duration = Duration::from_millis(300);
-/// A burst is over this long after it began, so that a folder which never rests is looked at all
-/// the same.
+/// The longest burst, so that a folder that changes constantly is checked, too.
 const LONGEST: Duration = Duration::from_secs(3);
 
-/// The changes that were not looked at yet.
+/// Changes that weren't checked yet.
 #[derive(Default)]
 pub(super) struct Burst {
-    /// The first and the last.
+    /// The times of the first and the last change.
     times: Option<(Tick, Tick)>,
 }
 
 impl Burst {
-    /// Something changed.
+    /// Records a change.
     pub(super) fn touch(&mut self, now: Tick) {
         let first = self.times.map_or(now, |(first, _)| first);
         self.times = Some((first, now));
     }
 
-    /// When it is time to look; `None` if nothing changed.
+    /// The end of the burst; `None` without a change.
     pub(super) fn over_at(&self) -> Option<Tick> {
         self.times.map(|(first, last)| last.after(QUIET).min(first.after(LONGEST)))
     }

@@ -1,4 +1,4 @@
-//! A folder whose changes the system tells (inotify on Linux).
+//! A folder whose changes the system reports (inotify on Linux).
 
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 
 use crate::fingerprint::is_listed;
 
-/// A folder under watch, until it is dropped.
+/// A watched folder, until it is dropped.
 pub(super) struct WatchedFolder {
     path: PathBuf,
     identity: Identity,
@@ -22,13 +22,13 @@ pub(super) struct WatchedFolder {
 type Identity = (u64, u64);
 
 impl WatchedFolder {
-    /// Notifies `touched` whenever something changes in `path`, itself or what it links to.
+    /// Notifies `touched` of every change in the folder at `path`, which may be a link.
     pub(super) fn watch(path: &Path, touched: Arc<Notify>) -> notify::Result<Self> {
-        // Before the watch begins: if the folder is replaced meanwhile, it is found to be another
-        // one.
+        // Taken before the watch begins, so that a folder that is replaced in between is found to
+        // be a different one.
         let identity = identity(path)?;
         let mut watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
-            // After an error it isn't known what was missed.
+            // After an error, missed changes are unknown.
             if event.as_ref().map_or(true, may_matter) {
                 touched.notify_one();
             }
@@ -37,7 +37,7 @@ impl WatchedFolder {
         Ok(WatchedFolder { path: path.to_owned(), identity, _watcher: watcher })
     }
 
-    /// Whether this is what stands at its path.
+    /// Whether this folder is still the one at its path.
     pub(super) fn is_in_place(&self) -> bool {
         identity(&self.path).is_ok_and(|found| found == self.identity)
     }
@@ -47,9 +47,8 @@ fn identity(path: &Path) -> io::Result<Identity> {
     std::fs::metadata(path).map(|found| (found.dev(), found.ino()))
 }
 
-/// Whether modules or signatures may be different after `event`. That a file was opened or read is
-/// no change: a reload does so itself. A new or renamed file of any name may be what one of them
-/// links to.
+/// Whether `event` may have changed modules or signatures. Opening or reading a file changes
+/// nothing: a reload does so itself. A new or renamed file of any name may be the target of a link.
 fn may_matter(event: &Event) -> bool {
     let names_one = || event.paths.iter().filter_map(|path| path.file_name()).any(is_listed);
     match event.kind {

@@ -1,14 +1,13 @@
-//! Watches the plugin folder, where `plugins.watch` says so, and asks for a reload when modules
-//! come, go or change.
+//! Watches the plugin folder, if `plugins.watch` is set, and requests a reload when modules are
+//! added, removed or changed.
 //!
-//! Events only say when to look. Whether there is something new is said by the fingerprint of the
-//! folder, compared with what the serving generation was made from or what a reload was asked for
-//! last. So nothing is missed between the scan of a reload and the beginning of a watch, a burst is
-//! one reload, a module that was refused is not tried again until it changes, and what another
-//! reload has taken already is not taken twice.
+//! Events only trigger a check. The check compares the folder's fingerprint with that of the
+//! serving generation, or of the latest requested reload. So no change between a reload's scan and
+//! the start of a watch is missed, a burst is one reload, a refused module isn't retried until it
+//! changes, and changes that another reload has taken aren't taken twice.
 //!
-//! Once a second, and only with `plugins.watch`, the folder itself is looked at: one that vanished,
-//! came back, or was replaced (by switching a link, which makes no event) is watched anew.
+//! Once a second, and only with `plugins.watch`, the folder itself is checked: one that vanished,
+//! came back, or was replaced (by switching a link, which causes no event) is watched anew.
 
 mod burst;
 mod folder;
@@ -29,15 +28,14 @@ use crate::clock;
 use crate::fingerprint::FolderFingerprint;
 use crate::snapshot::{Published, Snapshot};
 
-/// The pause before a folder that can't be watched is tried again, and how late it is noticed that
-/// one was replaced.
+/// The pause before watching is retried, and the longest delay until a replaced folder is noticed.
 const PERIOD: Duration = Duration::from_secs(1);
 
 /// The background task.
 pub struct PluginWatcher {
-    /// The generations.
+    /// The published generations.
     pub published: Arc<Published>,
-    /// Asks for a reload.
+    /// Requests a reload.
     pub reload: Box<dyn Fn() + Send + Sync>,
 }
 
@@ -76,15 +74,15 @@ impl PluginWatcher {
     }
 }
 
-/// What is watched, and what is known of it.
+/// The state of the watch.
 struct Watch {
-    /// What the conf wants watched.
+    /// The folder that the conf wants watched.
     wanted: Option<PathBuf>,
-    /// What is watched; `None` while it can't be.
+    /// The watched folder; `None` while it can't be watched.
     folder: Option<WatchedFolder>,
-    /// That it can't be watched was told.
+    /// Whether the failure to watch was logged.
     troubled: bool,
-    /// What needs no further reload.
+    /// The latest state that needs no further reload.
     known: FolderFingerprint,
     burst: Burst,
     touched: Arc<Notify>,
@@ -96,7 +94,7 @@ impl Watch {
         Watch { wanted: None, folder: None, troubled: false, known, burst, touched }
     }
 
-    /// Watches what the conf of a new generation says.
+    /// Adopts the settings of a new generation.
     fn follow(&mut self, snapshot: &Snapshot) {
         let plugins = &snapshot.config.plugins;
         let wanted = plugins.watch.then(|| plugins.dir.clone());
@@ -107,7 +105,7 @@ impl Watch {
         }
     }
 
-    /// Begins anew if the folder isn't the one that is watched.
+    /// Starts a new watch if another folder is at the path.
     fn keep_up(&mut self) {
         if !self.folder.as_ref().is_some_and(WatchedFolder::is_in_place) {
             self.begin();
@@ -115,14 +113,14 @@ impl Watch {
     }
 
     fn begin(&mut self) {
-        // A watch of what isn't there any more would only take up room.
+        // A watch of a folder that is gone would only waste resources.
         self.folder = None;
         let Some(dir) = &self.wanted else { return };
         match WatchedFolder::watch(dir, Arc::clone(&self.touched)) {
             Ok(folder) => {
                 tracing::info!(dir = %dir.display(), "watching the plugin folder");
                 (self.folder, self.troubled) = (Some(folder), false);
-                // For what changed before.
+                // Covers changes before the watch.
                 self.burst.touch(clock::now());
             }
             Err(error) if !self.troubled => {
@@ -133,7 +131,7 @@ impl Watch {
         }
     }
 
-    /// Ends the burst. Tells whether it left anything new.
+    /// Ends the burst. Returns whether the folder has changed.
     fn finds_change(&mut self) -> bool {
         self.burst = Burst::default();
         let Some(dir) = &self.wanted else { return false };

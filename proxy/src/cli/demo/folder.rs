@@ -1,4 +1,4 @@
-//! The demo's folder: a conf, the plugins and the log, as an operator would have them.
+//! The demo's folder: a conf, the plugins and the log, like an operator's.
 
 use std::fmt::Write;
 use std::fs::{self, DirBuilder, File};
@@ -13,21 +13,20 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::node::SCRIPTS;
 use super::{ADMIN, PROXY};
 
-/// The shipped policies that the demo uses or invites to use.
+/// The shipped policies that the demo uses or suggests.
 const PLUGINS: [&str; 3] = ["tiers.wasm", "peak-ewma.wasm", "json-rpc-retry.wasm"];
 const CONF: &str = "pointsman.toml";
 const LOG: &str = "pointsman.log";
-/// Only its owner may change what the proxy runs.
+/// Only the owner may change what the proxy runs.
 const MODE: u32 = 0o700;
 
-/// The folder.
 pub(super) struct Folder {
     path: PathBuf,
     kept: bool,
 }
 
 impl Folder {
-    /// Makes the folder, in the system's one for temporary files or at `path`, and fills it.
+    /// Creates and fills the folder, at `path` or among the system's temporary files.
     pub(super) fn create(
         path: Option<PathBuf>,
         plugins: Option<PathBuf>,
@@ -36,8 +35,7 @@ impl Folder {
         let plugins = find_plugins(plugins)?;
         let kept = path.is_some();
         let path = path.unwrap_or_else(|| std::env::temp_dir().join(format!("pointsman-demo-{}", std::process::id())));
-        // A folder of that name that somebody else made is not ours to use, unless it was asked
-        // for.
+        // An existing folder of that name belongs to somebody else, unless `path` requests it.
         let made = DirBuilder::new().mode(MODE).recursive(kept).create(&path);
         made.with_context(|| format!("can't make the folder {}", path.display()))?;
         let folder = Folder { path, kept };
@@ -60,7 +58,7 @@ impl Folder {
         fs::write(self.conf(), conf(endpoints)).with_context(|| format!("can't write {}", self.conf().display()))
     }
 
-    /// Opens the log, empty.
+    /// Creates an empty log.
     pub(super) fn create_log(&self) -> anyhow::Result<File> {
         File::create(self.log()).with_context(|| format!("can't write {}", self.log().display()))
     }
@@ -81,15 +79,16 @@ impl Folder {
         self.path.join(LOG)
     }
 
-    /// Removes the folder unless it is to be kept. A second time does nothing.
+    /// Removes the folder unless it is to be kept. Repeated calls do nothing.
     pub(super) fn remove(&self) {
         if !self.kept {
-            // What can't be removed stays, as it would after a crash.
+            // A folder that can't be removed stays, as after a crash.
             let _ = fs::remove_dir_all(&self.path);
         }
     }
 
-    /// TERM ends the process from within the server, which knows nothing of this folder.
+    /// Removes the folder on TERM, which ends the process inside the server, where the folder is
+    /// unknown.
     pub(super) fn remove_when_terminated(self: &Arc<Self>) -> anyhow::Result<()> {
         let folder = Arc::clone(self);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -153,7 +152,7 @@ cooldown = {{ base = "500ms", max = "4s" }}
     );
     for (script, address) in SCRIPTS.iter().zip(addresses) {
         let (name, about, weight) = (script.name, script.about, script.weight);
-        // Writing to a string doesn't fail.
+        // Writing to a string can't fail.
         let _ = write!(
             text,
             "\n# {about}\n[[upstreams.demo.endpoints]]\nname = \"{name}\"\nurl = \"http://{address}\"\nweight = {weight}\n"

@@ -1,40 +1,40 @@
-//! The script of a simulated endpoint: how long it takes, and when and how it fails.
+//! The script of a simulated endpoint: its latency, and when and how it fails.
 //!
-//! Time and chance are parameters, so that a test can tell what a visitor will see.
+//! Time and chance are parameters, so that a test can predict what a visitor sees.
 
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
-/// A simulated endpoint, and how the conf presents it.
+/// A simulated endpoint, and its entry in the conf.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Script {
     pub(super) name: &'static str,
     pub(super) about: &'static str,
     pub(super) weight: u16,
-    /// `rate_limit_per_sec` of the conf: what the proxy keeps to by itself.
+    /// `rate_limit_per_sec` of the conf, which the proxy enforces by itself.
     pub(super) limit: Option<u32>,
-    /// What most answers take.
+    /// Typical latency.
     pub(super) latency: Duration,
     pub(super) trouble: Trouble,
 }
 
-/// What is wrong with an endpoint.
+/// How an endpoint fails.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Trouble {
     None,
     /// This share of requests fails.
     Errors(f64),
-    /// More requests per second than this are refused.
+    /// Requests beyond this rate per second are refused.
     Limits(f64),
-    /// It is up and then down, over and over.
+    /// It alternates between up and down.
     Restarts {
         up: Duration,
         down: Duration,
     },
 }
 
-/// What becomes of a request.
+/// The reaction to a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Reaction {
     Answer,
@@ -46,8 +46,8 @@ pub(super) enum Reaction {
     TooMany,
 }
 
-/// By weight, as the tiers policy ranks them: what it prefers is what fails, so that there is
-/// something to see.
+/// By weight, the order of the tiers policy: the preferred endpoints are those that fail, so that
+/// there is something to see.
 pub(super) const SCRIPTS: [Script; 6] = [
     Script {
         name: "flaky",
@@ -99,24 +99,25 @@ pub(super) const SCRIPTS: [Script; 6] = [
     },
 ];
 
-/// Most answers take three quarters of the latency and a bit; few take several times as long.
+/// Latency factors: most answers take a little over three quarters of the latency, a few several
+/// times as long.
 const SHORTEST: f64 = 0.75;
 const SPREAD: f64 = 0.3;
-/// No answer takes longer than so many times the latency.
+/// The longest delay, as a multiple of the latency.
 const LONGEST: f64 = 6.0;
-/// The chain grows by a block in this time, as Ethereum's does.
+/// The time between two blocks, as on Ethereum.
 const BLOCK_TIME_SECS: u64 = 12;
 const FIRST_BLOCK: u64 = 21_000_000;
 
 impl Script {
-    /// How long an answer takes; `chance` is from 0 up to 1. The tail is exponential, as on a
+    /// The delay of an answer; `chance` is from 0 up to 1. The tail is exponential, as on a
     /// network.
     pub(super) fn delay(&self, chance: f64) -> Duration {
         let factor = SHORTEST - SPREAD * (1.0 - chance.clamp(0.0, 1.0)).ln();
         self.latency.mul_f64(factor.min(LONGEST))
     }
 
-    /// Whether it listens, so long after the start.
+    /// Whether it listens `elapsed` after the start.
     pub(super) fn is_up(&self, elapsed: Duration) -> bool {
         match self.trouble {
             Trouble::Restarts { up, down } => {
@@ -127,7 +128,7 @@ impl Script {
         }
     }
 
-    /// What becomes of a request; `chance` is from 0 up to 1.
+    /// The reaction to a request; `chance` is from 0 up to 1.
     pub(super) fn react(&self, chance: f64, bucket: &mut Bucket, elapsed: Duration) -> Reaction {
         match self.trouble {
             Trouble::Errors(share) if chance < share / 2.0 => Reaction::ServerError,
@@ -138,7 +139,7 @@ impl Script {
     }
 }
 
-/// What is left of a rate limit.
+/// The state of a rate limit.
 #[derive(Debug, Default)]
 pub(super) struct Bucket {
     spent: f64,
@@ -156,7 +157,7 @@ impl Bucket {
     }
 }
 
-/// The body of an answer to `request`, a JSON-RPC request or a batch.
+/// The response body for `request`, a JSON-RPC request or a batch.
 pub(super) fn answer(request: &Value, failed: bool, elapsed: Duration) -> Value {
     match request {
         Value::Array(members) => members.iter().map(|member| answer(member, failed, elapsed)).collect(),

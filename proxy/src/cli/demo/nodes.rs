@@ -1,5 +1,5 @@
-//! The simulated endpoints as servers: Pingora's HTTP on listeners of our own, which can be closed
-//! and opened again.
+//! The simulated endpoints as servers: Pingora's HTTP on our own listeners, which can close and
+//! reopen.
 
 use std::io;
 use std::net::SocketAddr;
@@ -20,9 +20,9 @@ use tokio::time::{interval, sleep};
 
 use super::node::{Bucket, Reaction, SCRIPTS, Script, answer};
 
-/// How often an endpoint looks whether its script says up or down.
+/// How often an endpoint checks whether its script is up or down.
 const PHASE_PERIOD: Duration = Duration::from_millis(100);
-/// What an endpoint that refuses asks its clients to wait, in seconds.
+/// The `Retry-After` of a refusal, in seconds.
 const RETRY_AFTER: &str = "1";
 
 /// The running endpoints.
@@ -31,7 +31,7 @@ pub(super) struct Nodes {
 }
 
 impl Nodes {
-    /// Starts all of them, on free ports of the loopback interface and in a thread of their own.
+    /// Starts all endpoints on free ports of the loopback interface, in a thread of their own.
     pub(super) fn start() -> io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let bind = |_| runtime.block_on(TcpListener::bind("127.0.0.1:0"));
@@ -48,7 +48,7 @@ impl Nodes {
         Ok(Nodes { addresses })
     }
 
-    /// Where they listen, in the order of [`SCRIPTS`].
+    /// Their addresses, in the order of [`SCRIPTS`].
     pub(super) fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
     }
@@ -67,8 +67,8 @@ impl Node {
         Node { app, script, began }
     }
 
-    /// Serves while the script says so. Its death takes the connections along, with what is under
-    /// way on them.
+    /// Serves while the script is up. When it goes down, its connections and their requests in
+    /// flight are cut.
     async fn run(self, listener: TcpListener) {
         let Ok(address) = listener.local_addr() else { return };
         let mut listener = Some(listener);
@@ -78,14 +78,14 @@ impl Node {
             }
             sleep(PHASE_PERIOD).await;
             if self.is_up() {
-                // Somebody else may have taken the port meanwhile: then it is tried again.
+                // Another process may have taken the port meanwhile; it is retried then.
                 listener = TcpListener::bind(address).await.ok();
             }
         }
     }
 
     async fn serve(&self, listener: &TcpListener) {
-        // The end of the process is the end of these servers: the watch never changes.
+        // These servers run until the process ends: the watch never changes.
         let (_sender, shutdown) = watch::channel(false);
         let mut connections = JoinSet::new();
         let mut ticks = interval(PHASE_PERIOD);
@@ -108,7 +108,7 @@ impl Node {
 }
 
 async fn converse(app: Arc<HttpServer<App>>, connection: TcpStream, shutdown: ShutdownWatch) {
-    // Without it a small answer may wait for an acknowledgement.
+    // Otherwise a small response may wait for an acknowledgement.
     let _ = connection.set_nodelay(true);
     let mut stream: Option<Stream> = Some(Box::new(pingora::protocols::l4::stream::Stream::from(connection)));
     while let Some(open) = stream.take() {
@@ -153,6 +153,6 @@ fn respond(status: StatusCode, body: String) -> Response<Vec<u8>> {
     if status == StatusCode::TOO_MANY_REQUESTS {
         response = response.header(header::RETRY_AFTER, RETRY_AFTER);
     }
-    // The parts above are constants and numbers: they always make a response.
+    // The parts above are constants and numbers: they always make a valid response.
     response.body(body.into_bytes()).unwrap_or_default()
 }

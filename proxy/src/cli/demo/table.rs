@@ -1,4 +1,4 @@
-//! What the demo shows: from numbers to lines of text, at most [`WIDTH`] columns wide.
+//! The demo's table: from numbers to lines of text, at most [`WIDTH`] columns wide.
 
 use std::fmt::Write;
 use std::io::IsTerminal;
@@ -6,25 +6,25 @@ use std::time::Duration;
 
 use super::traffic::Summary;
 
-/// Fits the narrowest terminal in use.
+/// The width of the narrowest common terminal.
 pub(super) const WIDTH: usize = 80;
-/// Cells of the bar that shows an endpoint's share.
+/// Cells of the bar for an endpoint's share.
 const BAR: usize = 10;
 /// Columns of the labels below the endpoints.
 const LABEL: usize = 12;
-/// Digits of a digest that are shown.
+/// Digits of a shortened digest.
 const DIGEST: usize = 12;
 
-/// Everything on the screen.
+/// The contents of the screen.
 #[derive(Clone, Debug, Default)]
 pub(super) struct View {
     pub(super) endpoints: Vec<Row>,
     pub(super) generation: u64,
     pub(super) running: Duration,
-    /// What each is used for, and what it is.
+    /// Each policy's use, and the policy.
     pub(super) policies: Vec<(String, Policy)>,
     pub(super) clients: Summary,
-    /// The last thing the log said of a reload.
+    /// The log's latest news of a reload.
     pub(super) reload: Option<String>,
 }
 
@@ -35,9 +35,9 @@ pub(super) struct Row {
     pub(super) weight: u16,
     /// EWMA and 99th percentile in milliseconds, once there was an answer.
     pub(super) latency_ms: Option<(f32, f32)>,
-    /// Of the attempts lately, 0 to 1.
+    /// Its share of recent attempts, 0 to 1.
     pub(super) share: f64,
-    /// Of its own attempts lately, 0 to 1; `None` without attempts.
+    /// The failed share of its own recent attempts, 0 to 1; `None` without attempts.
     pub(super) failed: Option<f64>,
     pub(super) state: State,
 }
@@ -47,9 +47,9 @@ pub(super) struct Row {
 pub(super) enum State {
     #[default]
     Available,
-    /// For so many seconds more.
+    /// Remaining seconds of cooldown.
     Cooling(f64),
-    /// For another reason.
+    /// The reason for another exclusion.
     Excluded(String),
 }
 
@@ -101,7 +101,8 @@ impl Style {
     }
 }
 
-/// The lines of the table. Padding comes before paint, since paint has no width.
+/// The lines of the table. Cells are padded before they are coloured, since colour codes have no
+/// width.
 pub(super) fn render(view: &View, style: &Style) -> Vec<String> {
     let mut lines = vec![style.bold(&format!(
         "  {:<10} {:>6} {:>8} {:>8}  {:<15} {:>7}  {}",
@@ -141,7 +142,7 @@ fn endpoint(row: &Row, style: &Style) -> String {
     )
 }
 
-/// A cell for each tenth that is at least half full, and one for whatever little there is.
+/// One cell for each tenth that is at least half full, and at least one for any share above 0.
 fn bar(share: f64) -> String {
     let full = (1..=BAR).filter(|cell| share * BAR as f64 >= *cell as f64 - 0.5).count();
     if full == 0 && share > 0.0 { "▏".into() } else { "█".repeat(full) }
@@ -158,13 +159,13 @@ fn describe(policy: &Policy) -> String {
     format!("{plugin} {version}  sha256 {}  {} calls{faults}", short(sha256), thousands(*calls))
 }
 
-/// The beginning of a digest, which tells it from others.
+/// A digest's first digits, which suffice to identify it.
 pub(super) fn short(sha256: &str) -> &str {
     sha256.get(..DIGEST).unwrap_or(sha256)
 }
 
 fn clients(seen: &Summary) -> String {
-    // Cut and not rounded: 100 % means all.
+    // Truncated, not rounded, so that 100 % means all.
     let share = (seen.answered * 10_000).checked_div(seen.requests).unwrap_or(10_000);
     let ms = |latency: Duration| format!("{:.0} ms", latency.as_secs_f64() * 1_000.0);
     format!(
@@ -194,13 +195,13 @@ fn seconds(duration: Duration) -> Duration {
     Duration::from_secs(duration.as_secs())
 }
 
-/// Breaks at spaces, and within a word that is longer than a line.
+/// Wraps at spaces, and within a word that is longer than a line.
 fn wrap(text: &str, width: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
     for piece in text.split_whitespace().flat_map(|word| pieces(word, width)) {
         match lines.last_mut() {
             Some(line) if line.is_empty() => line.push_str(&piece),
-            // Writing to a string doesn't fail.
+            // Writing to a string can't fail.
             Some(line) if line.chars().count() + 1 + piece.chars().count() <= width => _ = write!(line, " {piece}"),
             _ => lines.push(piece),
         }

@@ -1,4 +1,5 @@
-//! The demo's clients: a few keepalive connections with a steady mix of reads and batches.
+//! The demo's clients: a few keepalive connections with a steady mix of single requests and
+//! batches.
 
 use std::collections::VecDeque;
 use std::io;
@@ -11,18 +12,18 @@ use super::PROXY;
 
 /// Connections through the proxy.
 const CLIENTS: usize = 8;
-/// Mean pause between a client's answer and its next request: about 130 requests a second in all.
+/// Mean pause between a client's response and its next request: about 130 requests a second in all.
 const PAUSE: Duration = Duration::from_millis(50);
-/// No pause is longer than so many times the mean.
+/// The longest pause, as a multiple of the mean.
 const LONGEST_PAUSE: f64 = 5.0;
-/// One request in so many is a batch.
+/// One request in this many is a batch.
 const BATCH_EVERY: usize = 12;
 const BATCH_SIZE: usize = 4;
-/// Longer than the proxy's deadline: the proxy answers first.
+/// Longer than the proxy's deadline, so that the proxy answers first.
 const TIMEOUT: Duration = Duration::from_secs(15);
-/// What rate and percentiles are about.
+/// The time span of rates and percentiles.
 pub(super) const WINDOW: Duration = Duration::from_secs(10);
-/// Methods that clients call: those called more often more often.
+/// The clients' methods; a repeated one is called more often.
 const METHODS: [&str; 8] = [
     "eth_call",
     "eth_blockNumber",
@@ -34,7 +35,7 @@ const METHODS: [&str; 8] = [
     "eth_blockNumber",
 ];
 
-/// What the clients have seen.
+/// The clients' results.
 #[derive(Default)]
 pub(super) struct Traffic(Mutex<Seen>);
 
@@ -45,21 +46,21 @@ struct Seen {
     recent: VecDeque<(Instant, Duration)>,
 }
 
-/// What clients see, in numbers.
+/// A summary of the clients' results.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Summary {
     /// Requests so far.
     pub(super) requests: u64,
-    /// Those that got a result for each of their calls.
+    /// Requests with a result for each of their calls.
     pub(super) answered: u64,
-    /// Of the last [`WINDOW`].
+    /// Mean over the last [`WINDOW`].
     pub(super) per_second: f64,
     pub(super) p50: Duration,
     pub(super) p99: Duration,
 }
 
 impl Traffic {
-    /// Starts the clients. They end with the process.
+    /// Starts the clients, which end with the process.
     pub(super) fn start() -> io::Result<Arc<Self>> {
         let traffic = Arc::new(Traffic::default());
         for client in 0..CLIENTS {
@@ -89,7 +90,7 @@ impl Traffic {
         seen.forget(now);
     }
 
-    /// The numbers at `now`.
+    /// The summary at `now`.
     pub(super) fn summary(&self, now: Instant, running: Duration) -> Summary {
         let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         seen.forget(now);
@@ -132,7 +133,7 @@ fn call(id: usize) -> Value {
     json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": [] })
 }
 
-/// A result for each call: what an application needs.
+/// Whether each call has a result, which is what an application needs.
 fn is_answer(answer: &Value) -> bool {
     match answer {
         Value::Array(members) => members.len() == BATCH_SIZE && members.iter().all(is_answer),

@@ -1,4 +1,4 @@
-//! The demo's eye: asks the admin address, reads the log, and keeps the table on the screen.
+//! The demo's display: queries the admin address, reads the log, and draws the table.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fs::File;
@@ -16,24 +16,24 @@ use crate::admin::{EndpointStatus, Status, UpstreamStatus};
 use crate::cli::client::AdminClient;
 use crate::report::Changes;
 
-/// How often the table is drawn on a terminal, and how often elsewhere.
+/// The refresh period of the table on a terminal, and elsewhere.
 const FRAME: Duration = Duration::from_secs(1);
 const PAGE: Duration = Duration::from_secs(5);
-/// How long the proxy may take to answer for the first time.
+/// The time limit for the proxy's first answer.
 const START: Duration = Duration::from_secs(10);
 const START_PERIOD: Duration = Duration::from_millis(20);
-/// Attempts that say nothing bad about an endpoint.
+/// Outcomes that don't count as failures of the endpoint.
 const NO_FAILURES: [&str; 2] = ["success", "canceled"];
-/// What the log's lines about reloads have in common.
+/// A part that all log lines about reloads have in common.
 const RELOAD: &str = " pointsman::reload: ";
 
-/// The demo's eye.
+/// The demo's display.
 pub(super) struct Watch {
     style: Style,
     admin: AdminClient,
     log: LogTail,
     history: VecDeque<(Instant, Counts)>,
-    /// Lines of the last frame, which the next one covers.
+    /// Lines of the last frame, which the next one overwrites.
     drawn: usize,
 }
 
@@ -46,7 +46,7 @@ impl Watch {
         Watch { style, admin, log: LogTail { path: log, offset: 0, last: None }, history: VecDeque::new(), drawn: 0 }
     }
 
-    /// Waits for the proxy, starts the clients, and shows what happens; forever, or for `duration`.
+    /// Waits for the proxy, starts the clients, and draws frames, forever or for `duration`.
     pub(super) fn run(mut self, duration: Option<Duration>) -> anyhow::Result<()> {
         self.wait_for_the_proxy()?;
         let began = Instant::now();
@@ -58,7 +58,7 @@ impl Watch {
             std::thread::sleep(period.min(left));
             let view = self.view(&traffic, began)?;
             if self.draw(&view, on_terminal).is_err() || duration.is_some_and(|duration| began.elapsed() >= duration) {
-                // Also when nobody reads any more: `| head` is no error.
+                // Also when the reader has left: `| head` isn't an error.
                 return Ok(());
             }
         }
@@ -91,7 +91,7 @@ impl Watch {
         })
     }
 
-    /// Keeps these counts, and returns those at the beginning of the window.
+    /// Stores these counts, and returns those at the start of the window.
     fn remember(&mut self, now: Instant, counts: Counts) -> Counts {
         self.history.push_back((now, counts));
         while self.history.get(1).is_some_and(|(at, _)| now.duration_since(*at) >= WINDOW) {
@@ -103,8 +103,8 @@ impl Watch {
         }
     }
 
-    /// One write, so that Ctrl-C never cuts a frame in two. Lines that are too long for the
-    /// terminal are cut by it: it wraps again after each frame.
+    /// Draws a frame in one write, so that Ctrl-C never cuts it in two. The terminal truncates
+    /// lines that are too long: wrapping is on again after each frame.
     fn draw(&mut self, view: &View, on_terminal: bool) -> std::io::Result<()> {
         let lines = render(view, &self.style);
         let mut frame = String::new();
@@ -185,7 +185,7 @@ fn policies(status: &Status, upstream: &UpstreamStatus) -> Vec<(String, Policy)>
     vec![("scoring".into(), describe(&upstream.scoring)), ("retry".into(), describe(&upstream.retry))]
 }
 
-/// Reads what was added to the log, and keeps the last news of a reload.
+/// Reads new lines of the log, and keeps the latest one about a reload.
 struct LogTail {
     path: PathBuf,
     offset: u64,
@@ -194,7 +194,7 @@ struct LogTail {
 
 impl LogTail {
     fn last_reload(&mut self) -> Option<&str> {
-        // Without the log the rest of the table is still worth seeing.
+        // Without the log the rest of the table is still useful.
         let added = self.read_added().unwrap_or_default();
         let news = added.rfind(RELOAD).map(|at| news(&added[added[..at].rfind('\n').map_or(0, |end| end + 1)..]));
         self.last = news.or(self.last.take());
@@ -206,14 +206,14 @@ impl LogTail {
         file.seek(SeekFrom::Start(self.offset))?;
         let mut added = Vec::new();
         file.read_to_end(&mut added)?;
-        // A line that is still being written is left for the next time.
+        // An incomplete line is left for the next read.
         added.truncate(added.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1));
         self.offset += added.len() as u64;
         Ok(String::from_utf8_lossy(&added).into_owned())
     }
 }
 
-/// From the log's line to one for people. What isn't understood is shown as it is.
+/// A log line about a reload in readable form. Unrecognized lines are shown unchanged.
 fn news(text: &str) -> String {
     let first = text.lines().next().unwrap_or_default();
     let Some((head, message)) = first.split_once(RELOAD) else { return first.to_owned() };
@@ -222,7 +222,7 @@ fn news(text: &str) -> String {
     match (done("reloaded "), done("rolled back ")) {
         (Some(summary), _) => format!("{time} {summary}"),
         (_, Some(summary)) => format!("{time} rolled back: {summary}"),
-        // The numbers are for machines, and the table has the generation.
+        // The numbers are for machines, and the table shows the generation.
         _ => format!("{time} {}", message.split(" generation=").next().unwrap_or(message)),
     }
 }
@@ -245,7 +245,7 @@ fn reloaded(fields: &str) -> Option<String> {
     Some(text)
 }
 
-/// `version@sha256:digest` with the beginning of the digest.
+/// `version@sha256:digest` with a shortened digest.
 fn shorten(module: &str) -> String {
     match module.split_once("@sha256:") {
         Some((version, digest)) => format!("{version}@{}", short(digest)),

@@ -1,4 +1,4 @@
-//! Reads the old conf key by key, so that what is left over can be named.
+//! Reads the old conf key by key, so that unread keys can be reported.
 
 use std::ops::RangeInclusive;
 
@@ -6,7 +6,7 @@ use toml::{Table, Value};
 
 use super::ImportError;
 
-/// A table of the old conf. What nobody takes is unknown.
+/// A table of the old conf. Keys that aren't taken are unknown.
 pub(super) struct Keys {
     pub(super) path: String,
     pub(super) table: Table,

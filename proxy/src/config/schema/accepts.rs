@@ -1,8 +1,8 @@
-//! The part of JSON Schema that the conf's schema uses, as a check of a value.
+//! Validates a value against the part of JSON Schema that the conf's schema uses.
 
 use serde_json::Value;
 
-/// Why the schema refuses the value, one line for each place. None if it accepts it.
+/// The reasons why the schema refuses the value, one line per place. Empty if it accepts the value.
 pub(super) fn refusals(schema: &Value, value: &Value, at: &str) -> Vec<String> {
     if let Some(forms) = schema["anyOf"].as_array() {
         let each: Vec<_> = forms.iter().map(|form| refusals(form, value, at)).collect();

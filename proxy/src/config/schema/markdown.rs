@@ -1,10 +1,10 @@
-//! The schema as a page for people: one heading for each table, one line for each key.
+//! The schema as a Markdown page: one heading per table, one line per key.
 
 use std::fmt::Write as _;
 
 use serde_json::Value;
 
-/// The order of the tables of the conf, which that of JSON's keys is not.
+/// The order of the conf's tables. JSON keys are sorted.
 const TOP: [&str; 6] = ["server", "admin", "plugins", "policies", "upstreams", "routes"];
 
 const HEAD: &str = "# Reference of the conf

@@ -12,7 +12,7 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-/// Fails when a generated file is stale, or writes it when `make reference` asks for that.
+/// Fails when a generated file is stale, or rewrites it under `make reference`.
 #[test]
 fn the_reference_and_the_schema_are_those_of_the_types() {
     let schema = schema();
@@ -43,7 +43,7 @@ fn every_key_has_a_meaning() {
     check(&schema(), "");
 }
 
-/// The samples of conf/ and the blocks of the documentation that are parts of a conf.
+/// The samples in conf/ and the documentation's code blocks of conf.
 #[test]
 fn samples_and_documents_fit_the_schema() {
     let schema = schema();
@@ -60,7 +60,7 @@ fn samples_and_documents_fit_the_schema() {
     assert!(checked >= 8, "only {checked} samples were found");
 }
 
-/// A block may show part of a table only, so that a key is missing is no fault there.
+/// A code block may show part of a table, so a missing key is not an error there.
 fn fits(schema: &Value, text: &str, file: &Path) -> usize {
     let conf: Value = toml::from_str(text).unwrap_or_else(|error| panic!("{}: {error}\n{text}", file.display()));
     if conf.get("package").is_some() {
@@ -79,8 +79,8 @@ fn files(folder: &Path, kind: &str) -> Vec<PathBuf> {
     entries.filter(|path| path.extension().is_some_and(|extension| extension == kind)).collect()
 }
 
-/// Each bound of the schema is one of the proxy's: it accepts the bound, and refuses the next
-/// number beyond it.
+/// Each bound of the schema matches the proxy's: it accepts the bound, and refuses the next number
+/// beyond it.
 #[test]
 fn bounds_are_those_that_the_proxy_checks() {
     let mut bounded = Vec::new();
@@ -101,7 +101,7 @@ fn bounds_are_those_that_the_proxy_checks() {
     }
 }
 
-/// The way to each key with a bound; `*` stands for a name or for the first item of a list.
+/// The path of each key with a bound. A step `[]` is the first item of a list, `x` any name.
 fn collect(schema: &Value, path: &mut Vec<String>, bounded: &mut Vec<(Vec<String>, Value)>) {
     if ["minimum", "maximum", "exclusiveMinimum"].iter().any(|key| schema[*key].is_number()) {
         bounded.push((path.clone(), schema.clone()));
@@ -123,10 +123,10 @@ fn collect(schema: &Value, path: &mut Vec<String>, bounded: &mut Vec<(Vec<String
     }
 }
 
-/// Keys that need another one beside them, and its value.
+/// Keys that require another key, and that key's value.
 const NEEDED: [(&str, &str, &str); 2] = [("burst_size", "rate_limit_per_sec", "1"), ("status", "path", "'/'")];
 
-/// Whether the proxy has a problem with this very key.
+/// Whether the proxy reports a problem with this very key.
 fn is_refused(path: &[String], schema: &Value, number: f64) -> bool {
     let whole = schema["type"] == "integer";
     #[expect(clippy::cast_possible_truncation, reason = "bounds of whole numbers are whole")]

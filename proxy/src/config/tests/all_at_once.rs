@@ -1,10 +1,10 @@
-//! One run names every mistake, whatever others there are, and nothing that only follows from one.
+//! One run reports every mistake, whatever the others are, and nothing that is only a consequence.
 
 use fastrand::Rng;
 
 use super::{MINIMAL, assert_added, assert_problems, refused};
 
-/// What can be wrong, by table: lines for one key each, of which a conf has one at most.
+/// Possible mistakes by table: alternative lines for one key each, of which a conf has one at most.
 const MISTAKES: &[(&str, &[&[&str]])] = &[
     (
         "[server]",
@@ -80,13 +80,13 @@ fn a_conf_with_so_many_mistakes_has_so_many_problems_each_at_its_line() {
     let mut rng = Rng::with_seed(6);
     let mut both_kinds = 0;
     for run in 0..3_000 {
-        // Few or many.
+        // Few mistakes or many.
         let share = rng.f32();
         let (mut text, mut lines, mut last) = (String::new(), Vec::new(), 0);
         for (table, keys) in MISTAKES {
             text += &format!("{table}\n");
             for values in *keys {
-                // Without a URL an endpoint would be one more mistake.
+                // A missing URL would be one more mistake.
                 let needed = values[0].starts_with("url");
                 if rng.f32() < share || needed {
                     last = rng.usize(..values.len());
@@ -137,7 +137,7 @@ fn what_only_follows_from_another_mistake_is_not_named() {
     assert_problems("[[upstreams.eth.endpoints]]\nurl = «5", &["upstreams.eth.endpoints[0].url: must be a string"]);
     assert_problems("[upstreams.eth]\nendpoints = «5", &["upstreams.eth.endpoints: must be an array"]);
     assert_problems("[upstreams]\neth = «5", &["upstreams.eth: must be a table"]);
-    // A slip beside the right key excuses nothing.
+    // A typo beside the right key doesn't hide that key's problem.
     assert_added(&[(
         "[server]\nthreads = «0\n«treads = 4",
         &["server.threads: must be at least 1", "server.treads: isn't a known key; did you mean \"threads\"?"],
@@ -209,7 +209,7 @@ fn a_reference_behind_other_text_is_refused_since_nothing_is_filled_in_there() {
     }
 }
 
-/// Somebody's key in place of the name of a variable or a file.
+/// A secret in place of the name of a variable or a file.
 #[test]
 fn what_is_pasted_behind_env_or_file_is_not_shown() {
     for (text, problem) in [

@@ -1,4 +1,4 @@
-//! Every key, its default, and what it becomes.
+//! Every key, its default, and its resolved value.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -308,7 +308,7 @@ fn a_health_check_gets_its_defaults() {
         max_head_lag: None,
     };
     assert_eq!(health("health_check = {}"), expected);
-    // Nobody asked for it, so it is made seldom.
+    // The operator didn't ask for a health check, so it is infrequent.
     assert_eq!(health(""), HealthCheck { interval: Duration::from_secs(60), ..expected });
     assert_eq!(
         accepted(&format!("[upstreams.eth]\nhealth_check = 'off'\n{MINIMAL}")).upstreams["eth"].health_check,

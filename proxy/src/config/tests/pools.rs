@@ -1,4 +1,4 @@
-//! What is refused in upstreams, endpoints and routes, and where it is placed.
+//! Problems of upstreams, endpoints and routes, with their places.
 
 use super::super::{CanaryConf, ShadowConf};
 use super::{MINIMAL, accepted, assert_added, assert_problems, read, refused};
@@ -61,7 +61,7 @@ fn upstreams_are_checked() {
     ] {
         assert_problems(&upstream(keys), &[&format!("upstreams.eth.{expected}")]);
     }
-    // The deadline ends an attempt that its own timeout would let go on.
+    // The deadline ends an attempt before its own timeout.
     assert!(read(&upstream("deadline = '1s'")).is_ok());
 }
 
@@ -125,7 +125,7 @@ fn unknown_references_come_with_a_suggestion() {
     );
 }
 
-/// An upstream with these keys beside two policies.
+/// An upstream with these keys, and two policies.
 fn beside_policies(keys: &str) -> String {
     format!(
         "[policies.new]\nplugin = 'p'\n[policies.old]\nplugin = 'p'\n\

@@ -1,5 +1,5 @@
-//! What is refused as a whole, in `[server]`, `[admin]`, `[plugins]` and `[policies]`, and where it
-//! is placed.
+//! Problems of a conf as a whole, and of `[server]`, `[admin]`, `[plugins]` and `[policies]`, with
+//! their places.
 
 use super::super::*;
 use super::{MINIMAL, assert_added, assert_problems, read, refused};

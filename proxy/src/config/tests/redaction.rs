@@ -1,8 +1,8 @@
-//! No secret in anything that is printed.
+//! Secrets appear in nothing that is printed.
 
 use super::{accepted, read};
 
-/// A word that stands in every place a secret may be in.
+/// A word in every place that may hold a secret.
 const SECRET: &str = "s3cr3t";
 
 #[track_caller]

@@ -1,4 +1,4 @@
-//! Confs that are files: the shipped ones, and secrets in files.
+//! Confs in files: the shipped ones, and secrets in files.
 
 use std::path::{Path, PathBuf};
 
@@ -21,7 +21,7 @@ fn every_shipped_conf_loads() {
     }
 }
 
-/// The health check that the sample shows in comments is the default one.
+/// The health check in the sample's comments is the default one.
 #[test]
 fn the_health_check_that_the_sample_shows_is_good() {
     let path = shipped().join("pointsman.toml");
@@ -36,7 +36,7 @@ fn the_health_check_that_the_sample_shows_is_good() {
     assert_eq!(check, least);
 }
 
-/// The sample shows defaults in comments: put in force, they change nothing.
+/// The defaults in the sample's comments change nothing when they are uncommented.
 #[test]
 fn the_defaults_that_the_sample_shows_are_the_defaults() {
     let path = shipped().join("pointsman.toml");

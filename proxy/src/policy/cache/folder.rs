@@ -1,9 +1,8 @@
-//! A folder that belongs to this process's user alone, and files in it that are read and written
-//! whole.
+//! A folder that only this process's user can access, with files that are read and written whole.
 //!
-//! Who else could write there could make the process run their code; who else could read there
-//! could learn the key. The folder is looked at by its path. A file is looked at once more when it
-//! is open, so that it doesn't matter what becomes of the path meanwhile.
+//! Write access for others could make the process run their code; read access could reveal the key.
+//! The folder is checked by its path. A file is checked again after it is opened, so later changes
+//! of its path don't matter.
 
 use std::fs::{self, DirBuilder, File, Metadata, OpenOptions};
 use std::io::{self, Read, Write};
@@ -14,19 +13,19 @@ use nix::fcntl::OFlag;
 use nix::unistd::geteuid;
 use thiserror::Error;
 
-/// What the user alone may do.
+/// Access for the user alone.
 const FOLDER_MODE: u32 = 0o700;
 const FILE_MODE: u32 = 0o600;
-/// What others may do: nothing of it must be set.
+/// Access of others: none of these bits may be set.
 const OTHERS: u32 = 0o077;
 
-/// What is wrong with a folder or a file.
+/// Why a folder or a file can't be used.
 #[derive(Debug, Error)]
 pub(super) enum FolderError {
-    /// It isn't what it must be. Somebody's doing, which doesn't go away by itself.
+    /// It breaks a rule. This is somebody's doing, and doesn't resolve itself.
     #[error("{0}")]
     Unfit(String),
-    /// The system refuses to use it.
+    /// The system denies access.
     #[error("{0}")]
     Io(#[from] io::Error),
 }
@@ -37,9 +36,9 @@ pub(super) struct PrivateFolder {
 }
 
 impl PrivateFolder {
-    /// The folder at `path`, made if it isn't there.
+    /// Opens the folder at `path`, and creates it if it is missing.
     pub(super) fn open(path: &Path) -> Result<Self, FolderError> {
-        // Without a slash at the end, behind which a link would be followed.
+        // Removes a trailing slash, since the system would follow a link before it.
         let path: PathBuf = path.components().collect();
         match DirBuilder::new().mode(FOLDER_MODE).create(&path) {
             Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(e.into()),
@@ -56,7 +55,7 @@ impl PrivateFolder {
         Ok(PrivateFolder { path })
     }
 
-    /// The path of a file in it.
+    /// The path of a file in the folder.
     pub(super) fn file(&self, name: &str) -> PathBuf {
         self.path.join(name)
     }
@@ -64,7 +63,7 @@ impl PrivateFolder {
     /// The bytes of a file, at most `limit`, and the open file. `None` if there is no such file.
     pub(super) fn read(&self, name: &str, limit: u64) -> Result<Option<(Vec<u8>, File)>, FolderError> {
         let path = self.file(name);
-        // Neither follows a link nor waits for who may write into a pipe.
+        // Follows no link, and doesn't wait for a pipe's writer.
         let flags = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
         let mut file = match OpenOptions::new().read(true).custom_flags(flags.bits()).open(&path) {
             Ok(file) => file,
@@ -83,18 +82,18 @@ impl PrivateFolder {
             return Err(FolderError::Unfit(format!("has {} bytes, more than {limit}", found.len())));
         }
         let mut bytes = Vec::with_capacity(usize::try_from(found.len()).unwrap_or(0));
-        // One byte more tells that it grew; whatever it is then, it isn't what it was.
+        // One extra byte, so that a file that grew fails its verification.
         (&mut file).take(limit + 1).read_to_end(&mut bytes)?;
         Ok(Some((bytes, file)))
     }
 
-    /// Writes a file so that a reader sees all of it or nothing. One of that name is replaced. What
-    /// a power failure leaves of it is found out by whoever reads it, so nothing is waited for.
+    /// Writes a file atomically, and replaces one of the same name. It isn't synced: a reader
+    /// detects what a power failure leaves.
     pub(super) fn write(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
         self.put(bytes, |unfinished| fs::rename(unfinished, self.file(name)))
     }
 
-    /// As [`PrivateFolder::write`], unless there is a file of that name: then that one stays.
+    /// Like [`PrivateFolder::write`], but keeps an existing file of that name.
     pub(super) fn write_new(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
         self.put(bytes, |unfinished| {
             let linked = fs::hard_link(unfinished, self.file(name));
@@ -103,7 +102,7 @@ impl PrivateFolder {
         })
     }
 
-    /// Removes a file; that there is none is fine.
+    /// Removes a file, if it exists.
     pub(super) fn remove(&self, name: &str) -> io::Result<()> {
         match fs::remove_file(self.file(name)) {
             Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
@@ -111,7 +110,7 @@ impl PrivateFolder {
         }
     }
 
-    /// The names of the files, and what is known of them. Those that vanish meanwhile are left out.
+    /// Names and metadata of the files, without those that vanish meanwhile.
     pub(super) fn list(&self) -> io::Result<Vec<(String, Metadata)>> {
         let mut files = Vec::new();
         for entry in fs::read_dir(&self.path)? {
@@ -124,7 +123,7 @@ impl PrivateFolder {
     }
 
     fn put(&self, bytes: &[u8], place: impl FnOnce(&Path) -> io::Result<()>) -> io::Result<()> {
-        // Not by the process's id: in two containers it may be the same.
+        // A random name: processes in two containers may have the same process id.
         let unfinished = self.file(&format!("{:016x}{UNFINISHED}", fastrand::u64(..)));
         let mut file = OpenOptions::new().write(true).create_new(true).mode(FILE_MODE).open(&unfinished)?;
         let placed = file.write_all(bytes).and_then(|()| place(&unfinished));
@@ -135,7 +134,7 @@ impl PrivateFolder {
     }
 }
 
-/// What the name of a file ends with that isn't whole yet.
+/// The suffix of unfinished files.
 pub(super) const UNFINISHED: &str = ".tmp";
 
 fn check_private(found: &Metadata, path: &Path, mode: u32) -> Result<(), FolderError> {

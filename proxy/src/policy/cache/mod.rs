@@ -1,16 +1,16 @@
-//! Compiled code on disk, so that a process needn't compile what one before it has compiled.
+//! Compiled code on disk, so that a process needn't repeat the compilations of earlier ones.
 //!
-//! A file per module, named by the module's digest and by the settings that it was compiled with:
-//! Wasmtime's own, with its version, our version, and the limits that modules are checked against.
-//! Code is stored once its module has passed every check of a load. When it is read back, what is
-//! checked without a compiler is checked again.
+//! One file per module, named by the module's digest and by a digest of the settings that it was
+//! compiled with: Wasmtime's own, including its version, our version, and the limits that modules
+//! are checked against. Code is stored once its module has passed every check of a load. Code that
+//! is read back passes all checks again that need no compiler.
 //!
 //! Invariants:
-//! - Nothing is loaded that a process of this user didn't seal for this module and these settings
-//!   (`seal`), and the bytes that are loaded are those that were verified.
-//! - A folder that others can get at refuses the load: somebody must look at it. Any other trouble
-//!   is a warning, and modules are compiled.
-//! - Processes may share the folder: files appear whole, and one that vanishes is missed, no more.
+//! - Code is loaded only if a process of this user has sealed it for this module and these settings
+//!   (`seal`), and the loaded bytes are the verified ones.
+//! - A folder that others can access fails the load, because an operator must look at it. Any other
+//!   problem is a warning, and modules are compiled.
+//! - Processes may share the folder: files appear whole, and a file that vanishes is only a miss.
 
 mod folder;
 mod seal;
@@ -35,23 +35,21 @@ use super::error::{PluginError, Stage};
 use super::limits::Limits;
 use super::{Digest, PolicyRuntime};
 
-/// Bytes that code files may take up together; those that were not read or written for longest go
-/// first. The code of a shipped module has some 400 KB, so that there is room for more than a
-/// thousand.
+/// Maximum size of all code files in bytes; the least recently used ones are removed first. The
+/// code of a shipped module has about 400 KB, so more than a thousand fit.
 const FOLDER_BYTES: u64 = 512 << 20;
-/// A file that is unfinished for longer has lost its writer.
+/// An unfinished file that is older has lost its writer.
 const ABANDONED: Duration = Duration::from_secs(60 * 60);
-/// The file with the key that seals.
+/// The file of the sealing key.
 const KEY_FILE: &str = "key";
-/// What names of code files end with.
+/// The suffix of code files.
 const CODE: &str = ".code";
 
-/// The compiled code in a folder. It is opened for each scan: what was right with the folder may be
-/// wrong the next time.
+/// Compiled code in a folder. It is opened for each scan, since the folder's state may have
+/// changed.
 pub struct CodeCache {
     dir: PathBuf,
-    /// `None` when the system doesn't let us use the folder: then nothing is found there and
-    /// nothing is kept.
+    /// `None` when the system denies access to the folder: then lookups miss and nothing is stored.
     usable: Option<Usable>,
     engine: wasmtime::Engine,
     settings: Digest,
@@ -63,14 +61,14 @@ struct Usable {
     key: Key,
 }
 
-/// What became of an attempt to use the cache.
+/// The result of a use of the cache.
 #[derive(Clone, Copy)]
 enum Outcome {
     /// Code was loaded.
     Hit,
-    /// There was none.
+    /// There was no code.
     Miss,
-    /// There was something that must not be loaded.
+    /// A file exists that must not be loaded.
     Rejected,
     /// Reading or writing failed.
     Error,
@@ -82,12 +80,11 @@ impl Outcome {
 }
 
 impl CodeCache {
-    /// The cache in `dir`. The folder is made if it isn't there, not so its parent. If the system
-    /// doesn't let us use it, there is a warning, and the cache stays empty.
+    /// Opens the cache in `dir`. The folder is created if it is missing, but not its parent. If the
+    /// system denies access, a warning is logged and the cache stays empty.
     ///
-    /// # Errors
-    /// When others can get at `dir`: it is another user's, its mode lets others in, or it is a
-    /// link. Or it is no folder.
+    /// When others can access `dir`: it belongs to another user, its mode admits others, or it is a
+    /// link. Also when it isn't a folder.
     pub fn open(dir: &Path, runtime: &PolicyRuntime) -> Result<Self, PluginError> {
         let engine = runtime.engine.inner().clone();
         let settings = settings(&engine, &runtime.limits);
@@ -102,7 +99,7 @@ impl CodeCache {
         Ok(cache)
     }
 
-    /// The code of the module with this digest, if it is there and good.
+    /// The module with this digest, if its code is there and valid.
     pub(super) fn load(&self, digest: Digest) -> Option<Module> {
         let usable = self.usable.as_ref()?;
         let name = self.name(digest);
@@ -118,7 +115,7 @@ impl CodeCache {
         None
     }
 
-    /// Keeps the code of a module that has passed every check.
+    /// Stores the code of a module that has passed every check.
     pub(super) fn store(&self, module: &Module, digest: Digest) {
         let Some(Usable { folder, key }) = &self.usable else { return };
         let name = self.name(digest);
@@ -131,8 +128,8 @@ impl CodeCache {
         }
     }
 
-    /// Removes what there is too much of, but not the code of the modules `used`. There is no more
-    /// than before unless a module was missed.
+    /// Removes the least recently used code beyond the limit, except that of the modules `used`.
+    /// Does nothing unless a module was missed: only then has the folder grown.
     pub(super) fn tidy<'a>(&self, used: impl Iterator<Item = &'a Digest>) {
         let Some(Usable { folder, .. }) = &self.usable else { return };
         let missed = [Outcome::Miss, Outcome::Rejected].iter().any(|outcome| self.counted(*outcome) > 0);
@@ -141,16 +138,15 @@ impl CodeCache {
         }
     }
 
-    /// How often each was the result so far: `hit`, `miss` and `rejected` of looking for a module,
-    /// `error` of anything.
+    /// Counts by result: `hit`, `miss` and `rejected` of lookups, `error` of any use.
     pub fn counts(&self) -> impl Iterator<Item = (&'static str, u64)> {
         Outcome::ALL.into_iter().map(|(outcome, label)| (label, self.counted(outcome)))
     }
 
-    /// The key of the folder, made at the first use. One that isn't fit is replaced, and with it
+    /// The folder's key, generated at the first use. An invalid one is replaced, which invalidates
     /// all code.
     fn key(&self, folder: &PrivateFolder) -> Option<Key> {
-        // The second time it is there, whoever made it.
+        // In the second round the key exists, whichever process made it.
         for _ in 0..2 {
             match folder.read(KEY_FILE, KEY as u64) {
                 Ok(Some((bytes, _))) => match <[u8; KEY]>::try_from(bytes) {
@@ -182,7 +178,7 @@ impl CodeCache {
             unfit("doesn't bear its seal: it was damaged, or made elsewhere or for another module".into())
         })?;
         let module = verified.load(&self.engine).map_err(|e| unfit(format!("isn't for this program: {e:#}")))?;
-        // When it was last of use. If that can't be noted, it goes somewhat earlier.
+        // Records the time of use. If that fails, the file is removed somewhat earlier.
         let _ = file.set_times(FileTimes::new().set_modified(SystemTime::now()));
         Ok(Some(module))
     }
@@ -218,8 +214,8 @@ impl CodeCache {
         Label { module, settings: self.settings }
     }
 
-    /// Code for several settings may lie side by side: processes of different versions share a
-    /// folder while one replaces the other.
+    /// Code for several settings may exist side by side: processes of different versions share a
+    /// folder during an upgrade.
     fn name(&self, module: Digest) -> String {
         let settings = self.settings.to_string();
         format!("{module}-{}{CODE}", &settings[..16])
@@ -247,19 +243,18 @@ impl CodeCache {
     }
 }
 
-/// What compiled code depends on beside the module: the compiler and its settings, and what this
-/// version of ours lets pass.
+/// The digest of everything but the module that compiled code depends on: the compiler and its
+/// settings, and our version's checks.
 fn settings(engine: &wasmtime::Engine, limits: &Limits) -> Digest {
     let mut hasher = Sha256Hasher(Sha256::new());
     engine.precompile_compatibility_hash().hash(&mut hasher);
     env!("CARGO_PKG_VERSION").hash(&mut hasher);
-    // How many instances there may be is no matter of a module.
+    // The number of instances doesn't affect code.
     Limits { instances: 0, ..*limits }.hash(&mut hasher);
     Digest(hasher.0.finalize().into())
 }
 
-/// A digest of what implements [`Hash`]: the same in every process, and long enough that nobody
-/// finds two of the same.
+/// A digest of any [`Hash`] value: equal in all processes, and long enough to resist collisions.
 struct Sha256Hasher(Sha256);
 
 impl Hasher for Sha256Hasher {
@@ -267,7 +262,7 @@ impl Hasher for Sha256Hasher {
         self.0.update(bytes);
     }
 
-    /// Of no use here: the whole digest is taken instead.
+    /// Unused: the whole digest is taken instead.
     fn finish(&self) -> u64 {
         0
     }

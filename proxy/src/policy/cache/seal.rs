@@ -1,46 +1,46 @@
-//! The form of a file of compiled code: a header that says what it is of, and a seal over both.
+//! The format of a file of compiled code: a header with its label, the code, and a seal over both.
 //!
-//! The seal is an HMAC-SHA256 with a key that only this user's processes can read. It tells code
-//! that one of them has sealed from code that was damaged, cut short, brought from elsewhere or put
-//! under another module's name.
+//! The seal is an HMAC-SHA256 with a key that only this user's processes can read. It distinguishes
+//! code that one of them has sealed from code that is damaged, truncated, foreign, or stored under
+//! another module's name.
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
 use super::super::Digest;
 
-/// The form of the header and of what is sealed. Another form is another number.
+/// The format of the header and of the sealed bytes. Each format has its own number.
 const FORM: &[u8; 24] = b"pointsman compiled code\x01";
-/// Bytes of a seal.
+/// Length of a seal in bytes.
 const SEAL: usize = 32;
-/// Bytes of a block of SHA-256.
+/// Length of a SHA-256 block in bytes.
 const BLOCK: usize = 64;
 
-/// Bytes of a key.
+/// Length of a key in bytes.
 pub(super) const KEY: usize = 32;
 
-/// What seals.
+/// The sealing key.
 pub(super) struct Key(pub(super) [u8; KEY]);
 
-/// What code is of: it is good for this module under these settings and for nothing else.
+/// The label of code: it is valid for this module under these settings only.
 #[derive(Clone, Copy)]
 pub(super) struct Label {
     /// The module's digest.
     pub(super) module: Digest,
-    /// That of the compiler, its settings, and the rules that modules are checked by.
+    /// The digest of the compiler, its settings, and the rules for modules.
     pub(super) settings: Digest,
 }
 
-/// Code that was sealed with our key, under the label that was asked for. Only [`open`] makes one.
+/// Code that was sealed with our key under the expected label. Only [`open`] creates it.
 pub(super) struct Verified<'a>(&'a [u8]);
 
-/// The file that holds `code`.
+/// The file contents for `code`.
 pub(super) fn seal(code: &[u8], label: &Label, key: &Key) -> Vec<u8> {
     let seal = mac(code, label, key).finalize().into_bytes();
     [FORM, &label.settings.0[..], &label.module.0[..], &seal[..], code].concat()
 }
 
-/// The code in `file`, if it has this label and its seal is whole.
+/// The code in `file`, if it has this label and its seal is valid.
 pub(super) fn open<'a>(file: &'a [u8], label: &Label, key: &Key) -> Option<Verified<'a>> {
     let rest = file.strip_prefix(FORM)?;
     let rest = rest.strip_prefix(&label.settings.0)?;
@@ -50,9 +50,9 @@ pub(super) fn open<'a>(file: &'a [u8], label: &Label, key: &Key) -> Option<Verif
     Some(Verified(code))
 }
 
-/// Over everything but the seal itself. All that comes before the code has a fixed length.
+/// Covers everything but the seal itself. Everything before the code has a fixed length.
 fn mac(code: &[u8], label: &Label, Key(key): &Key) -> Hmac<Sha256> {
-    // HMAC takes a key of a whole block; a shorter one is followed by zeros.
+    // HMAC pads a key that is shorter than a block with zeros.
     let mut block = [0; BLOCK];
     block[..KEY].copy_from_slice(key);
     let mac = <Hmac<Sha256> as KeyInit>::new(&block.into());
@@ -60,19 +60,19 @@ fn mac(code: &[u8], label: &Label, Key(key): &Key) -> Hmac<Sha256> {
 }
 
 impl Verified<'_> {
-    /// The module that the code is of.
+    /// Loads the module from the code.
     ///
     /// # Errors
-    /// When Wasmtime finds that it isn't for this version or these settings of its own.
+    /// When Wasmtime finds that the code isn't for its version or settings.
     pub(super) fn load(&self, engine: &wasmtime::Engine) -> wasmtime::Result<wasmtime::Module> {
-        // SAFETY: `deserialize` asks for bytes that `Module::serialize` gave, unchanged, by any
-        // version of Wasmtime. `self.0` is private to this file and filled by `open` alone, with
-        // bytes whose seal, made with our key, was verified just as they are in memory now. Only
-        // `seal` makes seals, its caller hands it what `serialize` gave, and the key is in a file
-        // that `folder` has found to belong to this user and to be closed to all others. So these
-        // are the bytes that a process of this user serialized. That they are of this very Wasmtime
-        // with these settings is in the label, and Wasmtime looks itself. It copies the bytes:
-        // nothing that happens to the file later matters.
+        // SAFETY: `deserialize` requires unmodified bytes from `Module::serialize`, of any version
+        // of Wasmtime. `self.0` is private to this file and set by `open` alone, to bytes whose
+        // seal, made with our key, was verified as they are in memory now. Only `seal` makes seals,
+        // its caller passes it the output of `serialize`, and the key is in a file that `folder`
+        // has found to belong to this user and to be closed to all others. So these are bytes that
+        // a process of this user serialized. The label shows that they are of this very Wasmtime
+        // with these settings, and Wasmtime checks that, too. It copies the bytes: later changes of
+        // the file don't matter.
         #[allow(unsafe_code, reason = "reading compiled code back is the point of the cache")]
         unsafe {
             wasmtime::Module::deserialize(engine, self.0)
@@ -109,7 +109,7 @@ mod tests {
         assert!(open(&file, &LABEL, &Key([8; KEY])).is_none());
         assert!(open(&file, &Label { module: Digest([3; 32]), ..LABEL }, &KEY_A).is_none());
         assert!(open(&file, &Label { settings: Digest([3; 32]), ..LABEL }, &KEY_A).is_none());
-        // Nor does a header that was made to fit: it is sealed, too.
+        // Nor does a forged header, because it is sealed, too.
         let other = Label { module: Digest([3; 32]), ..LABEL };
         let mut relabelled = file;
         let at = FORM.len() + 32;

@@ -1,4 +1,4 @@
-//! The cache with a real engine, and its folder in every bad state.
+//! Tests of the cache with a real engine, and with its folder in every bad state.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use super::super::{IDLE, Plugin};
 use super::*;
 
-/// A folder that may hold a cache, and what to open it with.
+/// A folder for a cache, and the runtime to open it with.
 struct Bench {
     folder: TempDir,
     runtime: PolicyRuntime,
@@ -34,8 +34,8 @@ impl Bench {
         error.to_string()
     }
 
-    /// Compiles the module with a cache that is opened for it, and tells what the cache counted:
-    /// hits, misses, rejected, errors.
+    /// Compiles the module with a newly opened cache, and returns the cache's counts: hits, misses,
+    /// rejected, errors.
     fn compile(&self) -> [u64; 4] {
         self.compile_with(&self.cache())
     }
@@ -50,7 +50,7 @@ impl Bench {
         self.runtime.compile_cached(&wat::parse_str(text).unwrap(), digest(text), Some(cache))
     }
 
-    /// The one code file.
+    /// The only code file.
     fn code_file(&self) -> PathBuf {
         let files = self.files();
         let [code, key] = &files[..] else { panic!("{files:?}") };
@@ -126,7 +126,7 @@ fn a_folder_that_others_can_get_at_is_refused_and_told_what_to_do() {
     assert!(bench.refusal().contains("is not a folder"), "{}", bench.refusal());
 }
 
-/// Only root can make a folder somebody else's; for anybody else one of root's will do.
+/// Only root can make another user's folder; other users test with one of root's.
 #[test]
 fn a_folder_of_another_user_is_refused() {
     let bench = Bench::new();
@@ -187,7 +187,7 @@ fn code_for_other_settings_lies_beside_and_is_not_used() {
     assert_eq!(bench.compile_with(&cache), [0, 1, 0, 0]);
     assert_eq!(bench.files().len(), 3);
     assert_eq!(bench.compile(), [1, 0, 0, 0], "that of before is still there");
-    // Under the right name it is found out by its header.
+    // Under the right name its header gives it away.
     let [ours, theirs] = [bench.cache(), cache].map(|cache| bench.dir().join(cache.name(digest(IDLE))));
     fs::rename(theirs, ours).unwrap();
     assert_eq!(bench.compile(), [0, 0, 1, 0]);
@@ -224,17 +224,17 @@ fn a_bad_key_is_replaced() {
 #[test]
 fn trouble_is_counted_and_modules_are_compiled() {
     let bench = Bench::new();
-    // There is something in the place of the code that is no file and can't be removed.
+    // A folder that can't be removed is in the place of the code file.
     let name = bench.cache().name(digest(IDLE));
     fs::create_dir_all(bench.dir().join(&name).join("x")).unwrap();
     assert_eq!(bench.compile(), [0, 0, 1, 2], "neither removed nor written");
     fs::remove_dir_all(bench.dir().join(&name)).unwrap();
-    // And in that of the key.
+    // And one in the place of the key file.
     fs::remove_file(bench.dir().join(KEY_FILE)).unwrap();
     fs::create_dir_all(bench.dir().join(KEY_FILE).join("x")).unwrap();
     let [hits, misses, ..] = bench.compile();
     assert_eq!((hits, misses), (0, 0), "without a key there is no cache");
-    // And the folder itself can't be made.
+    // And the folder itself can't be created.
     let nowhere = CodeCache::open(&bench.folder.path().join("no/such"), &bench.runtime).unwrap();
     assert_eq!(bench.compile_with(&nowhere), [0, 0, 0, 1]);
     assert_eq!(fs::read_dir(bench.dir()).unwrap().count(), 1, "nothing unfinished is left");
