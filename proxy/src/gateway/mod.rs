@@ -1,9 +1,9 @@
 //! The HTTP side: the life of a client's connection, request by request.
 //!
-//! Pingora speaks HTTP; requests are answered here, not by `pingora_proxy`. Only so can a 200
-//! response that holds an error be retried, a body of any size be sent again, and one deadline span
-//! all attempts. Its hooks, for a path that is never taken, would cost each request a future of 16
-//! KiB. Connections are accepted here, too, so that each stays on one thread ([`Acceptor`]).
+//! Pingora speaks HTTP; this module answers requests, not `pingora_proxy`: an engine of its own can
+//! retry a 200 response that holds an error, resend a body of any size, and apply one deadline to
+//! all attempts. Pingora's hooks, for a path that is never taken, would cost each request a future
+//! of 16 KiB. Connections are accepted here, too, so that each stays on one thread ([`Acceptor`]).
 
 mod accepted;
 mod alarm;
