@@ -106,7 +106,7 @@ impl IdlePool {
             return;
         }
         let Connection { stream, worker } = connection;
-        // Counted before it is visible: nobody can take it and count it off first.
+        // Counted before it is visible, so that no taker can count it off first.
         let before = self.waiting.fetch_add(1, Relaxed);
         self.idle_of(worker).lock().push_back(IdleConnection { stream, since: now });
         if before >= self.max {

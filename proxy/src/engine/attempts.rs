@@ -2,9 +2,9 @@
 //!
 //! ```text
 //! select ── exchange ── settle ──┬─ success ────────────────► the answer
-//!   ▲      (and a hedge          ├─ the policy says return ──► the answer, or a refusal
+//!   ▲      (and a hedge          ├─ the policy returns ──────► the answer, or a refusal
 //!   │       beside it)           └─ a batch answered in part ─┐
-//!   └────── delay ◄── may retry ◄──── what is left of it ◄────┘
+//!   └────── delay ◄── may retry ◄────── the members left ◄────┘
 //! ```
 //!
 //! Invariants: every selected endpoint is settled exactly once (an [`Attempt`] that is dropped

@@ -6,7 +6,7 @@
 //! *plain* ids are sent as they are: unsigned integers up to 2^53 - 1, and strings of 1 to
 //! [`MOST_PLAIN`] letters, digits, spaces and [`PLAIN_MARKS`]. No known library writes those
 //! differently. Any other id, `null` included, is replaced by a number of the proxy's; so are all
-//! ids of a batch that has such an id, or two equal ones.
+//! ids of a batch that has one of those, or two equal ones.
 //!
 //! Invariant: the client's id is restored byte by byte, and its form never decides whether an
 //! answer is recognised.

@@ -1,11 +1,10 @@
 //! Canaries: a policy that decides a share of an upstream's requests in place of the live one,
 //! until it does harm or has proved itself.
 //!
-//! The canary decides a request by its seed alone, so it decides all attempts or none. The requests
-//! of both policies are counted side by side ([`Comparison`]), in windows that begin at the same
-//! time for both; `model::Rails` evaluates the counts. This module doesn't change which policy
-//! decides: [`Canary::decision`] returns the new [`CanaryState`], and a new generation is built
-//! with it.
+//! A request's seed alone assigns it to the canary, with all of its attempts. The requests of both
+//! policies are counted side by side ([`Comparison`]), in windows that begin at the same time for
+//! both; `model::Rails` evaluates the counts. This module doesn't change which policy decides:
+//! [`Canary::decision`] returns the new [`CanaryState`], and a new generation is built with it.
 //!
 //! Invariant: if a canary gives no answer, or leaves out every endpoint, the live policy is asked,
 //! so no request fails for it. Only an explicit refusal takes effect as the live policy's would,
