@@ -16,7 +16,7 @@ use super::{Cooldown, Headroom, LatencyHistogram, MethodBans, Outlier, ProbeGate
 const PENALTY_RISE: f32 = 0.8;
 /// The share of the penalty that is left after a success (azoth-balancer).
 const PENALTY_DECAY: f32 = 0.5;
-/// A smaller penalty becomes zero, in milliseconds.
+/// Milliseconds below which a penalty becomes zero.
 const PENALTY_FLOOR_MS: f32 = 0.5;
 /// Weight of a new sample in the success rate: about the last 20 attempts count.
 const SUCCESS_SMOOTHING: f32 = 0.05;
