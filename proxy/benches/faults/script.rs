@@ -16,8 +16,8 @@ pub enum Conduct {
         /// Of resets.
         resets: f64,
     },
-    /// Answers what probes ask, and half of everything else. The other half gets HTTP 500, or nothing
-    /// if it hangs.
+    /// Answers what probes ask, and half of everything else. The other half gets HTTP 500, or
+    /// nothing if it hangs.
     Lame {
         /// It never answers.
         hangs: bool,

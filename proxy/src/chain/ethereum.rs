@@ -1,4 +1,4 @@
-//! Ethereum and the chains that are like it.
+//! Ethereum and compatible chains.
 //!
 //! Sources: the Ethereum execution-apis specification; the `trace_`, `debug_` and `txpool_`
 //! namespaces as Geth, Erigon, Nethermind, Reth and Besu document them; Erigon's RPC documentation
@@ -7,9 +7,9 @@
 //! `linea_`, the OP Stack's of `optimism_`; the ERC-4337 and ERC-7769 specifications of bundlers;
 //! Alchemy's and QuickNode's API references.
 //!
-//! Left out of the reads are filters, which live at one endpoint; `bor_getVoteOnHash`, which locks
-//! a milestone; `debug_` methods that write files or settings; and whatever sends, signs, submits
-//! or sponsors.
+//! The lists of reads omit filters, which live at one endpoint; `bor_getVoteOnHash`, which locks a
+//! milestone; `debug_` methods that write files or settings; and all methods that send, sign,
+//! submit or sponsor.
 
 use bytes::Bytes;
 use serde::Deserialize;
@@ -26,7 +26,7 @@ pub(super) const SPEC: Spec = Spec {
     reads: READS,
     vendor_reads: VENDOR_READS,
     writes: &[SEND_RAW_TRANSACTION, "eth_sendTransaction"],
-    // A signed transaction is known by its hash.
+    // A signed transaction is identified by its hash.
     idempotent_write: Some(SEND_RAW_TRANSACTION),
     heads: &["eth_blockNumber"],
     read_probe,
@@ -251,10 +251,10 @@ fn read_probe(method: &str, result: &Value) -> Option<Reading> {
     }
 }
 
-/// A number as Ethereum writes it: hexadecimal digits after `0x`.
+/// An Ethereum quantity: hexadecimal digits after `0x`.
 fn quantity(result: &Value) -> Option<u64> {
     let digits = result.as_str()?.strip_prefix("0x")?;
-    // The parser would take a sign, too.
+    // The parser would also accept a sign.
     let plain = digits.bytes().all(|byte| byte.is_ascii_hexdigit());
     u64::from_str_radix(digits, 16).ok().filter(|_| plain)
 }
@@ -268,9 +268,9 @@ struct Transaction<'a> {
 
 /// The answer to an `eth_sendRawTransaction`, under `id`.
 ///
-/// A transaction is known by the Keccak-256 hash of its bytes (Ethereum Yellow Paper, section 4.3),
-/// which is also what a node answers when it takes it. After a first attempt that broke off,
-/// "already known" means that it has landed.
+/// The Keccak-256 hash of a transaction's bytes identifies it (Ethereum Yellow Paper, section 4.3),
+/// and is what a node returns when it accepts it. After a first attempt that broke off, "already
+/// known" means that the transaction has landed.
 fn transaction_hash(request: &[u8], id: &[u8]) -> Option<Bytes> {
     let transaction: Transaction<'_> = serde_json::from_slice(request).ok()?;
     let [raw, ..] = transaction.params.as_slice() else { return None };
@@ -319,7 +319,7 @@ mod tests {
 
     #[test]
     fn the_hash_is_that_of_the_bytes() {
-        // Keccak-256 of nothing and of "abc", from the Keccak team's test vectors.
+        // Keccak-256 of the empty string and of "abc", from the Keccak team's test vectors.
         let empty = "c5d2460186f7233c927e7db2dcc703c0e500b653ca82273b7bfad8045d85a470";
         let abc = "4e03657aea45a94fc7d47ba826c8d667c0d1e6e33a64a036ec44f58fa12d6c45";
         for (raw, hash) in [("0x", empty), ("0x616263", abc)] {

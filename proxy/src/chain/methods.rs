@@ -1,12 +1,12 @@
 //! The effect of JSON-RPC methods.
 //!
-//! Reads are listed, by chain; whatever is not listed counts as a write, because sending an unknown
-//! write twice is worse than not retrying an unknown read. The conf may list more.
+//! Each chain lists its reads; unlisted methods count as writes, because sending an unknown write
+//! twice is worse than not retrying an unknown read. The conf may list more reads.
 
 use super::{CHAINS, Chain};
 use crate::model::MethodClass;
 
-/// An upstream's methods: its chain's, and the reads that the conf adds.
+/// An upstream's methods: its chain's, and the reads that its conf adds.
 #[derive(Clone, Debug, Default)]
 pub struct Methods {
     chain: Chain,
@@ -15,7 +15,7 @@ pub struct Methods {
 }
 
 impl Methods {
-    /// The methods of `chain`; `reads` are names, or beginnings of names that end with `*`.
+    /// The methods of `chain`; `reads` are names, or prefixes of names that end with `*`.
     pub fn new(chain: Chain, reads: &[String]) -> Self {
         let (prefixes, names): (Vec<&String>, _) = reads.iter().partition(|name| name.ends_with('*'));
         Methods {
@@ -44,7 +44,7 @@ impl Methods {
     }
 }
 
-/// The number of methods that are told apart, all that aren't known being one.
+/// The number of distinct method numbers. All unknown methods share one.
 pub const METHOD_KINDS: usize = {
     let (mut kinds, mut chain) = (1, 0);
     while chain < CHAINS.len() {
@@ -54,13 +54,13 @@ pub const METHOD_KINDS: usize = {
     kinds
 };
 
-/// Methods that are told apart, in the order of their numbers.
+/// The methods with a number of their own, in the order of the numbers.
 fn lists() -> impl Iterator<Item = &'static [&'static str]> {
     const { &CHAINS }.iter().flat_map(|chain| [chain.reads, chain.vendor_reads, chain.writes])
 }
 
-/// A number below [`METHOD_KINDS`] for `method`, the last one for all that aren't known: clients
-/// can't make new ones.
+/// A number below [`METHOD_KINDS`] for `method`. All unknown methods have the last one, so clients
+/// can't create new ones.
 pub fn method_kind(method: &str) -> usize {
     let mut before = 0;
     for list in lists() {
@@ -72,7 +72,7 @@ pub fn method_kind(method: &str) -> usize {
     METHOD_KINDS - 1
 }
 
-/// `method` as a metric label: itself if it is a known one, else `other`.
+/// `method` as a metric label: the name if it is known, else `other`.
 pub fn method_label(method: &str) -> &'static str {
     lists().flatten().copied().nth(method_kind(method)).unwrap_or("other")
 }
@@ -177,7 +177,7 @@ mod tests {
         }
     }
 
-    /// What a name says about what a method does. A vendor's next method must not slip in by
+    /// Names suggest what methods do. This keeps a vendor's next write from being listed by
     /// mistake.
     #[test]
     fn no_listed_read_is_named_like_a_write() {

@@ -1,7 +1,7 @@
-//! Chains: their methods, the heads and identities of their nodes.
+//! Chains: their methods, and the heads and identities of their nodes.
 //!
-//! Each chain is one file, which fills in a [`Spec`] and stands in [`CHAINS`]. Invariant: nothing
-//! else in the proxy knows a chain by its name, except for the words of messages.
+//! Each chain is one file, which defines a [`Spec`] that [`CHAINS`] lists. Invariant: no other code
+//! of the proxy refers to a chain by name, except in messages.
 
 mod ethereum;
 mod methods;
@@ -18,44 +18,45 @@ use crate::model::ProbeFailure;
 
 const CHAINS: [Spec; 2] = [ethereum::SPEC, solana::SPEC];
 
-/// The head that a probe tells, if it tells one.
+/// The head that a probe returned, if its method returns one.
 type Reading = Result<Option<u64>, ProbeFailure>;
 
-/// A chain, as one of its endpoints is asked about it.
+/// The definition of a chain.
 struct Spec {
-    /// In the conf.
+    /// The name in the conf.
     name: &'static str,
-    /// In the request block of the ABI.
+    /// The code in the request block of the ABI.
     code: u32,
     /// The reads of its specification, sorted.
     reads: &'static [&'static str],
-    /// Reads that clients and providers add, sorted. Listed is only what by its document changes
-    /// nothing and can be asked of any endpoint.
+    /// Reads that clients and providers add, sorted. Only methods that by their documentation
+    /// change nothing and work at any endpoint are listed.
     vendor_reads: &'static [&'static str],
-    /// Writes that metrics count by name, sorted.
+    /// Writes with a metric label of their own, sorted.
     writes: &'static [&'static str],
     /// The write whose repetition has no further effect.
     idempotent_write: Option<&'static str>,
-    /// Methods whose result is a node's head. The first one is asked by default.
+    /// Methods whose result is a node's head. The first one is the default.
     heads: &'static [&'static str],
-    /// Reads the result of a probe, if the method is known: the head, where it is one.
+    /// Parses the result of a probe, if the method is known: the head, if it is one.
     read_probe: fn(&str, &Value) -> Option<Reading>,
     /// The method whose result is the chain's identity.
     id_method: &'static str,
-    /// Reads that result.
+    /// Parses that result.
     read_id: fn(&Value) -> Option<ChainId>,
-    /// How the conf writes an identity.
+    /// The form of an identity in the conf.
     id_form: IdForm,
-    /// The same, for messages.
+    /// A description of that form, for messages.
     id_words: &'static str,
-    /// The answer to a request with an id, from an endpoint that has carried it out before.
+    /// The answer to a request, by its bytes and id, from an endpoint that has carried it out
+    /// before.
     known_answer: fn(&[u8], &[u8]) -> Option<Bytes>,
 }
 
-/// How the conf writes a chain's identity.
+/// The form of a chain's identity in the conf.
 #[derive(Clone, Copy)]
 pub enum IdForm {
-    /// A whole number from 1 on.
+    /// An integer from 1 on.
     Number,
     /// A string that this function accepts.
     Text(fn(&str) -> bool),
@@ -64,7 +65,7 @@ pub enum IdForm {
 /// The identity of a chain.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ChainId {
-    /// 1 or more: `chain_id = 1`.
+    /// An integer from 1 on: `chain_id = 1`.
     Number(u64),
     /// A string, such as the hash of the first block.
     Text(String),
@@ -75,22 +76,22 @@ pub enum ChainId {
 pub struct Chain(&'static Spec);
 
 impl Chain {
-    /// All of them.
+    /// All known chains.
     pub fn all() -> impl Iterator<Item = Chain> {
         const { &CHAINS }.iter().map(Chain)
     }
 
-    /// The chain of this name.
+    /// The chain with this name.
     pub fn named(name: &str) -> Option<Chain> {
         Chain::all().find(|chain| chain.name() == name)
     }
 
-    /// Its name in the conf.
+    /// The name in the conf.
     pub fn name(self) -> &'static str {
         self.0.name
     }
 
-    /// Its code in the ABI.
+    /// The code in the ABI.
     pub fn code(self) -> u32 {
         self.0.code
     }
@@ -100,16 +101,16 @@ impl Chain {
         self.0.heads.first().copied().unwrap_or_default()
     }
 
-    /// The methods whose result is a node's head, of all chains.
+    /// The head methods of all chains.
     pub fn head_methods() -> Vec<&'static str> {
         Chain::all().flat_map(|chain| chain.0.heads).copied().collect()
     }
 
-    /// The result of a probe with `method`: the head, if it is one. Methods that no chain knows say
-    /// nothing.
+    /// Parses the result of a probe with `method`: the head, if it is one. Results of methods that
+    /// no chain lists are ignored.
     ///
     /// # Errors
-    /// When the endpoint isn't fit by its own word, or the result isn't one of this method.
+    /// When the endpoint reports itself unfit, or the result isn't valid for this method.
     pub fn read_probe(method: &str, result: &Value) -> Reading {
         Chain::all().find_map(|chain| (chain.0.read_probe)(method, result)).unwrap_or(Ok(None))
     }
@@ -119,17 +120,17 @@ impl Chain {
         self.0.id_method
     }
 
-    /// The identity in the result of that method.
+    /// Parses the result of that method.
     pub fn read_id(self, result: &Value) -> Option<ChainId> {
         (self.0.read_id)(result)
     }
 
-    /// How the conf writes the identity.
+    /// The form of the identity in the conf.
     pub fn id_form(self) -> IdForm {
         self.0.id_form
     }
 
-    /// The same, in words.
+    /// A description of that form.
     pub fn id_words(self) -> &'static str {
         self.0.id_words
     }

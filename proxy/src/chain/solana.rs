@@ -16,7 +16,7 @@ pub(super) const SPEC: Spec = Spec {
     reads: READS,
     vendor_reads: VENDOR_READS,
     writes: &["sendTransaction"],
-    // A transaction whose block hash is renewed on the way is another one.
+    // A transaction with a renewed block hash is a different one.
     idempotent_write: None,
     heads: &["getSlot", "getBlockHeight"],
     read_probe,
@@ -30,10 +30,10 @@ pub(super) const SPEC: Spec = Spec {
 /// Lengths of 32 bytes in base58.
 const GENESIS_LENGTH: RangeInclusive<usize> = 32..=44;
 
-/// The longest identity that is read.
+/// The longest identity that is accepted.
 const MAX_ID: usize = 64;
 
-/// `sendTransaction` and `requestAirdrop` are the writes.
+/// All but the writes `sendTransaction` and `requestAirdrop`.
 const READS: &[&str] = &[
     "getAccountInfo",
     "getBalance",
@@ -111,7 +111,7 @@ fn read_probe(method: &str, result: &Value) -> Option<Reading> {
     }
 }
 
-/// What another chain answers may be longer.
+/// Identities of other chains may be longer.
 fn read_id(result: &Value) -> Option<ChainId> {
     let hash = result.as_str()?;
     let fit = hash.len() <= MAX_ID && hash.bytes().all(|byte| byte.is_ascii_alphanumeric());

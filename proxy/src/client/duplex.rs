@@ -1,11 +1,11 @@
-//! A request that is sent while its answer may arrive already.
+//! Sending a request while its response may already arrive.
 //!
-//! An endpoint that refuses a long body answers early and reads no further (RFC 9112, section 9.3
-//! and 9.6). Whoever only writes waits for it until the timeout, and loses the answer when the
-//! connection is reset. So while a connection takes nothing, it is read.
+//! An endpoint that refuses a long body answers early and stops reading (RFC 9112, sections 9.3 and
+//! 9.6). A client that only writes waits until the timeout, and loses the response when the
+//! connection is reset. So while the connection accepts no bytes, this module reads from it.
 //!
-//! Invariant: a final answer that begins before the request's end ends the sending, and is the
-//! attempt's answer. Interim ones don't.
+//! Invariant: a final response that begins before the request's end stops the sending, and is the
+//! attempt's response. Interim responses don't.
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -15,20 +15,20 @@ use bytes::BytesMut;
 use pingora::protocols::Stream;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// Bytes that are read at once while a request is sent.
+/// Bytes of one read while a request is sent.
 const PIECE: usize = 4 << 10;
-/// More isn't read before the request's end: it is no reasonable head.
+/// Maximum bytes read before the request's end: no reasonable head is longer.
 const MOST_EARLY: usize = 64 << 10;
 const MOST_HEADERS: usize = 64;
 
-/// How far a request was sent.
+/// The result of sending a request.
 #[derive(Default)]
 pub(super) struct Sent {
-    /// To its last byte.
+    /// The request was sent to its last byte.
     pub(super) complete: bool,
     /// The connection takes no more.
     pub(super) broken: bool,
-    /// What the endpoint said meanwhile.
+    /// Bytes that the endpoint sent meanwhile.
     pub(super) early: BytesMut,
 }
 
@@ -39,7 +39,7 @@ enum Progress {
     Broken,
 }
 
-/// Sends these parts, and listens while the connection takes nothing.
+/// Sends `parts`, and reads while the connection accepts no bytes.
 pub(super) async fn send_and_listen(stream: &mut Stream, parts: [&[u8]; 2]) -> Sent {
     let mut sent = Sent::default();
     for (number, part) in parts.into_iter().enumerate() {
@@ -63,7 +63,7 @@ pub(super) async fn send_and_listen(stream: &mut Stream, parts: [&[u8]; 2]) -> S
     sent
 }
 
-/// Writes some of `rest`, or flushes when nothing is left; reads when that must wait.
+/// Writes some of `rest`, or flushes when nothing is left; reads while that blocks.
 fn poll_step(stream: &mut Stream, cx: &mut Context<'_>, rest: &[u8], early: &mut BytesMut) -> Poll<Progress> {
     let mut stream = Pin::new(stream);
     let written = match rest.is_empty() {
@@ -86,7 +86,7 @@ fn poll_step(stream: &mut Stream, cx: &mut Context<'_>, rest: &[u8], early: &mut
     })
 }
 
-/// Whether something other than whole or unfinished interim answers stands there.
+/// Whether `bytes` hold anything other than interim responses, the last of which may be incomplete.
 fn has_final_head(mut bytes: &[u8]) -> bool {
     loop {
         let mut headers = [httparse::EMPTY_HEADER; MOST_HEADERS];
@@ -107,7 +107,7 @@ mod tests {
 
     const BODY: &[u8] = &[b'x'; 100_000];
 
-    /// Sends to an endpoint that reads so many bytes, says something, and then reads the rest or
+    /// Sends to an endpoint that reads `reads` bytes, writes `says`, and then reads the rest or
     /// not.
     async fn send_to(reads: usize, says: &'static [u8], reads_on: bool) -> (Sent, usize) {
         let (near, mut far) = duplex(1_000);

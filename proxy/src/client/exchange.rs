@@ -1,7 +1,7 @@
-//! One request to one endpoint, and its answer as far as it decides the outcome.
+//! One request to one endpoint, and as much of its response as decides the outcome.
 //!
-//! An answer is read whole up to [`INSPECT_LIMIT`] and classified. A longer one is judged by its
-//! beginning, and passed on while it arrives: no endpoint wraps an error in a megabyte.
+//! A response of up to [`INSPECT_LIMIT`] is read whole and classified. A longer one is judged by
+//! its beginning, and forwarded while it arrives: no endpoint wraps an error in a megabyte.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -20,32 +20,32 @@ use crate::jsonrpc::classify::{classify, classify_long, leading_id};
 use crate::jsonrpc::{Expected, MemberAnswer, RequestText, RequestWords};
 use crate::model::{AttemptResult, Outcome, Tick};
 
-/// An answer up to this size is held back until it is known to be good.
+/// A response up to this size is held back until it is known to be good.
 const INSPECT_LIMIT: usize = 1 << 20;
 const TOO_LARGE: &str = "answer is larger than max_body";
 const BROKE_SENDING: &str = "broke while the request was sent";
 
-/// What is sent to whichever endpoint is chosen.
+/// A request, ready for any endpoint.
 #[derive(Clone, Debug)]
 pub struct Outgoing {
-    /// The client's body.
+    /// The request body.
     pub body: Bytes,
     /// The client's headers that pass the allow-list.
     pub headers: Vec<(HeaderName, HeaderValue)>,
-    /// What a good answer looks like.
+    /// The response that counts as good.
     pub expected: Expected,
-    /// It may be sent again over a new connection when a used one turns out to be closed.
+    /// The request may be resent on a new connection if a reused one turns out to be closed.
     pub resendable: bool,
-    /// No answer may be larger.
+    /// The maximum size of the response.
     pub max_answer: usize,
-    /// The whole answer is needed, however long it is: it is a part of a larger one.
+    /// The response must be read whole, whatever its length: it is a part of a larger one.
     pub whole: bool,
-    /// Its words, once they were needed.
+    /// The request's words, found when first needed.
     pub words: RequestWords,
 }
 
 impl Outgoing {
-    /// Its text, for a comparison with an endpoint's own words.
+    /// The text of the request, for a comparison with an endpoint's message.
     pub fn text(&self) -> RequestText<'_> {
         RequestText { body: &self.body, headers: &self.headers, words: &self.words }
     }
@@ -65,15 +65,15 @@ pub struct Answer {
 pub enum AnswerBody {
     /// All of it.
     Whole(Bytes),
-    /// What was said to each member of a batch, where it can't be passed on as it is.
+    /// The answer to each member of a batch, if the body can't be passed on as it is.
     Members(Vec<MemberAnswer>),
     /// Its beginning; the rest is still arriving.
     Partial(Box<Arriving>),
 }
 
-/// A long answer whose end is still to be read.
+/// A long response whose end is still to be read.
 pub struct Arriving {
-    /// What was read so far.
+    /// The part that was read so far.
     pub beginning: Bytes,
     /// The announced length of the whole body.
     pub length: Option<usize>,
@@ -84,10 +84,10 @@ pub struct Arriving {
     left: usize,
 }
 
-/// How an attempt ended, and the answer if there was one.
+/// The result of an attempt, and the answer if there was one.
 pub(crate) type Exchanged = (AttemptResult, Option<Answer>);
 
-/// Sends `outgoing` to `target` now and reads the answer, within `budget`. Tells `timer` when it
+/// Sends `outgoing` to `target` now and reads the answer, within `budget`. Signals `timer` when it
 /// takes long.
 pub(crate) async fn exchange(
     target: &Arc<Target>,
@@ -117,13 +117,13 @@ async fn attempt(
     loop {
         let (connection, fresh) = match used.take() {
             Some(connection) => (connection, false),
-            // Boxed, since it is large and rare: a request's future would carry room for it, and
-            // for a hedge's, too.
+            // Boxed, since it is large and rare: the futures of every request and hedge would have
+            // room for it.
             None => (Box::pin(target.connect()).await.map_err(connect_failed)?, true),
         };
         match converse(connection, fresh, target, outgoing, sent).await {
-            // The endpoint closed the connection just as it was taken up: that says nothing about
-            // the endpoint.
+            // The endpoint closed the idle connection just as it was reused, which isn't a failure
+            // of the endpoint.
             Err(failure) if !fresh && failure.silent && outgoing.resendable => {}
             done => return done,
         }
@@ -146,8 +146,8 @@ async fn converse(
     *sent = true;
     let Sent { complete: sent_whole, broken, early } =
         target.head.send(&mut stream, &outgoing.headers, Some(&outgoing.body)).await;
-    // An endpoint that refuses a request need not read it to its end: the refusal counts, not the
-    // broken connection. But what there is to read on a used connection may be of its past.
+    // An endpoint that refuses a request need not read all of it: the refusal counts, not the
+    // broken connection. But bytes on a reused connection may belong to an earlier request.
     if broken && !fresh {
         return Err(Failure::silent(BROKE_SENDING));
     }
@@ -203,7 +203,7 @@ async fn converse(
             beginning,
             length,
             response,
-            // Nothing is to be reused after a request that wasn't sent to its end.
+            // A connection is not reused after an incomplete request.
             target: sent_whole.then(|| Arc::clone(target)),
             timeout: target.settings.timeout,
             worker,
@@ -213,7 +213,7 @@ async fn converse(
     Ok((result, Answer { status, content_type, body }))
 }
 
-/// Whether the client's id has to be put back at a place that isn't there yet.
+/// Whether the client's id has to be restored at a place that hasn't arrived yet.
 fn is_needed_whole(expected: &Expected, beginning: &[u8]) -> bool {
     matches!(expected, Expected::Single(id) if id.is_replaced() && leading_id(beginning).is_none())
 }
@@ -226,7 +226,7 @@ fn restore_leading(expected: &Expected, beginning: &Bytes) -> Bytes {
 }
 
 impl Arriving {
-    /// Whether the endpoint has said all.
+    /// Whether the body was read to its end.
     pub fn is_complete(&mut self) -> bool {
         self.response.is_complete()
     }
@@ -234,8 +234,8 @@ impl Arriving {
     /// The next piece of the body, within `timer`; `None` at its end.
     ///
     /// # Errors
-    /// The attempt's result, when the endpoint breaks off, is silent for that long or the client
-    /// timeout, or sends more than is allowed.
+    /// The attempt's result, when the endpoint breaks off, sends nothing for `timer` or the client
+    /// timeout, or exceeds the size limit.
     pub async fn next(&mut self, timer: Duration) -> Result<Option<Bytes>, Box<AttemptResult>> {
         let failed = |outcome, detail| Box::new(AttemptResult::failed(outcome, true, detail));
         let read = tokio::time::timeout(self.timeout.min(timer), self.response.next()).await;
@@ -248,7 +248,7 @@ impl Arriving {
         Ok(piece)
     }
 
-    /// Keeps the connection for a next request. To be called at the end of the body.
+    /// Returns the connection to the pool. To be called at the end of the body.
     pub async fn finish(self) {
         if let Some(target) = &self.target {
             self.response.release(target, self.worker).await;

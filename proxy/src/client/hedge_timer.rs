@@ -1,6 +1,6 @@
-//! How long an attempt may take before somebody looks whether another one is to be made beside it.
+//! The time until a running attempt is checked for a hedge.
 //!
-//! One timer does for that and for the attempt's end: arming one takes a lock.
+//! One timer covers these checks and the attempt's end: arming a timer takes a lock.
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
@@ -10,13 +10,13 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
-/// No look is due.
+/// No check is due.
 const NEVER: u64 = u64::MAX;
 
-/// The timer with one attempt.
+/// The hedge timer of one attempt.
 #[derive(Debug)]
 pub(crate) struct HedgeTimer {
-    /// When the next look is due, in nanoseconds from the attempt's beginning.
+    /// The time of the next check, in nanoseconds from the attempt's beginning.
     look: AtomicU64,
     over: AtomicBool,
 }
@@ -28,19 +28,19 @@ impl Default for HedgeTimer {
 }
 
 impl HedgeTimer {
-    /// Ends after so long, if ever.
+    /// A timer that fires `after` the attempt's beginning, if ever.
     pub(crate) fn new(after: Option<Duration>) -> Self {
         let look = after.map_or(NEVER, nanos);
         HedgeTimer { look: AtomicU64::new(look), over: AtomicBool::new(false) }
     }
 
-    /// Ends once more, so long after the attempt's beginning.
+    /// Fires again, `after` the attempt's beginning.
     pub(crate) fn rearm(&self, after: Duration) {
         self.look.store(nanos(after), Relaxed);
         self.over.store(false, Relaxed);
     }
 
-    /// What comes of `attempt` within `budget`; `None` if that is too short.
+    /// Runs `attempt` within `budget`; `None` if it takes longer.
     pub(crate) async fn within<T>(
         &self,
         budget: Duration,
@@ -66,7 +66,7 @@ impl HedgeTimer {
                 if armed == budget {
                     return Poll::Ready(None);
                 }
-                // The task that polls this looks at it, too.
+                // The task that polls this also polls `wait_for`, and sees the flag.
                 self.look.store(NEVER, Relaxed);
                 self.over.store(true, Relaxed);
             }
@@ -74,7 +74,7 @@ impl HedgeTimer {
         .await
     }
 
-    /// What comes of `attempt`, which is run with this timer; `None` when that is over.
+    /// Runs `attempt`, which uses this timer; `None` each time the timer fires.
     pub(crate) async fn wait_for<T>(&self, mut attempt: impl Future<Output = T> + Unpin) -> Option<T> {
         poll_fn(|cx| match pin!(&mut attempt).poll(cx) {
             Poll::Ready(done) => Poll::Ready(Some(done)),

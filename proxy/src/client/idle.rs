@@ -1,14 +1,14 @@
 //! The idle connections of one endpoint.
 //!
 //! An endpoint owns its connections: a limit per endpoint is exact, a changed client setting starts
-//! afresh, and dropping the endpoint closes them. The newest connection is taken first, so that a
-//! pool that was large for a moment shrinks. A connection is looked at before it is used again,
-//! because the endpoint may have closed it.
+//! with none, and dropping the endpoint closes them. The newest connection is taken first, so that
+//! a pool shrinks after a burst. A connection is checked before it is reused, because the endpoint
+//! may have closed it.
 //!
-//! A connection belongs to the reactor of the thread that made it: any other thread has to be woken
-//! by that one for each answer. So each worker has idle connections of its own, and all other
-//! threads share some. A worker without one takes another worker's, which is still cheaper than a
-//! TLS handshake, at most once per 100 ms: beyond that it makes its own.
+//! A connection belongs to the reactor of the thread that opened it, which must wake any other
+//! thread for each response. So each worker has idle connections of its own, and all other threads
+//! share some. A worker without one takes another worker's, which is still cheaper than a TLS
+//! handshake, at most once per 100 ms: beyond that it opens its own.
 
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -23,21 +23,21 @@ use tokio::io::{AsyncRead, ReadBuf};
 use crate::model::Tick;
 use crate::worker;
 
-/// Connections that wait for a next request.
+/// Idle connections, by worker.
 pub(super) struct IdlePool {
     max: usize,
     timeout: Duration,
-    /// On all workers.
+    /// The number of idle connections on all workers.
     waiting: AtomicUsize,
     workers: Box<[WorkerIdle]>,
 }
 
-/// The connections of one thread, on a cache line of their own.
+/// The idle connections of one thread, on a cache line of their own.
 #[derive(Default)]
 #[repr(align(64))]
 struct WorkerIdle {
     idle: Mutex<VecDeque<IdleConnection>>,
-    /// When its thread last borrowed, in nanoseconds; 0 if it never did.
+    /// The time at which this thread last borrowed, in nanoseconds; 0 if never.
     borrowed: AtomicU64,
 }
 
@@ -50,28 +50,28 @@ struct IdleConnection {
 pub struct Connection {
     /// The connection.
     pub stream: Stream,
-    /// Whose it is.
+    /// The thread that it belongs to.
     pub worker: WorkerId,
 }
 
-/// The thread that a connection belongs to.
+/// A thread that connections belong to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WorkerId(usize);
 
-/// The place of threads that are no workers.
+/// The entry shared by threads that aren't workers.
 const COMMON: usize = 0;
-/// A thread that borrows twice within this time has use for a connection of its own.
+/// A thread that would borrow twice within this time opens a connection of its own.
 const BORROW_PAUSE: Duration = Duration::from_millis(100);
 
 impl IdlePool {
-    /// A pool of at most `max` connections, each kept for at most `timeout`, for so many worker
+    /// A pool of at most `max` connections, each idle for at most `timeout`, for `workers` worker
     /// threads.
     pub(super) fn new(max: usize, timeout: Duration, workers: usize) -> Self {
         let workers = std::iter::repeat_with(WorkerIdle::default).take(COMMON + 1 + workers).collect();
         IdlePool { max, timeout, waiting: AtomicUsize::new(0), workers }
     }
 
-    /// This thread's newest connection that is still open, or another's.
+    /// Takes this thread's newest open connection, or else another thread's.
     pub(super) fn take(&self, now: Tick) -> Option<Connection> {
         let own = WorkerId::here();
         self.take_from(own, now).or_else(|| self.borrow(own, now))
@@ -79,7 +79,7 @@ impl IdlePool {
 
     fn take_from(&self, worker: WorkerId, now: Tick) -> Option<Connection> {
         loop {
-            // The lock is not held while a socket is looked at or closed.
+            // The lock is not held while a socket is checked or closed.
             let mut newest = self.idle_of(worker).lock().pop_back()?;
             self.waiting.fetch_sub(1, Relaxed);
             if now.since(newest.since) < self.timeout && is_open(&mut newest.stream) {
@@ -99,14 +99,14 @@ impl IdlePool {
         Some(connection)
     }
 
-    /// Keeps a connection whose last answer was read to its end. If they are too many then, the
-    /// oldest of the thread that has most is closed.
+    /// Returns a connection whose last response was read to its end. If the pool is full, closes
+    /// the oldest one of the thread with the most.
     pub(super) fn put(&self, connection: Connection, now: Tick) {
         if self.max == 0 {
             return;
         }
         let Connection { stream, worker } = connection;
-        // Counted first: nobody can take it off before.
+        // Counted before it is visible, so that no taker can count it off first.
         let before = self.waiting.fetch_add(1, Relaxed);
         self.idle_of(worker).lock().push_back(IdleConnection { stream, since: now });
         if before >= self.max {
@@ -127,7 +127,7 @@ impl IdlePool {
         self.filter(|connection| wanted(&connection.stream));
     }
 
-    /// Closes what has waited too long or was closed by the endpoint.
+    /// Closes connections that were idle for too long or closed by the endpoint.
     pub(super) fn reap(&self, now: Tick) {
         self.filter(|connection| now.since(connection.since) < self.timeout && is_open(&mut connection.stream));
     }
@@ -138,19 +138,19 @@ impl IdlePool {
             let before = kept.len();
             kept.retain_mut(&mut is_good);
             self.waiting.fetch_sub(before - kept.len(), Relaxed);
-            // Those that were put meanwhile are newer.
+            // Connections put back meanwhile are newer.
             let mut idle = worker.lock();
             kept.append(&mut idle);
             *idle = kept;
         }
     }
 
-    /// Connections that wait.
+    /// The number of idle connections.
     pub(super) fn len(&self) -> usize {
         self.waiting.load(Relaxed)
     }
 
-    /// Whether none waits.
+    /// Whether there is no idle connection.
     pub(super) fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -161,7 +161,7 @@ impl IdlePool {
 }
 
 impl WorkerId {
-    /// This thread.
+    /// The current thread.
     pub fn here() -> Self {
         WorkerId(worker::current().map_or(COMMON, |number| COMMON + 1 + number))
     }
@@ -174,12 +174,12 @@ impl WorkerIdle {
     }
 }
 
-/// A connection that waits has nothing to read: an end or bytes that nobody asked for make it
-/// useless.
+/// Whether an idle connection is usable. It has nothing to read: end-of-file or unexpected bytes
+/// make it useless.
 fn is_open(stream: &mut Stream) -> bool {
     let mut byte = [0];
     let mut buffer = ReadBuf::new(&mut byte);
-    // Nobody is to be woken: the connection's next reader registers itself.
+    // Without a waker: the connection's next reader registers its own.
     let mut context = Context::from_waker(Waker::noop());
     matches!(Pin::new(stream).poll_read(&mut context, &mut buffer), Poll::Pending)
 }
@@ -199,7 +199,7 @@ mod tests {
         Tick::START.after(Duration::from_millis(ms))
     }
 
-    /// A new connection of this thread is put into the pool. Returns what keeps it open.
+    /// Puts a new connection of this thread into the pool. Returns the end that keeps it open.
     fn put(pool: &IdlePool, now: Tick) -> DuplexStream {
         let (near, far) = duplex(1);
         pool.put(Connection { stream: Box::new(near), worker: WorkerId::here() }, now);
@@ -230,7 +230,7 @@ mod tests {
         become_worker(1);
         let lent = pool.take(at(1_000)).unwrap();
         assert!(pool.take(at(1_099)).is_none());
-        // What was borrowed goes worker.
+        // A borrowed connection returns to its own worker.
         pool.put(lent, at(1_099));
         assert!(pool.take(at(1_099)).is_none());
         let _own = put(&pool, at(1_099));
@@ -245,7 +245,7 @@ mod tests {
         let _ends = [(0, 1), (0, 2), (0, 3), (1, 4)].map(|(worker, second)| put_of(&pool, worker, at(second * 1_000)));
         assert_eq!(pool.len(), 3);
         become_worker(0);
-        // Of those of the seconds 2 and 3 one has waited too long.
+        // Of the connections of seconds 2 and 3, one has been idle for too long.
         assert_eq!(pool.take(at(12_000)).unwrap().worker, WorkerId(1));
         assert_eq!(pool.take(at(12_000)).unwrap().worker, WorkerId(2), "none of its own is left");
         assert!(pool.is_empty());

@@ -1,8 +1,8 @@
 //! HTTP to endpoints: addresses and connections, one exchange at a time, probes.
 //!
-//! [`exchange`] sends a request to a [`Target`] and reads the answer as far as it decides the
-//! outcome; [`probe`] asks an endpoint for its own sake. Both send by [`request`] and read by
-//! [`response`].
+//! [`exchange`] sends a request to a [`Target`] and reads as much of the response as decides the
+//! outcome; [`probe`] sends requests of the proxy's own. Both send through [`request`] and read
+//! through [`response`].
 
 mod duplex;
 mod exchange;

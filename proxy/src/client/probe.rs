@@ -1,7 +1,7 @@
-//! A request to an endpoint for its own sake, and what its answer says.
+//! Requests that the proxy sends to an endpoint for itself, and their results.
 //!
-//! Probes go to the endpoint's own [`Target`], as requests do: same settings, headers, TLS and idle
-//! connections. Their answers are short, and nothing that they hold is passed on.
+//! Probes use the endpoint's own [`Target`], as requests do: same settings, headers, TLS and idle
+//! connections. Their responses are short, and no content of them is passed on.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,14 +21,14 @@ use crate::jsonrpc::classify::classify;
 use crate::jsonrpc::id::Id;
 use crate::model::{Outcome, ProbeFailure, RpcError};
 
-/// More of an answer is not read. A head has some hundred bytes with all that is around it.
+/// Maximum bytes read of a response. A head response has some hundred bytes.
 const MAX_ANSWER: usize = 64 << 10;
 const HTTP_STATUS: &str = "HTTP status";
 
-/// Calls a JSON-RPC method without parameters, within `budget`. Gives its result.
+/// Calls a JSON-RPC method without parameters, within `budget`. Returns its result.
 ///
 /// # Errors
-/// Why there is none.
+/// The reason for a missing result.
 pub async fn call(target: &Arc<Target>, method: &str, budget: Duration) -> Result<Value, ProbeFailure> {
     let body = serde_json::json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": [] }).to_string();
     let answer = within(budget, ask(target, &ProbeRequest::Post(Bytes::from(body)))).await?;
@@ -48,10 +48,10 @@ pub async fn call(target: &Arc<Target>, method: &str, budget: Duration) -> Resul
     }
 }
 
-/// Asks with GET for `path` at the target's host, and expects `status`, within `budget`.
+/// Sends a GET for `path` to the target's host, and expects `status`, within `budget`.
 ///
 /// # Errors
-/// Why the answer isn't that.
+/// The reason for a missing or different response.
 pub async fn get(target: &Arc<Target>, path: &str, status: u16, budget: Duration) -> Result<(), ProbeFailure> {
     let answer = within(budget, ask(target, &ProbeRequest::Get(path))).await?;
     if answer.status.as_u16() == status { Ok(()) } else { Err(wrong_status(answer.status)) }
@@ -60,14 +60,14 @@ pub async fn get(target: &Arc<Target>, path: &str, status: u16, budget: Duration
 enum ProbeRequest<'a> {
     /// A JSON-RPC request with this body.
     Post(Bytes),
-    /// For this path.
+    /// A GET of this path.
     Get(&'a str),
 }
 
 struct ProbeResponse {
     status: StatusCode,
     encoded: bool,
-    /// Unless it is too large.
+    /// `None` if it is too large.
     body: Option<Bytes>,
 }
 
@@ -76,11 +76,11 @@ async fn within<T>(budget: Duration, answer: impl Future<Output = Result<T, &'st
     answer.map_err(ProbeFailure::new)
 }
 
-/// The connection is kept for the next probe.
+/// Sends one probe. The connection is kept for the next one.
 async fn ask(target: &Arc<Target>, request: &ProbeRequest<'_>) -> Result<ProbeResponse, &'static str> {
     if let Some(connection) = target.reuse(clock::now()) {
         match converse(connection, target, request).await {
-            // The endpoint closed it just as it was taken up.
+            // The endpoint closed the idle connection just as it was reused.
             Err(failure) if failure.silent => {}
             answered => return answered.map_err(|failure| failure.detail),
         }

@@ -1,4 +1,4 @@
-//! A connection whose next bytes were read already.
+//! A connection with bytes that were read ahead.
 
 use std::any::Any;
 use std::io;
@@ -15,7 +15,7 @@ use pingora::protocols::{
 };
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// Gives `first` before what the connection has to say.
+/// Yields `first` before the bytes of the connection.
 #[derive(Debug)]
 pub(super) struct Replayed {
     first: BytesMut,
@@ -28,7 +28,7 @@ impl Replayed {
         Box::new(Replayed { first, stream })
     }
 
-    /// The connection itself; `None` if not all was read that had been read before.
+    /// The connection itself; `None` if some of the bytes read ahead are left.
     pub(super) fn into_inner(stream: Stream) -> Option<Stream> {
         if !(*stream).as_any().is::<Replayed>() {
             return Some(stream);

@@ -1,8 +1,8 @@
-//! What an endpoint is sent: a head that is the same for all requests but for its length and the
-//! client's headers, and the body.
+//! The bytes sent to an endpoint: a head, which differs between requests only in its length field
+//! and the client's headers, and the body.
 //!
-//! Invariant: what is small leaves in one write. Pingora's session flushes a head before its body,
-//! which costs a system call and a packet per request.
+//! Invariant: a small request is sent in one write. Pingora's session flushes a head before its
+//! body, which costs a system call and a packet per request.
 
 use std::io::Write as _;
 
@@ -13,13 +13,13 @@ use tokio::io::AsyncWriteExt;
 use super::duplex::{Sent, send_and_listen};
 use super::target::Destination;
 
-/// A body up to this size is copied behind its head, to leave with it.
+/// A body up to this size is copied behind its head, and sent with it.
 const SMALL: usize = 16 << 10;
-/// Room for the length and the client's headers.
+/// Capacity for the length and the client's headers.
 const REST_OF_HEAD: usize = 256;
 pub(super) const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
-/// The head of requests to one endpoint. It may hold keys: there is no `Debug`.
+/// The head of requests to one endpoint. It may hold keys, so there is no `Debug`.
 pub(super) struct Head {
     start: Vec<u8>,
     names: Vec<HeaderName>,
@@ -49,8 +49,8 @@ impl Head {
         Head { start, names: headers.keys().cloned().collect() }
     }
 
-    /// With the client's headers that the endpoint doesn't have already, and the length of the body
-    /// if there may be one; and the body, if it is small.
+    /// The complete head, followed by the body if it is small. Adds the client's headers that the
+    /// endpoint doesn't set, and the length of the body if there is one.
     fn finish(&self, headers: &[(HeaderName, HeaderValue)], body: Option<&[u8]>) -> Vec<u8> {
         let copied = body.filter(|body| body.len() <= SMALL).unwrap_or_default();
         let mut bytes = Vec::with_capacity(self.start.len() + REST_OF_HEAD + copied.len());
@@ -59,7 +59,7 @@ impl Head {
             put(&mut bytes, name, value);
         }
         if let Some(body) = body {
-            // Memory takes all.
+            // Writing to memory can't fail.
             let _ = write!(bytes, "content-length: {}\r\n", body.len());
         }
         bytes.extend_from_slice(b"\r\n");
@@ -67,7 +67,7 @@ impl Head {
         bytes
     }
 
-    /// Sends a request. `headers` are the client's; without a `body` none is announced.
+    /// Sends a request. `headers` are the client's; without a `body` no length is announced.
     pub(super) async fn send(
         &self,
         stream: &mut Stream,
@@ -76,7 +76,7 @@ impl Head {
     ) -> Sent {
         let begin = self.finish(headers, body);
         if let Some(large) = body.filter(|body| body.len() > SMALL) {
-            // Boxed, since it is rare: a request's future has room for the way of most alone.
+            // Boxed, since it is rare: the future of each request would have room for it.
             return Box::pin(send_and_listen(stream, [&begin, large])).await;
         }
         let sent = async {

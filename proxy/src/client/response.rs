@@ -1,14 +1,13 @@
-//! An endpoint's answer, as far as it was read.
+//! An endpoint's response, as far as it was read.
 //!
-//! Most answers are small and as plain as can be: HTTP/1.1, one `Content-Length`, a connection that
-//! stays open, no byte too many. They are read here, out of one buffer. All others are Pingora's to
-//! read, from their first byte on: chunks, long bodies, ends of connections, odd heads. What isn't
-//! plain beyond doubt isn't plain, so there is one place that decides what is odd and what is
-//! wrong.
+//! Most responses are small and plain: HTTP/1.1, one `Content-Length`, a connection that stays
+//! open, no surplus bytes. They are parsed here, from one buffer. Pingora parses all others from
+//! their first byte on: chunks, long bodies, ends of connections, odd heads. Any doubt makes a
+//! response not plain, so one place decides what is odd and what is wrong.
 //!
-//! Lines of a head may end with a bare LF, as RFC 9112 (section 2.2) lets a recipient accept:
-//! nothing of a head is passed on as it is written, and one connection bears one answer at a time,
-//! so nobody behind us could find the head's end elsewhere.
+//! Lines of a head may end with a bare LF, which RFC 9112 (section 2.2) lets a recipient accept: no
+//! part of a head is passed on as it is written, and a connection carries one response at a time,
+//! so no reader behind the proxy could find another end of the head.
 
 use std::mem::MaybeUninit;
 use std::time::Duration;
@@ -28,21 +27,21 @@ use crate::clock;
 use crate::jsonrpc::decimal;
 use crate::model::Outcome;
 
-/// A larger answer isn't read here.
+/// The largest response that is parsed here.
 const MAX_HEAD: usize = 16 << 10;
-/// Room for a small answer.
+/// Buffer size for a small response.
 const FIRST_READ: usize = 4 << 10;
-/// A head with more isn't read here.
+/// Maximum headers of a response that is parsed here.
 const MOST_HEADERS: usize = 64;
-/// Seconds are the only form of `Retry-After` that endpoints use; a date is passed over.
+/// The longest delay that is believed. Endpoints send seconds in `Retry-After`; a date is ignored.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
 pub(super) const BROKEN_OFF: &str = "broke while the answer was read";
 
-/// Why there is no answer.
+/// The reason for a missing response.
 pub(super) struct Failure {
     pub(super) outcome: Outcome,
     pub(super) detail: &'static str,
-    /// Not a byte of an answer was read.
+    /// No byte of a response was read.
     pub(super) silent: bool,
 }
 
@@ -56,7 +55,7 @@ impl Failure {
     }
 }
 
-/// What a head says that matters here.
+/// The relevant fields of a response's head.
 #[derive(Debug, PartialEq)]
 pub(super) struct ResponseHead {
     pub(super) status: StatusCode,
@@ -64,12 +63,11 @@ pub(super) struct ResponseHead {
     pub(super) retry_after: Option<Duration>,
     /// The announced length of the body.
     pub(super) length: Option<usize>,
-    /// It is not JSON as it stands there. Chunks are undone by whoever reads the body; nothing else
-    /// is.
+    /// The body as it is isn't JSON. Chunks are decoded when the body is read; no other coding is.
     pub(super) encoded: bool,
 }
 
-/// An answer whose head was read.
+/// A response whose head was read.
 pub(super) struct Response {
     pub(super) head: ResponseHead,
     rest: Rest,
@@ -77,22 +75,22 @@ pub(super) struct Response {
 }
 
 enum Rest {
-    /// The body, and a connection that can be used again.
+    /// The body, and a reusable connection.
     Whole(Bytes, Stream),
     Session(Box<HttpSession>),
 }
 
 impl Response {
-    /// Reads an answer as far as its head, or all of it if that is easy. It begins with the bytes
-    /// of `buffer`.
+    /// Reads the head of a response, or all of it if it is plain. The bytes of `buffer` are its
+    /// beginning.
     pub(super) async fn read(mut stream: Stream, mut buffer: BytesMut) -> Result<Self, Failure> {
         buffer.reserve(FIRST_READ);
         if let Some((head, size)) = read_plain(&mut stream, &mut buffer).await {
             let body = buffer.split_off(size).freeze();
             return Ok(Response { head, rest: Rest::Whole(body, stream), framed_once: true });
         }
-        // Boxed, as all that only the others need: a request's future has room for the way of most
-        // alone.
+        // Boxed, as is all that only odd responses need: the future of each request would have room
+        // for it.
         Box::pin(Self::read_by_session(stream, buffer)).await
     }
 
@@ -104,7 +102,7 @@ impl Response {
         Ok(Response { head: head_of(status, &session), rest: Rest::Session(session), framed_once })
     }
 
-    /// Reads the body to its end or until there are more than `limit` bytes.
+    /// Reads the body to its end, or until it exceeds `limit` bytes.
     pub(super) async fn read_body(&mut self, limit: usize) -> Result<Bytes, Failure> {
         match &mut self.rest {
             Rest::Whole(body, _) => Ok(body.clone()),
@@ -128,7 +126,7 @@ impl Response {
         }
     }
 
-    /// Keeps the connection, which is `worker`'s, for a next request to `target`, if that can be.
+    /// Returns the connection of `worker` to the idle pool of `target`, if it is reusable.
     pub(super) async fn release(self, target: &Target, worker: WorkerId) {
         let stream = match self.rest {
             Rest::Whole(_, stream) => Some(stream),
@@ -182,9 +180,8 @@ fn count(session: &HttpSession, name: &header::HeaderName) -> usize {
     session.resp_header().map_or(0, |head| head.headers.get_all(name).iter().count())
 }
 
-/// Whether the head in these bytes says once at most where its body ends, and that beyond doubt.
-/// After another the connection isn't used again: the endpoint may think that it ended elsewhere
-/// (RFC 9112, section 6.3).
+/// Whether the head declares the end of its body at most once and without doubt. Otherwise the
+/// connection isn't reused: the endpoint may have meant another end (RFC 9112, section 6.3).
 fn is_framed_once(bytes: &[u8]) -> bool {
     let mut headers = [httparse::EMPTY_HEADER; MOST_HEADERS];
     let mut response = httparse::Response::new(&mut headers);
@@ -212,9 +209,8 @@ fn head_of(status: StatusCode, session: &HttpSession) -> ResponseHead {
     }
 }
 
-/// Reads into `buffer` until a plain answer is there; the second number is the size of its head.
-/// `None` when the answer turns out not to be plain, or when it ends early: what was read is in the
-/// buffer.
+/// Reads into `buffer` until it holds a plain response. Returns its head and the head's size.
+/// `None` when the response isn't plain or ends early; `buffer` keeps the bytes.
 async fn read_plain(stream: &mut Stream, buffer: &mut BytesMut) -> Option<(ResponseHead, usize)> {
     loop {
         if !buffer.is_empty() {
@@ -237,7 +233,7 @@ async fn read_plain(stream: &mut Stream, buffer: &mut BytesMut) -> Option<(Respo
 enum Parsed {
     /// A plain answer; the number is the size of its head.
     Whole(ResponseHead, usize),
-    /// As far as it is there it is plain.
+    /// Plain so far, but incomplete.
     Unfinished,
     Other,
 }
@@ -260,7 +256,7 @@ fn parse(bytes: &[u8]) -> Parsed {
     }
 }
 
-/// The head, if nothing about it asks for more than reading as many bytes as it announces.
+/// The head, if reading as many bytes as it announces completes the response.
 fn plain_head(response: &httparse::Response<'_, '_>) -> Option<ResponseHead> {
     let status = StatusCode::from_u16(response.code?).ok()?;
     let has_body = !status.is_informational() && status != StatusCode::NO_CONTENT && status != StatusCode::NOT_MODIFIED;
@@ -271,7 +267,7 @@ fn plain_head(response: &httparse::Response<'_, '_>) -> Option<ResponseHead> {
     for header in &*response.headers {
         let (name, value) = (header.name, header.value);
         let is = |expected: &str| name.eq_ignore_ascii_case(expected);
-        // By their lengths, since most headers of an answer are none of these.
+        // By length first: most response headers match none of these.
         match name.len() {
             14 if is("content-length") => {
                 if head.length.is_some() {

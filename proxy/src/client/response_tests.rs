@@ -1,10 +1,10 @@
-//! The plain way to read an answer against Pingora's.
+//! The plain parser compared with Pingora's.
 
 use tokio::io::{AsyncWriteExt, DuplexStream, duplex};
 
 use super::*;
 
-/// Answers that are read here.
+/// Responses that are parsed here.
 const PLAIN: [&str; 6] = [
     "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}",
     "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\nConnection: Keep-Alive\r\n\r\n{}",
@@ -14,7 +14,7 @@ const PLAIN: [&str; 6] = [
     "HTTP/1.1 200 OK\r\ncontent-encoding: Identity\r\nretry-after: Fri, 31 Dec 1999 23:59:59 GMT\r\ncontent-length: 1\r\n\r\n7",
 ];
 
-/// Answers that are Pingora's to read.
+/// Responses that Pingora parses.
 const OTHER: [&str; 12] = [
     "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
     "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ncontent-length: 2\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
@@ -30,7 +30,7 @@ const OTHER: [&str; 12] = [
     "hello\r\n\r\n",
 ];
 
-/// What came of an answer: its head, its body, and whether the connection could be used again.
+/// The result of reading a response: its head, its body, and whether the connection was reusable.
 type Read = Result<(ResponseHead, Bytes, bool), &'static str>;
 
 async fn read_to_end(read: Result<Response, Failure>) -> Read {
@@ -51,19 +51,19 @@ async fn read_to_end(read: Result<Response, Failure>) -> Read {
     Ok((response.head, body, reusable))
 }
 
-/// The others leave the connection open, so that nobody can take its end for a sign.
+/// The others leave the connection open, so that no reader can rely on its end.
 fn ends_by_closing(answer: &str) -> bool {
     answer.starts_with("HTTP/1.1 200 OK\r\n\r\n") || answer.contains("length: 3\r\n\r\n{}")
 }
 
-/// `answer` in two parts, of which the second comes after the first was read.
+/// Reads `answer` in two parts; the second is sent after the first was read.
 async fn in_two(answer: &str, split: usize) -> (Read, bool) {
     let (mut far, near) = duplex(64 << 10);
     let (first, second) = answer.as_bytes().split_at(split);
     far.write_all(first).await.unwrap();
     let rest = async {
         tokio::task::yield_now().await;
-        // Nobody reads on who has read enough.
+        // The reader may have finished already.
         far.write_all(second).await.ok();
         if ends_by_closing(answer) {
             drop(far);
@@ -77,7 +77,7 @@ async fn in_two(answer: &str, split: usize) -> (Read, bool) {
     (read_to_end(response).await, plain)
 }
 
-/// `answer`, read by Pingora alone.
+/// Reads `answer` by Pingora alone.
 async fn by_session(answer: &str) -> Read {
     let (mut far, near) = duplex(64 << 10);
     far.write_all(answer.as_bytes()).await.unwrap();
@@ -111,7 +111,7 @@ async fn whatever_the_way_an_answer_reads_the_same() {
     }
 }
 
-/// What comes later still, is looked for when the connection is taken up again.
+/// Later bytes are detected when the connection is reused.
 #[tokio::test]
 async fn more_than_was_announced_ends_the_connection() {
     let answer = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}more";

@@ -1,8 +1,7 @@
-//! A connection without TLS, to a client or an endpoint, as Pingora's sessions take it.
+//! A connection without TLS, to a client or an endpoint, for Pingora's sessions.
 //!
-//! What is read goes straight to whoever asked for it. What is written is gathered until it is
-//! flushed, so that a head leaves in one packet with a small body, and in one system call with a
-//! large one.
+//! Reads go straight to the caller. Writes are gathered until a flush, so that a head is sent in
+//! one packet with a small body, and in one system call with a large one.
 
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
@@ -20,10 +19,10 @@ use pingora::protocols::{
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 
-/// Bytes that are gathered at most: a packet's.
+/// Maximum gathered bytes: a packet's.
 const MOST_GATHERED: usize = 1_460;
 
-/// A connection over TCP alone.
+/// A plain TCP connection.
 #[derive(Debug)]
 pub struct PlainStream<S = TcpStream> {
     socket: S,
@@ -32,22 +31,22 @@ pub struct PlainStream<S = TcpStream> {
 }
 
 impl PlainStream {
-    /// The connection to `peer`.
+    /// A connection to `peer`.
     ///
-    /// # Errors
+    /// When it is already broken.
     /// When it is broken already.
     pub fn new(socket: TcpStream, peer: SocketAddr) -> io::Result<Self> {
-        // What is to be gathered is gathered here.
+        // This type does the gathering.
         socket.set_nodelay(true)?;
         let digest = SocketDigest::from_raw_fd(socket.as_raw_fd());
-        // It is new, and has none.
+        // A new digest has no address yet.
         digest.peer_addr.set(Some(peer.into())).ok();
         Ok(PlainStream { socket, gathered: Vec::new(), digest: Some(Arc::new(digest)) })
     }
 }
 
 impl<S: AsyncWrite + Unpin> PlainStream<S> {
-    /// Sends what is gathered, and of `buf` as much as goes along: returns how much that is.
+    /// Sends the gathered bytes, and as many of `buf` as fit. Returns the number sent of `buf`.
     fn poll_send(&mut self, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         loop {
             if self.gathered.is_empty() {
@@ -59,7 +58,7 @@ impl<S: AsyncWrite + Unpin> PlainStream<S> {
             }
             let Self { socket, gathered, .. } = &mut *self;
             let socket = Pin::new(socket);
-            // The kernel does more for several pieces, even if there is nothing in one.
+            // A vectored write costs the kernel more, even if one slice is empty.
             let sent = ready!(match buf.is_empty() {
                 true => socket.poll_write(cx, gathered),
                 false => socket.poll_write_vectored(cx, &[IoSlice::new(gathered), IoSlice::new(buf)]),
@@ -105,7 +104,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for PlainStream<S> {
 #[async_trait]
 impl Shutdown for PlainStream {
     async fn shutdown(&mut self) {
-        // The other side may have gone first.
+        // The peer may have closed first.
         AsyncWriteExt::shutdown(self).await.ok();
     }
 }
@@ -141,7 +140,7 @@ impl Peek for PlainStream {}
 mod tests {
     use super::*;
 
-    /// Takes so many bytes at once, of all pieces together, and is busy before each time.
+    /// Accepts `at_once` bytes at a time, of all slices together, and is pending before each.
     struct Slow {
         at_once: usize,
         busy: bool,
@@ -178,7 +177,7 @@ mod tests {
         }
     }
 
-    /// The writes that come of a head of 100 bytes and a body of so many.
+    /// The writes of a head of 100 bytes and a body of `body` bytes.
     async fn writes(at_once: usize, body: usize) -> Vec<usize> {
         let socket = Slow { at_once, busy: false, writes: Vec::new() };
         let mut stream = PlainStream { socket, gathered: Vec::new(), digest: None };

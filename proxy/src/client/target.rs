@@ -1,4 +1,4 @@
-//! Where an endpoint's requests go: its addresses, what every request to it carries, and its
+//! The destination of an endpoint's requests: its addresses, the fixed parts of a request, and its
 //! connections.
 
 use std::io;
@@ -24,26 +24,26 @@ const REFUSED: &str = "connection refused";
 const NO_ROUTE: &str = "no route to the host";
 const FAILED: &str = "connect failed";
 
-/// How an upstream's connections are made and kept.
+/// The connection settings of an upstream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClientSettings {
-    /// For DNS excepted, from the first packet to the end of the TLS handshake.
+    /// From the first packet to the end of the TLS handshake, without DNS.
     pub connect_timeout: Duration,
     /// For one attempt, connecting included; then for each read of a long answer.
     pub timeout: Duration,
-    /// How long a connection waits for its next request.
+    /// Time after which an idle connection is closed.
     pub idle_timeout: Duration,
-    /// Connections that wait, per endpoint.
+    /// Maximum idle connections per endpoint.
     pub max_idle: usize,
 }
 
-/// The fixed parts of an endpoint's requests. The path and the headers may hold keys: there is no
-/// `Debug`.
+/// The fixed parts of an endpoint's requests. The path and the headers may hold keys, so there is
+/// no `Debug`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Destination {
     /// Use TLS.
     pub tls: bool,
-    /// The host, as DNS and TLS know it.
+    /// The host name for DNS and TLS.
     pub host: String,
     /// The port.
     pub port: u16,
@@ -57,11 +57,11 @@ pub struct Destination {
 
 /// An endpoint's addresses and connections, under one set of client settings.
 pub struct Target {
-    /// What every request carries.
+    /// The fixed parts of its requests.
     pub destination: Destination,
-    /// How connections are made.
+    /// The connection settings.
     pub settings: ClientSettings,
-    /// Of every request.
+    /// The head of its requests.
     pub(super) head: Head,
     transport: Arc<Transport>,
     needs_dns: bool,
@@ -96,8 +96,7 @@ impl Target {
         !self.addresses.load().is_empty()
     }
 
-    /// Takes over what DNS says now. A connection to an address that is no longer said isn't used
-    /// again.
+    /// Sets the addresses that DNS returned. Connections to other addresses aren't reused.
     pub fn set_addresses(&self, addresses: Vec<SocketAddr>) {
         if **self.addresses.load() != addresses {
             self.addresses.store(Arc::new(addresses));
@@ -105,18 +104,18 @@ impl Target {
         }
     }
 
-    /// The addresses in use, for carrying them over a reload.
+    /// The current addresses, to carry over a reload.
     pub fn addresses(&self) -> Vec<SocketAddr> {
         self.addresses.load().as_ref().clone()
     }
 
-    /// An idle connection.
+    /// Takes an idle connection.
     pub(super) fn reuse(&self, now: Tick) -> Option<Connection> {
         self.idle.take(now)
     }
 
-    /// A new connection, to the address that worked last or the first after it that does. A name
-    /// such as `localhost` may have an address that nobody listens on.
+    /// Opens a connection, to the address that worked last or the next one that does. A name such
+    /// as `localhost` may have an address without a listener.
     pub(super) async fn connect(&self) -> Result<Connection, &'static str> {
         let addresses = self.addresses.load_full();
         let preferred = self.preferred.load(Relaxed);
@@ -135,7 +134,7 @@ impl Target {
 
     async fn connect_to(&self, address: SocketAddr) -> Result<Stream, &'static str> {
         if self.destination.tls {
-            // Boxed: it is large, and others have no use for it.
+            // Boxed: it is large, and plain connections don't need it.
             let connecting = async { self.transport.connector.new_stream(&self.peer(address)).await };
             return Box::pin(connecting).await.map_err(|error| kind(&error, address));
         }
@@ -146,7 +145,7 @@ impl Target {
         Ok(Box::new(stream))
     }
 
-    /// Keeps a connection for a next request, unless the name has moved meanwhile.
+    /// Returns a connection to the idle pool, unless its address is no longer current.
     pub fn release(&self, connection: Connection, now: Tick) {
         if self.is_current(&connection.stream) {
             self.idle.put(connection, now);
@@ -159,18 +158,18 @@ impl Target {
         !self.needs_dns || peer().is_none_or(|peer| self.addresses.load().contains(&peer))
     }
 
-    /// Closes connections that have waited too long.
+    /// Closes connections that were idle for too long.
     pub fn reap(&self, now: Tick) {
         self.idle.reap(now);
     }
 
-    /// Connections that wait.
+    /// The number of idle connections.
     pub fn idle_connections(&self) -> usize {
         self.idle.len()
     }
 
     fn peer(&self, address: SocketAddr) -> HttpPeer {
-        // The name is never empty (the conf sees to it): with an empty one rustls would verify
+        // The name is never empty (the conf checks that): with an empty one rustls would verify
         // nothing.
         let mut peer = HttpPeer::new(address, self.destination.tls, self.destination.host.clone());
         peer.options.connection_timeout = Some(self.settings.connect_timeout);
@@ -184,7 +183,7 @@ fn ip_of(host: &str) -> Option<IpAddr> {
     host.trim_start_matches('[').trim_end_matches(']').parse().ok()
 }
 
-/// The kind of a connection error, without the address that Pingora's own message holds.
+/// The kind of a connection error. Pingora's own message would hold the address.
 fn kind(error: &pingora::Error, address: SocketAddr) -> &'static str {
     use pingora::ErrorType as E;
     if is_own_lack_below(error, address) {
@@ -201,7 +200,7 @@ fn kind(error: &pingora::Error, address: SocketAddr) -> &'static str {
     }
 }
 
-/// The same without TLS.
+/// The kind of an error without TLS.
 fn plain_kind(error: &io::Error, address: SocketAddr) -> &'static str {
     if is_own_lack(error, address) {
         return OWN_LACK;
@@ -214,8 +213,8 @@ fn plain_kind(error: &io::Error, address: SocketAddr) -> &'static str {
     }
 }
 
-/// Whether connecting failed because this process, or its machine, has no more of something.
-/// Without a port left there is no address to connect from; with IPv6 that may also mean that the
+/// Whether connecting failed because this process, or its machine, ran out of a resource. Without a
+/// free port there is no local address to connect from; with IPv6 that error may also mean that the
 /// machine has no IPv6.
 fn is_own_lack(error: &io::Error, address: SocketAddr) -> bool {
     use nix::errno::Errno;
@@ -226,7 +225,7 @@ fn is_own_lack(error: &io::Error, address: SocketAddr) -> bool {
     }
 }
 
-/// The same of an error of Pingora's, which has the system's among its causes.
+/// The same for a Pingora error, whose causes include the system's.
 fn is_own_lack_below(error: &pingora::Error, address: SocketAddr) -> bool {
     let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error.root_cause());
     while let Some(error) = cause {
@@ -281,7 +280,7 @@ mod tests {
         socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
         socket.listen(0).unwrap();
         let address = socket.local_addr().unwrap().as_socket().unwrap();
-        // There is room for one that nobody accepts.
+        // The backlog holds one connection that is never accepted.
         let _first = TcpStream::connect(address).await.unwrap();
         let target = target();
         target.set_addresses(vec![address]);

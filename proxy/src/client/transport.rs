@@ -1,8 +1,8 @@
-//! What connections to endpoints are made with.
+//! The connector for endpoints.
 
 use pingora::connectors::{ConnectorOptions, TransportConnector};
 
-/// Makes connections, for so many worker threads.
+/// Opens connections, for a number of worker threads.
 pub struct Transport {
     pub(super) connector: TransportConnector,
     pub(super) workers: usize,
@@ -11,7 +11,7 @@ pub struct Transport {
 impl Transport {
     /// For `workers` threads: see [`crate::worker::become_worker`].
     pub fn new(workers: usize) -> Self {
-        // No pool of Pingora's: endpoints own their idle connections.
+        // No pool of Pingora's: each endpoint owns its idle connections.
         Transport { connector: TransportConnector::new(Some(ConnectorOptions::new(0))), workers }
     }
 }

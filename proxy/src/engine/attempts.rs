@@ -1,11 +1,10 @@
-//! The attempt engine: endpoints are tried until there is an answer or no further attempt is
-//! allowed.
+//! The attempt engine: tries endpoints until one answers or no further attempt is allowed.
 //!
 //! ```text
 //! select ── exchange ── settle ──┬─ success ────────────────► the answer
-//!   ▲      (and a hedge          ├─ the policy says return ──► the answer, or a refusal
+//!   ▲      (and a hedge          ├─ the policy returns ──────► the answer, or a refusal
 //!   │       beside it)           └─ a batch answered in part ─┐
-//!   └────── delay ◄── may retry ◄──── what is left of it ◄────┘
+//!   └────── delay ◄── may retry ◄────── the members left ◄────┘
 //! ```
 //!
 //! Invariants: every selected endpoint is settled exactly once (an [`Attempt`] that is dropped
@@ -34,13 +33,13 @@ use crate::jsonrpc::Refusal;
 use crate::model::{AttemptResult, Blame, Elsewhere, Outcome, Plan, Preference, RequestFacts, Tick};
 use crate::upstream::{Attempt, Extra, Selection, Upstream};
 
-/// What the client gets.
+/// The reply to the client.
 pub struct Reply {
     /// The endpoint's HTTP status.
     pub status: StatusCode,
     /// The endpoint's `Content-Type`.
     pub content_type: Option<HeaderValue>,
-    /// The endpoint's `Retry-After`, of an error.
+    /// The endpoint's `Retry-After`, from an error response.
     pub retry_after: Option<Duration>,
     /// The endpoint's body.
     pub body: ReplyBody,
@@ -48,26 +47,26 @@ pub struct Reply {
 
 /// The body of a reply.
 pub enum ReplyBody {
-    /// All of it.
+    /// The whole body.
     Whole(Bytes),
     /// A long success whose end is still arriving.
     Streaming(Box<StreamingReply>),
 }
 
-/// What happened on the way, for the access log.
+/// The course of a request, for the access log.
 #[derive(Debug, Default)]
 pub struct Trace {
-    /// Attempts so far.
+    /// Number of attempts so far.
     pub attempts: u32,
-    /// The endpoint of the last one.
+    /// The endpoint of the last attempt.
     pub endpoint: Option<Arc<str>>,
-    /// How it ended; `None` while it is under way.
+    /// The outcome of the last attempt; `None` while it is under way.
     pub outcome: Option<Outcome>,
-    /// No attempt had a good answer, and no other is made.
+    /// No attempt had a good answer, and no other follows.
     pub given_up: bool,
 }
 
-/// Runs attempts for one request.
+/// Makes the attempts of one request.
 ///
 /// # Errors
 /// A [`Refusal`] when no endpoint gave an answer that can be passed on.
@@ -94,7 +93,7 @@ pub async fn run(upstream: &Arc<Upstream>, call: &Call, trace: &mut Trace) -> Re
     reply
 }
 
-/// A request on its way.
+/// The state of one request.
 pub(super) struct Run<'a> {
     pub(super) upstream: &'a Arc<Upstream>,
     pub(super) trace: &'a mut Trace,
@@ -102,29 +101,29 @@ pub(super) struct Run<'a> {
     pub(super) tried: Vec<u32>,
     pub(super) prior_sent: bool,
     pub(super) prefer: Preference,
-    /// Once a part of the client's batch was answered.
+    /// Set once a part of the client's batch was answered.
     pub(super) response: Option<BatchResponse>,
     /// The last attempt that failed as a whole.
     pub(super) last: Option<(AttemptResult, Option<Answer>)>,
-    /// What is held against endpoints if the rest of the request bears it out.
+    /// Blame that counts only if the rest of the request confirms it.
     pub(super) held: Vec<Blame>,
-    /// Attempts that failed in a way that the request may have provoked.
+    /// Failed attempts whose failure the request may have provoked.
     pub(super) failures: u32,
-    /// An endpoint answered, be it with an error that is an answer.
+    /// An endpoint answered, possibly with an error that counts as an answer.
     pub(super) answered: bool,
-    /// The endpoint of the attempt that ended last was known to be doubtful.
+    /// The endpoint of the last attempt was known to be doubtful.
     pub(super) doubtful: bool,
-    /// One attempt was made at nobody's cost.
+    /// One extra attempt was made without cost to a retry budget.
     pub(super) excused: bool,
 }
 
 type Pending<'a> = Pin<Box<dyn Future<Output = Exchanged> + Send + 'a>>;
 
-/// What happens first to two attempts beside each other.
+/// The first event of two concurrent attempts.
 enum Event {
     Older(Exchanged),
     Newer(Exchanged),
-    /// The newer one may be silent, too.
+    /// The newer attempt's endpoint may be silent, too.
     Look,
 }
 
@@ -145,7 +144,7 @@ impl Run<'_> {
             match self.attempt(&call, first, plan, now).await {
                 Next::Answer(reply) => return Ok(reply),
                 Next::GiveUp => return self.conclude(&call, Refusal::EndpointsFailed),
-                // There will be no time for it.
+                // The delay would outlast the deadline.
                 Next::Again(delay, _) if delay >= call.facts.deadline.since(clock::now()) => {
                     return self.conclude(&call, Refusal::TimedOut);
                 }
@@ -163,7 +162,7 @@ impl Run<'_> {
         }
     }
 
-    /// What the endpoints that failed are to blame for, now that all of the request is known.
+    /// Passes judgement on the blamed endpoints, now that the whole request is known.
     fn rule(&mut self) {
         let now = clock::now();
         for blame in self.held.drain(..) {
@@ -195,8 +194,8 @@ impl Run<'_> {
         Try { lease, attempt: self.trace.attempts, hedge: false }
     }
 
-    /// Whether another attempt is allowed by the budget. The first one after an endpoint that was
-    /// known to be doubtful is the proxy's own doing, and costs the client nothing.
+    /// Whether the retry budget allows another attempt. The first one after a doubtful endpoint is
+    /// the proxy's own doing, and costs the client nothing.
     pub(super) fn may_spend(&self, doubtful: bool, call: &RequestFacts, now: Tick) -> bool {
         (doubtful && !self.excused) || self.upstream.has_budget(call.client_key, now)
     }
@@ -207,7 +206,7 @@ impl Run<'_> {
         self.upstream.spend(extra, (!free).then_some(call.facts.client_key));
     }
 
-    /// One attempt, and a second one beside it when the first takes long.
+    /// Makes one attempt, and a second one beside it when the first takes long.
     async fn attempt(&mut self, call: &Call, first: Try, plan: Plan, now: Tick) -> Next {
         let looks = Looks::new(call, &plan, &first.lease);
         let timer = HedgeTimer::new(looks.after(Duration::ZERO));
@@ -223,7 +222,7 @@ impl Run<'_> {
             let overdue = may_help && self.upstream.is_overdue(&call.facts, waited);
             let is_due = silent || overdue || looks.hedge.is_some_and(|hedge| waited >= hedge);
             if let Some(second) = is_due.then(|| self.hedge(call, plan, looked, silent)).flatten() {
-                // Boxed, since few requests are hedged and all would carry room for it.
+                // Boxed: few requests are hedged, but the future of each would have room for it.
                 return Box::pin(self.attempt_beside(call, (first, Box::pin(ours)), second, plan)).await;
             }
             if let Some(next) = looks.after(waited) {
@@ -232,8 +231,8 @@ impl Run<'_> {
         }
     }
 
-    /// Goes on with the first attempt beside the second. If both endpoints are silent, a third one
-    /// takes the place of the first.
+    /// Runs the second attempt beside the first. If both endpoints are silent, a third attempt
+    /// replaces the first.
     async fn attempt_beside<'f>(&mut self, call: &'f Call, first: (Try, Pending<'f>), second: Try, plan: Plan) -> Next {
         let timers: Vec<HedgeTimer> = (0..plan.max_attempts).map(|_| HedgeTimer::default()).collect();
         let mut unused = timers.iter();
@@ -269,19 +268,19 @@ impl Run<'_> {
         }
     }
 
-    /// A second endpoint, if there is one that isn't needed for anything more urgent.
+    /// Starts an attempt beside the first, if an endpoint and the budget allow it.
     fn hedge(&mut self, call: &Call, plan: Plan, now: Tick, doubtful: bool) -> Option<Try> {
         if self.trace.attempts >= plan.max_attempts || !self.may_spend(doubtful, &call.facts, now) {
             return None;
         }
         let lease = self.upstream.select(&self.selection(call, true, now)).ok()?;
         self.spend(Extra::Hedge, doubtful, call);
-        // What the endpoint before this one got is not known yet.
+        // The bytes that reached the endpoint before this one aren't known yet.
         self.prior_sent = true;
         Some(Try { hedge: true, ..self.begin(lease) })
     }
 
-    /// The first good answer wins. After a bad one the other attempt is waited for.
+    /// Takes the first good answer. After a bad one, waits for the other attempt.
     async fn first_of_two(&mut self, call: &Call, ended: (Try, Exchanged), other: (Try, Pending<'_>)) -> Next {
         let hedge = ended.0.hedge;
         let (took, now) = (ended.1.0.latency, clock::now());
@@ -311,25 +310,25 @@ fn start<'f>(call: &'f Call, attempt: Try, now: Tick, plan: &Plan, timer: &'f He
     (attempt, pending)
 }
 
-/// When an attempt is looked at while it takes its time.
+/// The times at which a running attempt is checked.
 struct Looks {
-    /// The policy's hedge.
+    /// The hedge delay of the plan.
     hedge: Option<Duration>,
-    /// Its endpoint may be silent from then on.
+    /// The endpoint may be silent after this time.
     silence: Duration,
-    /// A write is on its own.
+    /// Writes are never hedged.
     write: bool,
 }
 
 impl Looks {
     fn new(call: &Call, plan: &Plan, lease: &Attempt) -> Self {
         let write = call.facts.shape.is_write();
-        // A trial that were overtaken sooner than it could answer would be none.
+        // A trial must have the time to answer before a hedge overtakes it.
         let hedge = plan.hedge_after.filter(|_| !write && !lease.is_trial());
         Looks { hedge, silence: lease.silence_limit(), write }
     }
 
-    /// The next one, for an attempt that has taken so long.
+    /// The next check of an attempt that has taken `waited`.
     fn after(&self, waited: Duration) -> Option<Duration> {
         let silence = if waited < self.silence { self.silence } else { waited + self.silence / 2 };
         let hedge = self.hedge.filter(|hedge| waited < *hedge);

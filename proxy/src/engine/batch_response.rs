@@ -1,4 +1,4 @@
-//! The response to a client's batch, put together from the answers of several attempts.
+//! The response to a client's batch, assembled from the answers of several attempts.
 
 use std::sync::Arc;
 
@@ -6,33 +6,33 @@ use bytes::Bytes;
 
 use crate::jsonrpc::batch::{MemberAnswer, MemberRequest, array};
 
-/// The answer to a client's batch, as far as attempts have given it.
+/// The answers to a client's batch so far.
 #[derive(Debug)]
 pub(super) struct BatchResponse {
     requests: Arc<[MemberRequest]>,
     held: Vec<Member>,
-    /// The position in the client's batch of each member of the request that is under way.
+    /// Positions in the client's batch of the members of the request under way.
     asked: Vec<usize>,
 }
 
 #[derive(Clone, Debug)]
 enum Member {
     Nothing,
-    /// An error that is passed on if no later attempt has anything better.
+    /// An error that is passed on unless a later attempt has something better.
     Meanwhile(Bytes),
     Final(Bytes),
     Notified,
 }
 
 impl BatchResponse {
-    /// Nothing is answered yet, and all members are asked for.
+    /// A response without answers, whose members are all under way.
     pub(super) fn new(requests: Arc<[MemberRequest]>) -> Self {
         let held = requests.iter().map(|r| if r.id.is_some() { Member::Nothing } else { Member::Notified }).collect();
         BatchResponse { held, asked: (0..requests.len()).collect(), requests }
     }
 
-    /// Takes what an attempt said. `again` tells which members of the request under way are to be
-    /// asked elsewhere; those are returned, and are what is asked for from now on.
+    /// Stores the answers of an attempt. `again` marks the members of the request under way that
+    /// are to be sent elsewhere; they are returned, and are the next request.
     pub(super) fn take(&mut self, slots: Vec<MemberAnswer>, again: &[bool]) -> Vec<MemberRequest> {
         let mut rest = Vec::new();
         let asked = std::mem::take(&mut self.asked);
@@ -51,8 +51,8 @@ impl BatchResponse {
         rest
     }
 
-    /// The whole answer; `refuse` gives it for a member that nobody answered. `None` when there is
-    /// nothing of an endpoint's.
+    /// The whole response. `refuse` writes the error of an unanswered member. `None` when no
+    /// endpoint answered any member.
     pub(super) fn finish(&self, refuse: impl Fn(&[u8]) -> Bytes) -> Option<Bytes> {
         let is_endpoints = |held: &Member| matches!(held, Member::Final(_) | Member::Meanwhile(_));
         if !self.held.iter().any(is_endpoints) {

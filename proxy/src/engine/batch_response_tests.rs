@@ -33,7 +33,7 @@ fn the_answers_of_several_attempts_keep_the_clients_order() {
     let first = vec![answered("a1"), MemberAnswer::Notified, failed("e2"), MemberAnswer::Open, failed("e4")];
     let rest = response.take(first, &[false, false, true, true, false]);
     assert_eq!(rest.iter().map(|r| r.raw.clone()).collect::<Vec<_>>(), ["<2>", "<3>"]);
-    // Meanwhile an endpoint's own error is better than ours.
+    // Until then an endpoint's own error is better than the proxy's.
     assert_eq!(text(&response).unwrap(), "[a1,e2,refused 3,e4]");
     let rest = response.take(vec![MemberAnswer::Open, answered("a3")], &[true, false]);
     assert_eq!(rest.len(), 1);

@@ -1,4 +1,4 @@
-//! A request as endpoints get it: the client's own, what is left of its batch, or a piece of it.
+//! A request as endpoints get it: the client's own, the rest of its batch, or a piece of it.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -9,17 +9,17 @@ use crate::jsonrpc::batch::{Expected, MemberAnswer, MemberRequest, array};
 use crate::jsonrpc::inspect::{Inspected, method_of, of_members};
 use crate::model::{AttemptResult, Outcome, RequestFacts, RequestShape, RpcError};
 
-/// What is sent, and what is known about it.
+/// The bytes to send, and the facts about them.
 #[derive(Clone, Debug)]
 pub struct Call {
-    /// What policies and rules see.
+    /// The facts for policies and rules.
     pub facts: RequestFacts,
-    /// What endpoints get.
+    /// The request for endpoints.
     pub outgoing: Outgoing,
 }
 
 impl Call {
-    /// The members of its batch, if it is one whose answers can be told apart.
+    /// The members of a batch, if their answers can be told apart.
     pub(super) fn members(&self) -> Option<&Arc<[MemberRequest]>> {
         match &self.outgoing.expected {
             Expected::Batch(members) => Some(members),
@@ -27,7 +27,7 @@ impl Call {
         }
     }
 
-    /// A batch of some of its members, for the same client.
+    /// A batch of some of the members, for the same client.
     pub(super) fn of_members(&self, members: Vec<MemberRequest>) -> Call {
         let body = array(members.iter().map(|member| member.raw.clone()));
         let mut names: Vec<String> = members.iter().map(|member| method_of(&member.raw)).collect();
@@ -39,9 +39,9 @@ impl Call {
         Call { facts, outgoing: Outgoing { body, expected, resendable, whole: true, ..self.outgoing.clone() } }
     }
 
-    /// One of its members by itself.
+    /// The facts of one member as a request of its own.
     fn facts_of(&self, member: &MemberRequest) -> RequestFacts {
-        // Named one by one: a copy of the batch's shape for each member would take quadratic time.
+        // Field by field: a copy of the batch's shape for each member would take quadratic time.
         let RequestFacts { shape: _, body_bytes: _, client_key, seed, deadline, ref policy_time } = self.facts;
         RequestFacts {
             shape: RequestShape::single(method_of(&member.raw), member.class),
@@ -54,19 +54,19 @@ impl Call {
     }
 }
 
-/// Members of a batch that went wrong in the same way: the retry policy is asked once about all of
+/// Members of a batch that failed in the same way: one question to the retry policy covers all of
 /// them.
 #[derive(Debug)]
 pub(super) struct MemberFailure {
-    /// As a request of its own.
+    /// The facts of one of them as a single request.
     pub(super) facts: RequestFacts,
-    /// As an attempt of its own.
+    /// The result of one of them as a single attempt.
     pub(super) result: AttemptResult,
-    /// Positions in the batch.
+    /// Their positions in the batch.
     pub(super) members: Vec<usize>,
 }
 
-/// What went wrong with the members of `call`, whose attempt ended as `whole` says.
+/// The failures of members of `call`, whose attempt ended as `whole`.
 pub(super) fn member_failures(
     call: &Call,
     members: &[MemberRequest],
@@ -93,8 +93,8 @@ pub(super) fn member_failures(
     failures
 }
 
-/// A member's error is an attempt's that ended so; a member without an answer shares the fate of
-/// the whole.
+/// A member's error is the result of an attempt with that error; a member without an answer has the
+/// outcome of the whole.
 fn result(whole: &AttemptResult, error: Option<&RpcError>) -> AttemptResult {
     let outcome = match (error, whole.outcome) {
         (Some(_), _) => Outcome::RpcError,

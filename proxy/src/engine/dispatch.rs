@@ -1,7 +1,7 @@
-//! Sends a call to one endpoint: at once, or a long batch in pieces that the endpoint accepts.
+//! Sending a call to one endpoint: whole, or a long batch in pieces that the endpoint accepts.
 //!
-//! The pieces of a batch are sent side by side and are one attempt. What they say is put together
-//! member by member; a piece that fails leaves its members open.
+//! The pieces of a batch are sent concurrently and are one attempt. Their answers are assembled
+//! member by member; a failed piece leaves its members open.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +20,7 @@ use crate::model::{AttemptResult, Outcome, RpcError, Tick};
 use crate::upstream::Attempt;
 
 /// Sends `call` to the endpoint of `lease` now, and reads the answer within `timeout` and the
-/// deadline. Tells `timer` when it takes long.
+/// deadline. Signals `timer` when it takes long.
 pub(super) fn send<'c>(
     call: &'c Call,
     lease: &Attempt,
@@ -88,13 +88,13 @@ fn slots_of(members: &[MemberRequest], result: &AttemptResult, answer: Option<An
     }
 }
 
-/// An error about a whole piece, said to one of its members.
+/// An error about a whole piece, as the answer to one of its members.
 fn error_to(id: &[u8], error: &RpcError) -> Bytes {
     let error = json!({ "code": error.code, "message": error.message });
     Bytes::from(format!(r#"{{"jsonrpc":"2.0","id":{},"error":{error}}}"#, String::from_utf8_lossy(id)))
 }
 
-/// The first failure tells how the whole ended.
+/// The first failure decides the result of the whole.
 fn worse(before: AttemptResult, next: AttemptResult) -> AttemptResult {
     let (bytes_sent, latency) = (before.bytes_sent || next.bytes_sent, before.latency.max(next.latency));
     let first = if before.outcome == Outcome::Success { next } else { before };

@@ -1,16 +1,16 @@
-//! Giving a worker's thread back between calls of policies.
+//! Yielding a worker's thread between policy calls.
 //!
-//! A worker serves its clients one after the other on one thread. Waiting for an endpoint gives the
-//! thread to the others, a call of a policy doesn't. Invariant: if calls for one request took long
-//! together, the other clients have their turn before its next attempt and before the next member
-//! of its batch is judged. So nobody waits for more than the calls of one decision.
+//! A worker serves its clients on one thread. Waiting for an endpoint yields the thread to the
+//! others, a policy call doesn't. Invariant: if the calls of one request took long together, the
+//! other clients get their turn before its next attempt and before the next member of its batch is
+//! judged. So a client waits at most for the calls of one decision.
 
 use tokio::task::yield_now;
 
 use crate::model::PolicyTime;
 
-/// Pauses if the calls of policies since the last pause took long. To be awaited before a policy is
-/// called again for a request that has used `time`. Returns whether there was a pause.
+/// Yields if policy calls since the last pause took long. To be awaited before each further call
+/// for a request that has used `time`. Returns whether there was a pause.
 pub(super) async fn give_way(time: &PolicyTime) -> bool {
     let due = time.is_pause_due();
     if due {
@@ -26,7 +26,7 @@ mod tests {
 
     use super::*;
 
-    /// Another task of the same thread gets its turn after each long call, and not before.
+    /// Another task of the same thread gets its turn after each long call, and only then.
     #[tokio::test]
     async fn a_long_call_is_followed_by_a_turn_of_the_others() {
         let turns = Cell::new(0);

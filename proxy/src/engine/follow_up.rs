@@ -1,9 +1,9 @@
-//! What follows from an attempt that ended: it is settled, and becomes an answer, a part of one, or
+//! The consequences of an attempt: it is settled, and leads to a response, a part of one, or
 //! another attempt.
 //!
-//! Invariants: whatever ended is settled here, once: by its success, or with the retry policy's
-//! decisions. A batch may take many of these; between them the thread is given back ([`give_way`]),
-//! and a client that goes away meanwhile leaves an attempt that settles as canceled.
+//! Invariants: every attempt that ended is settled here, once: as a success, or with the retry
+//! policy's decisions. A batch may need many decisions; the thread is yielded between them
+//! ([`give_way`]), and if the client goes away meanwhile the attempt settles as canceled.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,7 +28,7 @@ use crate::upstream::{Attempt, Case, Selection};
 pub(super) struct Try {
     pub(super) lease: Attempt,
     pub(super) attempt: u32,
-    /// It began beside another one.
+    /// It began beside another attempt.
     pub(super) hedge: bool,
 }
 
@@ -41,14 +41,14 @@ pub(super) struct Ended {
     prior_sent: bool,
 }
 
-/// A batch that was answered in part.
+/// An attempt at a batch that was answered in part.
 struct InPart {
     ended: Ended,
     members: Arc<[MemberRequest]>,
     slots: Vec<MemberAnswer>,
 }
 
-/// An attempt that is settled, or whose members are to be asked about.
+/// An attempt that is settled, or whose members need decisions.
 enum Judged {
     Done(Next),
     /// [`Run::judge_members`] decides what follows.
@@ -58,7 +58,7 @@ enum Judged {
 /// The consequence of an attempt.
 pub(super) enum Next {
     Answer(Reply),
-    /// Another attempt after a delay; at what is left of the batch, if a part of it was answered.
+    /// Another attempt after a delay, with the rest of the batch if a part of it was answered.
     Again(Duration, Option<Box<Call>>),
     /// Nothing more can be tried.
     GiveUp,
@@ -92,7 +92,7 @@ impl Run<'_> {
         Judged::Done(Next::Answer(succeed(call, ended, answer)))
     }
 
-    /// Settles an attempt and decides what follows.
+    /// Settles an attempt and decides what follows, member by member if needed.
     pub(super) async fn judge_to_end(&mut self, call: &Call, ended: Try, exchanged: Exchanged) -> Next {
         match self.judge(call, ended, exchanged) {
             Judged::Done(next) => next,
@@ -101,14 +101,13 @@ impl Run<'_> {
         }
     }
 
-    /// The request's deadline came so early in its last attempt that the endpoint can't be blamed
-    /// for it.
+    /// Whether the request's deadline ended its last attempt too early to blame the endpoint.
     fn is_cut_short(&self, attempt: u32, result: &AttemptResult) -> bool {
         let timeout = self.plan.map_or(Duration::ZERO, |plan| plan.timeout);
         attempt > 1 && result.outcome == Outcome::Timeout && result.latency < timeout / 2
     }
 
-    /// What was said to each member, if the answer is not to be passed on as it is.
+    /// The answers by member, if the response can't be passed on as it is.
     fn take_apart(&self, call: &Call, answer: &mut Answer) -> Option<Vec<MemberAnswer>> {
         match &mut answer.body {
             AnswerBody::Members(slots) => Some(std::mem::take(slots)),
@@ -119,7 +118,7 @@ impl Run<'_> {
         }
     }
 
-    /// An attempt that failed, and has one answer at most.
+    /// Settles a failed attempt with one answer at most.
     fn judge_whole(&mut self, call: &Call, ended: Ended, answer: Option<Answer>) -> Next {
         let allowed = self.allows(&call.facts, &ended.result);
         let case = Case {
@@ -146,7 +145,7 @@ impl Run<'_> {
                 self.last = Some((ended.result, answer));
                 Next::Again(delay, None)
             }
-            // The endpoint's own error is the answer.
+            // The endpoint's own error is the response.
             (Action::Return, Some(answer @ Answer { body: AnswerBody::Whole(_), .. }))
                 if decision.success && ended.result.rpc_error.is_some() && self.response.is_none() =>
             {
@@ -159,8 +158,8 @@ impl Run<'_> {
         }
     }
 
-    /// A batch that was answered in part: what another endpoint may do better is asked elsewhere,
-    /// the rest is kept.
+    /// Settles a batch that was answered in part: members that another endpoint may answer better
+    /// are sent elsewhere, the other answers are kept.
     async fn judge_members(&mut self, call: &Call, part: InPart) -> Next {
         let InPart { ended, members, mut slots } = part;
         let result = ended.result.clone();
@@ -191,7 +190,7 @@ impl Run<'_> {
         response.finish(|id| refusal.to_id(id)).map_or(Next::GiveUp, |body| Next::Answer(rebuilt(body)))
     }
 
-    /// Settles the attempt, and tells for each failure what the policy decided and whether the host
+    /// Settles the attempt. Returns each failure with the policy's decision and whether the host
     /// allows another attempt.
     async fn settle_members<'t>(
         &mut self,
@@ -241,8 +240,8 @@ impl Run<'_> {
         may_retry(facts, result, self.trace.attempts, max_attempts, now) && self.may_spend(self.doubtful, facts, now)
     }
 
-    /// The end without a success: an endpoint's own JSON-RPC error is passed on, and so is what a
-    /// batch has of answers; anything else becomes a refusal.
+    /// The end without a success: passes on an endpoint's own JSON-RPC error or a batch's partial
+    /// answers; anything else becomes a refusal.
     pub(super) fn conclude(&mut self, call: &Call, otherwise: Refusal) -> Result<Reply, Refusal> {
         self.trace.given_up = true;
         let refusal = match &self.last {
@@ -271,14 +270,14 @@ fn succeed(call: &Call, ended: Ended, answer: Answer) -> Reply {
             lease.succeed(&call.facts, &result);
             ReplyBody::Whole(body)
         }
-        // Taken apart before.
+        // Split into members before.
         AnswerBody::Members(_) => ReplyBody::Whole(Bytes::new()),
     };
     Reply { status: answer.status, content_type: answer.content_type, retry_after: None, body }
 }
 
-/// An endpoint's own JSON-RPC error. A single one about a batch becomes the answer to each of its
-/// members.
+/// A reply with an endpoint's own JSON-RPC error. A single error about a batch becomes the answer
+/// to each of its members.
 fn error_of(call: &Call, answer: Answer, result: &AttemptResult) -> Reply {
     let Answer { status, content_type, body } = answer;
     let body = match body {
@@ -290,19 +289,20 @@ fn error_of(call: &Call, answer: Answer, result: &AttemptResult) -> Reply {
     Reply { status, content_type, retry_after: result.retry_after, body }
 }
 
-/// An answer that was put together here.
+/// A reply that the proxy assembled.
 fn rebuilt(body: Bytes) -> Reply {
     Reply { status: StatusCode::OK, content_type: None, retry_after: None, body: ReplyBody::Whole(body) }
 }
 
-/// The endpoint has carried this member out before: the answer is what it gave then.
+/// Replaces the error of a member that the endpoint has carried out before with the original
+/// answer.
 fn land(chain: Chain, member: &MemberRequest, slot: &mut MemberAnswer) {
     if let Some(answer) = member.id.as_deref().and_then(|id| chain.known_answer(&member.raw, id)) {
         *slot = MemberAnswer::Answered(answer);
     }
 }
 
-/// What the client is told when this was the last attempt, and had no answer of its own.
+/// The refusal for the client when the last attempt had no answer of its own.
 fn refusal_after(result: &AttemptResult, request: &RequestFacts) -> Refusal {
     if result.http_status == Some(StatusCode::TOO_MANY_REQUESTS.as_u16()) {
         return Refusal::EndpointLimited { retry_after: result.retry_after };

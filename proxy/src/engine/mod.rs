@@ -1,9 +1,8 @@
-//! The attempt engine: endpoints are tried until there is an answer or no further attempt is
-//! allowed.
+//! The attempt engine: tries endpoints until one answers or no further attempt is allowed.
 //!
 //! [`attempts`] makes attempts, [`follow_up`] settles one that ended and decides what follows. A
-//! batch is dispatched in pieces where an endpoint takes no larger ones ([`dispatch`]), and is
-//! tried elsewhere without the members that have their answers ([`call`]).
+//! batch is dispatched in pieces if the endpoint takes no larger ones ([`dispatch`]), and is
+//! retried without the members that have their answers ([`call`]).
 
 mod attempts;
 mod batch_response;

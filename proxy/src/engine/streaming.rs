@@ -1,9 +1,9 @@
-//! A long answer that is passed on while it arrives.
+//! A long response that is forwarded while it arrives.
 //!
-//! Invariants: the attempt settles here, once: with the end of the answer, with its failure, or as
-//! canceled when the reply is dropped. The endpoint has to keep up a floor rate from the request's
-//! deadline on, over the time that it was waited for. A failure is not held against it after a
-//! client that made it wait: no endpoint waits forever.
+//! Invariants: the attempt settles here, once: at the end of the response, on its failure, or as
+//! canceled when the reply is dropped. From the request's deadline on, the endpoint must keep up a
+//! floor rate over the time that the proxy waits for it. After a client has delayed the endpoint, a
+//! failure isn't held against it: no endpoint waits forever.
 
 use std::time::Duration;
 
@@ -14,16 +14,17 @@ use crate::clock;
 use crate::model::{AttemptResult, FloorRate, Outcome, Pace, RequestFacts, Tick};
 use crate::upstream::{Attempt, Case, Selection};
 
-/// The least that an endpoint sends of a long answer on average, from the request's deadline on.
+/// The average rate that an endpoint must keep up in a long response, from the request's deadline
+/// on.
 const ENDPOINT_BYTES_PER_SEC: u32 = 16 << 10;
-/// The least time for that, when the deadline is close.
+/// The shortest grace period, when the deadline is close.
 const LEAST_GRACE: Duration = Duration::from_secs(1);
 
 /// A success whose end is still arriving.
 pub struct StreamingReply {
     /// The announced length of the whole body.
     pub length: Option<usize>,
-    /// Until the attempt is settled.
+    /// Set until the attempt is settled.
     under_way: Option<(Box<Arriving>, Attempt)>,
     result: AttemptResult,
     facts: RequestFacts,
@@ -32,23 +33,23 @@ pub struct StreamingReply {
     stretch: Option<Stretch>,
 }
 
-/// The time since the first piece was asked for.
+/// The period since the first piece was requested.
 #[derive(Clone, Copy)]
 struct Stretch {
     began: Tick,
     pace: Pace,
 }
 
-/// A part of the answer.
+/// A part of the response.
 pub struct Piece {
     /// Its bytes.
     pub bytes: Bytes,
-    /// The endpoint has sent all.
+    /// The endpoint has sent everything.
     pub last: bool,
 }
 
 impl StreamingReply {
-    /// The reply of attempt `number`, which ends as `result` if its end arrives.
+    /// The reply of attempt `number`, which settles as `result` when its end arrives.
     pub(super) fn new(
         arriving: Box<Arriving>,
         attempt: Attempt,
@@ -72,7 +73,7 @@ impl StreamingReply {
         clock::now() >= self.facts.deadline
     }
 
-    /// The next piece. `held_up`: the client has made the endpoint wait for long.
+    /// The next piece. `held_up`: the client has delayed the endpoint for long.
     ///
     /// # Errors
     /// A description of the failure, when the endpoint breaks off, trickles, or sends more than is
@@ -99,8 +100,7 @@ impl StreamingReply {
         };
         let last = arriving.is_complete();
         if last && let Some((arriving, attempt)) = self.under_way.take() {
-            // The latency stays that of the beginning: the rest comes as fast as the client takes
-            // it.
+            // The latency stays the first part's: the rest comes as fast as the client reads.
             attempt.succeed(&self.facts, &self.result);
             arriving.finish().await;
         }

@@ -1,25 +1,24 @@
-//! What a client's headers may say: which types of bodies are taken, and which headers are passed
-//! on.
+//! The client's headers: accepted body types, and the headers that are forwarded.
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use super::fields::{Fields, options};
 use crate::jsonrpc::Refusal;
 
-/// Names and values of them together. Endpoints refuse a head that is too large (nginx and Apache
-/// one of 8 KiB, most nodes one of 16), and would be blamed for what the client sent.
+/// Bytes of names and values together. Endpoints refuse a head that is too large (nginx and Apache
+/// one of 8 KiB, most nodes one of 16), and would be blamed for the client's headers.
 const MAX_FORWARDED: usize = 8 << 10;
 
-/// The fields of a head that decide whether a body is taken, and which headers endpoints get.
+/// The parts of a head that decide whether a body is accepted and which headers are forwarded.
 #[derive(Debug)]
 pub(super) struct Accepted {
     /// The client declares its body to be JSON.
     ///
-    /// Another site's page can send a body without asking first (CORS) as long as its type isn't
-    /// JSON's, and the endpoint would get it as JSON. No type at all is what programs send, and a
-    /// page with an `Origin` is none.
+    /// Another site's page can send a body without a preflight request (CORS) as long as its type
+    /// isn't JSON's, and the endpoint would get it as JSON. Programs may omit the type; a request
+    /// with an `Origin` comes from a page and may not.
     pub(super) json: bool,
-    /// The headers for the endpoint; the refusal when there are too many bytes of them.
+    /// The headers for the endpoint, or the refusal if they exceed [`MAX_FORWARDED`].
     pub(super) forwarded: Result<Vec<(HeaderName, HeaderValue)>, Refusal>,
 }
 
@@ -44,7 +43,7 @@ pub(super) fn is_json(value: &[u8]) -> bool {
     let is_suffixed = || {
         let begin = essence.get(..12).is_some_and(|begin| begin.eq_ignore_ascii_case(b"application/"));
         let end = essence.len().checked_sub(5).is_some_and(|at| essence[at..].eq_ignore_ascii_case(b"+json"));
-        // One type, not two that a reader of the last one takes for another.
+        // Exactly one type: a reader that takes the last of two would see another.
         begin && end && essence.len() > 17 && !essence.iter().any(|byte| matches!(byte, b',' | b' ' | b'\t'))
     };
     is(b"application/json") || is(b"application/json-rpc") || is(b"application/jsonrequest") || is_suffixed()

@@ -1,8 +1,7 @@
-//! A timer for a connection's whole life.
+//! One timer for the whole life of a connection.
 //!
-//! Most of what is waited for comes in time. So the timer isn't set anew for each wait: it is left
-//! as it is when the next one ends later, and looks at the time when it goes off. Only an earlier
-//! end moves it.
+//! Most waits end in time. So the timer isn't reset for each wait: if the next deadline is later,
+//! the timer stays and checks the time when it fires. Only an earlier deadline moves it.
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -14,16 +13,15 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use crate::clock;
 use crate::model::Tick;
 
-/// The timer.
 pub(super) struct Alarm(Pin<Box<Sleep>>);
 
 impl Alarm {
-    /// One that will go off at `due`.
+    /// A timer that fires at `due`.
     pub(super) fn new(due: Tick) -> Self {
         Alarm(Box::pin(sleep_until(instant(due))))
     }
 
-    /// Ready from `due` on.
+    /// Ready once `due` has passed.
     pub(super) fn poll_due(&mut self, cx: &mut Context<'_>, due: Tick) -> Poll<()> {
         let due = instant(due);
         if self.0.deadline() > due {
@@ -38,12 +36,12 @@ impl Alarm {
         }
     }
 
-    /// Ends after `delay`. The clock is read only if somebody waits for it.
+    /// Waits for `delay`. The clock is read only when the future is polled.
     pub(super) async fn after(&mut self, delay: Duration) {
         self.at(clock::now().after(delay)).await;
     }
 
-    /// Ends at `due`.
+    /// Waits until `due`.
     pub(super) async fn at(&mut self, due: Tick) {
         poll_fn(|cx| self.poll_due(cx, due)).await;
     }
@@ -68,7 +66,7 @@ mod tests {
             alarm.at(due).await;
             assert!(clock::now() >= due);
         }
-        // Put off by an hour, and then not.
+        // A deadline an hour ahead, then an early one.
         let waiting = tokio::time::timeout(Duration::from_millis(20), alarm.at(began.after(LATE))).await;
         assert!(waiting.is_err());
         alarm.at(ms(60)).await;

@@ -1,4 +1,4 @@
-//! Reading a request's body: bounded in size, in memory of all requests together, and in time.
+//! Reading a request's body within limits of size, total memory and time.
 //!
 //! Invariants: a client that sends less than [`BODY_RATE`] after [`BODY_GRACE`] is refused,
 //! whatever the pauses between its bytes are; memory is counted before it is taken.
@@ -19,19 +19,19 @@ use crate::jsonrpc::Refusal;
 use crate::model::Buffered;
 use crate::model::Tick;
 
-/// How long a body may take however short it is (as Apache's `RequestReadTimeout`).
+/// Time that any body may take, however short (as Apache's `RequestReadTimeout`).
 const BODY_GRACE: Duration = Duration::from_secs(10);
-/// How long a client may send nothing in the middle of it.
+/// Longest pause in the middle of a body.
 const MAX_SILENCE: Duration = Duration::from_secs(10);
-/// How many bytes a second it must have on average from then on.
+/// Average bytes per second that a client must reach after [`BODY_GRACE`].
 const BODY_RATE: u64 = 1_024;
-/// Memory that is taken for a body on the word of its client alone.
+/// Memory reserved for an announced body before its bytes arrive.
 const MOST_AT_ONCE: usize = 1 << 20;
 
-/// Reads the body of a request whose head was checked.
+/// Reads the body of a request whose head passed the checks.
 ///
 /// # Errors
-/// When it is too large, too slow, broken, or there is no memory for it.
+/// When it is too large, too slow or malformed, or there is no memory for it.
 pub(super) async fn read(
     buffered: &Arc<Buffered>,
     session: &mut ServerSession,
@@ -51,8 +51,7 @@ pub(super) async fn read(
     if framing.expects_continue {
         invite(session, alarm, body_due(ctx.began, 0)).await?;
     }
-    // What a client announces is believed up to a point: beyond it memory is taken as the bytes
-    // come.
+    // An announced length is trusted up to a limit; beyond it memory grows as the bytes arrive.
     let mut body = BytesMut::new();
     loop {
         let piece = tokio::select! {
@@ -66,7 +65,7 @@ pub(super) async fn read(
             None => return Err(Refusal::BrokenBody),
         };
         let length = body.len() + piece.len();
-        // Of a body in chunks the piece holds their sizes, too.
+        // In a chunked body the piece includes the chunk sizes.
         if length > max && chunks.is_none() {
             return Err(Refusal::BodyTooLarge(max));
         }
@@ -86,8 +85,8 @@ pub(super) async fn read(
     }
 }
 
-/// Tells a client that waits for it to send the body (RFC 9110, section 10.1.1). It may not even
-/// take that.
+/// Sends `100 Continue` to a client that waits for it (RFC 9110, section 10.1.1). The client may
+/// not even read that.
 async fn invite(session: &mut ServerSession, alarm: &mut Alarm, due: Tick) -> Result<(), Refusal> {
     tokio::select! {
         biased;
@@ -96,8 +95,8 @@ async fn invite(session: &mut ServerSession, alarm: &mut Alarm, due: Tick) -> Re
     }
 }
 
-/// Makes room for `length` bytes in all, in one piece, of exactly the size that is counted.
-/// `covers` counts it.
+/// Grows `body` to hold `length` bytes, in one allocation of exactly the counted size. `covers`
+/// counts it.
 fn make_room(
     body: &mut BytesMut,
     length: usize,
@@ -114,7 +113,7 @@ fn make_room(
     Ok(())
 }
 
-/// Has Pingora hand over a chunked body as it comes: [`Chunks`] finds its end.
+/// Makes Pingora pass a chunked body through unparsed: [`Chunks`] finds its end.
 fn take_coding(session: &mut ServerSession, ctx: &mut RequestCtx) -> Result<Chunks, Refusal> {
     let head = session.req_header_mut();
     head.remove_header(&header::TRANSFER_ENCODING);
@@ -123,8 +122,8 @@ fn take_coding(session: &mut ServerSession, ctx: &mut RequestCtx) -> Result<Chun
     Ok(Chunks::new())
 }
 
-/// A body in chunks is read, and so many bytes came `behind` it already: they can't be given back,
-/// so they close the connection.
+/// Prepares the connection for the next request after a chunked body. Pingora can't take back the
+/// `behind` bytes that followed the body, so they close the connection.
 fn end_of_chunks(session: &mut ServerSession, behind: usize) {
     session.set_close_on_response_before_downstream_finish(false);
     session.set_pipelining_enabled(false);
@@ -133,13 +132,13 @@ fn end_of_chunks(session: &mut ServerSession, behind: usize) {
     }
 }
 
-/// Ends when nothing came for [`MAX_SILENCE`], or at `due`. The clock is read only if somebody
-/// waits.
+/// Waits until nothing arrived for [`MAX_SILENCE`], or until `due`. The clock is read only when the
+/// future is polled.
 async fn stalled(alarm: &mut Alarm, due: Tick) {
     alarm.at(due.min(clock::now().after(MAX_SILENCE))).await;
 }
 
-/// When a body must be whole of which so many bytes are there, unless more come.
+/// The deadline of a body of which `bytes` have arrived; each further byte extends it.
 fn body_due(began: Tick, bytes: usize) -> Tick {
     began.after(BODY_GRACE + Duration::from_millis(bytes as u64 * 1_000 / BODY_RATE))
 }

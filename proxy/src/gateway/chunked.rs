@@ -1,54 +1,55 @@
-//! Bodies in chunks (RFC 9112, section 7.1), taken apart strictly.
+//! Strict parsing of chunked bodies (RFC 9112, section 7.1).
 //!
-//! Pingora's parser, httparse's, takes an empty chunk size for a zero and any byte, LF too, in an
-//! extension; and of a chunk of 2^63 bytes it waits for the first. The end of the body is then
-//! another one for a reader before this proxy. So Pingora only hands over bytes ([`ENDLESS`]), and
-//! the end is found here, by the grammar and nothing else. What leaves it is no request.
+//! Pingora's parser, httparse's, reads an empty chunk size as zero and accepts any byte, LF
+//! included, in an extension; and for a chunk of 2^63 bytes it waits for the first. A reader in
+//! front of this proxy may then see another end of the body. So Pingora only passes bytes through
+//! ([`ENDLESS`]), and this module finds the end by the grammar alone. Anything outside it is
+//! refused.
 //!
-//! Invariants: a size beyond the limit is refused when it is read, not when it comes; extensions
-//! and trailers, which mean nothing here, have a limit together; however the bytes are cut, the
-//! result is the same.
+//! Invariants: a size beyond the limit is refused when the size is read, not when the data arrives;
+//! extensions and trailers, which are ignored, have one limit together; the result doesn't depend
+//! on how the bytes are split.
 
 use bytes::BytesMut;
 
 use crate::jsonrpc::Refusal;
 
-/// The length that Pingora is told in place of the coding. No body ends there.
+/// The length given to Pingora in place of the coding. No body reaches it.
 pub(super) const ENDLESS: usize = usize::MAX >> 1;
 /// Hexadecimal digits of a 64-bit number.
 const MAX_DIGITS: u32 = 16;
-/// Bytes of extensions and trailers of a whole body: RFC 9112, section 7.1.1, wants a limit. As
-/// much as a head's usual one.
+/// Maximum bytes of extensions and trailers in one body (RFC 9112, section 7.1.1, requires a
+/// limit): the size of a usual head limit.
 const MAX_EXTRA: usize = 8 << 10;
 
-/// What is read of a body.
+/// Parser state of one body.
 #[derive(Debug)]
 pub(super) struct Chunks {
     state: State,
-    /// Of the chunk: as far as its digits are read, then what is left of it.
+    /// While in `Size`, the digits read so far; then the bytes left of the chunk.
     size: u64,
     extra: usize,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
-    /// After so many digits of a size.
+    /// After this many digits of a size.
     Size(u32),
     /// Blanks between a size and the `;` of an extension.
     Blank,
     Extension,
-    /// The LF of a size's line.
+    /// The LF that ends a size line.
     SizeEnd,
     Data,
-    /// CR and LF of a chunk.
+    /// The CR, then the LF after a chunk's data.
     DataCr,
     DataLf,
-    /// Where a line behind the last chunk begins.
+    /// The beginning of a line after the last chunk.
     Line,
     TrailerName,
     TrailerValue,
     TrailerEnd,
-    /// The LF of the empty line.
+    /// The LF of the final empty line.
     End,
     Done,
 }
@@ -58,11 +59,11 @@ impl Chunks {
         Chunks { state: State::Size(0), size: 0, extra: 0 }
     }
 
-    /// Takes the next bytes: what they hold of the body goes to `body`, which may have `max` bytes.
-    /// Once the body has ended, returns how many bytes came behind it.
+    /// Parses the next bytes and appends their data to `body`, which may hold `max` bytes. Once the
+    /// body has ended, returns the number of bytes that follow it.
     ///
     /// # Errors
-    /// When the bytes aren't chunks, or too many.
+    /// When the bytes aren't valid chunks, or exceed a limit.
     pub(super) fn take(&mut self, mut bytes: &[u8], body: &mut BytesMut, max: usize) -> Result<Option<usize>, Refusal> {
         while self.state != State::Done {
             if self.state == State::Data {
@@ -85,7 +86,7 @@ impl Chunks {
         Ok(Some(bytes.len()))
     }
 
-    /// One byte outside of a chunk's data.
+    /// Advances by one byte outside of chunk data.
     fn step(&mut self, byte: u8) -> Result<State, Refusal> {
         let next = match (self.state, byte) {
             (State::Size(digits), b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F') if digits < MAX_DIGITS => {
@@ -119,12 +120,12 @@ impl Chunks {
     }
 }
 
-/// What a field's value may hold (RFC 9110, section 5.5).
+/// Bytes allowed in a field value (RFC 9110, section 5.5).
 fn is_text(byte: u8) -> bool {
     matches!(byte, b'\t' | b' '..=b'~' | 0x80..)
 }
 
-/// What a field's name may hold (RFC 9110, section 5.6.2).
+/// Bytes allowed in a field name (RFC 9110, section 5.6.2).
 fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
@@ -135,7 +136,7 @@ mod tests {
 
     const MAX: usize = 100;
 
-    /// The body, and how many bytes came behind it; `None` while its end is missing.
+    /// The body and the number of bytes after it; `None` while the end is missing.
     fn read(pieces: &[&[u8]]) -> Result<Option<(Vec<u8>, usize)>, Refusal> {
         let (mut chunks, mut body) = (Chunks::new(), BytesMut::new());
         let mut behind = None;

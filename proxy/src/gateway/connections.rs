@@ -1,12 +1,11 @@
-//! How many clients may be connected, and who makes room.
+//! The limit on client connections, and which one is closed to admit another.
 //!
-//! Every connection takes a file descriptor, and so do those to endpoints, the log and a reload:
-//! were clients to take them all, every request would fail, and endpoints would be blamed. So there
-//! is a limit (`max_connections`) below that of the process. When it is reached, the connection
-//! that has waited longest between requests makes room; if none waits, the new one is refused.
+//! Every connection takes a file descriptor, and so do those to endpoints, the log and a reload: if
+//! clients took them all, every request would fail and endpoints would be blamed. So the limit
+//! (`max_connections`) lies below that of the process. When it is reached, the connection that has
+//! been idle longest is shed; if none is idle, the new one is refused.
 //!
-//! A connection is counted under a lock when it begins and ends. For a request it costs two atomic
-//! operations.
+//! Opening and closing a connection takes a lock. A request costs two atomic operations.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
@@ -21,19 +20,19 @@ use crate::clock;
 use crate::metrics::Metrics;
 use crate::model::Tick;
 
-/// Not waiting.
+/// A request is under way.
 const BUSY: u64 = u64::MAX;
-/// To be ended by its task.
+/// Shed: the connection's task will close it.
 const SHED: u64 = u64::MAX - 1;
-/// Of so many connections one more is shed at once: looking for the oldest takes a look at all.
+/// One extra connection is shed per this many allowed: finding the oldest scans all of them.
 const SHARE: usize = 1_024;
-/// Connections that were shed and are still open, at most: they are no part of the limit and have
-/// files all the same.
+/// Maximum of shed connections that are still open. They no longer count toward the limit, but
+/// still hold file descriptors.
 const MAX_CLOSING: usize = 16;
-/// How often the log tells of refusals.
+/// Shortest time between two warnings about refusals.
 const WARN_PERIOD: Duration = Duration::from_secs(10);
 
-/// The clients that are connected.
+/// The open client connections.
 pub struct Connections {
     metrics: Arc<Metrics>,
     inner: Mutex<Inner>,
@@ -43,7 +42,7 @@ pub struct Connections {
 struct Inner {
     members: HashMap<u64, Arc<Member>>,
     by_address: HashMap<IpAddr, usize>,
-    /// Shed, and still open.
+    /// Connections that are shed and still open.
     closing: usize,
     next: u64,
     warned: Option<Tick>,
@@ -52,12 +51,12 @@ struct Inner {
 
 struct Member {
     address: IpAddr,
-    /// Since when it waits, in nanoseconds; or `BUSY` or `SHED`.
+    /// The beginning of the idle time in nanoseconds, or `BUSY` or `SHED`.
     waits_since: AtomicU64,
     task: AtomicWaker,
 }
 
-/// How many are allowed.
+/// The limits on connections.
 #[derive(Clone, Copy, Debug)]
 pub struct Most {
     /// `max_connections`.
@@ -66,7 +65,7 @@ pub struct Most {
     pub per_address: usize,
 }
 
-/// Why a connection is refused.
+/// The limit that refused a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Full {
     /// `max_connections`.
@@ -75,7 +74,7 @@ pub enum Full {
     PerAddress,
 }
 
-/// A connection that counts until it is dropped.
+/// An open connection, counted until it is dropped.
 pub struct ConnectionCount {
     all: Arc<Connections>,
     number: u64,
@@ -83,21 +82,20 @@ pub struct ConnectionCount {
 }
 
 impl Connections {
-    /// Nobody yet.
+    /// No connections.
     pub fn new(metrics: Arc<Metrics>) -> Arc<Self> {
         Arc::new(Connections { metrics, inner: Mutex::default() })
     }
 
-    /// Counts a client. Who waits longest is shed for it if need be.
+    /// Counts a connection. At a limit, sheds the one that has been idle longest.
     ///
     /// # Errors
-    /// When nobody waits. It is counted and logged.
+    /// When none is idle. The refusal is counted and logged.
     pub fn enter(self: &Arc<Self>, client: IpAddr, most: Most) -> Result<ConnectionCount, Full> {
         let address = network(client);
         let mut inner = self.lock();
         let mut shed = 0;
-        // By default one address may have all of them, and then it isn't this limit that is
-        // reached.
+        // By default one address may use the whole limit; then this limit is never the one reached.
         let has_limit = most.per_address < most.in_all;
         if has_limit && inner.by_address.get(&address).is_some_and(|count| *count >= most.per_address) {
             shed += inner.shed(1, |member| member.address == address);
@@ -125,13 +123,13 @@ impl Connections {
         Ok(ConnectionCount { all: Arc::clone(self), number, member })
     }
 
-    /// Counts a connection that can't be accepted for want of files.
+    /// Counts a connection that can't be accepted because file descriptors ran out.
     pub(super) fn lack_files(&self) {
         self.metrics.count_refused_connection("files");
     }
 
-    /// Whether so many shed connections are still open that no other one is to be accepted yet:
-    /// each has a file.
+    /// Whether too many shed connections are still open to accept another: each holds a file
+    /// descriptor.
     pub(super) fn is_behind(&self) -> bool {
         self.lock().closing > MAX_CLOSING
     }
@@ -159,7 +157,8 @@ impl Connections {
 }
 
 impl Inner {
-    /// Sheds up to `count` of those that wait longest among them that fit. Tells how many.
+    /// Sheds up to `count` of the matching connections, longest idle first. Returns the number
+    /// shed.
     fn shed(&mut self, count: usize, fits: impl Fn(&Member) -> bool) -> usize {
         let waiting = self.members.iter().filter(|(_, member)| fits(member));
         let since = waiting.map(|(&number, member)| (member.waits_since.load(SeqCst), number));
@@ -171,7 +170,7 @@ impl Inner {
         since.into_iter().filter(|&(since, number)| self.shed_one(since, number)).count()
     }
 
-    /// Unless it has a request by now.
+    /// Sheds one connection, unless it has a request by now.
     fn shed_one(&mut self, since: u64, number: u64) -> bool {
         let Some(member) = self.members.get(&number) else { return false };
         if member.waits_since.compare_exchange(since, SHED, SeqCst, SeqCst).is_err() {
@@ -184,7 +183,7 @@ impl Inner {
     }
 
     fn remove(&mut self, number: u64) {
-        // Who was shed was counted off then.
+        // A shed connection was removed before.
         let Some(member) = self.members.remove(&number) else { return };
         if let Some(count) = self.by_address.get_mut(&member.address) {
             *count -= 1;
@@ -212,19 +211,19 @@ impl Full {
 }
 
 impl ConnectionCount {
-    /// It waits for a request from now on. A new one does from its beginning.
+    /// Marks the connection as idle. A new connection starts idle.
     pub(super) fn rest(&self, now: Tick) {
-        // One that was shed stays so.
+        // A shed connection stays shed.
         let _ = self.member.waits_since.compare_exchange(BUSY, waiting(now), SeqCst, SeqCst);
     }
 
-    /// It waits no more. False if it was shed meanwhile.
+    /// Marks the connection as busy. Returns false if it was shed meanwhile.
     pub(super) fn wake_up(&self) -> bool {
         let member = &self.member.waits_since;
         member.fetch_update(SeqCst, SeqCst, |since| (since != SHED).then_some(BUSY)).is_ok()
     }
 
-    /// Whether it was shed. If it isn't, the task is woken when it is.
+    /// Whether the connection is shed. If not, registers the task to be woken when it is.
     pub(super) fn is_shed(&self, cx: &Context<'_>) -> bool {
         self.member.task.register(cx.waker());
         self.member.waits_since.load(SeqCst) == SHED
@@ -243,12 +242,12 @@ impl Drop for ConnectionCount {
     }
 }
 
-/// Waiting since then.
+/// The stored form of an idle connection's beginning.
 fn waiting(since: Tick) -> u64 {
     since.as_nanos().min(SHED - 1)
 }
 
-/// What counts as one address: who has an IPv6 address usually has 2^64 of them.
+/// The address that limits apply to: an IPv6 client usually has 2^64 of them.
 fn network(client: IpAddr) -> IpAddr {
     match client.to_canonical() {
         IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
@@ -272,7 +271,7 @@ mod tests {
         IpAddr::from([10, 0, 0, last])
     }
 
-    /// One with a request.
+    /// A connection with a request.
     fn busy(all: &Arc<Connections>, last: u8, most: Most) -> ConnectionCount {
         let seat = all.enter(address(last), most).unwrap();
         assert!(seat.wake_up());
@@ -293,11 +292,11 @@ mod tests {
         seats[2].rest(at(2));
         assert!(seats[2].wake_up());
         let fourth = busy(&all, 9, MOST);
-        // One that was shed doesn't come back by waiting.
+        // Going idle doesn't revive a shed connection.
         seats[1].rest(at(9));
         assert_eq!(seats.iter().map(ConnectionCount::wake_up).collect::<Vec<_>>(), [true, false, true]);
         assert_eq!(all.enter(address(9), MOST).err(), Some(Full::InAll));
-        // It was counted off when it was shed, and isn't once more.
+        // Shedding removed it from the count; dropping it doesn't remove it again.
         drop(seats);
         assert_eq!(all.lock().members.len(), 1);
         drop(fourth);
@@ -330,7 +329,7 @@ mod tests {
         assert_eq!(seats.iter().map(ConnectionCount::wake_up).collect::<Vec<_>>(), [false, false, true]);
     }
 
-    /// Each of them still has a file.
+    /// Each of them still holds a file descriptor.
     #[test]
     fn nobody_is_accepted_while_too_many_that_were_shed_are_open() {
         let all = connections();

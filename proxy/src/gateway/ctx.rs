@@ -1,4 +1,4 @@
-//! What is known of one request for the log and the metrics, however it ends.
+//! Facts about one request for the log and the metrics, however it ends.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -18,27 +18,26 @@ use crate::model::Tick;
 use crate::snapshot::Snapshot;
 use crate::upstream::Upstream;
 
-/// The status that the log and the metrics give a request whose client went away first, as nginx
-/// does.
+/// The logged status of a request whose client went away first, as in nginx.
 pub(super) const STATUS_CLIENT_GONE: u16 = 499;
 
 /// One request.
 pub struct RequestCtx {
-    /// The generation that it began with.
+    /// The generation that serves it.
     pub(super) snapshot: Arc<Snapshot>,
     pub(super) began: Tick,
     pub(super) upstream: Option<Arc<Upstream>>,
     pub(super) method: String,
     pub(super) batch_size: u32,
     pub(super) trace: Trace,
-    /// The answer's status, once it was sent.
+    /// The status of the response, once it was sent.
     pub(super) status: Option<StatusCode>,
     pub(super) refusal: Option<&'static str>,
-    /// The memory that its body takes.
+    /// The memory counted for its body.
     pub(super) held: Held,
-    /// The body came in chunks, and Pingora reads it as one without an end (`chunked::ENDLESS`).
+    /// The body is chunked, and Pingora reads it as one without an end (`chunked::ENDLESS`).
     pub(super) endless: bool,
-    /// What its client's address is hashed with.
+    /// The key that hashes client addresses.
     pub(super) client_key: ClientKey,
     _in_flight: InFlight,
 }
@@ -64,7 +63,7 @@ impl RequestCtx {
         }
     }
 
-    /// The one line per request.
+    /// The access log line.
     pub(super) fn access_line<'a>(
         &'a self,
         session: &'a ServerSession,

@@ -29,22 +29,21 @@ use crate::jsonrpc::{Expected, Inspected, Refusal, RequestWords, inspect, whole_
 use crate::model::{Buffered, PolicyTime, RequestFacts};
 use crate::upstream::{Ticket, Upstream};
 
-/// How long a connection waits for its next request, in seconds (nginx's default).
+/// Seconds that a connection waits for its next request (nginx's default).
 const KEEPALIVE_SECS: u64 = 75;
-/// How long the parsing of a head may take that is there.
+/// Time limit for parsing a head that has already arrived.
 const READ_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long the rest of a refused body is read, so that the client sees the refusal and not a
-/// reset.
+/// Time limit for draining a refused body, so that the client sees the refusal and not a reset.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
-/// Room for an answer's own headers, and for the two that Pingora adds.
+/// Capacity for a response's own headers and the two that Pingora adds.
 const ANSWER_HEADERS: usize = 6;
-/// Bytes of a method that the log shows.
+/// Bytes of a method name that are logged.
 const LOGGED_METHOD: usize = 64;
 pub(super) const JSON: HeaderValue = HeaderValue::from_static("application/json");
-/// No browser guesses another type.
+/// Keeps browsers from guessing another type.
 const NOSNIFF: HeaderValue = HeaderValue::from_static("nosniff");
 
-/// For a new session: the head is there already.
+/// Gives a new session the head that was read already.
 pub(super) fn begin(session: &mut ServerSession, head: BytesMut) {
     session.set_keepalive(Some(READ_TIMEOUT.as_secs()));
     session.set_pipelined_prefix(head);
@@ -57,20 +56,20 @@ pub(super) struct Head {
 }
 
 impl Head {
-    /// Whether the connection may carry another request.
+    /// Whether another request may follow on the connection.
     pub(super) fn may_follow(&self) -> bool {
         self.framing.may_follow
     }
 }
 
-/// Parses and checks a whole head. `bare_lf`: one of its lines ends without CR. `None` when it is
-/// no request's.
+/// Parses and checks a whole head. `bare_lf`: one of its lines ends without CR. `None` when it
+/// isn't a request's.
 pub(super) async fn parse_head(
     session: &mut ServerSession,
     alarm: &mut Alarm,
     bare_lf: bool,
 ) -> Option<Result<Head, Refusal>> {
-    // Nothing is to be read for it. If Pingora sees that otherwise, there is an end all the same.
+    // Parsing needs no read. The timeout holds even if Pingora disagrees.
     let parsed = tokio::select! {
         biased;
         parsed = session.read_request() => parsed,
@@ -80,7 +79,7 @@ pub(super) async fn parse_head(
         Ok(true) if bare_lf => Some(Err(Refusal::Malformed("a line of the head ends without a carriage return"))),
         Ok(true) => Some(check_head(session)),
         Ok(false) => None,
-        // What was parsed before the error is no head to answer by.
+        // The parts parsed before the error don't suffice for a response.
         Err(error) if *error.etype() == ErrorType::InvalidHTTPHeader => {
             Some(Err(Refusal::Malformed("the head can't be parsed")))
         }
@@ -98,22 +97,22 @@ fn check_head(session: &ServerSession) -> Result<Head, Refusal> {
     Ok(Head { framing, accepted: Accepted::of(&fields, &head.headers) })
 }
 
-/// Sets what Pingora leaves unlimited. The connection is kept if that `may_follow`, and nobody has
-/// ended it before.
+/// Sets the limits that Pingora leaves open. The connection is kept alive if it `may_follow` and
+/// nothing has ended keep-alive before.
 pub(super) fn set_limits(session: &mut ServerSession, may_follow: bool) {
     let kept = may_follow && session.get_keepalive().is_some();
     session.set_keepalive(kept.then_some(KEEPALIVE_SECS));
-    // Bodies and answers have limits of their own, which cost nothing unless somebody waits.
+    // Bodies and responses have limits of their own, which cost nothing unless they wait.
     session.set_read_timeout(None);
     session.set_write_timeout(None);
     session.set_total_drain_timeout(Some(DRAIN_TIMEOUT));
-    // A client may send its next request before it has this one's answer.
+    // A client may send its next request before it has this response.
     session.set_pipelining_enabled(true);
 }
 
-/// The connection of a session whose request came in chunks, for its next request; `None` when it
-/// is closed. The end of the body is none that Pingora knows. Nothing came behind it, else the
-/// connection wouldn't be kept.
+/// Takes the connection of a session with a chunked request for the next one; `None` when it is
+/// closed. Pingora doesn't know the body's end. No bytes follow it, or the connection wouldn't be
+/// kept.
 pub(super) async fn release_endless(session: ServerSession) -> Option<(Stream, Option<BytesMut>)> {
     match session {
         ServerSession::H1(mut session) if session.will_keepalive() => {
@@ -124,7 +123,7 @@ pub(super) async fn release_endless(session: ServerSession) -> Option<(Stream, O
     }
 }
 
-/// Routes, reads and inspects.
+/// Routes, reads and inspects the request.
 pub(super) async fn read_request(
     buffered: &Arc<Buffered>,
     session: &mut ServerSession,
@@ -148,7 +147,7 @@ pub(super) async fn read_request(
     let body = body::read(buffered, session, ctx, alarm, &head.framing).await?;
     let settings = upstream.settings();
     let inspected = inspect(&body, settings.max_batch_size, &settings.methods)?;
-    // One is made before it is counted, since a worker makes one at a time.
+    // The copy exists before it is counted, but a worker makes only one at a time.
     let copied = inspected.renumbered.as_ref().map_or(0, Bytes::len);
     if copied > 0 && !ctx.held.cover(buffered, body.len() + copied, max_buffered) {
         return Err(Refusal::NoMemory);
@@ -169,7 +168,7 @@ fn good_call(
     client_key: u64,
 ) -> Call {
     let resendable = inspected.shape.is_resendable();
-    // The answer to a batch with ids of our own is put together anew.
+    // The response to a renumbered batch is rebuilt.
     let whole = inspected.renumbered.is_some() && inspected.shape.is_batch();
     let facts = RequestFacts {
         shape: inspected.shape,
@@ -191,11 +190,10 @@ fn good_call(
     Call { facts, outgoing }
 }
 
-/// Ends when the client closes its connection.
+/// Waits until the client closes its connection.
 pub(super) async fn until_gone(session: &mut ServerSession) -> Box<Error> {
     match session.read_body_or_idle(true).await {
-        // Behind a body in chunks: the byte is lost, and so is the connection, once this request is
-        // answered.
+        // A byte after a chunked body is lost, so the connection closes after this response.
         Err(error) if *error.etype() == ErrorType::ConnectError => {
             session.set_keepalive(None);
             pending().await
@@ -205,7 +203,7 @@ pub(super) async fn until_gone(session: &mut ServerSession) -> Box<Error> {
     }
 }
 
-/// Passes an endpoint's answer on. `place`: the request's, under `max_concurrency`.
+/// Forwards an endpoint's response. `place` is the request's under `max_concurrency`.
 pub(super) async fn respond(
     session: &mut ServerSession,
     ctx: &mut RequestCtx,
@@ -228,7 +226,7 @@ pub(super) async fn respond(
     }
 }
 
-/// Refuses a request; `answer` is what it expected, once it was found to be good: its ids are told.
+/// Refuses a request. `answer` holds the ids for the error, if the request was valid.
 pub(super) async fn respond_refusal(
     session: &mut ServerSession,
     ctx: &mut RequestCtx,
@@ -237,7 +235,7 @@ pub(super) async fn respond_refusal(
 ) -> Result<()> {
     ctx.status = Some(why.status());
     ctx.refusal = Some(why.label());
-    // Where the body ends is not known: what follows can't be taken for a request.
+    // The end of the body is unknown: the bytes that follow can't be parsed as a request.
     if matches!(why, Refusal::Stalled | Refusal::BrokenBody) {
         session.set_keepalive(None);
     }
@@ -283,7 +281,7 @@ fn build_head(
     head.insert_header(header::X_CONTENT_TYPE_OPTIONS, NOSNIFF)?;
     match length {
         Some(length) => head.insert_header(header::CONTENT_LENGTH, length)?,
-        // Without either the answer ends with the connection.
+        // Without either, the response ends when the connection closes.
         None if session.req_header().version < Version::HTTP_11 => {}
         None => head.insert_header(header::TRANSFER_ENCODING, "chunked")?,
     }
@@ -293,8 +291,8 @@ fn build_head(
     Ok(head)
 }
 
-/// The client's address without its port: what its requests have in common. Without the key nobody
-/// can compute it, nor choose addresses that collide.
+/// A hash of the client's address without its port. Without the key nobody can compute it or choose
+/// addresses that collide.
 fn client_key(session: &ServerSession, key: ClientKey) -> u64 {
     let mut hasher = SipHasher13::new_with_key(&key.0);
     session.client_addr().and_then(|address| address.as_inet()).map(std::net::SocketAddr::ip).hash(&mut hasher);

@@ -1,15 +1,15 @@
-//! The fields of a request's head that mean something here, found in one pass.
+//! The relevant fields of a request's head, found in one pass.
 //!
 //! A look-up in a header map costs a hash, whether the field is there or not.
-//! [`framing`](super::framing) and [`accepted`](super::accepted) decide by these fields.
+//! [`framing`](super::framing) and [`accepted`](super::accepted) use these fields.
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-/// A field that may stand in a head once.
+/// A field that may occur once in a head.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Single<'h> {
     pub(super) value: Option<&'h HeaderValue>,
-    /// It stands there more than once.
+    /// It occurs more than once.
     pub(super) repeated: bool,
 }
 
@@ -21,14 +21,14 @@ pub(super) struct Fields<'h> {
     pub(super) transfer_encoding: Single<'h>,
     pub(super) content_type: Single<'h>,
     pub(super) expect: Single<'h>,
-    /// Of each header that endpoints get its first value.
+    /// The first value of each header that is forwarded to endpoints.
     pub(super) forwarded: Vec<(&'h HeaderName, &'h HeaderValue)>,
-    /// A page of a browser asks.
+    /// `Origin` is present: the request comes from a browser's page.
     pub(super) has_origin: bool,
-    /// `Connection` says `close` (RFC 9112, section 9.6), in any of its values. Pingora reads the
-    /// first one.
+    /// `Connection` has the option `close` (RFC 9112, section 9.6), in any of its values. Pingora
+    /// reads only the first one.
     pub(super) closes: bool,
-    /// `Connection` names headers that are meant for this hop alone (RFC 9110, section 7.6.1).
+    /// `Connection` nominates headers that are meant for this hop only (RFC 9110, section 7.6.1).
     pub(super) nominates: bool,
 }
 
@@ -44,7 +44,7 @@ impl<'h> Fields<'h> {
                 "expect" => fields.expect.add(value),
                 "connection" => fields.add_connection(value),
                 "origin" => fields.has_origin = true,
-                // All others stay here: cookies and credentials are meant for the proxy.
+                // No others: cookies and credentials are meant for the proxy.
                 "user-agent" | "traceparent" | "tracestate" | "x-request-id" => fields.add_forwarded(name, value),
                 _ => {}
             }

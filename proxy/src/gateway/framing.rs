@@ -1,15 +1,14 @@
-//! Where a request begins and ends, and whether another one may follow on its connection.
+//! The bounds of a request, and whether another one may follow on its connection.
 //!
-//! Pingora parses the head and reads the body. This module holds the head against RFC 9112 before
-//! anything is routed by it, because Pingora, as the RFC allows, mends what it can: it drops a
-//! `Content-Length` beside a `Transfer-Encoding`, takes the last of several codings, merges equal
-//! lengths, and accepts a line that ends with LF alone. A proxy or firewall before this one that
-//! reads such a head in another way sees another end of the body, and the bytes in between become a
-//! request that nobody checked.
+//! Pingora parses the head and reads the body. This module checks the head against RFC 9112 before
+//! routing, because Pingora, as the RFC allows, repairs heads: it drops a `Content-Length` beside a
+//! `Transfer-Encoding`, takes the last of several codings, merges equal lengths, and accepts a line
+//! that ends with LF alone. A proxy or firewall in front that reads such a head in another way sees
+//! another end of the body, and the bytes in between become a request that was never checked.
 //!
-//! Invariants: a head with two readings is answered with 400, its connection is closed, and no
-//! endpoint sees a byte of it. Keep-alive may only be narrowed: what Pingora, the client or this
-//! module has ended stays ended.
+//! Invariants: an ambiguous head is answered with 400, its connection is closed, and no endpoint
+//! sees a byte of it. Keep-alive may only be narrowed: once Pingora, the client or this module has
+//! ended it, it stays ended.
 
 use http::{HeaderValue, Method, Version};
 use memchr::memchr2;
@@ -18,35 +17,34 @@ use pingora::http::RequestHeader;
 use super::fields::Fields;
 use crate::jsonrpc::{Refusal, decimal};
 
-/// Digits of the longest `Content-Length` that is read: other readers hold no longer one without
-/// loss.
+/// Maximum digits of a `Content-Length`: other readers lose precision on longer ones.
 const MAX_LENGTH_DIGITS: usize = 18;
 /// Digits of a port.
 const MAX_PORT_DIGITS: usize = 5;
 
-/// The end of a request, and whether another one may follow.
+/// The length of a request, and whether another one may follow.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Framing {
-    /// The connection may carry another request.
+    /// Another request may follow on the connection.
     pub(super) may_follow: bool,
     pub(super) body: BodyLength,
-    /// `Expect: 100-continue`, which HTTP/1.0 doesn't know (RFC 9110, section 10.1.1).
+    /// `Expect: 100-continue`, which HTTP/1.0 doesn't define (RFC 9110, section 10.1.1).
     pub(super) expects_continue: bool,
 }
 
 /// The length of a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum BodyLength {
-    /// The head announces none.
+    /// The head announces no body.
     None,
     Bytes(usize),
     Chunked,
 }
 
-/// Checks a head. `raw` is the head as it was sent; the parsed one lacks what Pingora mended.
+/// Checks a head. `raw` is the head as sent; the parsed one lacks what Pingora repaired.
 ///
 /// # Errors
-/// When the head leaves room for another reading. The connection must be closed.
+/// When the head is ambiguous. The connection must be closed.
 pub(super) fn check(head: &RequestHeader, fields: &Fields<'_>, raw: &[u8]) -> Result<Framing, Refusal> {
     check_target(head, raw)?;
     check_host(head.version, fields)?;
@@ -54,18 +52,19 @@ pub(super) fn check(head: &RequestHeader, fields: &Fields<'_>, raw: &[u8]) -> Re
     let knows_11 = head.version >= Version::HTTP_11;
     let expects = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"100-continue");
     Ok(Framing {
-        // A client of HTTP/1.0 takes the end of the connection for the end of the answer. After
-        // CONNECT nothing is a request.
+        // HTTP/1.0 clients take the end of the connection as the end of the response. After CONNECT
+        // the bytes are no requests.
         may_follow: knows_11 && head.method != Method::CONNECT && !fields.closes,
         body,
         expects_continue: knows_11 && fields.expect.value.is_some_and(expects),
     })
 }
 
-/// The forms of RFC 9112, section 3.2: a path, for OPTIONS an asterisk, for CONNECT an authority,
-/// or a URL. Pingora has compared the authority of a URL with `Host`.
+/// The request target forms of RFC 9112, section 3.2: a path, for OPTIONS an asterisk, for CONNECT
+/// an authority, or a URL. Pingora has compared the authority of a URL with `Host`.
 fn check_target(head: &RequestHeader, raw: &[u8]) -> Result<(), Refusal> {
-    // A fragment is the client's own. Pingora drops it, others may take it for a part of the path.
+    // Fragments are for the client only. Pingora drops them; others may read them as part of the
+    // path.
     if memchr2(b'#', b'\n', raw).is_some_and(|at| raw[at] == b'#') {
         return refuse("the request target has a fragment");
     }
@@ -97,7 +96,7 @@ fn check_host(version: Version, fields: &Fields<'_>) -> Result<(), Refusal> {
     }
 }
 
-/// Empty is what a client sends for a URL without an authority.
+/// Clients send an empty host for a URL without an authority.
 fn is_host(host: &[u8]) -> bool {
     let (name, rest) = match host.first() {
         Some(b'[') => match host.iter().position(|byte| *byte == b']') {
@@ -111,8 +110,7 @@ fn is_host(host: &[u8]) -> bool {
         Some(_) => return false,
         None => b"",
     };
-    // RFC 3986, section 3.2.2, without the comma, which is what two joined headers have between
-    // them.
+    // RFC 3986, section 3.2.2, without the comma, which separates two joined headers.
     let in_name = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+;=%".contains(byte);
     let in_address = |byte: &u8| in_name(byte) || *byte == b':';
     let is_name = if host.starts_with(b"[") { name.iter().all(in_address) } else { name.iter().all(in_name) };
@@ -127,7 +125,7 @@ fn body_length(fields: &Fields<'_>, raw: &[u8]) -> Result<BodyLength, Refusal> {
         if fields.transfer_encoding.repeated || !coding.as_bytes().eq_ignore_ascii_case(b"chunked") {
             return refuse("the only transfer coding of a request is chunked, once");
         }
-        // Pingora has taken it out of the parsed head.
+        // Pingora has removed it from the parsed head.
         if has_field(raw, b"content-length") {
             return refuse("Content-Length and Transfer-Encoding can't stand together");
         }
@@ -143,7 +141,7 @@ fn body_length(fields: &Fields<'_>, raw: &[u8]) -> Result<BodyLength, Refusal> {
     }
 }
 
-/// Whether a line of the head begins with this name.
+/// Whether a line of the head begins with this field name.
 fn has_field(raw: &[u8], name: &[u8]) -> bool {
     raw.split(|byte| *byte == b'\n').any(|line| {
         line.get(..name.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(name))

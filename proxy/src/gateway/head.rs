@@ -1,12 +1,11 @@
 //! The arrival of a request's head.
 //!
-//! Pingora's session reads a head itself, and parses it from its beginning after each read: a head
-//! that comes byte by byte costs the square of its length, and has no time limit but each read's.
-//! So a head is gathered here, from the connection itself, and given to the session once it is
-//! whole. Each byte is looked at once. In the usual case one read brings all of it, as it would
-//! there.
+//! Pingora's session reads a head itself, and parses it from the beginning after each read: a head
+//! that arrives byte by byte costs the square of its length, and only each single read has a time
+//! limit. So this module reads the head from the connection and passes it to the session once it is
+//! complete. Each byte is examined once. Usually one read is enough, as it would be in the session.
 //!
-//! Until then a client holds a connection and a buffer, no session and no place under
+//! Until then a client holds a connection and a buffer, but no session and no place under
 //! `max_concurrency`.
 
 use std::future::{Future, poll_fn};
@@ -26,20 +25,19 @@ use crate::clock;
 use crate::jsonrpc::Refusal;
 use crate::model::Tick;
 
-/// Room for a usual head and a small body: what Pingora takes.
+/// Initial buffer for a usual head and a small body: Pingora's size.
 const USUAL: usize = 4_096;
-/// The longest head. Servers take 8 KiB (nginx) to 64 KiB (HAProxy, Envoy: 60).
+/// The longest head. Servers accept 8 KiB (nginx) to 64 KiB (HAProxy, Envoy: 60).
 const LONGEST: usize = 64 << 10;
-/// How long the rest of what was refused is read, so that the client sees the refusal and not a
-/// reset.
+/// Time limit for draining a refused head, so that the client sees the refusal and not a reset.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How long is waited for a head.
+/// Time limits for a head.
 pub(super) struct HeadLimits {
-    /// For its first byte, after another request (nginx's default).
+    /// For its first byte, after a previous request (nginx's default).
     pub(super) idle: Duration,
-    /// For all of it from its first byte on; of a connection's first one from the beginning of the
-    /// connection.
+    /// For the whole head from its first byte on; for a connection's first head from the beginning
+    /// of the connection.
     pub(super) head: Duration,
 }
 
@@ -47,23 +45,23 @@ impl HeadLimits {
     pub(super) const USUAL: HeadLimits = HeadLimits { idle: Duration::from_secs(75), head: Duration::from_secs(10) };
 }
 
-/// What became of a wait for a head.
+/// The result of waiting for a head.
 #[derive(Debug, PartialEq)]
 pub(super) enum Arrival {
-    /// A head, and what came with it.
+    /// A complete head, and the bytes that came with it.
     Whole {
-        /// From the head's beginning on.
+        /// The bytes from the head's beginning on.
         bytes: BytesMut,
         /// A line of the head ends with LF alone.
         bare_lf: bool,
     },
-    /// The connection ended, was silent for too long, or makes room for another.
+    /// The connection ended, was silent for too long, or was shed.
     Nothing,
-    /// Not in time, or too long.
+    /// The head is too slow or too long.
     Refused(Refusal),
 }
 
-/// Where the next head comes from.
+/// The connection that the next head comes from.
 pub(super) struct Entrance<'a, S> {
     pub(super) stream: &'a mut S,
     pub(super) seat: &'a ConnectionCount,
@@ -78,13 +76,13 @@ enum Event {
 }
 
 impl<S: AsyncRead + Unpin> Entrance<'_, S> {
-    /// The connection's first head.
+    /// Reads the connection's first head.
     pub(super) async fn first(&mut self) -> Arrival {
         let due = clock::now().after(self.limits.head);
         self.arrive(BytesMut::new(), due, Some(due)).await
     }
 
-    /// A later one, of which some bytes may be there.
+    /// Reads a later head, of which some bytes may have arrived.
     pub(super) async fn next(&mut self, beginning: BytesMut) -> Arrival {
         let due = clock::now().after(self.limits.idle);
         self.arrive(beginning, due, None).await
@@ -100,7 +98,7 @@ impl<S: AsyncRead + Unpin> Entrance<'_, S> {
             }
         }
         let mut search = Search::default();
-        // Most heads are whole by now, and need no time to be told.
+        // Most heads are complete by now and need no look at the clock.
         let mut due = whole_by;
         loop {
             if search.is_over(&bytes) {
@@ -133,18 +131,18 @@ impl<S: AsyncRead + Unpin> Entrance<'_, S> {
     }
 }
 
-/// The search for the end of a head: how far it has come.
+/// The progress of the search for the end of a head.
 #[derive(Default)]
 struct Search {
     at: usize,
     begun: bool,
-    /// A line ended without CR. Pingora accepts that, [`framing`](super::framing) doesn't.
+    /// A line ended without CR. Pingora accepts that; [`framing`](super::framing) doesn't.
     bare_lf: bool,
 }
 
 impl Search {
-    /// Whether nothing more is to be waited for: the head is whole, or there is none to come.
-    /// `bytes` are those of before and more.
+    /// Whether reading may stop: the head is complete, or the bytes can't begin one. `bytes` are
+    /// the previous call's and any new ones.
     ///
     /// The end is where Pingora's parser may see one: an empty line, with or without CR, that isn't
     /// the first.
@@ -155,7 +153,7 @@ impl Search {
             self.at += empty;
             match bytes.get(self.at) {
                 None => return false,
-                // No method begins like this. TLS does.
+                // No method begins like this, but TLS does.
                 Some(byte) if !byte.is_ascii_graphic() => return true,
                 Some(_) => {
                     self.begun = true;
@@ -171,7 +169,7 @@ impl Search {
             };
             let end = self.at + line;
             match &bytes[end + 1..] {
-                // Not known yet: this line's end is looked at again.
+                // Undecided: the end of this line is examined again.
                 [] | [b'\r'] => {
                     self.at = end;
                     return false;
@@ -189,7 +187,7 @@ impl Search {
     }
 }
 
-/// Refuses what isn't a request yet, and leaves.
+/// Refuses bytes that aren't a request yet, and closes the connection.
 pub(super) async fn turn_away<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S, why: &Refusal) {
     let body = why.render(None);
     let head = format!(
@@ -230,7 +228,7 @@ mod tests {
         Arrival::Whole { bytes: bytes.into(), bare_lf: false }
     }
 
-    /// Where it is found that a head ends, when it comes byte by byte.
+    /// The position at which the end is detected, when the head arrives byte by byte.
     fn end(bytes: &[u8]) -> Option<usize> {
         let mut search = Search::default();
         (1..=bytes.len()).find(|&length| search.is_over(&bytes[..length]))
@@ -279,7 +277,7 @@ mod tests {
         }
     }
 
-    /// What a head costs grows with its length, not with the number of reads.
+    /// The cost of a head grows with its length, not with the number of reads.
     #[test]
     fn no_byte_is_searched_twice() {
         let mut search = Search::default();
@@ -287,7 +285,7 @@ mod tests {
         for _ in 0..1_000 {
             bytes.push(b'x');
             assert!(!search.is_over(&bytes));
-            // Whoever looked at it again would find an end.
+            // A second search of these bytes would find an end.
             bytes[1..search.at].fill(b'\n');
         }
     }
@@ -300,10 +298,10 @@ mod tests {
         let mut entrance = Entrance { stream: &mut stream, seat: &seat, alarm: &mut alarm, limits: &limits };
         client.write_all(&[HEAD, b"{}"].concat()).await.unwrap();
         assert_eq!(entrance.first().await, whole(&[HEAD, b"{}"].concat()));
-        // Of the next one a part came with the one before.
+        // The beginning of the next head came with the previous one.
         client.write_all(&HEAD[7..]).await.unwrap();
         assert_eq!(entrance.next(HEAD[..7].into()).await, whole(HEAD));
-        // All of it.
+        // The complete next head.
         assert_eq!(entrance.next(HEAD.into()).await, whole(HEAD));
         client.write_all(&HEAD[..9]).await.unwrap();
         drop(client);
@@ -328,7 +326,7 @@ mod tests {
         }
     }
 
-    /// The time is for all of it: another byte gives no more.
+    /// The time limit covers the whole head: another byte doesn't extend it.
     #[tokio::test]
     async fn a_trickle_is_as_slow_as_silence() {
         let (mut client, mut stream) = duplex(64);

@@ -1,10 +1,9 @@
-//! The HTTP side: what becomes of a client's connection, request by request.
+//! The HTTP side: the life of a client's connection, request by request.
 //!
-//! Pingora speaks HTTP; the requests are answered here, and not by `pingora_proxy`: only so can an
-//! answer of status 200 that holds an error be retried, a body of any size be sent again, and one
-//! deadline hold over all attempts. Its hooks for a path that is never taken would cost each
-//! request a future of 16 KiB. Connections are accepted here, too, so that each stays with one
-//! thread ([`Acceptor`]).
+//! Pingora speaks HTTP; this module answers requests, not `pingora_proxy`: an engine of its own can
+//! retry a 200 response that holds an error, resend a body of any size, and apply one deadline to
+//! all attempts. Pingora's hooks, for a path that is never taken, would cost each request a future
+//! of 16 KiB. Connections are accepted here, too, so that each stays on one thread ([`Acceptor`]).
 
 mod accepted;
 mod alarm;
@@ -48,21 +47,21 @@ use downstream::{
 use head::{Arrival, Entrance, HeadLimits, turn_away};
 pub use workers::Acceptor;
 
-/// The proxy's service: what every request needs, shared by the worker threads.
+/// The proxy's service: the state that all requests share, on all worker threads.
 pub struct ProxyService {
-    /// The generations.
+    /// The published generation.
     pub published: Arc<Published>,
     /// The metrics.
     pub metrics: Arc<Metrics>,
-    /// Where requests are logged.
+    /// The access log.
     pub access: Arc<AccessLog>,
-    /// Requests between their head and the end of their answer: what a shutdown waits for.
+    /// Requests between their head and the end of their response. A shutdown waits for them.
     pub in_flight: Arc<AtomicUsize>,
-    /// The clients.
+    /// The client connections.
     pub connections: Arc<Connections>,
-    /// What requests hold in memory.
+    /// Memory held by requests.
     pub buffered: Arc<Buffered>,
-    /// What clients' addresses are hashed with, unless the conf has a secret for it.
+    /// The key that hashes client addresses, unless the conf has a secret for it.
     client_key: ClientKey,
 }
 
@@ -70,7 +69,7 @@ impl ProxyService {
     /// A service without clients.
     ///
     /// # Errors
-    /// When the system gives no random numbers.
+    /// When the system provides no random numbers.
     pub fn new(published: Arc<Published>, metrics: Arc<Metrics>, access: Arc<AccessLog>) -> io::Result<Self> {
         let mut key = [0; 16];
         getrandom::fill(&mut key).map_err(io::Error::other)?;
@@ -85,7 +84,7 @@ impl ProxyService {
         })
     }
 
-    /// A client's connection: its requests, one after the other, until one of both sides ends it.
+    /// Serves a client's connection: its requests, one after the other, until either side ends it.
     pub async fn converse(self: Arc<Self>, mut stream: Stream, seat: ConnectionCount, shutdown: ShutdownWatch) {
         let mut alarm = Alarm::new(clock::now().after(HeadLimits::USUAL.head));
         let mut entrance = Entrance { stream: &mut stream, seat: &seat, alarm: &mut alarm, limits: &HeadLimits::USUAL };
@@ -99,25 +98,25 @@ impl ProxyService {
             let mut session = ServerSession::new_http1(stream);
             begin(&mut session, bytes);
             let Some(head) = parse_head(&mut session, &mut alarm, bare_lf).await else { return };
-            // A process that ends keeps no connection.
+            // A process that shuts down keeps no connection alive.
             let may_follow = head.as_ref().is_ok_and(Head::may_follow) && !*shutdown.borrow();
             set_limits(&mut session, may_follow);
-            // It holds this generation to its end.
+            // The request holds this generation to its end.
             let mut ctx = RequestCtx::new(&self);
             let answered = match head {
-                // Boxed, so that a connection that waits for its next request has no room for it.
+                // Boxed, so that an idle connection has no room for it.
                 Ok(head) => Box::pin(answer(&self.buffered, &mut session, &mut ctx, &mut alarm, head)).await,
                 Err(refusal) => Box::pin(respond_refusal(&mut session, &mut ctx, &refusal, None)).await,
             };
             self.log(&session, &ctx);
-            // A client that went away, or an answer that broke off half way: nothing more can be
-            // said on this connection.
+            // The client went away, or the response broke off: the connection can't carry another
+            // response.
             if answered.is_err() {
                 return;
             }
             let endless = ctx.endless;
             drop(ctx);
-            // In place: another function would move the session, which is large, twice more.
+            // Inline: another function would move the session, which is large, twice more.
             let reusable = match endless {
                 false => session.finish().await.ok().flatten().map(ReusableHttpStream::into_parts),
                 true => Box::pin(release_endless(session)).await,
@@ -131,7 +130,7 @@ impl ProxyService {
         }
     }
 
-    /// One line in the access log, and the metrics.
+    /// Writes the access log line and records the metrics.
     fn log(&self, session: &ServerSession, ctx: &RequestCtx) {
         let latency = clock::now().since(ctx.began);
         let status = ctx.status.map_or(ctx::STATUS_CLIENT_GONE, |status| status.as_u16());
@@ -146,10 +145,10 @@ impl ProxyService {
     }
 }
 
-/// Reads the request, runs its attempts and answers it.
+/// Reads the request, runs its attempts and sends the response.
 ///
 /// # Errors
-/// When the client is gone, or the answer can't be sent to its end.
+/// When the client is gone, or the response can't be completed.
 async fn answer(
     buffered: &Arc<Buffered>,
     session: &mut ServerSession,
@@ -161,7 +160,7 @@ async fn answer(
         Ok(request) => request,
         Err(refusal) => return respond_refusal(session, ctx, &refusal, None).await,
     };
-    // Until the endpoint has said all.
+    // Held until the endpoint has sent its whole response.
     let mut admission = None;
     let answer = tokio::select! {
         biased;
@@ -170,7 +169,7 @@ async fn answer(
     };
     match answer? {
         Ok(reply) => {
-            // A client that reads slowly doesn't keep the memory of its request.
+            // A slow reader doesn't keep its request's memory.
             drop(call);
             ctx.held = Held::default();
             respond(session, ctx, reply, admission).await
@@ -182,8 +181,7 @@ async fn answer(
     }
 }
 
-/// Finds the request a place, which it has only now that it is complete; waits for its turn and
-/// runs its attempts.
+/// Admits the request, now that it is complete; waits for its turn and runs its attempts.
 async fn serve(
     upstream: &Arc<Upstream>,
     admission: &mut Option<Ticket>,

@@ -1,13 +1,13 @@
-//! The path that a request is routed by: one for all the ways to write it.
+//! The normal form of a path, by which a request is routed.
 //!
-//! Whoever lets requests through by their path, before this proxy or in it, must see the path that
-//! it is routed by. So dot segments are resolved, doubled slashes are one, and percent-coded
-//! characters that mean the same without coding are decoded (RFC 3986, section 6.2.2), once. What
-//! has no such form, because readers differ, is refused: a coded slash, a backslash, control
-//! characters, a `%` that codes nothing.
+//! Access rules on paths, before this proxy or in it, must see the path that routing uses. So dot
+//! segments are resolved, doubled slashes are merged, and percent-encoded characters that mean the
+//! same unencoded are decoded (RFC 3986, section 6.2.2), once. Forms that readers interpret
+//! differently are refused: an encoded slash, a backslash, control characters, a `%` that encodes
+//! nothing.
 //!
-//! Invariant: what is normal stays as it is, so that routing a path and routing its normal form
-//! lead to the same upstream.
+//! Invariant: a normal path stays as it is, so routing a path and routing its normal form lead to
+//! the same upstream.
 
 use std::borrow::Cow;
 
@@ -16,7 +16,7 @@ use crate::jsonrpc::Refusal;
 /// The normal form of a path.
 ///
 /// # Errors
-/// When readers would differ about it.
+/// When readers would interpret it differently.
 pub(super) fn normalise(path: &str) -> Result<Cow<'_, str>, Refusal> {
     if is_normal(path.as_bytes()) {
         return Ok(Cow::Borrowed(path));
@@ -24,7 +24,7 @@ pub(super) fn normalise(path: &str) -> Result<Cow<'_, str>, Refusal> {
     Ok(Cow::Owned(resolve(&decode(path)?)))
 }
 
-/// A plain path is looked at once, and nothing is allocated for it.
+/// A plain path is scanned once, without an allocation.
 fn is_normal(path: &[u8]) -> bool {
     let mut before = 0;
     for &byte in path {
@@ -37,8 +37,8 @@ fn is_normal(path: &[u8]) -> bool {
     true
 }
 
-/// Decodes unreserved characters, and refuses what has two readings. Other codes get capital
-/// digits.
+/// Decodes unreserved characters, and refuses ambiguous ones. The digits of other encodings become
+/// upper case.
 fn decode(path: &str) -> Result<String, Refusal> {
     let mut decoded = String::with_capacity(path.len());
     let mut rest = path;
@@ -47,7 +47,7 @@ fn decode(path: &str) -> Result<String, Refusal> {
         let code = rest.get(at..at + 3).filter(|_| rest.as_bytes()[at] == b'%').ok_or_else(unclear)?;
         let byte = u8::from_str_radix(&code[1..], 16).map_err(|_| unclear())?;
         match byte {
-            // The parser of numbers takes a sign.
+            // The number parser would accept a sign.
             _ if code.as_bytes()[1] == b'+' => return Err(unclear()),
             0..=b' ' | 0x7f | b'/' | b'\\' => return Err(unclear()),
             b'-' | b'.' | b'_' | b'~' => decoded.push(byte.into()),
@@ -83,7 +83,7 @@ fn resolve(path: &str) -> String {
         resolved.push('/');
         resolved.push_str(segment);
     }
-    // What ends in a folder's name with a slash, or in dots, is a folder.
+    // A path that ends with a slash or in dots names a folder.
     if segments.is_empty() || matches!(path.rsplit('/').next(), Some("" | "." | "..")) {
         resolved.push('/');
     }
@@ -159,7 +159,7 @@ mod tests {
         }
     }
 
-    /// Against the WHATWG's reading, which resolves coded dots too, and keeps empty segments.
+    /// Compared with the WHATWG's rules, which resolve encoded dots too, and keep empty segments.
     #[test]
     fn random_paths_are_normal_once_and_read_as_a_browser_reads_them() {
         let pieces = ["/", "/", "/", ".", "..", "%2e", "%2E", "only", "%6f", "x", "%41", "%25", "%3b", ";", "é"];

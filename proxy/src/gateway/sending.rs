@@ -1,8 +1,8 @@
-//! A client gets its answer: whole, or while it arrives from an endpoint.
+//! Writing a response to the client: whole, or while it arrives from an endpoint.
 //!
-//! Invariants: a client has to keep up a floor rate, over the time that it was waited for itself. A
-//! place under `max_concurrency` is kept until the endpoint has sent all, but neither beyond the
-//! request's deadline nor for a client that makes the answer wait.
+//! Invariants: a client has to keep up a floor rate over the time that the proxy waits for it. A
+//! place under `max_concurrency` is kept until the endpoint has sent everything, but neither beyond
+//! the request's deadline nor for a client that delays the response.
 
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
@@ -24,17 +24,17 @@ use crate::model::{FloorRate, Pace};
 
 use crate::upstream::Ticket;
 
-/// What a client has to take of an answer on average, as what it has to send of a request (Apache's
-/// `RequestReadTimeout`).
+/// The average rate at which a client must read a response, the same as for sending a request
+/// (Apache's `RequestReadTimeout`).
 const CLIENT_FLOOR: FloorRate = FloorRate { bytes_per_sec: 1 << 10, grace: Duration::from_secs(10) };
-/// A client that makes an answer wait for so long gives its place back.
+/// A client that delays a response for this long loses its place.
 const HELD_UP: Duration = Duration::from_secs(1);
-/// How long a client may take no byte of its answer (nginx's default).
+/// Longest time in which a client reads no byte (nginx's default).
 const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
-/// Bytes of an answer that are written at once: small enough for progress to be seen.
+/// Bytes of one write: small enough to observe progress.
 const PIECE: usize = 64 << 10;
 
-/// Writes to one client.
+/// The writer of one response.
 pub(super) struct Sending<'s> {
     session: &'s mut ServerSession,
     client: Pace,
@@ -42,24 +42,24 @@ pub(super) struct Sending<'s> {
 }
 
 impl<'s> Sending<'s> {
-    /// `place`: of the request, while an endpoint still has to say something.
+    /// `place` is the request's, while an endpoint still has data to send.
     pub(super) fn new(session: &'s mut ServerSession, place: Option<Ticket>) -> Self {
         Sending { session, client: Pace::new(CLIENT_FLOOR), place }
     }
 
-    /// Writes the head of an answer.
+    /// Writes the head of a response.
     ///
     /// # Errors
-    /// When the client is gone, or doesn't take it.
+    /// When the client is gone, or doesn't read it.
     pub(super) async fn begin(&mut self, head: ResponseHeader) -> Result<()> {
         let writing = pin!(self.session.write_response_header(Box::new(head)));
         wait_for(writing, 0, &mut self.client, &mut self.place).await
     }
 
-    /// Writes the last bytes of an answer, or all of them.
+    /// Writes the last bytes of a response, or all of them.
     ///
     /// # Errors
-    /// When the client is gone, or takes less than the floor rate.
+    /// When the client is gone, or reads below the floor rate.
     pub(super) async fn finish(mut self, mut bytes: Bytes) -> Result<()> {
         if bytes.len() > PIECE {
             let last = bytes.split_off(bytes.len() - PIECE);
@@ -83,10 +83,10 @@ impl<'s> Sending<'s> {
         wait_for(writing, size, &mut self.client, &mut self.place).await
     }
 
-    /// Passes a long answer on while it arrives. Its head is written.
+    /// Forwards a long response while it arrives. Its head must be written already.
     ///
     /// # Errors
-    /// When the client can't be sent more, or the endpoint breaks off or trickles.
+    /// When the client can't take more, or the endpoint breaks off or trickles.
     pub(super) async fn pass_on(mut self, mut reply: StreamingReply) -> Result<()> {
         loop {
             let next = reply.next(self.client.waited() >= HELD_UP).await;
@@ -103,15 +103,15 @@ impl<'s> Sending<'s> {
     }
 }
 
-/// Waits until `size` bytes are written, for as long as the client may take. A client that makes
-/// the answer wait loses its place.
+/// Waits until `size` bytes are written, within the client's allowance. A client that delays the
+/// response loses its place.
 async fn wait_for(
     mut writing: Pin<&mut impl Future<Output = Result<()>>>,
     size: usize,
     client: &mut Pace,
     place: &mut Option<Ticket>,
 ) -> Result<()> {
-    // What is taken at once wasn't waited for.
+    // A write that completes at once doesn't count as waiting.
     if let Poll::Ready(written) = poll_fn(|cx| Poll::Ready(writing.as_mut().poll(cx))).await {
         client.record(size, Duration::ZERO);
         return written;
@@ -130,9 +130,9 @@ async fn wait_for(
     written.map_err(|_| Error::explain(ErrorType::WriteTimedout, "the client takes its answer too slowly"))?
 }
 
-/// The type of an answer, which was read as JSON whatever the endpoint says. An endpoint's own word
-/// is passed on where it is a JSON type and UTF-8: any other would make a browser or a client read
-/// the same bytes in another way.
+/// The content type of a response, which was parsed as JSON whatever the endpoint declares. The
+/// endpoint's type is passed on if it is a JSON type and UTF-8: any other would make a browser or
+/// client read the same bytes differently.
 pub(super) fn json_type(said: Option<HeaderValue>) -> HeaderValue {
     said.filter(|value| value == JSON || value.to_str().is_ok_and(is_json_type)).unwrap_or(JSON)
 }

@@ -5,7 +5,7 @@ use tokio::time::Instant;
 
 use super::*;
 
-/// A session whose request was read, with an answer of so many bytes begun, and the client's end.
+/// A session after its request, with a response of `length` bytes begun, and the client's end.
 async fn session(length: usize) -> (ServerSession, DuplexStream) {
     let (near, mut far) = duplex(4 << 10);
     far.write_all(b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n").await.unwrap();
@@ -17,7 +17,7 @@ async fn session(length: usize) -> (ServerSession, DuplexStream) {
     (session, far)
 }
 
-/// What comes of an answer of so many bytes whose client takes `at_once` bytes a second.
+/// Result and seconds of sending `length` bytes to a client that reads `at_once` bytes a second.
 async fn send(length: usize, at_once: usize) -> (bool, u64) {
     let (mut session, mut client) = session(length).await;
     let reader = tokio::spawn(async move {
@@ -50,7 +50,7 @@ async fn a_client_that_takes_less_than_the_floor_rate_is_cut() {
     }
 }
 
-/// It pipelines requests and takes no answer: also a head has to be taken within a time.
+/// The client pipelines requests and reads nothing: a head has a time limit, too.
 #[tokio::test(start_paused = true)]
 async fn a_client_that_takes_not_even_a_head_is_cut() {
     let (near, mut far) = duplex(64);

@@ -1,9 +1,8 @@
-//! The worker threads, and how connections come to them.
+//! The worker threads, and how connections are assigned to them.
 //!
-//! Each worker has an event loop of its own, and serves the connections that it was given to their
-//! end: nothing of a request passes from one thread to another, neither a task nor a wake-up. A new
-//! connection goes to the worker that has fewest, since clients of an RPC proxy are few and stay
-//! long.
+//! Each worker has its own event loop and serves its connections to their end: no task or wake-up
+//! of a request crosses threads. A new connection goes to the worker with the fewest, since clients
+//! of an RPC proxy are few and stay long.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener, TcpStream as StdStream};
@@ -25,14 +24,13 @@ use super::{ConnectionCount, Most, ProxyService};
 use crate::client::PlainStream;
 use crate::worker::become_worker;
 
-/// How long nothing is accepted when the process has no file descriptor left (nginx's
-/// `accept_mutex_delay`).
+/// Pause in accepting when the process has no file descriptor left (nginx's `accept_mutex_delay`).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(500);
 
-/// How long the workers get to close what was shed.
+/// Time for the workers to close shed connections.
 const SHED_PAUSE: Duration = Duration::from_millis(1);
 
-/// Accepts connections and gives them to the workers.
+/// Accepts connections and assigns them to the workers.
 pub struct Acceptor {
     listeners: Vec<StdListener>,
     workers: Workers,
@@ -42,7 +40,7 @@ pub struct Acceptor {
 /// The worker threads.
 struct Workers {
     workers: Vec<Worker>,
-    /// Where the next search for the one with fewest connections begins.
+    /// The start of the next search for the worker with the fewest connections.
     next: AtomicUsize,
 }
 
@@ -60,11 +58,11 @@ struct Accepted {
     share: Share,
 }
 
-/// A connection that counts as its worker's until it is dropped.
+/// A connection, counted for its worker until it is dropped.
 struct Share(Arc<AtomicUsize>);
 
 impl Acceptor {
-    /// Starts so many `workers` of `service`, and will accept from `listeners` for them.
+    /// Starts `workers` threads of `service`, which serve connections of `listeners`.
     ///
     /// # Errors
     /// When a worker can't be started.
@@ -93,7 +91,7 @@ impl Service for Acceptor {
     }
 }
 
-/// Accepts until the process ends.
+/// Accepts connections until the process shuts down.
 async fn accept(listener: StdListener, workers: &Workers, service: &ProxyService, mut shutdown: ShutdownWatch) {
     let listener = match TcpListener::from_std(listener) {
         Ok(listener) => listener,
@@ -108,7 +106,7 @@ async fn accept(listener: StdListener, workers: &Workers, service: &ProxyService
             _ = shutdown.wait_for(|ending| *ending) => return,
         };
         let placed = accepted.and_then(|(socket, client)| {
-            // Dropping the socket is all the answer that somebody gets for whom there is no room.
+            // A refused client gets no response: its socket is dropped.
             let Ok(seat) = admit(service, client) else { return Ok(()) };
             workers.place(socket.into_std()?, client, seat, &shutdown)
         });
@@ -126,7 +124,7 @@ async fn accept(listener: StdListener, workers: &Workers, service: &ProxyService
     }
 }
 
-/// By the limits of the generation that serves.
+/// Applies the limits of the serving generation.
 fn admit(service: &ProxyService, client: SocketAddr) -> Result<ConnectionCount, Full> {
     let server = &service.published.load().config.server;
     let most = Most { in_all: server.max_connections, per_address: server.max_connections_per_address };
@@ -157,12 +155,12 @@ async fn work(mut accepted: UnboundedReceiver<Accepted>, service: Arc<ProxyServi
             Err(error) => tracing::debug!(%error, "a client was gone as soon as it came"),
         }
     }
-    // Nobody accepts any more. What goes on here goes on until the process ends.
+    // Accepting has ended. Open connections are served until the process ends.
     std::future::pending().await
 }
 
 impl Workers {
-    /// Gives a connection to the worker that has fewest; those that have as few take turns.
+    /// Assigns a connection to the worker with the fewest; ties rotate.
     fn place(
         &self,
         socket: StdStream,
@@ -224,7 +222,7 @@ mod tests {
             workers.workers.iter().map(|worker| worker.connections.load(Relaxed)).collect::<Vec<_>>()
         };
         assert_eq!(place(6), [2, 2, 2]);
-        // Those of one worker end.
+        // The connections of one worker end.
         while inboxes[1].try_recv().is_ok() {}
         assert_eq!(place(2), [2, 2, 2]);
         assert_eq!(place(3), [3, 3, 3]);

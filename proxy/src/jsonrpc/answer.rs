@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use super::raw::Field;
 use crate::model::RpcError;
 
-/// Bytes of an endpoint's error message that are kept.
+/// Maximum bytes kept of an endpoint's error message.
 pub(super) const MAX_MESSAGE: usize = 1_024;
 
 #[derive(Deserialize)]
@@ -29,13 +29,13 @@ struct ErrorObject<'a> {
     message: Option<Cow<'a, str>>,
 }
 
-/// What a member says.
+/// The content of a member.
 pub(super) enum Says {
     Result,
     Error(RpcError),
-    /// An error without a code, which is a gateway's word and no answer; its message.
+    /// An error without a code, as gateways write instead of an answer; its message.
     Uncoded(String),
-    /// Neither: it is no JSON-RPC.
+    /// Neither: it isn't JSON-RPC.
     Nothing,
 }
 
@@ -44,12 +44,12 @@ impl<'a> Member<'a> {
         serde_json::from_slice(json).ok()
     }
 
-    /// Its id as it is written; `None` when it has none or null.
+    /// The id as it is written; `None` if it is absent or null.
     pub(super) fn id(&self) -> Option<&'a [u8]> {
         self.id.value().map(|id| id.get().as_bytes())
     }
 
-    /// Its error as it is written.
+    /// The error as it is written.
     pub(super) fn error(&self) -> Option<&'a str> {
         self.error.value().map(RawValue::get)
     }
@@ -66,7 +66,7 @@ impl<'a> Member<'a> {
 fn read_error(raw: &RawValue) -> Says {
     let error: Option<ErrorObject<'_>> = serde_json::from_str(raw.get()).ok();
     let code = error.as_ref().and_then(|e| e.code).and_then(|code| code.get().parse().ok());
-    // Some gateways put a plain text there.
+    // Some gateways send plain text as the error.
     let text = || serde_json::from_str::<Cow<'_, str>>(raw.get()).ok();
     let message = error.and_then(|e| e.message).or_else(text).unwrap_or_default();
     let message = cut(&message).to_owned();
@@ -76,7 +76,7 @@ fn read_error(raw: &RawValue) -> Says {
     }
 }
 
-/// The beginning of a text, as far as it is kept.
+/// The beginning of a text, up to [`MAX_MESSAGE`] bytes.
 pub(super) fn cut(text: &str) -> &str {
     &text[..text.floor_char_boundary(MAX_MESSAGE)]
 }

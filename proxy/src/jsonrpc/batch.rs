@@ -1,10 +1,9 @@
-//! Which answer belongs to which request, and the client's batch put together from the answers of
-//! several attempts.
+//! Matching the answers of a batch to its requests.
 //!
 //! An endpoint may answer a batch in any order, leave members out, or answer one twice. A member
-//! counts as answered only when exactly one answer bears its id: of two different ones nobody knows
-//! the right one. What an endpoint left open, or answered with an error that another endpoint may
-//! not give, is asked elsewhere, alone.
+//! counts as answered only when exactly one answer bears its id: of two different ones neither is
+//! known to be right. Members that an endpoint left open, or answered with an error that another
+//! endpoint may not give, are sent elsewhere, alone.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -17,14 +16,14 @@ use super::id::Id;
 use super::raw::{for_each_element, normal_id};
 use crate::model::{MethodClass, RpcError};
 
-/// What a good answer to a request looks like.
+/// The answer that counts as good for a request.
 #[derive(Clone, Debug)]
 pub enum Expected {
     /// An object with this id, and a result or an error.
     Single(Id),
     /// An array with an answer for each member that has an id.
     Batch(Arc<[MemberRequest]>),
-    /// Nothing, or one of the others: no member of the request has an id.
+    /// An empty body, or one of the others: no member of the request has an id.
     Nothing,
 }
 
@@ -33,27 +32,27 @@ pub enum Expected {
 pub struct MemberRequest {
     /// Its id as it is written; `None` for a notification.
     pub id: Option<Id>,
-    /// All of it as endpoints get it.
+    /// The whole member as endpoints get it.
     pub raw: Bytes,
-    /// What a retry may do.
+    /// The class of its method, which limits retries.
     pub class: MethodClass,
 }
 
-/// What an endpoint said to a member of a batch.
+/// An endpoint's answer to a member of a batch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MemberAnswer {
     /// A result, with the client's id, as it is written.
     Answered(Bytes),
-    /// An error, as it is written and as it is read.
+    /// An error, as written and as parsed.
     Failed(Bytes, RpcError),
-    /// Nothing, or nothing that can be trusted.
+    /// No answer, or none that can be trusted.
     Open,
-    /// Nothing, and nothing was to be expected: a notification.
+    /// A notification, which has no answer.
     Notified,
 }
 
 impl MemberAnswer {
-    /// Whether the endpoint said anything that can be passed on.
+    /// Whether there is an answer that can be passed on.
     pub(crate) fn is_said(&self) -> bool {
         matches!(self, MemberAnswer::Answered(_) | MemberAnswer::Failed(..))
     }
@@ -62,11 +61,12 @@ impl MemberAnswer {
 /// The answers to a batch.
 #[derive(Debug)]
 pub(crate) struct Answers {
-    /// One for each member of the request.
+    /// One entry for each member of the request.
     pub(crate) slots: Vec<MemberAnswer>,
-    /// The body can be passed on: every answer is there, once, in the order of the requests.
+    /// The body can be passed on as it is: all answers are there, once, in the order of the
+    /// requests.
     pub(super) as_is: bool,
-    /// An error without an id: it is about the batch as a whole.
+    /// An error without an id, which is about the whole batch.
     pub(super) about_all: Option<RpcError>,
 }
 
@@ -85,22 +85,22 @@ pub(crate) fn find_answers(requests: &[MemberRequest], body: &Bytes) -> Option<A
     Some(answers)
 }
 
-/// The error of `body`, which is a single answer, as the answer to each member that has an id.
-/// `None` when it is none.
+/// Repeats the error of `body`, a single answer, for each member that has an id. `None` if `body`
+/// isn't an error.
 pub(crate) fn error_for_each(requests: &[MemberRequest], body: &[u8]) -> Option<Bytes> {
     let member = Member::parse(body)?;
     let error = member.error()?;
     Some(array(requests.iter().filter_map(|request| request.id.as_deref()).map(|id| error_to(id, error))))
 }
 
-/// An error, as an endpoint wrote it, in an answer to this id.
+/// An answer to this id with an error as an endpoint wrote it.
 pub(super) fn error_to(id: &[u8], error: &str) -> Bytes {
     [br#"{"jsonrpc":"2.0","id":"#, id, br#","error":"#, error.as_bytes(), b"}"].concat().into()
 }
 
 impl Answers {
     fn take(&mut self, raw: Bytes, member: Option<Member<'_>>, matching: &mut Matching<'_>) {
-        // Serde takes an array of the fields for an object.
+        // Serde also accepts an array of the fields as an object.
         let Some(member) = member.filter(|_| raw.starts_with(b"{")) else {
             self.as_is = false;
             return;
@@ -140,8 +140,8 @@ impl Answers {
     }
 }
 
-/// Finds the request that an answer belongs to. As long as the answers come in the order of the
-/// requests no index is built.
+/// Finds the request that an answer belongs to. An index is built only once an answer is out of
+/// order.
 struct Matching<'a> {
     requests: &'a [MemberRequest],
     /// The next request that has an id.
@@ -154,7 +154,7 @@ struct Matching<'a> {
 enum Found {
     InOrder(usize),
     OutOfOrder(usize),
-    /// All members of this id have an answer already.
+    /// All members with this id are answered already.
     Again(usize),
     /// No member has this id.
     Stranger,
@@ -181,7 +181,7 @@ impl Matching<'_> {
         }
         let by_id = self.by_id.get_or_insert_with(|| index(self.requests));
         let positions = normal_id(id).and_then(|id| by_id.get(&id)).map_or(&[][..], Vec::as_slice);
-        // Members may share an id; then their answers are told apart by nothing but their order.
+        // Members may share an id; then only the order tells their answers apart.
         let open = positions.iter().copied().find(|&position| slots[position] == MemberAnswer::Open);
         match (open, positions.last()) {
             (Some(position), _) if !self.spoilt.contains(&position) => Found::OutOfOrder(position),
@@ -202,7 +202,7 @@ fn index(requests: &[MemberRequest]) -> HashMap<String, Vec<usize>> {
     by_id
 }
 
-/// Members as the body of a request.
+/// A batch body of these members.
 pub(crate) fn array(members: impl Iterator<Item = Bytes>) -> Bytes {
     let mut body = BytesMut::new();
     body.put_u8(b'[');

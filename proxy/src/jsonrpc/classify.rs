@@ -1,5 +1,5 @@
-//! From a response to an [`Outcome`]. This is the only place that looks at a status code or at an
-//! answer's body.
+//! Classification of a response as an [`Outcome`]. No other code looks at a status code or at the
+//! body of an answer.
 
 use std::fmt;
 
@@ -30,12 +30,11 @@ pub struct Classified {
     pub outcome: Outcome,
     /// The JSON-RPC error in the body, whatever the status.
     pub rpc_error: Option<RpcError>,
-    /// The beginning of the body of an HTTP error that is no JSON-RPC.
+    /// The beginning of the body of an HTTP error that isn't JSON-RPC.
     pub text: String,
-    /// What was said to each member of a batch, if the body can't be passed on or judged as a
-    /// whole.
+    /// The answer to each member of a batch, if the body can't be passed on or judged as a whole.
     pub members: Option<Vec<MemberAnswer>>,
-    /// What was wrong, for the log.
+    /// A description of the failure, for the log.
     pub detail: &'static str,
 }
 
@@ -45,8 +44,8 @@ impl Classified {
     }
 }
 
-/// Classifies a response whose whole `body` was read. `encoded` says that it has a content coding,
-/// which nobody asked for.
+/// Classifies a response whose whole `body` was read. `encoded`: it has a content coding, which the
+/// request didn't allow.
 pub fn classify(status: StatusCode, encoded: bool, body: &Bytes, expected: &Expected) -> Classified {
     let classified = if encoded { Classified::new(Outcome::BadResponse, CODED) } else { parse(body, expected) };
     if status.is_success() {
@@ -61,7 +60,7 @@ pub fn classify(status: StatusCode, encoded: bool, body: &Bytes, expected: &Expe
     Classified { rpc_error, text, ..Classified::new(outcome, detail) }
 }
 
-/// Classifies a response that is too long to be held back, by its `beginning`: no endpoint wraps an
+/// Classifies a response that is too long to hold back, by its `beginning`: no endpoint wraps an
 /// error in that much, but some send long pages.
 pub fn classify_long(status: StatusCode, encoded: bool, beginning: &[u8], expected: &Expected) -> Classified {
     let first = beginning.trim_ascii_start().first();
@@ -81,10 +80,10 @@ pub fn classify_long(status: StatusCode, encoded: bool, beginning: &[u8], expect
     Classified::new(outcome, detail)
 }
 
-/// The id of an answer whose end is missing, if it stands before the result.
+/// The id of an incomplete answer, if it precedes the result.
 pub(crate) fn leading_id(beginning: &[u8]) -> Option<&[u8]> {
     let mut id = None;
-    // It always fails: at the end of the beginning, if not before.
+    // Always fails: at the end of the beginning, if not before.
     let _ = serde_json::Deserializer::from_slice(beginning).deserialize_map(LeadingId(&mut id));
     id.map(|id| id.get().as_bytes())
 }
@@ -109,8 +108,8 @@ impl<'de> Visitor<'de> for LeadingId<'de, '_> {
     }
 }
 
-/// What a status other than 2xx is. Another protocol was not asked for, and beyond 599 there is
-/// none (RFC 9110, section 15).
+/// The outcome of a status other than 2xx. The proxy never asks for another protocol, and codes
+/// beyond 599 are invalid (RFC 9110, section 15).
 fn failed(status: StatusCode) -> (Outcome, &'static str) {
     match status.as_u16() {
         200..600 => (Outcome::HttpError, HTTP_STATUS),
@@ -128,10 +127,10 @@ fn parse(body: &Bytes, expected: &Expected) -> Classified {
     }
 }
 
-/// An error may come without an id: the endpoint may not have read it. `None` accepts any.
+/// Classifies a single answer. An error may lack the id: the endpoint may not have read it. `None`
+/// accepts any id.
 fn parse_single(body: &[u8], id: Option<&Id>) -> Classified {
-    // Serde takes an array of the fields for an object, and doesn't look at texts that nobody
-    // wants.
+    // Serde also accepts an array of the fields as an object, and doesn't validate skipped strings.
     let is_object = body.trim_ascii_start().starts_with(b"{") && std::str::from_utf8(body).is_ok();
     let Some(member) = Member::parse(body).filter(|_| is_object) else {
         return Classified::new(Outcome::BadResponse, NO_ANSWER);
@@ -148,10 +147,10 @@ fn parse_single(body: &[u8], id: Option<&Id>) -> Classified {
     }
 }
 
-/// The worst of what was said to its members: an open one, then an error.
+/// Classifies a batch by its worst member: an open one, then an error.
 fn parse_batch(body: &Bytes, requests: &[MemberRequest]) -> Classified {
     let Some(answers) = find_answers(requests, body) else {
-        // A single answer to a batch is only ever an error.
+        // A single answer to a batch can only be an error.
         let single = parse_single(body, None);
         let is_error = single.outcome == Outcome::RpcError || single.detail == NO_CODE;
         return if is_error { single } else { Classified::new(Outcome::BadResponse, NO_ANSWER) };

@@ -1,6 +1,6 @@
-//! Numbers in decimal digits, as heads and ids have them.
+//! Decimal numbers in heads and ids.
 
-/// The number, if there is nothing but digits and it fits.
+/// The number, if there are only digits and it fits.
 pub fn decimal(digits: &[u8]) -> Option<usize> {
     let (first, rest) = digits.split_first()?;
     rest.iter().try_fold(digit(*first)?, |number, byte| number.checked_mul(10)?.checked_add(digit(*byte)?))

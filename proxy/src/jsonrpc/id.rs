@@ -1,14 +1,14 @@
-//! The ids of requests: the client's own, and the numbers that endpoints get in place of some.
+//! Request ids: the client's own, and the numbers that replace some of them for endpoints.
 //!
 //! An endpoint's JSON library may write an id differently from how it was sent: `-0` becomes `0`,
 //! `1e400` becomes `null`, 9007199254740993 loses its last digit, `"<"` becomes `"\u003c"`. Its
-//! answer would belong to nobody, and the endpoint would be blamed for what the client chose. So
-//! only *plain* ids are sent as they are: unsigned integers up to 2^53 - 1, and strings of 1 to
-//! [`MOST_PLAIN`] letters, digits, spaces and [`PLAIN_MARKS`]. No known library writes those in
-//! another way. In place of any other id, `null` included, an endpoint gets a number of our own; so
-//! it does for all ids of a batch that has one such, or two that are equal.
+//! answer would match no request, and the endpoint would be blamed for the client's choice. So only
+//! *plain* ids are sent as they are: unsigned integers up to 2^53 - 1, and strings of 1 to
+//! [`MOST_PLAIN`] letters, digits, spaces and [`PLAIN_MARKS`]. No known library writes those
+//! differently. Any other id, `null` included, is replaced by a number of the proxy's; so are all
+//! ids of a batch that has one of those, or two equal ones.
 //!
-//! Invariant: the client's id is put back byte by byte, and what it wrote never decides whether an
+//! Invariant: the client's id is restored byte by byte, and its form never decides whether an
 //! answer is recognised.
 
 use std::collections::HashSet;
@@ -23,39 +23,39 @@ use super::batch::error_to;
 use super::decimal::decimal;
 use super::raw::{is_same_id, normal_id};
 
-/// A longer string gets a number of our own: some nodes limit ids.
+/// Longer strings are replaced by a number: some nodes limit ids.
 const MOST_PLAIN: usize = 64;
-/// Beside letters, digits and spaces. Not `<>&='/`, which Go, Gson or PHP escape.
+/// Marks allowed beside letters, digits and spaces. Not `<>&='/`, which Go, Gson or PHP escape.
 const PLAIN_MARKS: &[u8] = b"-_.:,;+*@#$%!?()[]{}|~^";
-/// The largest integer that is a double and has no neighbour that is the same double.
+/// The largest integer that shares its double with no other integer.
 const MAX_SAFE_INTEGER: usize = (1 << 53) - 1;
 
-/// The id of a request. It derefs to the client's text.
+/// The id of a request. It dereferences to the client's text.
 #[derive(Clone, Debug)]
 pub struct Id {
     client: Bytes,
-    /// What endpoints get instead.
+    /// The number that endpoints get instead.
     ours: Option<NonZeroU32>,
 }
 
 impl Id {
-    /// An id that endpoints get as it is written.
+    /// An id that endpoints get as the client wrote it.
     pub fn as_is(client: Bytes) -> Self {
         Id { client, ours: None }
     }
 
     fn replaced(client: &[u8], position: usize) -> Self {
         let number = u32::try_from(position + 1).ok().and_then(NonZeroU32::new).unwrap_or(NonZeroU32::MAX);
-        // A part of the body would keep all of it in memory.
+        // A copy, since a slice would keep the whole body in memory.
         Id { client: Bytes::copy_from_slice(client), ours: Some(number) }
     }
 
-    /// Whether endpoints get another id.
+    /// Whether endpoints get a number instead.
     pub(crate) fn is_replaced(&self) -> bool {
         self.ours.is_some()
     }
 
-    /// Whether an endpoint that answers to `given` means this id.
+    /// Whether an endpoint's answer with the id `given` belongs to this request.
     pub(super) fn is(&self, given: &[u8]) -> bool {
         match self.ours {
             None => is_same_id(&self.client, given),
@@ -63,7 +63,7 @@ impl Id {
         }
     }
 
-    /// The id that endpoints get, in one form of all that mean the same.
+    /// The id that endpoints get, in its normal form.
     pub(super) fn key(&self) -> Option<String> {
         match self.ours {
             None => normal_id(&self.client),
@@ -71,8 +71,8 @@ impl Id {
         }
     }
 
-    /// An endpoint's answer with the client's id in place of ours, if `given`, a part of it, is
-    /// ours.
+    /// An endpoint's answer with the client's id restored, if `given`, a slice of it, is the
+    /// proxy's number.
     pub(crate) fn put_back(&self, answer: &Bytes, given: &[u8]) -> Bytes {
         match self.is_replaced() && self.is(given) {
             true => spliced(answer, given, &self.client),
@@ -80,7 +80,7 @@ impl Id {
         }
     }
 
-    /// The same for a whole answer to a single request.
+    /// [`Id::put_back`] for a whole answer to a single request.
     pub(crate) fn restore(&self, answer: Bytes) -> Bytes {
         if !self.is_replaced() {
             return answer;
@@ -91,7 +91,7 @@ impl Id {
         }
     }
 
-    /// The same for an error, which endpoints may send without an id.
+    /// [`Id::restore`] for an error, which endpoints may send without an id.
     pub(crate) fn restore_error(&self, answer: Bytes) -> Bytes {
         let Some(member) = Member::parse(&answer) else { return answer };
         match (member.id(), member.error()) {
@@ -109,8 +109,8 @@ impl Deref for Id {
     }
 }
 
-/// The id of a single request and the body to send: with a number of our own, if `id`, a part of
-/// `body`, isn't plain.
+/// The id of a single request and the body to send. If `id`, a slice of `body`, isn't plain, the
+/// body has a number instead.
 pub(super) fn of_single(body: &Bytes, id: Bytes) -> (Id, Bytes) {
     if is_plain(&id) {
         return (Id::as_is(id), body.clone());
@@ -120,8 +120,7 @@ pub(super) fn of_single(body: &Bytes, id: Bytes) -> (Id, Bytes) {
     (ours, sent)
 }
 
-/// Gives all members numbers of our own, if any has an id that isn't plain, or if two are equal.
-/// Tells whether it did.
+/// Replaces all ids by numbers, if any isn't plain or two are equal. Returns whether it did.
 pub(super) fn number_batch(members: &mut [MemberRequest]) -> bool {
     let ids = || members.iter().filter_map(|member| member.id.as_deref());
     if ids().all(is_plain) && are_distinct(ids()) {
@@ -138,7 +137,7 @@ pub(super) fn number_batch(members: &mut [MemberRequest]) -> bool {
     true
 }
 
-/// Whether every JSON library writes an id as it is written here.
+/// Whether every JSON library writes the id as it is written here.
 fn is_plain(id: &[u8]) -> bool {
     let is_plain_byte = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b' ' || PLAIN_MARKS.contains(byte);
     match id {
@@ -147,12 +146,12 @@ fn is_plain(id: &[u8]) -> bool {
     }
 }
 
-/// A whole number that every double holds. JSON allows no leading zeros, so it has one form.
+/// An integer that a double represents exactly. JSON allows no leading zeros, so it has one form.
 fn number(digits: &[u8]) -> Option<usize> {
     decimal(digits).filter(|number| *number <= MAX_SAFE_INTEGER)
 }
 
-/// Of plain ids. Most clients count; only for others a set is built.
+/// Whether plain ids are distinct. Most clients count up; only other ids need a set.
 fn are_distinct<'a>(ids: impl Iterator<Item = &'a [u8]> + Clone) -> bool {
     let mut last = None;
     let counts = ids.clone().all(|id| {

@@ -6,12 +6,13 @@ use crate::jsonrpc::batch::Expected;
 use crate::jsonrpc::classify::classify;
 use crate::jsonrpc::inspect;
 
-/// How Go writes a raw value again: with `<`, `>` and `&` escaped.
+/// The form in which Go writes a raw value: with `<`, `>` and `&` escaped.
 fn go(id: &str) -> Option<String> {
     Some(id.replace('<', "\\u003c").replace('>', "\\u003e").replace('&', "\\u0026"))
 }
 
-/// How JavaScript writes what it read: numbers are doubles, texts have as few escapes as can be.
+/// The form in which JavaScript writes a parsed value: numbers as doubles, strings with the fewest
+/// escapes.
 fn javascript(id: &str) -> Option<String> {
     match id.parse::<f64>() {
         Ok(number) if number.is_infinite() => Some("null".to_owned()),
@@ -22,7 +23,7 @@ fn javascript(id: &str) -> Option<String> {
     }
 }
 
-/// How Python writes what it read: texts in ASCII, floats as floats.
+/// The form in which Python writes a parsed value: strings in ASCII, floats as floats.
 fn python(id: &str) -> Option<String> {
     if id == "-0" {
         return Some("0".to_owned());
@@ -39,7 +40,7 @@ fn python(id: &str) -> Option<String> {
     Some(if is_float { format!("{:?}", id.parse::<f64>().ok()?) } else { id.to_owned() })
 }
 
-/// How PHP and Gson write texts.
+/// The form in which PHP and Gson write strings.
 fn cautious(id: &str) -> Option<String> {
     Some(id.replace('/', "\\/").replace('=', "\\u003d").replace('\'', "\\u0027"))
 }
@@ -119,7 +120,7 @@ struct Asked<'a> {
     id: &'a serde_json::value::RawValue,
 }
 
-/// The id that an endpoint reads, as one of its libraries writes it.
+/// The id that an endpoint reads, as its library writes it.
 fn written(request: &[u8], library: fn(&str) -> Option<String>) -> String {
     let asked: Asked<'_> = serde_json::from_slice(request).unwrap();
     library(asked.id.get()).unwrap_or_else(|| panic!("no library reads {}", asked.id))

@@ -1,8 +1,8 @@
-//! Reads a client's body: is it JSON-RPC, what does it ask for, how large is it.
+//! Inspection of a client's body: validity, methods and size.
 //!
-//! Nothing of the body is kept but the method: the endpoint gets the client's own bytes, but for
-//! ids that endpoints may write in another way (see [`super::id`]). What is wrong is told before
-//! any endpoint is bothered.
+//! Only the method is copied: the endpoint gets the client's own bytes, except ids that endpoints
+//! may write differently (see [`super::id`]). Invalid requests are refused before any endpoint is
+//! involved.
 
 use std::sync::Arc;
 
@@ -19,25 +19,25 @@ use super::raw::for_each_element;
 use crate::chain::Methods;
 use crate::model::{MethodClass, RequestShape};
 
-/// Arrays and objects within each other. Nodes refuse far less; a parser that recurses would be in
-/// danger.
+/// The deepest nesting of arrays and objects. Nodes accept far less; deeper nesting would endanger
+/// a recursive parser.
 const MAX_DEPTH: usize = 128;
 
-/// What a body asks for.
+/// A request, as far as its body describes it.
 #[derive(Debug)]
 pub struct Inspected {
-    /// Its methods.
+    /// The methods and their class.
     pub shape: RequestShape,
-    /// Which answer would be a good one.
+    /// The answer that counts as good.
     pub expected: Expected,
-    /// What endpoints get, if it isn't the body as it is: with ids of our own.
+    /// The body for endpoints, if ids were replaced.
     pub renumbered: Option<Bytes>,
 }
 
 /// Inspects `body`, which may hold up to `max_batch` requests.
 ///
 /// # Errors
-/// The refusal to answer with.
+/// The refusal for the client.
 pub fn inspect(body: &Bytes, max_batch: usize, methods: &Methods) -> Result<Inspected, Refusal> {
     let text = std::str::from_utf8(body)
         .map_err(|e| Refusal::NotJson(format!("the body is not UTF-8 after byte {}", e.valid_up_to())))?;
@@ -75,7 +75,7 @@ fn batch(text: &str, body: &Bytes, max_batch: usize, methods: &Methods) -> Resul
     }
 }
 
-/// Why a batch is refused: what is no JSON, or too long, is that first, whatever its members are.
+/// The refusal of a batch. Invalid JSON and excess length take precedence over errors of members.
 fn refuse_batch(text: &str, max_batch: usize, about_member: Option<Refusal>) -> Refusal {
     match serde_json::from_str::<Vec<IgnoredAny>>(text).map(|members| members.len()) {
         Err(error) => refuse(error),
@@ -86,18 +86,18 @@ fn refuse_batch(text: &str, max_batch: usize, about_member: Option<Refusal>) -> 
     }
 }
 
-/// The members of a batch, as far as they are read.
+/// The members of a batch that were read so far.
 struct Batch<'a> {
     body: &'a Bytes,
     methods: &'a Methods,
     requests: Vec<MemberRequest>,
-    /// Of its different methods.
+    /// The classes of its different methods.
     classes: Vec<(String, MethodClass)>,
 }
 
 impl Batch<'_> {
     fn take(&mut self, raw: &str, member: serde_json::Result<Member<'_>>) -> Result<(), Refusal> {
-        // The parser takes an array for an object whose fields come in order.
+        // Serde also accepts an array of the fields as an object.
         if !raw.starts_with('{') {
             return Err(Refusal::Invalid("a request is an object".into()));
         }
@@ -144,7 +144,7 @@ pub(crate) fn of_members(members: Vec<MemberRequest>, mut names: Vec<String>) ->
     }
 }
 
-/// The method of a member that was inspected before.
+/// The method of a member that passed inspection.
 pub(crate) fn method_of(raw: &[u8]) -> String {
     serde_json::from_slice::<Member<'_>>(raw).map(|member| member.method.into_owned()).unwrap_or_default()
 }
@@ -157,7 +157,8 @@ fn id(member: &Member<'_>, body: &Bytes) -> Result<Option<Bytes>, Refusal> {
     }
 }
 
-/// A JSON value that is no request is invalid; anything else is no JSON.
+/// The refusal of a body that is neither an object nor an array: JSON is invalid, the rest isn't
+/// JSON.
 fn neither(text: &str) -> Refusal {
     match serde_json::from_str::<IgnoredAny>(text) {
         Ok(_) => Refusal::Invalid("a request is an object, a batch an array".into()),
@@ -179,14 +180,16 @@ fn refuse_depth(text: &str, most: usize) -> Result<(), Refusal> {
     }
 }
 
-/// Brackets outside of strings. Whether they match is the parser's business.
+/// Whether brackets outside of strings nest deeper than `most`. Their matching is left to the
+/// parser.
 fn is_deeper(text: &[u8], most: usize) -> bool {
     // A text can't have more levels than bytes.
     if text.len() <= most {
         return false;
     }
-    // Most texts have fewer brackets, whose nesting doesn't matter. Counted in bytes, of which a
-    // processor adds many at a time: for a long text that takes a sixth of what the walk takes.
+    // Most texts have fewer brackets than that, however nested. The counter is a byte, since
+    // processors add many bytes at once: for a long text this takes a sixth of the full scan's
+    // time.
     let opening = |part: &[u8]| part.iter().map(|byte| u8::from(matches!(byte, b'[' | b'{'))).sum::<u8>();
     let opening: usize = text.chunks(u8::MAX.into()).map(|part| usize::from(opening(part))).sum();
     opening > most && nests_deeper(text, most)

@@ -1,12 +1,11 @@
-//! One request object, read so that no endpoint reads another.
+//! A request object, parsed so that the endpoint can't read a different one.
 //!
-//! The endpoint gets the client's bytes, so both must find the same method in them. Readers differ:
-//! Go's `encoding/json`, which Geth, Erigon and Bor are written with, matches keys without case, by
-//! Unicode's simple folding, and takes the last match; other readers take the last or the first of
-//! equal keys. An object of one reading has each of the four keys of a request at most once, and no
-//! key that is one of them but for case. Escapes are decoded first, as all readers do:
-//! `"m\u0065thod"` is `method`. Other keys mean nothing to a node, and may stand there as they
-//! like.
+//! The endpoint gets the client's bytes, so both must find the same method in them. Parsers differ:
+//! Go's `encoding/json`, which Geth, Erigon and Bor use, matches keys without case, by Unicode's
+//! simple folding, and takes the last match; others take the last or the first of equal keys. An
+//! unambiguous object has each of the four keys of a request at most once, and no key that equals
+//! one of them except for case. Escapes are decoded first, as all parsers do: `"m\u0065thod"` is
+//! `method`. Nodes ignore other keys, so any are allowed.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -15,10 +14,10 @@ use serde::de::{self, Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor}
 
 use super::raw::Field;
 
-/// The keys of a request.
+/// The keys of a request object.
 const KEYS: [&str; 4] = ["jsonrpc", "id", "method", "params"];
 
-/// One request object. `jsonrpc` and `params` are the endpoint's to judge.
+/// A request object. The endpoint validates `jsonrpc` and `params`.
 pub(super) struct Member<'a> {
     pub(super) method: Cow<'a, str>,
     pub(super) id: Field<'a>,
@@ -59,13 +58,13 @@ impl<'de> Visitor<'de> for MemberVisitor {
     }
 }
 
-/// Text that is borrowed unless it has escapes.
+/// A string, borrowed unless it has escapes.
 #[derive(serde::Deserialize)]
 #[serde(transparent)]
 struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
 enum Key {
-    /// By its position in [`KEYS`].
+    /// The position in [`KEYS`].
     One(usize),
     Other,
 }
@@ -96,12 +95,11 @@ impl Visitor<'_> for KeyVisitor {
     }
 }
 
-/// Whether a key is `name`, which is in lower case, to a reader that doesn't look at case. Besides
-/// capitals these are the characters that some case mapping takes for an ASCII letter: ſ and the
-/// Kelvin sign (Unicode's simple folding), and the dotted and the dotless i (Turkish, and full
-/// mappings).
+/// Whether a parser that ignores case may read `key` as `name`, which is in lower case. Besides
+/// capitals, some case mapping turns these characters into an ASCII letter: ſ and the Kelvin sign
+/// (Unicode's simple folding), and the dotted and the dotless i (Turkish, and full mappings).
 fn folds_to(key: &str, name: &str) -> bool {
-    // Two of them take a byte more than a letter, and the Kelvin sign two.
+    // Three of these characters take one byte more than a letter, and the Kelvin sign two.
     if key.len() < name.len() || key.len() > 3 * name.len() {
         return false;
     }

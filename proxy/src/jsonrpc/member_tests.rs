@@ -1,19 +1,19 @@
 use super::*;
 
-/// What a reader takes for the method.
+/// The method that a parser finds.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Read {
     Method(&'static str),
-    /// It finds none.
+    /// The parser finds no method.
     Nothing,
-    /// It refuses the text.
+    /// The parser refuses the text.
     Refused,
 }
 
 use Read::{Method, Nothing, Refused};
 
-/// A text, and the readings of Go (`encoding/json` into a struct), Python (`json.loads`),
-/// JavaScript (`JSON.parse`) and serde (`serde_json::Value`), then whether it is taken here.
+/// A text; the readings of Go (`encoding/json` into a struct), Python (`json.loads`), JavaScript
+/// (`JSON.parse`) and serde (`serde_json::Value`); and whether it is accepted here.
 type Row = (&'static str, Read, Read, Read, Read, bool);
 
 const A: Read = Method("a");
@@ -27,7 +27,7 @@ const B: Read = Method("b");
 /// `serde_json::Map` keeps the last.
 const READINGS: &[Row] = &[
     (r#"{"method":"a"}"#, A, A, A, A, true),
-    // Doubled keys.
+    // Duplicate keys.
     (r#"{"method":"a","method":"b"}"#, B, B, B, B, false),
     (r#"{"method":"a","method":"a"}"#, A, A, A, A, false),
     (r#"{"method":"a","params":[],"params":[]}"#, A, A, A, A, false),
@@ -43,16 +43,16 @@ const READINGS: &[Row] = &[
     (r#"{"method":"a","params":[],"Params":[1]}"#, A, A, A, A, false),
     (r#"{"method":"a","id":1,"ID":2}"#, A, A, A, A, false),
     (r#"{"method":"a","JSONRPC":"1.0"}"#, A, A, A, A, false),
-    // Folding beyond ASCII: ſ folds to s for Go; nobody has the dotless i, but case mappings
+    // Folding beyond ASCII: ſ folds to s for Go; no parser folds the dotless i, but case mappings
     // differ.
     ("{\"method\":\"a\",\"param\u{17f}\":[1]}", A, A, A, A, false),
     (r#"{"method":"a","param\u017f":[1]}"#, A, A, A, A, false),
     (r#"{"method":"a","j\u017Fonrpc":"1.0"}"#, A, A, A, A, false),
     ("{\"method\":\"a\",\"\u{131}d\":2}", A, A, A, A, false),
     ("{\"method\":\"a\",\"\u{130}D\":2}", A, A, A, A, false),
-    // The Kelvin sign folds to k, which none of the names has.
+    // The Kelvin sign folds to k, which no key contains.
     ("{\"method\":\"a\",\"\u{212a}\":2}", A, A, A, A, true),
-    // Escapes in keys are decoded by all.
+    // All parsers decode escapes in keys.
     (r#"{"m\u0065thod":"a"}"#, A, A, A, A, true),
     (r#"{"\u006d\u0065\u0074\u0068\u006f\u0064":"a"}"#, A, A, A, A, true),
     (r#"{"method":"a","m\u0065thod":"b"}"#, B, B, B, B, false),
@@ -66,13 +66,13 @@ const READINGS: &[Row] = &[
     (r#"{"method":"a","":"b"}"#, A, A, A, A, true),
     // Escapes in values.
     (r#"{"method":"\u0061"}"#, A, A, A, A, true),
-    // Lone surrogates in keys: Go has U+FFFD for them, Python and JavaScript keep them, serde
+    // Lone surrogates in keys: Go replaces them by U+FFFD, Python and JavaScript keep them, serde
     // refuses.
     (r#"{"method":"a","\ud800":1}"#, A, A, A, Refused, false),
     (r#"{"method":"a","method\udc00":"b"}"#, A, A, A, Refused, false),
     // A byte order mark: refused by all (Python: "Unexpected UTF-8 BOM").
     ("\u{feff}{\"method\":\"a\"}", Refused, Refused, Refused, Refused, false),
-    // What is no JSON, but Python's.
+    // Not JSON, but accepted by Python.
     (r#"{"method":"a","id":NaN}"#, Refused, A, Refused, Refused, false),
     (r#"{"method":"a","params":[Infinity]}"#, Refused, A, Refused, Refused, false),
     (r#"{"method":"a","x":-Infinity}"#, Refused, A, Refused, Refused, false),
@@ -85,21 +85,21 @@ const READINGS: &[Row] = &[
     (r#"{method:"a"}"#, Refused, Refused, Refused, Refused, false),
     (r#"{"method":"a"}{"method":"b"}"#, Refused, Refused, Refused, Refused, false),
     (r#"{"method":"a"} x"#, Refused, Refused, Refused, Refused, false),
-    // Big and odd numbers: read as something by all, and no key changes by it.
+    // Big and odd numbers: all parsers read them, and they change no key.
     (r#"{"method":"a","x":123456789012345678901234567890}"#, A, A, A, A, true),
     (r#"{"method":"a","id":9007199254740993}"#, A, A, A, A, true),
     (r#"{"method":"a","id":-0}"#, A, A, A, A, true),
     (r#"{"method":"a","x":01}"#, Refused, Refused, Refused, Refused, false),
     (r#"{"method":"a","x":+1}"#, Refused, Refused, Refused, Refused, false),
     (r#"{"method":"a","x":.5}"#, Refused, Refused, Refused, Refused, false),
-    // Nesting: keys below the top are params' own.
+    // Nesting: keys below the top level belong to params.
     (r#"{"method":"a","params":{"method":"b","Method":"c","method":"d"}}"#, A, A, A, A, true),
     (r#"{"params":[{"method":"b"}],"method":"a"}"#, A, A, A, A, true),
     (r#"{"x":{"method":"b"}}"#, Nothing, Nothing, Nothing, Nothing, false),
-    // Types: Go refuses to put a number into a string; the others find no text.
+    // Types: Go refuses a number for a string; the others find no string.
     (r#"{"method":7}"#, Refused, Nothing, Nothing, Nothing, false),
     (r#"{"method":["a"]}"#, Refused, Nothing, Nothing, Nothing, false),
-    // null leaves Go's string as it is: empty.
+    // null leaves Go's string empty.
     (r#"{"method":null}"#, Nothing, Nothing, Nothing, Nothing, false),
     (r#"{"method":"a","Method":null}"#, A, A, A, A, false),
 ];
@@ -123,7 +123,7 @@ fn what_is_taken_has_one_reading() {
     }
 }
 
-/// The column of the reader that is at hand is what it says, not what somebody remembers.
+/// The column of serde is checked against the real parser.
 #[test]
 fn serde_reads_as_the_table_says() {
     for &(text, _, _, _, expected, _) in READINGS {
@@ -137,8 +137,8 @@ fn serde_reads_as_the_table_says() {
     }
 }
 
-/// Go's way (`encoding/json`, `foldName` and the order of keys), written down: whatever random
-/// objects hold, what is taken has the same method and the same number of params there.
+/// Random objects against an implementation of Go's rules (`encoding/json`, `foldName` and the
+/// order of keys): an accepted object has the same method and number of params for both.
 #[test]
 fn random_objects_that_are_taken_mean_the_same_to_a_reader_without_case() {
     let keys = [

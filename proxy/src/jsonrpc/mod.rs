@@ -1,7 +1,7 @@
-//! The protocol: requests and batches, ids, what a response means, error answers.
+//! The protocol: requests and batches, ids, classification of responses, error answers.
 //!
-//! [`inspect`] reads a client's body, [`classify`] is the only place that turns a response into an
-//! outcome, `batch` finds the answer of each member of a batch.
+//! [`inspect`] reads a client's body, [`classify`] alone turns a response into an outcome, `batch`
+//! finds the answer of each member of a batch.
 
 mod answer;
 pub mod batch;

@@ -1,22 +1,22 @@
 //! The request's own words in an endpoint's error message.
 //!
-//! Nodes quote requests: a tracer's source, a name that they don't know, a value that they can't
-//! read. A policy that knows an endpoint's troubles by their words would take such a quotation for
-//! the endpoint's. [`unquoted`] masks it, and `upstream::settle` follows a decision that blames the
-//! endpoint only as far as the policy decides so without those words, too.
+//! Nodes quote requests: a tracer's source, an unknown name, a value that they can't parse. A
+//! policy that detects endpoint failures by words would attribute the quotation to the endpoint.
+//! [`unquoted`] masks it, and `upstream::settle` follows a decision that blames the endpoint only
+//! as far as the policy decides so without those words, too.
 //!
-//! Invariant: what is masked can take blame from an endpoint, never add any, so whatever is in
-//! doubt is masked. Masked is
-//! - a word of four letters or more that stands anywhere in the request, also inside of another
-//!   word: it may have been cut;
+//! Invariant: masking can remove blame from an endpoint, never add any, so any doubtful word is
+//! masked. Masked are
+//! - a word of four letters or more that occurs anywhere in the request, also inside another word:
+//!   the node may have truncated it;
 //! - two neighbouring words, however short, that are neighbours in the request, too;
-//! - the whole message, where the request is too long to be looked through, or holds code for the
-//!   endpoint to run: what code says need not stand in it.
+//! - the whole message, if the request is too long to search, or holds code for the endpoint to
+//!   run: the code's output need not occur in the request.
 //!
-//! Case, punctuation, white space and escapes make no difference. Two kinds of words count only
-//! beside another that is the request's: short names of fields, since `limit` and `method` are also
-//! what endpoints talk about, and headers, since `python-requests` would have a say in "too many
-//! requests". Not masked are words of up to three letters by themselves.
+//! Case, punctuation, white space and escapes are ignored. Two kinds of words count only beside
+//! another word of the request: short field names, since endpoints use `limit` and `method`
+//! themselves, and headers, since `python-requests` would match "too many requests". Single words
+//! of up to three letters are not masked.
 
 use std::ops::Range;
 use std::sync::OnceLock;
@@ -28,15 +28,15 @@ use http::{HeaderName, HeaderValue};
 
 use crate::model::RequestFacts;
 
-/// Requests up to this size are looked through, which takes a fraction of a millisecond.
+/// The largest request that is searched, which takes a fraction of a millisecond.
 const MAX_REQUEST: usize = 64 << 10;
-/// Shorter words count in pairs only: `is`, `not` and `key` are in almost any text.
+/// Shorter words count only in pairs: `is`, `not` and `key` are in almost any text.
 const MIN_WORD: usize = 4;
-/// The longest name of a field that counts only beside another word.
+/// The longest field name that counts only beside another word.
 const MAX_SHORT_NAME: usize = 7;
-/// A text within a text within a text is as deep as endpoints unpack one.
+/// The number of nested string escapes that endpoints decode.
 const MAX_ESCAPED: usize = 3;
-/// Methods that take code: custom tracers in JavaScript.
+/// Methods that accept code: custom tracers in JavaScript.
 const RUN_CODE: [&str; 2] = ["debug_trace", "debug_standardTrace"];
 const MASK: char = '*';
 
@@ -51,13 +51,12 @@ pub struct RequestText<'a> {
     pub words: &'a RequestWords,
 }
 
-/// The words of a request, found when they are first asked for: a batch may have hundreds of
-/// errors.
+/// The words of a request, found on first use: a batch may have hundreds of errors.
 #[derive(Debug, Default)]
 pub struct RequestWords(OnceLock<Said>);
 
 impl Clone for RequestWords {
-    /// A copy of a request may be sent with another body.
+    /// Starts empty, since a copy of a request may be sent with another body.
     fn clone(&self) -> Self {
         RequestWords::default()
     }
@@ -70,7 +69,7 @@ pub fn unquoted(message: &str, request: &RequestFacts, sent: RequestText<'_>) ->
         return None;
     }
     let size = sent.body.len() + sent.headers.iter().map(|(_, value)| value.len()).sum::<usize>();
-    // An endpoint gets UTF-8 only; what is not can't be looked through.
+    // Endpoints get only UTF-8; other bodies can't be searched.
     let body = std::str::from_utf8(sent.body).ok().filter(|_| size <= MAX_REQUEST);
     let Some(body) = body.filter(|body| !brings_code(request, body)) else {
         return Some(String::new());
@@ -79,12 +78,12 @@ pub fn unquoted(message: &str, request: &RequestFacts, sent: RequestText<'_>) ->
     mask(message, &words, &said.in_message(&words))
 }
 
-/// The words of a request, lower case, with one space before and after each.
+/// The words of a request in lower case, with one space before and after each.
 #[derive(Debug, Default)]
 struct Said {
-    /// Those that count by themselves.
+    /// Words that count by themselves.
     words: String,
-    /// Those that count beside another: short names of fields, and headers.
+    /// Words that count beside another: short field names, and headers.
     names: String,
 }
 
@@ -109,7 +108,7 @@ impl Said {
         said
     }
 
-    /// The text without short names of fields, which are put aside.
+    /// Returns the text without short field names, and stores those.
     fn take_names(&mut self, json: &str) -> String {
         let mut rest = String::with_capacity(json.len());
         let mut end = 0;
@@ -126,7 +125,7 @@ impl Said {
         rest
     }
 
-    /// For each word of a message, whether it is the request's.
+    /// Whether each word of a message is quoted from the request.
     fn in_message(&self, words: &[(Range<usize>, String)]) -> Vec<bool> {
         let pair = |at: usize| Some(format!("{} {}", words[at].1, words.get(at + 1)?.1));
         let pairs = (0..words.len()).filter_map(pair);
@@ -150,7 +149,7 @@ impl Said {
     }
 }
 
-/// Where the words of a message are, and what they are in lower case.
+/// The positions of a message's words, and the words in lower case.
 fn words_of(message: &str) -> Vec<(Range<usize>, String)> {
     let mut words = Vec::new();
     let mut left = message;
@@ -180,11 +179,12 @@ fn put_words(words: &mut String, text: &str) {
     words.push(' ');
 }
 
-/// Which of `patterns` are in `text`. One pass, however many there are: neither text is ours.
+/// Whether `text` contains each of `patterns`. One pass for any number of them: both come from
+/// outside.
 fn find(patterns: &[String], text: &str) -> Vec<bool> {
     let mut found = vec![false; patterns.len()];
-    // Built for one message, so the kind that is quickest to build. A handful of short texts can't
-    // be too many for it.
+    // Built for one message, so of the kind that builds fastest. It holds any number of short
+    // texts.
     let Ok(automaton) = AhoCorasick::builder().kind(Some(AhoCorasickKind::NoncontiguousNFA)).build(patterns) else {
         return vec![true; patterns.len()];
     };
@@ -211,15 +211,15 @@ fn mask(message: &str, words: &[(Range<usize>, String)], quoted: &[bool]) -> Opt
     (end > 0).then_some(masked)
 }
 
-/// Whether a request asks for code of its own to be run: a string that is more than a name, a
-/// number or a block's tag.
+/// Whether a request brings code to run: a string that is more than a name, a number or a block
+/// tag.
 fn brings_code(request: &RequestFacts, body: &str) -> bool {
     let is_plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.' | b':' | b' ');
     request.shape.has_method(|method| RUN_CODE.iter().any(|begin| method.starts_with(begin)))
         && strings(body).any(|string| !body[string].bytes().all(is_plain))
 }
 
-/// Where the strings of a JSON text are, without their quotation marks.
+/// The positions of the strings in a JSON text, without their quotation marks.
 fn strings(json: &str) -> impl Iterator<Item = Range<usize>> + '_ {
     let mut at = 0;
     std::iter::from_fn(move || {
@@ -234,7 +234,7 @@ fn strings(json: &str) -> impl Iterator<Item = Range<usize>> + '_ {
     })
 }
 
-/// A text with the escapes of JSON resolved, wherever there are any.
+/// The text with JSON escapes resolved wherever they occur.
 fn unescaped(text: &str) -> String {
     let mut plain = String::with_capacity(text.len());
     let mut parts = text.split('\\');
@@ -243,7 +243,7 @@ fn unescaped(text: &str) -> String {
         let code = |hex: &str| u32::from_str_radix(hex, 16).ok().and_then(char::from_u32);
         let mut rest = part.chars();
         match (rest.next(), part.get(1..5).and_then(code)) {
-            // The part before the next one is empty: two backslashes stand for one.
+            // An empty part before the next one: two backslashes stand for one.
             (None, _) => {
                 plain.push('\\');
                 plain.push_str(parts.next().unwrap_or_default());

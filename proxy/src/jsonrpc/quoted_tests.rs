@@ -21,7 +21,7 @@ fn unquoted_of(message: &str, request: &RequestFacts, body: impl Into<Bytes>, he
     unquoted(message, request, RequestText { body: &body.into(), headers: &headers, words: &RequestWords::default() })
 }
 
-/// The message as a policy gets it without the words of a request with these parameters.
+/// The message without the words of a request with these parameters.
 fn without(params: &str, message: &str) -> String {
     let body = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"eth_getLogs","params":[{params}]}}"#);
     unquoted_of(message, &facts("eth_getLogs"), body, &[]).unwrap_or_else(|| message.to_owned())
@@ -31,7 +31,7 @@ fn without(params: &str, message: &str) -> String {
 fn the_requests_words_are_masked_however_they_are_written_and_nothing_else_is() {
     for (params, message, expected) in [
         (r#""monthly capacity""#, "bad: monthly capacity", "bad: ******* ********"),
-        // Another case, escapes, white space, quotation marks, something around it.
+        // Other case, escapes, white space, quotation marks, surrounding text.
         (r#""Monthly CAPACITY""#, "monthly capacity", "******* ********"),
         (r#""\u006donthly\u0020capacit\u0079""#, "monthly capacity", "******* ********"),
         (r#""{\"a\":\"\\u006donthly\\tcapacity\"}""#, "monthly capacity", "******* ********"),
@@ -40,13 +40,13 @@ fn the_requests_words_are_masked_however_they_are_written_and_nothing_else_is() 
         (r#""see /billing""#, "see https://h/billing", "see https://h/*******"),
         (r#""im \u00c9TAT""#, "état im", "**** im"),
         (r#""invalid \u212aey""#, "an invalid key", "an ******* ***"),
-        // A name, long or with more than letters; a number; a value by itself.
+        // A name, long or with other characters than letters; a number; a single value.
         (r#"{"disabled":1}"#, "unknown field `disabled`", "unknown field `********`"),
         (r#"{"api key":1}"#, "invalid api key", "invalid *** ***"),
         (r#"{"\u006cimit":1}"#, "the limit", "the *****"),
         ("12345", "no 12345", "no *****"),
         (r#""rate""#, "rate limit", "**** limit"),
-        // Short names count side by side.
+        // Short names count when adjacent.
         (r#"{"limit":9, "method" : 1}"#, "rate limit exceeded for this method", "rate limit exceeded for this method"),
         (r#"{"rate":1,"limit":2}"#, "unknown [rate limit]", "unknown [**** *****]"),
         (r#"{"limit":2,"rate":1}"#, "unknown [rate limit]", "unknown [**** *****]"),
@@ -87,11 +87,11 @@ fn nothing_is_evidence_where_the_request_is_too_long_or_runs_code() {
     assert_eq!(unquoted_of("rate limit", &batch, trace(code), &[]).as_deref(), Some(""));
 }
 
-/// What the shipped policy holds against an endpoint, if it says this.
+/// The blame of the shipped policy for this error.
 fn blame(code: i64, method: &str, message: &str) -> String {
     let policy = JsonRpcRetry::configure(Config::default()).unwrap();
     let decision = policy.retry(&Request::for_method(method), &Attempt::rpc_error(code, message));
-    // The fields have no readers: a policy only writes them.
+    // The fields have no getters, so the test reads the debug output.
     let fields = format!("{decision:?}");
     let is_blame = |field: &&str| ["cooldown", "penalty", "method_ban"].iter().any(|name| field.starts_with(name));
     let blame: Vec<&str> = fields.split(", ").filter(is_blame).collect();
@@ -110,7 +110,7 @@ fn the_real_cases_blame_nobody_by_their_words() {
     }
 }
 
-/// A request that has `words` somewhere.
+/// A request that contains `words` somewhere.
 fn random_body(rng: &mut Rng, words: &str) -> String {
     let around = |rng: &mut Rng| ["", " ", "x", "\"", "\n", "{", "'", "é", "\\"][rng.usize(..9)];
     let words = format!("{}{words}{}", around(rng), around(rng));
@@ -126,7 +126,7 @@ fn random_body(rng: &mut Rng, words: &str) -> String {
     if rng.bool() { body } else { body.replace('a', "\\u0061").replace(' ', "\\u0020") }
 }
 
-/// A node's error around `words`.
+/// A node's error message around `words`.
 fn random_message(rng: &mut Rng, words: &str) -> String {
     let words = match rng.u8(..4) {
         0 => words.to_uppercase(),
@@ -145,7 +145,7 @@ fn no_text_of_the_shipped_table_blames_an_endpoint_that_only_quotes_it() {
         .iter()
         .flat_map(|row| row.any)
         .flat_map(|signal| (0..signal.texts()).map(|at| signal.text(at)))
-        // By themselves such words are anybody's; none of them blames an endpoint.
+        // Short words by themselves aren't masked; none of them blames an endpoint.
         .filter(|text| text.len() >= MIN_WORD)
         .collect();
     assert!(texts.len() > 50);

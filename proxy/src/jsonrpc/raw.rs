@@ -1,13 +1,13 @@
-//! Pieces of JSON that are kept as they are written.
+//! Raw pieces of JSON text.
 
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
-/// What JSON takes for space.
+/// White space in JSON.
 const SPACE: [char; 4] = [' ', '\t', '\n', '\r'];
 
-/// A field of an object: absent, or its text, which may be `null`. (An `Option` alone takes `null`
-/// for absent.)
+/// A field of an object: absent, or its text, which may be `null`. (A plain `Option` would read
+/// `null` as absent.)
 #[derive(Default)]
 pub(super) struct Field<'a>(pub(super) Option<&'a RawValue>);
 
@@ -24,9 +24,8 @@ impl<'a> Field<'a> {
     }
 }
 
-/// Reads a text that is an array: `take` gets the text of each element, and what is read from it,
-/// up to the first that it doesn't want. `None` when it is no array, which may turn out only after
-/// some were taken.
+/// Parses a text that is an array. `take` gets the text and the parsed value of each element, until
+/// it returns an error. `None` if the text isn't an array, which may turn out after some elements.
 pub(super) fn for_each_element<'a, T: Deserialize<'a>, E>(
     array: &'a str,
     mut take: impl FnMut(&'a str, serde_json::Result<T>) -> Result<(), E>,
@@ -39,14 +38,14 @@ pub(super) fn for_each_element<'a, T: Deserialize<'a>, E>(
         }
         rest = rest[text.len()..].trim_start_matches(SPACE);
         if !rest.is_empty() {
-            // Something has to follow the comma.
+            // An element must follow the comma.
             rest = Some(rest.strip_prefix(',')?.trim_start_matches(SPACE)).filter(|rest| !rest.is_empty())?;
         }
     }
     Some(Ok(()))
 }
 
-/// The JSON value that a text begins with; `None` when it isn't one.
+/// The JSON value at the beginning of a text; `None` if there is none.
 fn leading_value<'a, T: Deserialize<'a>>(text: &'a str) -> Option<(&'a str, serde_json::Result<T>)> {
     let mut values = serde_json::Deserializer::from_str(text).into_iter();
     match values.next()? {
@@ -58,18 +57,18 @@ fn leading_value<'a, T: Deserialize<'a>>(text: &'a str) -> Option<(&'a str, serd
     }
 }
 
-/// Whether two ids mean the same: `1.0` is `1`, and `"\u0061"` is `"a"`.
+/// Whether two ids are equal in meaning: `1.0` is `1`, and `"\u0061"` is `"a"`.
 pub(crate) fn is_same_id(a: &[u8], b: &[u8]) -> bool {
     a == b || normal_id(a).is_some_and(|id| Some(id) == normal_id(b))
 }
 
-/// An id in one form of all that mean the same; `None` for what is no id.
+/// The normal form of an id; `None` if it isn't an id.
 pub(crate) fn normal_id(raw: &[u8]) -> Option<String> {
     use serde_json::Value;
     match serde_json::from_slice::<Value>(raw).ok()? {
         Value::String(text) => Some(format!("\"{text}")),
         Value::Number(number) => match number.as_f64() {
-            // Whole numbers that a double holds exactly have many forms; larger ones are compared
+            // Integers that a double represents exactly have many forms; larger ones are compared
             // as written.
             Some(float) if float.fract() == 0.0 && float.abs() < EXACT => Some(format!("{float:.0}")),
             _ => Some(number.to_string()),
@@ -79,7 +78,7 @@ pub(crate) fn normal_id(raw: &[u8]) -> Option<String> {
     }
 }
 
-/// Up to here a double holds every whole number: 2^53.
+/// 2^53: a double represents every integer up to here.
 const EXACT: f64 = 9_007_199_254_740_992.0;
 
 #[cfg(test)]
@@ -88,7 +87,7 @@ mod tests {
 
     use super::*;
 
-    /// The elements with what is read of each as a number, if the text is an array.
+    /// The elements with each one parsed as a number, if the text is an array.
     fn elements(array: &str) -> Option<Vec<(&str, Option<u8>)>> {
         let mut elements = Vec::new();
         let Ok(()) = for_each_element(array, |text, number| {

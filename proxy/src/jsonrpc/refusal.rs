@@ -1,5 +1,5 @@
-//! Answers that the proxy gives itself: a JSON-RPC error for every id of the request, with a
-//! matching HTTP status.
+//! Answers of the proxy itself: a JSON-RPC error for every id of the request, with a matching HTTP
+//! status.
 
 use std::time::Duration;
 
@@ -22,28 +22,28 @@ const LIMIT_EXCEEDED: i32 = -32_005;
 /// The first of the codes that JSON-RPC 2.0 leaves to servers.
 const SERVER_ERROR: i32 = -32_000;
 
-/// Why there is no endpoint's answer.
+/// The reason why a request has no endpoint's answer.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum Refusal {
-    /// The body is no JSON.
+    /// The body isn't JSON.
     #[error("parse error: {0}")]
     NotJson(String),
-    /// The body is JSON but no request.
+    /// The body is JSON but not a request.
     #[error("invalid request: {0}")]
     Invalid(String),
     /// More members than the upstream allows.
     #[error("invalid request: {0}")]
     BatchTooLong(String),
-    /// The head has more than one reading, or none. The connection is closed.
+    /// The head is ambiguous or malformed. The connection is closed.
     #[error("invalid request: not well-formed HTTP: {0}")]
     Malformed(&'static str),
-    /// The body isn't said to be JSON.
+    /// The content type isn't JSON.
     #[error("invalid request: the body must be sent with content-type application/json")]
     NotJsonType,
-    /// More bytes in headers that are passed on than endpoints take.
+    /// The forwarded headers have more bytes than endpoints accept.
     #[error("the headers that are passed on to endpoints are larger than {0} bytes together")]
     HeadersTooLarge(usize),
-    /// More bytes than `server.max_body`.
+    /// The body has more bytes than `server.max_body`.
     #[error("the body is larger than {0} bytes")]
     BodyTooLarge(usize),
     /// Not a POST.
@@ -52,13 +52,13 @@ pub enum Refusal {
     /// No route for the path.
     #[error("no route for this path")]
     NoRoute,
-    /// The body breaks HTTP's rules, or ends too early.
+    /// The body violates HTTP, or ends too early.
     #[error("invalid request: the body is not what its head announced")]
     BrokenBody,
     /// The client stopped sending.
     #[error("the request did not arrive in time")]
     Stalled,
-    /// A head without an end within so many bytes.
+    /// The head has no end within this many bytes.
     #[error("the head is larger than {0} bytes")]
     HeadTooLarge(usize),
     /// `server.max_buffered` is reached.
@@ -67,29 +67,29 @@ pub enum Refusal {
     /// The upstream's `max_concurrency` is reached.
     #[error("too many requests are under way")]
     Overloaded,
-    /// Nothing may take the request.
+    /// No endpoint may take the request.
     #[error("no endpoint is available")]
     NoEndpoint,
-    /// The scoring policy said that no endpoint is to get it.
+    /// The scoring policy refused the request.
     #[error("the scoring policy refuses this request")]
     ByPolicy,
-    /// Every endpoint that could take it refuses by its rate limiter.
+    /// The rate limiter of every endpoint that could take the request refuses it.
     #[error("every endpoint is at its rate limit")]
     RateLimited {
-        /// When the first of them may take it, if that is known.
+        /// Time until the first of them admits it, if known.
         retry_after: Option<Duration>,
     },
-    /// The last endpoint that was tried says that it is at its own limit. Others may be free: a
-    /// write that was sent goes to none of them, and a read has so many attempts.
+    /// The last endpoint that was tried is at its own limit. Others may be free: a write that was
+    /// sent goes to none of them, and the attempts of a read are limited.
     #[error("the endpoint that was tried last is at its rate limit")]
     EndpointLimited {
-        /// When it says that it may take the request, if it does.
+        /// The endpoint's own `Retry-After`, if it sent one.
         retry_after: Option<Duration>,
     },
     /// The deadline passed.
     #[error("no endpoint answered in time")]
     TimedOut,
-    /// No connection could be made for want of the proxy's own resources.
+    /// No connection could be made because the proxy ran out of resources.
     #[error("the proxy has no file descriptor, port or memory left")]
     OwnLack,
     /// Endpoints were tried and failed.
@@ -97,7 +97,7 @@ pub enum Refusal {
     EndpointsFailed,
 }
 
-/// A delay for `Retry-After`: rounded up, and 1 at least.
+/// A delay in whole seconds for `Retry-After`: rounded up, at least 1.
 pub fn whole_secs(delay: Duration) -> u64 {
     (delay.as_secs() + u64::from(delay.subsec_nanos() > 0)).max(1)
 }
@@ -150,7 +150,7 @@ impl Refusal {
         }
     }
 
-    /// What the access log calls it.
+    /// The name in the access log.
     pub fn label(&self) -> &'static str {
         match self {
             Refusal::NotJson(_) => "not_json",
@@ -181,13 +181,13 @@ impl Refusal {
         match self {
             Refusal::RateLimited { retry_after: Some(after) }
             | Refusal::EndpointLimited { retry_after: Some(after) } => Some(whole_secs(*after)),
-            // What holds the memory is gone within moments.
+            // The memory is usually free again within moments.
             Refusal::NoMemory => Some(1),
             _ => None,
         }
     }
 
-    /// The same, said of a member of a batch.
+    /// The refusal, with the position of the member that it is about.
     pub(super) fn about_member(self, position: usize) -> Refusal {
         match self {
             Refusal::Invalid(what) => Refusal::Invalid(format!("request {} of the batch: {what}", position + 1)),
@@ -195,8 +195,8 @@ impl Refusal {
         }
     }
 
-    /// The body of the answer to a request that expected `answer`: its ids are told. Without one
-    /// the id is null.
+    /// The response body for a request that expected `answer`, with its ids. Without one the id is
+    /// null.
     pub fn render(&self, answer: Option<&Expected>) -> Bytes {
         match answer {
             Some(Expected::Single(id)) => self.to_id(id),
@@ -207,12 +207,12 @@ impl Refusal {
         }
     }
 
-    /// The error for one id, which is JSON as it was written.
+    /// The error for one id, given as raw JSON.
     pub(crate) fn to_id(&self, id: &[u8]) -> Bytes {
         let message = self.to_string();
         let id = serde_json::from_slice(id).unwrap_or(RawValue::NULL);
         let error = ErrorObject { code: self.rpc_code(), message: &message };
-        // Strings, integers and text that was JSON before can't fail to be written.
+        // Strings, integers and raw JSON always serialize.
         serde_json::to_vec(&Response { jsonrpc: "2.0", id, error }).unwrap_or_default().into()
     }
 }

@@ -1,7 +1,7 @@
-//! The result of one attempt, and the decision that follows.
+//! The result of one attempt, and the decision about it.
 //!
-//! [`may_retry`] holds the host's safety rules. No policy can override them: a policy's wish to
-//! retry counts only where this function agrees.
+//! [`may_retry`] holds the host's safety rules. No policy can override them: a policy's retry takes
+//! effect only if this function agrees.
 
 use std::time::Duration;
 
@@ -16,8 +16,7 @@ pub struct RpcError {
     pub message: String,
 }
 
-/// The detail of a connection that could not be made because the proxy itself has nothing to make
-/// it with.
+/// The detail of a connection that failed because the proxy itself ran out of a resource.
 pub const OWN_LACK: &str = "the proxy has no file descriptor, port or memory left";
 
 impl RpcError {
@@ -25,29 +24,29 @@ impl RpcError {
     pub const METHOD_NOT_FOUND: i64 = -32_601;
 }
 
-/// How one attempt ended, in full.
+/// The full result of an attempt.
 #[derive(Clone, Debug)]
 pub struct AttemptResult {
     /// The classification.
     pub outcome: Outcome,
-    /// Some of the request may have reached the wire.
+    /// A part of the request may have been sent.
     pub bytes_sent: bool,
     /// The HTTP status, once a response head was read.
     pub http_status: Option<u16>,
     /// The JSON-RPC error, if the answer was one.
     pub rpc_error: Option<RpcError>,
-    /// The beginning of the body of an HTTP error that is no JSON-RPC; otherwise empty.
+    /// The beginning of the body of an HTTP error that isn't JSON-RPC; otherwise empty.
     pub text: String,
     /// `Retry-After` of the response.
     pub retry_after: Option<Duration>,
-    /// From the selection of the endpoint to the end of the answer.
+    /// Time from the selection of the endpoint to the end of the answer.
     pub latency: Duration,
-    /// What went wrong, for the log; never holds an address or a body.
+    /// A description of the failure, for the log; never holds an address or a body.
     pub detail: &'static str,
 }
 
 impl AttemptResult {
-    /// Whether the proxy's own lack of resources ended it, which is no endpoint's fault.
+    /// Whether the proxy's own lack of resources caused the failure, which is no endpoint's fault.
     pub fn is_own_lack(&self) -> bool {
         self.outcome == Outcome::ConnectFailed && self.detail == OWN_LACK
     }
@@ -67,30 +66,30 @@ impl AttemptResult {
     }
 }
 
-/// How the attempts of one request are made.
+/// The plan for the attempts of one request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Plan {
-    /// Attempts, the first included.
+    /// Maximum attempts, the first included.
     pub max_attempts: u32,
-    /// The longest that one may take.
+    /// Time limit of one attempt.
     pub timeout: Duration,
-    /// When a second attempt begins beside the first, if there is no answer yet.
+    /// Delay after which a hedge starts beside an unanswered first attempt.
     pub hedge_after: Option<Duration>,
 }
 
-/// What to do after an attempt.
+/// The action after an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// Answer the client with what there is.
+    /// Answer the client with the present result.
     Return,
     /// Try another endpoint after a delay.
     Retry {
-        /// How long to wait first.
+        /// Delay before the next attempt.
         delay: Duration,
     },
 }
 
-/// A cooldown that a retry policy asks for.
+/// The cooldown that a retry policy asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CooldownWish {
     /// None.
@@ -101,48 +100,48 @@ pub enum CooldownWish {
     Fixed(Duration),
 }
 
-/// Which endpoint should take the next attempt.
+/// The kind of endpoint that should take the next attempt.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Preference {
     /// Any.
     #[default]
     None,
-    /// One that knows more of the chain: tagged `archive`, or with a higher head. Any other if
-    /// there is none.
+    /// An endpoint that knows more of the chain: tagged `archive`, or with a higher head. Any other
+    /// if there is none.
     History,
-    /// Only one that isn't known to allow no larger range of blocks.
+    /// Only an endpoint whose range of blocks isn't known to be as small.
     LargerRange,
 }
 
 impl Preference {
-    /// A later preference takes the place of this one; none leaves it: an endpoint that failed
-    /// otherwise says nothing about it.
+    /// Replaces this preference by a later one, unless that is none: an endpoint that failed for
+    /// another reason doesn't refute it.
     pub fn then(self, later: Preference) -> Preference {
         if later == Preference::None { self } else { later }
     }
 }
 
-/// What the retry policy answers.
+/// The retry policy's decision.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Decision {
     /// Return or retry.
     pub action: Action,
     /// The endpoint's cooldown.
     pub cooldown: CooldownWish,
-    /// Milliseconds for the endpoint's error penalty; above 0 the attempt counts as a failure.
+    /// Milliseconds for the endpoint's error penalty; above 0 the attempt counts as its failure.
     pub penalty_ms: f32,
-    /// The attempt counts as a success of the endpoint.
+    /// The attempt counts as the endpoint's success.
     pub success: bool,
-    /// How long the endpoint isn't asked for this method; zero for no ban.
+    /// Duration of a ban of the method at the endpoint; zero for no ban.
     pub method_ban: Duration,
-    /// Who should take the next attempt.
+    /// The preferred endpoint for the next attempt.
     pub prefer: Preference,
-    /// The endpoint knows the transaction: the answer is its hash.
+    /// The endpoint already has the transaction: the answer is its hash.
     pub landed: bool,
 }
 
 impl Decision {
-    /// Return what there is; nothing is held against the endpoint.
+    /// Return the present result; hold nothing against the endpoint.
     pub const RETURN: Decision = Decision {
         action: Action::Return,
         cooldown: CooldownWish::None,
@@ -153,14 +152,14 @@ impl Decision {
         landed: false,
     };
 
-    /// Whether anything is held against the endpoint.
+    /// Whether the decision holds anything against the endpoint.
     pub fn blames(&self) -> bool {
         self.cooldown != CooldownWish::None || self.penalty_ms > 0.0 || !self.method_ban.is_zero()
     }
 
-    /// This decision about a message that quotes its request, where `unquoted` is the one about the
-    /// message without those words: the milder blame of the two, and all else of the one that
-    /// blames less.
+    /// Combines this decision about a message that quotes its request with `unquoted`, the one
+    /// about the message without the quoted words: the milder blame of the two, and everything else
+    /// from the decision that blames less.
     pub fn despite(self, unquoted: Decision) -> Decision {
         let cooldown = match self.cooldown.longer(unquoted.cooldown) {
             longer if longer == self.cooldown => unquoted.cooldown,
@@ -172,7 +171,7 @@ impl Decision {
         Decision { cooldown, penalty_ms, method_ban, ..if is_milder { unquoted } else { self } }
     }
 
-    /// What two decisions about parts of one attempt mean for its endpoint: the worse of each.
+    /// Combines two decisions about parts of one attempt into the worse blame of the endpoint.
     /// Action, preference and ban belong to the parts, not to the endpoint.
     pub fn worse(self, other: Decision) -> Decision {
         Decision {
@@ -185,8 +184,8 @@ impl Decision {
 }
 
 impl CooldownWish {
-    /// The longer one. A backoff is what the upstream takes for a failure; a fixed time is what the
-    /// endpoint asked for.
+    /// The longer of two cooldowns. A fixed time, which the endpoint asked for, overrides the
+    /// upstream's own backoff.
     fn longer(self, other: CooldownWish) -> CooldownWish {
         match (self, other) {
             (CooldownWish::Fixed(a), CooldownWish::Fixed(b)) => CooldownWish::Fixed(a.max(b)),
@@ -196,10 +195,10 @@ impl CooldownWish {
     }
 }
 
-/// The safety rules: whether another attempt is allowed at all after this one.
+/// The safety rules: whether the host allows another attempt after this one.
 ///
-/// It is not when the attempts are used up, when the deadline has passed, or when a write's bytes
-/// may have been sent (unless the write is idempotent): the first endpoint may have carried it out.
+/// It doesn't when the attempts are used up, when the deadline has passed, or when a write's bytes
+/// may have been sent (unless the write is idempotent): the first endpoint may have executed it.
 pub fn may_retry(request: &RequestFacts, result: &AttemptResult, attempt: u32, max_attempts: u32, now: Tick) -> bool {
     let unsafe_write = !request.shape.is_resendable() && result.bytes_sent;
     attempt < max_attempts && now < request.deadline && !unsafe_write && result.outcome != Outcome::Canceled

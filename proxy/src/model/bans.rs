@@ -1,13 +1,11 @@
-//! Methods that an endpoint isn't asked for, because it doesn't support them or always fails them,
-//! for a time.
+//! Temporary bans of methods at an endpoint that doesn't support them or always fails them.
 //!
 //! "No such method" is believed at once. Any other failure that another endpoint didn't have is a
-//! *strike*: after [`STRIKES`] of them, over [`STRIKE_TIME`] at least and without a success of the
-//! method in between, it is banned. So no client can have a method banned that others use with
-//! success.
+//! *strike*: [`STRIKES`] of them ban the method, if they span [`STRIKE_TIME`] and the method had no
+//! success in between. So no client can cause a ban of a method that others use with success.
 //!
-//! Method names come from clients, so there is room for [`MAX_METHODS`] only; when it is full, the
-//! ban that ends first makes room. An endpoint without bans, the usual one, costs one load.
+//! Method names come from clients, so only [`MAX_METHODS`] are stored; when the table is full, the
+//! ban that ends first is removed. An endpoint without bans, the usual one, costs one load.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -16,29 +14,29 @@ use std::time::Duration;
 
 use super::Tick;
 
-/// More than any node's methods.
+/// More than any node has.
 const MAX_METHODS: usize = 512;
-/// A longer name is no method that anybody supports, and isn't worth its memory.
+/// No endpoint supports a method with a longer name.
 const MAX_NAME: usize = 128;
 
-/// Failures in a row that ban a method.
+/// Failures in a row after which a method is banned.
 const STRIKES: u32 = 3;
-/// They take this long at least: one burst is one event.
+/// The shortest span of those failures: one burst counts as one event.
 const STRIKE_TIME: Duration = Duration::from_secs(1);
 
-/// The methods that an endpoint isn't asked for.
+/// The banned methods of an endpoint.
 #[derive(Debug, Default)]
 #[repr(C)]
 pub struct MethodBans {
-    /// First, for whoever keeps it beside what else is read at each decision.
+    /// The first field, next to the other data that each decision reads.
     count: AtomicUsize,
-    /// Methods with strikes.
+    /// The number of methods with strikes.
     struck: AtomicUsize,
     until: Mutex<HashMap<Box<str>, Tick>>,
     strikes: Mutex<HashMap<Box<str>, Strikes>>,
 }
 
-/// Failures of a method in a row.
+/// Consecutive failures of a method.
 #[derive(Debug)]
 struct Strikes {
     first: Tick,
@@ -61,8 +59,8 @@ impl MethodBans {
         !known
     }
 
-    /// `method` failed here, and another endpoint answered the same request. Returns whether that
-    /// bans it anew.
+    /// Records that `method` failed here while another endpoint answered the same request. Returns
+    /// whether that starts a ban.
     pub fn strike(&self, method: &str, duration: Duration, now: Tick) -> bool {
         if method.is_empty() || method.len() > MAX_NAME || duration.is_zero() {
             return false;
@@ -82,7 +80,7 @@ impl MethodBans {
         is_out && self.ban(method, duration, now)
     }
 
-    /// `method` succeeded here.
+    /// Records a success of `method`.
     pub fn succeed(&self, method: &str) {
         if self.struck.load(Relaxed) > 0 {
             let mut all = self.strikes.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,51 +1,51 @@
-//! What is held against an endpoint, and the evidence that it needs.
+//! Blame of an endpoint, and the evidence that it requires.
 //!
-//! Invariant: **blame needs evidence that is not the request's.** A client chooses its requests,
-//! and with them most of what an endpoint says to them: error codes, words, HTTP statuses,
-//! timeouts, even resets. So what a request can provoke excludes an endpoint only with a witness
-//! that the client doesn't control: a probe of the proxy's own that fails, too. Where there are no
-//! probes, another endpoint must have answered the very same request, and the endpoint nobody
-//! else's for a while. A share of requests that an endpoint fails and others answer is a witness,
-//! too, if most clients see it: see `outlier`.
+//! Invariant: **blame needs evidence beyond the request.** A client chooses its requests, and with
+//! them most of an endpoint's responses: error codes, words, HTTP statuses, timeouts, even resets.
+//! So a failure that a request can provoke excludes an endpoint only with evidence that the client
+//! doesn't control: a failed probe of the proxy's own. Without probes, another endpoint must have
+//! answered the same request, and this one must have answered no other request for a while. A share
+//! of requests that an endpoint fails and others answer is evidence, too, if most clients are
+//! affected: see `outlier`.
 //!
-//! Some things can't be provoked by a request's content: an endpoint that can't be connected to,
-//! one that says it is at its rate limit (HTTP 429), and one that is silent to everybody.
+//! Some failures can't be provoked by a request's content: a refused connection, a rate limit that
+//! the endpoint reports (HTTP 429), and silence toward all clients.
 
 use super::{AttemptResult, CooldownWish, Decision, Outcome};
 
 /// HTTP 429.
 const TOO_MANY_REQUESTS: u16 = 429;
 
-/// Whether the content of a request can bring such an end of its attempt about.
+/// Whether the content of a request can provoke this result.
 pub fn is_provoked(result: &AttemptResult) -> bool {
     let is_own = result.outcome == Outcome::ConnectFailed
         || (result.outcome == Outcome::HttpError && result.http_status == Some(TOO_MANY_REQUESTS));
     !is_own
 }
 
-/// What became of a request elsewhere, after an endpoint failed it.
+/// The fate of a request elsewhere, after an endpoint failed it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Elsewhere {
     /// Another endpoint answered it.
     Answered,
-    /// Another one failed it, too.
+    /// Another endpoint failed it, too.
     Failed,
-    /// No other one was tried.
+    /// No other endpoint was tried.
     Untried,
 }
 
-/// What a decision holds against the endpoint that was tried.
+/// The blame that a decision puts on the endpoint of an attempt.
 #[derive(Clone, Debug)]
 pub struct Blame {
     /// The endpoint's position in its upstream.
     pub index: u32,
     /// The worst decision about the attempt.
     pub decision: Decision,
-    /// How the attempt ended.
+    /// The attempt's result.
     pub result: AttemptResult,
-    /// The client that it was made for, as in its request.
+    /// The client of the request, by its key.
     pub client: u64,
-    /// Its method, unless it is a batch of several.
+    /// The method of the request, unless it is a batch of several.
     pub method: String,
 }
 
@@ -55,7 +55,7 @@ impl Blame {
         (self.result.outcome.label(), self.result.detail, self.result.http_status)
     }
 
-    /// Whether it holds anything against the endpoint.
+    /// Whether there is any blame.
     pub fn is_any(&self) -> bool {
         self.is_failure() || !self.decision.method_ban.is_zero()
     }
@@ -65,7 +65,7 @@ impl Blame {
         self.excludes() || self.decision.penalty_ms > 0.0
     }
 
-    /// Whether the endpoint would be excluded.
+    /// Whether the blame would exclude the endpoint.
     pub fn excludes(&self) -> bool {
         self.decision.cooldown != CooldownWish::None
     }

@@ -1,26 +1,26 @@
-//! A bound on retries and hedges together, so that an outage isn't amplified.
+//! A limit on retries and hedges together, so that they don't amplify an outage.
 //!
-//! Over a window of ten seconds they may be at most a share of the requests, and a floor per second
-//! that lets an upstream with little traffic retry at all. (Finagle's and Linkerd's retry budget
-//! works with the same three numbers.) The window slides: the counts of the window before fade in
-//! proportion to the time that has passed of this one. Counts are atomics and writers race
+//! Over a window of ten seconds they are limited to a share of the requests, plus a floor per
+//! second that lets an upstream with little traffic retry at all. (Finagle's and Linkerd's retry
+//! budget uses the same three numbers.) The window slides: the counts of the previous window fade
+//! in proportion to the elapsed part of the current one. Counts are atomics and writers race
 //! benignly: around the turn of a window a few more or fewer may pass.
 //!
-//! Invariant: no client spends another's. Each may spend the share of its own requests, and an
-//! equal part of the floor. Clients are told apart by their keys, in [`CLIENTS`] groups; the sum of
-//! what all may spend is the budget of the whole.
+//! Invariant: no client spends another's budget. Each has the share of its own requests, and an
+//! equal part of the floor. Client keys are divided into [`CLIENTS`] groups; the budgets of the
+//! groups add up to the whole.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use super::Tick;
 
-/// Finagle's `ttl`.
+/// The length of the window: Finagle's `ttl`.
 const WINDOW: Duration = Duration::from_secs(10);
-/// Groups of clients. Two that share one share its budget.
+/// Groups of clients. Clients of the same group share its budget.
 const CLIENTS: usize = 64;
 
-/// How much may be spent, from the upstream's conf.
+/// The limits of the budget, from the upstream's conf.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct BudgetLimits {
     /// Retries and hedges per request.
@@ -29,22 +29,22 @@ pub struct BudgetLimits {
     pub floor_per_sec: u32,
 }
 
-/// What an upstream has spent.
+/// The retry budget of an upstream.
 #[derive(Debug)]
 pub struct RetryBudget {
-    /// The number of the window that `now` counts.
+    /// The number of the current window.
     window: AtomicU64,
     clients: Box<[Client; CLIENTS]>,
 }
 
-/// What one group of clients did.
+/// The counts of one group of clients.
 #[derive(Debug, Default)]
 struct Client {
     requests: Counts,
     spent: Counts,
 }
 
-/// Of this window and the one before.
+/// Counts of the current and the previous window.
 #[derive(Debug, Default)]
 struct Counts {
     now: AtomicU64,
@@ -59,7 +59,7 @@ impl Default for RetryBudget {
 }
 
 impl RetryBudget {
-    /// A request of this client arrived.
+    /// Records a request of this client.
     pub fn deposit(&self, client: u64, now: Tick) {
         self.turn(now);
         self.client(client).requests.now.fetch_add(1, Relaxed);
@@ -76,7 +76,7 @@ impl RetryBudget {
         client.spent.sum(fading) + 1.0 <= allowed
     }
 
-    /// A retry or hedge of this client begins.
+    /// Records a retry or hedge of this client.
     pub fn spend(&self, client: u64) {
         self.client(client).spent.now.fetch_add(1, Relaxed);
     }
@@ -86,7 +86,7 @@ impl RetryBudget {
         &self.clients[usize::try_from(key % CLIENTS as u64).unwrap_or(0)]
     }
 
-    /// Begins a new window when its time has come.
+    /// Starts a new window when its time has come.
     fn turn(&self, now: Tick) {
         let current = now.as_nanos() / window_nanos();
         let known = self.window.load(Relaxed);
@@ -144,11 +144,11 @@ mod tests {
         let (budget, share) = (RetryBudget::default(), BudgetLimits { share: 0.5, floor_per_sec: 0 });
         (0..100).for_each(|_| budget.deposit(ONE, at(9_000)));
         assert_eq!(spend_all(&budget, share, at(9_999)), 50);
-        // Half of the window before counts, of what came in as of what was spent.
+        // Half of the previous window counts, for requests and spending alike.
         assert_eq!(spend_all(&budget, share, at(15_000)), 0);
         (0..100).for_each(|_| budget.deposit(ONE, at(15_000)));
         assert_eq!(spend_all(&budget, share, at(15_000)), 50);
-        // After a silence nothing is left of either.
+        // After a pause both are zero.
         assert_eq!(spend_all(&budget, share, at(90_000)), 0);
         budget.deposit(ONE, at(90_000));
         budget.deposit(ONE, at(90_000));

@@ -1,37 +1,37 @@
-//! How much of requests the process holds in memory (`max_buffered`).
+//! Memory held by requests in the whole process (`max_buffered`).
 //!
-//! The number of requests under way and the size of each are bounded; their product isn't anything
-//! that a machine has. A guard counts what a request holds beyond its first few KiB, and gives it
-//! back however the request ends.
+//! The number of requests under way and the size of each are bounded, but their product may exceed
+//! a machine's memory. A guard counts what a request holds beyond its first few KiB, and releases
+//! it however the request ends.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-/// What isn't counted of each request: most are smaller, and cost nothing here.
+/// Bytes of each request that aren't counted: most are smaller, and cost nothing here.
 const FREE: usize = 16 << 10;
 
-/// Bytes that requests hold in the whole process.
+/// Counted bytes of all requests of the process.
 #[derive(Debug, Default)]
 pub struct Buffered(AtomicUsize);
 
-/// What one request holds. Dropping it gives it back.
+/// The counted bytes of one request. Dropping it releases them.
 #[derive(Debug, Default)]
 pub struct Held {
-    /// Once there is something.
+    /// Set once bytes are counted.
     all: Option<Arc<Buffered>>,
     counted: usize,
 }
 
 impl Buffered {
-    /// Bytes that are held now.
+    /// The number of counted bytes.
     pub fn bytes(&self) -> usize {
         self.0.load(Relaxed)
     }
 }
 
 impl Held {
-    /// Asks for room for `bytes` in all, before they are held. Tells whether it is there: `most`
-    /// are held by all together.
+    /// Counts `bytes` for this request in total, before they are held. Returns whether they fit:
+    /// all requests together may hold `most`.
     #[must_use]
     pub fn cover(&mut self, all: &Arc<Buffered>, bytes: usize, most: usize) -> bool {
         let more = bytes.saturating_sub(FREE).saturating_sub(self.counted);

@@ -1,10 +1,10 @@
-//! Timed exclusion of an endpoint, and its way back.
+//! Timed exclusion of an endpoint, and its gradual return.
 //!
-//! A cooldown begins when the retry policy asks for one. A backoff lasts up to
-//! `min(max, base * 2^n)`, where n counts the cooldowns in a row from 1 (azoth-balancer's formula);
-//! a random share of it is taken away ("full jitter" when the share is 1), so that endpoints that
-//! failed together aren't tried together. Failures while the endpoint cools don't escalate: ten
-//! requests that fail together are one event.
+//! A cooldown begins when the retry policy asks for one. A backoff lasts up to `min(max, base *
+//! 2^n)`, where n counts the cooldowns in a row from 1 (azoth-balancer's formula); a random share
+//! of it is subtracted ("full jitter" when the share is 1), so that endpoints that failed together
+//! aren't tried together. Failures during a cooldown don't escalate: ten requests that fail
+//! together are one event.
 //!
 //! ```text
 //! clear ── cooldown ──► cooling ── time ──► half-open ── a trial succeeds ──► ramp ── time, a success ──► clear
@@ -13,8 +13,8 @@
 //! ```
 //!
 //! Invariant: an endpoint that failed never gets its traffic back at once. After its cooldown it is
-//! *half-open*: one trial at a time decides, a request or a probe. Then its share of the traffic
-//! grows over a *ramp*, as long as the cooldown was and [`MAX_RAMP`] at most (Envoy's slow start).
+//! *half-open*: one trial at a time, a request or a probe, decides. Then its share of the traffic
+//! grows over a *ramp*, as long as the cooldown was and at most [`MAX_RAMP`] (Envoy's slow start).
 //! A success of an attempt that began before the cooldown proves nothing.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
@@ -27,9 +27,9 @@ use super::Tick;
 pub struct Backoff {
     /// Half of the first cooldown.
     pub base: Duration,
-    /// No backoff lasts longer.
+    /// The longest backoff.
     pub max: Duration,
-    /// The share of it that is random, 0 to 1.
+    /// The random share of a backoff, 0 to 1.
     pub jitter: f32,
 }
 
@@ -42,7 +42,7 @@ impl Backoff {
     }
 }
 
-/// The share of its traffic that an endpoint gets at the beginning of its ramp (Envoy's
+/// The share of its traffic that an endpoint gets at the start of its ramp (Envoy's
 /// `min_weight_percent`).
 const RAMP_START: f32 = 0.1;
 /// The longest ramp.
@@ -53,27 +53,27 @@ const MAX_RAMP: Duration = Duration::from_secs(10);
 pub struct Cooldown {
     since: AtomicU64,
     until: AtomicU64,
-    /// So many milliseconds after its end, and one more, a trial succeeded; 0 before.
+    /// Milliseconds from the end to a trial's success, plus one; 0 before that.
     ramp_after: AtomicU32,
-    /// Cooldowns in a row; 0 is the usual case, and all that a decision reads then.
+    /// Cooldowns in a row. In the usual case, 0, a decision reads only this field.
     attempts: AtomicU32,
 }
 
-/// Where an endpoint stands between a failure and its full traffic.
+/// The state of an endpoint between a failure and its full traffic.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum CooldownState {
-    /// Nothing is held against it.
+    /// The endpoint is not restricted.
     Clear,
-    /// It is excluded for this long.
+    /// The endpoint is excluded for this long.
     Cooling(Duration),
-    /// Its cooldown ended this long ago, and no trial has succeeded yet.
+    /// The cooldown ended this long ago, and no trial has succeeded yet.
     HalfOpen(Duration),
-    /// It gets this share of its traffic, 0 to 1.
+    /// The endpoint gets this share of its traffic, 0 to 1.
     Ramp(f32),
 }
 
 impl Cooldown {
-    /// Its state.
+    /// The state at `now`.
     pub fn state(&self, now: Tick) -> CooldownState {
         if self.attempts.load(Relaxed) == 0 {
             return CooldownState::Clear;
@@ -93,18 +93,18 @@ impl Cooldown {
         CooldownState::Ramp(RAMP_START + (1.0 - RAMP_START) * elapsed.div_duration_f32(length))
     }
 
-    /// Whether nothing is held against the endpoint: the usual case, for one load.
+    /// Whether the endpoint has no cooldown on record: the usual case, for one load.
     pub fn is_clear(&self) -> bool {
         self.attempts.load(Relaxed) == 0
     }
 
-    /// How long the endpoint still cools; `None` when it doesn't.
+    /// Time left of the cooldown; `None` when there is none.
     pub fn remaining(&self, now: Tick) -> Option<Duration> {
         let until = self.until.load(Relaxed);
         (until > now.as_nanos()).then(|| Duration::from_nanos(until - now.as_nanos()))
     }
 
-    /// Cooldowns in a row, until a success at the end of a ramp.
+    /// Number of cooldowns in a row, until a success after a ramp.
     pub fn attempts(&self) -> u32 {
         self.attempts.load(Relaxed)
     }
@@ -129,7 +129,7 @@ impl Cooldown {
         self.begin(now, duration)
     }
 
-    /// An attempt that began at `started` succeeded at `now`.
+    /// Records at `now` the success of an attempt that began at `started`.
     pub fn succeed(&self, started: Tick, now: Tick) {
         // The usual case first: nothing to reset, so the line stays shared between the cores.
         let attempts = self.attempts.load(Relaxed);
@@ -146,7 +146,7 @@ impl Cooldown {
                 self.ramp_after.store(after.saturating_add(1), Relaxed);
             }
             CooldownState::Ramp(_) => {}
-            // Unless another cooldown begins at this very moment: it counts.
+            // Fails if another cooldown begins at this moment, which then counts.
             CooldownState::Clear => drop(self.attempts.compare_exchange(attempts, 0, Relaxed, Relaxed)),
         }
     }
@@ -229,7 +229,7 @@ mod tests {
         assert_eq!((cooldown.state(at(26)), cooldown.attempts()), (CooldownState::Clear, 1));
         cooldown.succeed(at(26), at(26));
         assert_eq!(cooldown.attempts(), 0);
-        // A long cooldown's ramp is cut.
+        // The ramp after a long cooldown is shortened.
         cooldown.hold(at(100), Duration::from_secs(3_600));
         cooldown.succeed(at(3_700), at(3_700));
         assert_eq!(cooldown.state(at(3_710)), CooldownState::Clear);

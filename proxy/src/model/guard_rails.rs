@@ -1,10 +1,9 @@
-//! Whether a policy that decides a share of the requests does worse than the one that decides the
-//! others.
+//! A comparison of a policy that decides a share of the requests with the live one.
 //!
-//! Two [`Arm`]s count over the same time, so that what happens to the endpoints happens to both.
-//! [`Rails`] compare them. A difference counts only where chance is a bad explanation: the compared
-//! value is the lower end of a confidence interval ([`CONFIDENCE`]). So a few unlucky requests
-//! don't end a trial, however often it is looked at.
+//! Two [`Arm`]s count over the same time, so that events at the endpoints affect both. [`Rails`]
+//! compare them. A difference counts only if chance hardly explains it: the compared value is the
+//! lower end of a confidence interval ([`CONFIDENCE`]). So a few unlucky requests don't end a
+//! trial, however often it is checked.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -12,12 +11,12 @@ use std::time::Duration;
 
 use super::histogram::{LatencyBuckets, LatencyCounts};
 
-/// Standard deviations below what was seen: chance alone is that far off once in 740 looks.
+/// Standard deviations below the observed value: chance alone deviates as far in one of 740 checks.
 const CONFIDENCE: f64 = 3.0;
-/// The share of requests that may be slower than the percentile that is compared.
+/// The share of requests that may be slower than the compared percentile.
 const SLOWEST: f64 = 0.01;
 
-/// Counts of the requests that one of the two decides.
+/// Counters of the requests that one of the two policies decides.
 #[derive(Debug, Default)]
 pub struct Arm {
     requests: AtomicU64,
@@ -27,49 +26,50 @@ pub struct Arm {
     latencies: LatencyBuckets,
 }
 
-/// What an [`Arm`] held at one time.
+/// A snapshot of an [`Arm`].
 #[derive(Clone, Debug)]
 pub struct ArmCounts {
-    /// Requests that came to their end.
+    /// Number of requests that ended.
     pub requests: u64,
-    /// Those without a good answer.
+    /// Number of requests without a good answer.
     pub failed: u64,
-    /// Attempts of all of them.
+    /// Number of attempts of all requests.
     pub attempts: u64,
     attempts_squared: u64,
     latencies: LatencyCounts,
 }
 
-/// What the newer policy may not be, in comparison to the live one.
+/// The limits for the newer policy, compared with the live one.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Rails {
-    /// Requests of each before they are compared.
+    /// Number of requests of each policy before a comparison.
     pub min_requests: u64,
-    /// Calls that give no answer, of the whole trial.
+    /// Maximum calls without an answer in the whole trial.
     pub max_faults: u64,
-    /// How much more of its requests may fail, as a share of them.
+    /// Maximum increase in the share of failed requests.
     pub max_error_rate_increase: f64,
-    /// How many more attempts its requests may take, in the mean.
+    /// Maximum increase in mean attempts per request.
     pub max_attempts_increase: f64,
-    /// How many times as long its 99th percentile may be.
+    /// Maximum ratio of the 99th percentiles.
     pub max_p99_ratio: f64,
 }
 
 /// A guard rail that was broken.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Breach {
-    /// It faulted too often.
+    /// Too many calls faulted.
     Faults(u64),
-    /// Too many of its requests failed: its share and the live policy's.
+    /// Too many requests failed: the newer policy's share and the live policy's.
     ErrorRate(f64, f64),
-    /// Its requests took too many attempts: its mean and the live policy's.
+    /// Requests took too many attempts: the newer policy's mean and the live policy's.
     Attempts(f64, f64),
-    /// Its requests took too long: its 99th percentile in milliseconds and the live policy's.
+    /// Requests took too long: the newer policy's 99th percentile in milliseconds and the live
+    /// policy's.
     Latency(f32, f32),
 }
 
 impl Arm {
-    /// A request came to its end.
+    /// Records the end of a request.
     pub fn record(&self, good: bool, attempts: u32, latency: Duration) {
         let attempts = u64::from(attempts);
         self.requests.fetch_add(1, Relaxed);
@@ -79,12 +79,12 @@ impl Arm {
         self.latencies.record(latency);
     }
 
-    /// Requests so far.
+    /// Number of requests so far.
     pub fn requests(&self) -> u64 {
         self.requests.load(Relaxed)
     }
 
-    /// What it holds.
+    /// A snapshot of the counters.
     pub fn counts(&self) -> ArmCounts {
         ArmCounts {
             requests: self.requests.load(Relaxed),
@@ -102,7 +102,7 @@ impl ArmCounts {
         self.failed as f64 / self.requests as f64
     }
 
-    /// The mean of attempts per request; NaN before the first.
+    /// The mean number of attempts per request; NaN before the first.
     pub fn mean_attempts(&self) -> f64 {
         self.attempts as f64 / self.requests as f64
     }
@@ -113,7 +113,7 @@ impl ArmCounts {
         p99
     }
 
-    /// The square of the standard error of the mean of attempts.
+    /// The squared standard error of the mean number of attempts.
     fn attempts_error_squared(&self) -> f64 {
         let mean = self.mean_attempts();
         let variance = self.attempts_squared as f64 / self.requests as f64 - mean * mean;
@@ -122,8 +122,8 @@ impl ArmCounts {
 }
 
 impl Rails {
-    /// The rail that the canary breaks, if any. `faults`: its calls in the whole trial that gave no
-    /// answer.
+    /// The rail that the canary breaks, if any. `faults`: the number of its calls without an answer
+    /// in the whole trial.
     pub fn breach(&self, live: &ArmCounts, canary: &ArmCounts, faults: u64) -> Option<Breach> {
         if faults > self.max_faults {
             return Some(Breach::Faults(faults));
@@ -140,7 +140,7 @@ impl Rails {
         (surely > most).then(|| Breach::ErrorRate(canary.error_rate(), live.error_rate()))
     }
 
-    /// The difference of two means, less its own standard error (Welch).
+    /// Compares the difference of two means, less its standard error (Welch).
     fn attempts(&self, live: &ArmCounts, canary: &ArmCounts) -> Option<Breach> {
         let (ours, theirs) = (canary.mean_attempts(), live.mean_attempts());
         let error = (canary.attempts_error_squared() + live.attempts_error_squared()).sqrt();
@@ -148,7 +148,7 @@ impl Rails {
         (surely > self.max_attempts_increase).then_some(Breach::Attempts(ours, theirs))
     }
 
-    /// A percentile is compared by the share that is above it, which unlike a percentile has a
+    /// Compares the share of requests above the percentile: unlike a percentile, a share has a
     /// known error.
     #[expect(
         clippy::cast_possible_truncation,
@@ -161,7 +161,7 @@ impl Rails {
     }
 }
 
-/// What the share of `such` in `all` is at least (the lower end of Wilson's score interval).
+/// The lower bound of the share of `such` in `all` (Wilson's score interval).
 fn at_least(such: f64, all: f64) -> f64 {
     let z = CONFIDENCE;
     let share = (such / all).min(1.0);
@@ -200,7 +200,7 @@ mod tests {
         max_p99_ratio: 1.5,
     };
 
-    /// `requests`, of which every `n`-th is as `odd` says: good, attempts, milliseconds.
+    /// `requests`, of which every `n`-th has the values of `odd`: good, attempts, milliseconds.
     fn arm(requests: u64, n: u64, odd: (bool, u32, u64)) -> ArmCounts {
         let arm = Arm::default();
         for request in 1..=requests {

@@ -1,22 +1,22 @@
-//! How full a rate limiter's bucket is, without asking it.
+//! The free share of a rate limiter's bucket, without querying the limiter.
 //!
-//! An estimate for scoring, kept where the rest of what a decision reads is. Lock-free; a reader
-//! may see the number of one admission with the instant of another. After a change of the limit it
-//! is that of the bucket before until the first admission, or until it is full.
+//! An estimate for scoring, stored next to the other data that a decision reads. Lock-free; a
+//! reader may see the number of one admission with the time of another. After a change of the limit
+//! it describes the old bucket until the next admission, or until it is full.
 
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
 use super::Tick;
 
-/// What the bucket held after the last admission.
+/// The state of the bucket after the last admission.
 #[derive(Debug)]
 pub struct Headroom {
     left_at: AtomicU64,
     left: AtomicU32,
 }
 
-/// How a bucket empties and fills, in shares of the whole.
+/// The rates at which a bucket empties and fills, as shares of the whole.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct BucketRate {
     per_request: f32,
@@ -24,7 +24,7 @@ pub struct BucketRate {
 }
 
 impl BucketRate {
-    /// That of a bucket for `burst` requests, of which `per_sec` come back each second.
+    /// The rates of a bucket for `burst` requests that refills `per_sec` requests per second.
     pub fn new(per_sec: NonZeroU32, burst: NonZeroU32) -> Self {
         let per_request = 1.0 / burst.get() as f32;
         BucketRate { per_request, per_ms: per_sec.get() as f32 * per_request / 1_000.0 }
@@ -39,13 +39,13 @@ impl Default for Headroom {
 }
 
 impl Headroom {
-    /// After an admission `left` more would have been admitted.
+    /// Records an admission, after which `left` more requests fit.
     pub fn admitted(&self, left: u32, now: Tick) {
         self.left.store(left, Relaxed);
         self.left_at.store(now.as_nanos(), Relaxed);
     }
 
-    /// The share of the bucket that is free, 0 to 1: what was left, and what has come in since.
+    /// The free share of the bucket, 0 to 1: the remainder, and the refill since then.
     pub fn share(&self, refill: BucketRate, now: Tick) -> f32 {
         let since = now.millis_since(Tick::from_nanos(self.left_at.load(Relaxed)));
         (self.left.load(Relaxed) as f32 * refill.per_request + since * refill.per_ms).min(1.0)

@@ -1,22 +1,22 @@
-//! Whether an endpoint is fit to serve, as the probes of its health check found it.
+//! Health of an endpoint, as determined by its health check's probes.
 //!
-//! Trips after so many failed probes in a row, recovers after so many good ones; the thresholds are
-//! parameters. An endpoint that was never probed is presumed healthy, unless its chain must be
-//! verified first. The wrong chain is not a matter of thresholds: one answer is enough, and another
-//! one clears it. Lock-free: the one writer is the endpoint's current probe, and a reader may see
-//! one field newer than another.
+//! Trips after a number of failed probes in a row, recovers after a number of good ones; the
+//! thresholds are parameters. An endpoint that was never probed is presumed healthy, unless its
+//! chain must be verified first. A wrong chain doesn't depend on thresholds: one answer sets that
+//! state, and another clears it. Lock-free: the only writer is the endpoint's current probe, and a
+//! reader may see one field newer than another.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
 
 use arc_swap::ArcSwap;
 
-/// A head so many blocks above the median of its round is a lie or another chain's: about three
+/// A head this many blocks above the median of its round is false or another chain's: about three
 /// hours of Ethereum, and more than any endpoint can be ahead of most others.
 const IMPLAUSIBLE_LEAD: u64 = 1_000;
-/// With fewer heads nobody can tell who lies.
+/// With fewer heads a false one can't be identified.
 const HEADS_FOR_MEDIAN: usize = 3;
-/// Stands for no number, where a number may be.
+/// The stored form of a missing number.
 const NONE: u64 = u64::MAX;
 
 const UNKNOWN: u8 = 0;
@@ -27,29 +27,29 @@ const UNVERIFIED: u8 = 0;
 const RIGHT_CHAIN: u8 = 1;
 const WRONG_CHAIN: u8 = 2;
 
-/// Why a probe failed.
+/// The reason for a failed probe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ProbeFailure {
-    /// In words; never holds an address or any part of an answer.
+    /// A description; never holds an address or any part of an answer.
     pub detail: &'static str,
-    /// The HTTP status, where that was wrong.
+    /// The HTTP status, if it was the reason.
     pub http_status: Option<u16>,
 }
 
 impl ProbeFailure {
-    /// The chain must be verified, and wasn't yet.
+    /// The chain must be verified, and hasn't been yet.
     pub const UNVERIFIED: ProbeFailure = ProbeFailure::new("its chain is not verified yet");
-    /// It answers for another chain.
+    /// The endpoint serves another chain.
     pub const WRONG_CHAIN: ProbeFailure = ProbeFailure::new("of another chain than chain_id says");
-    /// Its head is far beyond all others'.
+    /// The endpoint's head is far beyond all others.
     pub const IMPLAUSIBLE_HEAD: ProbeFailure = ProbeFailure::new("implausible head");
-    /// It lacks the method that it was asked for.
+    /// The endpoint lacks the method of the health check.
     pub const NO_METHOD: ProbeFailure = ProbeFailure::new("it lacks the method of the health check");
 
-    /// The proxy couldn't ask: it says nothing about the endpoint.
+    /// The proxy ran out of resources, which is independent of the endpoint.
     pub const OWN_LACK: ProbeFailure = ProbeFailure::new(super::OWN_LACK);
 
-    /// A failure in these words.
+    /// A failure with this description.
     pub const fn new(detail: &'static str) -> Self {
         ProbeFailure { detail, http_status: None }
     }
@@ -62,39 +62,39 @@ impl fmt::Display for ProbeFailure {
     }
 }
 
-/// What the conf asks of an endpoint beyond good probes.
+/// The requirements of the conf beyond good probes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct HealthRules {
-    /// Its chain must be verified before it counts as healthy.
+    /// The chain must be verified before the endpoint counts as healthy.
     pub verify_chain: bool,
-    /// It may be no more blocks behind the best one.
+    /// Maximum blocks behind the best endpoint.
     pub max_head_lag: Option<u32>,
 }
 
-/// What an endpoint's health amounts to.
+/// The health of an endpoint under the rules.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HealthState {
-    /// Not probed, or not often enough to tell: presumed healthy.
+    /// Not probed, or not often enough: presumed healthy.
     Unknown,
-    /// Its probes are good.
+    /// The probes succeed.
     Healthy,
-    /// Its probes fail.
+    /// The probes fail.
     Unhealthy,
-    /// Of another chain: never to be used.
+    /// The endpoint serves another chain: never use it.
     WrongChain,
-    /// Its chain must be verified, and wasn't yet.
+    /// The chain must be verified, and hasn't been yet.
     Unverified,
-    /// Further behind than it may be.
+    /// The head is further behind than allowed.
     Lagging,
 }
 
 impl HealthState {
-    /// Whether it may take requests.
+    /// Whether the endpoint may take requests.
     pub const fn is_good(self) -> bool {
         matches!(self, HealthState::Unknown | HealthState::Healthy)
     }
 
-    /// For the status page.
+    /// The name on the status page.
     pub const fn label(self) -> &'static str {
         match self {
             HealthState::Unknown => "unknown",
@@ -107,7 +107,7 @@ impl HealthState {
     }
 }
 
-/// What the probes of one endpoint found. It is carried over a reload as long as the URL stays.
+/// The probe results of one endpoint. They survive a reload as long as the URL stays.
 #[derive(Debug)]
 pub struct EndpointHealth {
     verdict: AtomicU8,
@@ -134,8 +134,8 @@ impl Default for EndpointHealth {
 }
 
 impl EndpointHealth {
-    /// The same verdict for an endpoint that must be of another chain than before: that is to be
-    /// verified, and how far its head is behind isn't known.
+    /// The same verdict for an endpoint whose configured chain changed: the chain is unverified,
+    /// and the head lag unknown.
     pub fn for_another_chain(&self) -> Self {
         EndpointHealth {
             verdict: AtomicU8::new(self.verdict.load(Relaxed)),
@@ -144,7 +144,7 @@ impl EndpointHealth {
         }
     }
 
-    /// What it amounts to under `rules`.
+    /// The health under `rules`.
     pub fn state(&self, rules: HealthRules) -> HealthState {
         let chain = if rules.verify_chain { self.chain.load(Relaxed) } else { RIGHT_CHAIN };
         match (chain, self.verdict.load(Relaxed)) {
@@ -157,7 +157,7 @@ impl EndpointHealth {
         }
     }
 
-    /// Why the last failed probe did; before any, that nothing is verified yet.
+    /// The failure of the last failed probe; before any, [`ProbeFailure::UNVERIFIED`].
     pub fn failure(&self) -> ProbeFailure {
         **self.failure.load()
     }
@@ -168,22 +168,22 @@ impl EndpointHealth {
         counted || self.chain.load(Relaxed) != UNVERIFIED
     }
 
-    /// Whether its chain was verified, and was the right one.
+    /// Whether the last chain check found the right chain.
     pub fn is_verified(&self) -> bool {
         self.chain.load(Relaxed) == RIGHT_CHAIN
     }
 
-    /// The last head that it told.
+    /// The last head that a probe returned.
     pub fn head(&self) -> Option<u64> {
         known(&self.head)
     }
 
-    /// How many blocks it is behind the best of its pool; `None` while not known.
+    /// Blocks behind the best endpoint of the pool; `None` if unknown.
     pub fn head_lag(&self) -> Option<u64> {
         known(&self.lag)
     }
 
-    /// A probe was good. So many in a row make an unhealthy endpoint healthy.
+    /// Records a good probe. `healthy_threshold` in a row make an unhealthy endpoint healthy.
     pub fn pass(&self, healthy_threshold: u32) {
         self.failures.store(0, Relaxed);
         if count(&self.successes) >= healthy_threshold || self.verdict.load(Relaxed) != UNHEALTHY {
@@ -191,10 +191,10 @@ impl EndpointHealth {
         }
     }
 
-    /// A probe failed. So many in a row make an endpoint unhealthy; until then its last head lag
-    /// counts.
+    /// Records a failed probe. `unhealthy_threshold` in a row make the endpoint unhealthy; until
+    /// then its last head lag counts.
     pub fn fail(&self, failure: ProbeFailure, unhealthy_threshold: u32) {
-        // First the reason, so that whoever sees the verdict sees why.
+        // The reason first: a reader of the verdict then sees it.
         if self.failure() != failure {
             self.failure.store(failure.into());
         }
@@ -205,7 +205,7 @@ impl EndpointHealth {
         }
     }
 
-    /// It told which chain it is of. How far it is behind on a wrong one means nothing.
+    /// Records a chain check. The head lag on a wrong chain means nothing.
     pub fn told_chain(&self, is_right: bool) {
         if !is_right {
             self.told_head(None, None);
@@ -213,7 +213,7 @@ impl EndpointHealth {
         self.chain.store(if is_right { RIGHT_CHAIN } else { WRONG_CHAIN }, Relaxed);
     }
 
-    /// It told its head, `lag` blocks behind the best; without either when its probes don't tell.
+    /// Records a head and its `lag` behind the best, or neither if the probes return no head.
     pub fn told_head(&self, head: Option<u64>, lag: Option<u64>) {
         self.head.store(head.unwrap_or(NONE), Relaxed);
         self.lag.store(lag.unwrap_or(NONE), Relaxed);
@@ -228,27 +228,27 @@ fn known(number: &AtomicU64) -> Option<u64> {
     Some(number.load(Relaxed)).filter(|&number| number != NONE)
 }
 
-/// Counts one more; there is one writer.
+/// Increments a counter that has one writer.
 fn count(counter: &AtomicU32) -> u32 {
     let count = counter.load(Relaxed).saturating_add(1);
     counter.store(count, Relaxed);
     count
 }
 
-/// How far a head is behind those of its round.
+/// The lag of a head behind the others of its round.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HeadLag {
-    /// So many blocks behind the best.
+    /// Blocks behind the best.
     Behind(u64),
-    /// Beyond belief.
+    /// Too far ahead to be true.
     Implausible,
 }
 
-/// Compares the heads of one round; an endpoint without a head has none.
+/// Compares the heads of one round. An endpoint without a head has no lag.
 ///
-/// The best is the highest that can be believed. Of three heads and more, one that is more than
-/// 1,000 blocks above the median isn't: a single endpoint that lies must not make all others look
-/// late.
+/// The best is the highest plausible head. Of three or more heads, one that is more than 1,000
+/// blocks above the median isn't plausible: a single false head must not make all other endpoints
+/// look late.
 pub fn compare_heads(heads: &[Option<u64>]) -> Vec<Option<HeadLag>> {
     let mut sorted: Vec<u64> = heads.iter().flatten().copied().collect();
     sorted.sort_unstable();

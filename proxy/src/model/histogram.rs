@@ -1,26 +1,25 @@
 //! A decaying latency histogram, for quantiles of recent latency.
 //!
 //! Buckets are logarithmic, four per doubling, so an estimate is within 19 % of the true value,
-//! which is all that a routing decision can use. Every [`WINDOW`] samples the counts are halved:
-//! older samples fade. Counts are atomics and writers race benignly; a lost sample changes nothing
-//! that matters.
+//! which suffices for a routing decision. Every [`WINDOW`] samples the counts are halved: older
+//! samples fade. Counts are atomics and writers race benignly; a lost sample doesn't matter.
 
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::Duration;
 
-/// From 62.5 us up, twenty doublings: the last bucket holds all above 55 s.
+/// From 62.5 us up, twenty doublings: the last bucket holds everything above 55 s.
 const BUCKETS: usize = 80;
 const BUCKETS_PER_DOUBLING: f32 = 4.0;
 const SMALLEST_MS: f32 = 1.0 / 16.0;
-/// Samples between two halvings: the 99th percentile then rests on 5 to 10 of them.
+/// Samples between two halvings: the 99th percentile is then based on 5 to 10 of them.
 const WINDOW: u32 = 1_024;
-/// The quantile is worked out anew once in so many samples: it costs a walk over the buckets.
+/// Samples between two updates of the quantiles: an update scans all buckets.
 const REFRESH: u32 = 8;
 
 /// Latencies of one endpoint.
 #[derive(Debug)]
 pub struct LatencyHistogram {
-    /// Elsewhere: a reader of quantiles has no use for them.
+    /// Boxed: readers of quantiles don't need them.
     buckets: Box<LatencyBuckets>,
     total: AtomicU32,
     p75: AtomicU32,
@@ -32,7 +31,7 @@ pub struct LatencyHistogram {
 #[derive(Debug)]
 pub struct LatencyBuckets([AtomicU32; BUCKETS]);
 
-/// What [`LatencyBuckets`] held at one time.
+/// A snapshot of [`LatencyBuckets`].
 #[derive(Clone, Debug)]
 pub struct LatencyCounts([u32; BUCKETS]);
 
@@ -43,12 +42,12 @@ impl Default for LatencyBuckets {
 }
 
 impl LatencyBuckets {
-    /// Takes one sample.
+    /// Records one sample.
     pub fn record(&self, latency: Duration) {
         self.0[bucket(super::time::millis_f32(latency))].fetch_add(1, Relaxed);
     }
 
-    /// What they hold.
+    /// A snapshot of the counts.
     pub fn counts(&self) -> LatencyCounts {
         LatencyCounts(std::array::from_fn(|i| self.0[i].load(Relaxed)))
     }
@@ -61,8 +60,8 @@ impl LatencyBuckets {
 }
 
 impl LatencyCounts {
-    /// Each of `quantiles` (0 to 1, ascending), in milliseconds: the samples of a bucket are taken
-    /// to be spread evenly. NaN without samples.
+    /// Each of `quantiles` (0 to 1, ascending), in milliseconds. The samples of a bucket are
+    /// assumed to be evenly spread. NaN without samples.
     pub fn quantiles_ms<const N: usize>(&self, quantiles: [f32; N]) -> [f32; N] {
         let total: u32 = self.0.iter().sum();
         let (mut bucket, mut below) = (0, 0);
@@ -81,7 +80,7 @@ impl LatencyCounts {
         })
     }
 
-    /// How many samples are above `ms`, as far as can be told.
+    /// The estimated number of samples above `ms`.
     pub fn above(&self, ms: f32) -> f64 {
         let at = bucket(ms);
         let (lower, upper) = (edge_ms(at), edge_ms(at + 1));
@@ -104,7 +103,7 @@ impl Default for LatencyHistogram {
 }
 
 impl LatencyHistogram {
-    /// Takes one sample.
+    /// Records one sample.
     pub fn record(&self, latency: Duration) {
         self.buckets.record(latency);
         let total = self.total.fetch_add(1, Relaxed) + 1;
@@ -134,7 +133,7 @@ impl LatencyHistogram {
         f32::from_bits(self.p99.load(Relaxed))
     }
 
-    /// Samples that count: at most 1,024.
+    /// The number of samples that count: at most 1,024.
     pub fn samples(&self) -> u32 {
         self.total.load(Relaxed)
     }
@@ -151,7 +150,7 @@ fn bucket(ms: f32) -> usize {
     (position.max(0.0) as usize).min(BUCKETS - 1)
 }
 
-/// Where `bucket` begins.
+/// The lower edge of `bucket`.
 fn edge_ms(bucket: usize) -> f32 {
     SMALLEST_MS * (bucket as f32 / BUCKETS_PER_DOUBLING).exp2()
 }

@@ -1,5 +1,4 @@
-//! What the proxy knows about endpoints, attempts and outcomes, as plain values and lock-free
-//! counters.
+//! Knowledge about endpoints, attempts and outcomes, as plain values and lock-free counters.
 //!
 //! Invariant: nothing in here reads a clock, a socket or a random number, and nothing here knows
 //! Pingora or Wasmtime. Time is a parameter ([`Tick`]), so every rule is tested without waiting.

@@ -1,5 +1,5 @@
-//! How an attempt ended. Decided once, in `jsonrpc::classify`; nobody looks at a status code after
-//! that.
+//! The outcome of an attempt. Decided once, in `jsonrpc::classify`; no later code looks at a status
+//! code.
 
 /// The classified result of an attempt. The numbers are those of the policy ABI.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,10 +16,10 @@ pub enum Outcome {
     HttpError,
     /// A 2xx whose body is a JSON-RPC error, or a batch whose members are all errors.
     RpcError,
-    /// A 2xx that is not the JSON-RPC answer it should be, or a status that says nothing about a
+    /// A 2xx that isn't a valid JSON-RPC answer to the request, or a status that isn't one of a
     /// request.
     BadResponse,
-    /// The client went away first. It says nothing about the endpoint, and no policy is asked.
+    /// The client went away first. Not the endpoint's doing; no policy is asked.
     Canceled,
 }
 

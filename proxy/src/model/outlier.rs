@@ -1,14 +1,14 @@
-//! Endpoints that fail what others answer, although their probes are good.
+//! Detection of endpoints that fail requests which others answer, although their probes succeed.
 //!
-//! A probe shows that an endpoint lives, not that it serves. A request that an endpoint failed and
-//! another one answered is a *strike* against it. An endpoint is an *outlier* when strikes make up
-//! [`SHARE`] of what it was asked in a window that begins with the first one, [`STRIKES`] at least,
+//! A probe shows that an endpoint is alive, not that it serves. A request that an endpoint failed
+//! and another one answered is a *strike* against it. An endpoint is an *outlier* when strikes make
+//! up [`SHARE`] of its requests in a window that begins with the first one, at least [`STRIKES`],
 //! and for more than half of the clients that it served in that time. (Envoy's outlier detection by
-//! failure percentage; the witness is the same request answered elsewhere, in place of the pool's
+//! failure percentage; the evidence is the same request answered elsewhere, in place of the pool's
 //! average.)
 //!
-//! Invariant: one client among several makes no endpoint an outlier, whatever it asks. An endpoint
-//! without strikes costs a success one load.
+//! Invariant: one client among several makes no endpoint an outlier, whatever it requests. For an
+//! endpoint without strikes, a success costs one load.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
@@ -16,21 +16,21 @@ use std::time::Duration;
 
 use super::Tick;
 
-/// Strikes of a window that make an outlier, at least. One burst of a restart has fewer.
+/// The fewest strikes in a window that make an outlier. One burst of a restart has fewer.
 const STRIKES: u32 = 5;
-/// One strike for so many answers: the retry budget's default, beyond which clients see failures.
+/// One strike in this many answers: the retry budget's default, beyond which clients see failures.
 const SHARE: u32 = 5;
-/// How long strikes count.
+/// The time for which strikes count.
 const WINDOW: Duration = Duration::from_secs(10);
-/// Clients that are told apart; all others are one together.
+/// The number of clients that are counted separately; all others are counted as one.
 const MAX_CLIENTS: usize = 64;
 
 /// The strikes of one endpoint.
 #[derive(Debug, Default)]
 pub struct Outlier {
-    /// When the window ends, in nanoseconds.
+    /// The end of the window, in nanoseconds.
     until: AtomicU64,
-    /// What each client was given since it began.
+    /// The counts by client since the window began.
     clients: Mutex<Vec<Given>>,
 }
 
@@ -42,7 +42,7 @@ struct Given {
 }
 
 impl Outlier {
-    /// The endpoint answered a request of `client` well.
+    /// Records a good answer to a request of `client`.
     pub fn answer(&self, client: u64, now: Tick) {
         if now.as_nanos() < self.until.load(Relaxed) {
             let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
@@ -51,8 +51,8 @@ impl Outlier {
         }
     }
 
-    /// The endpoint failed a request of `client` that another one answered. Returns whether that
-    /// makes it an outlier; then its strikes are forgotten.
+    /// Records a failed request of `client` that another endpoint answered. Returns whether that
+    /// makes this one an outlier; its strikes are then cleared.
     pub fn strike(&self, client: u64, now: Tick) -> bool {
         let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
         if now.as_nanos() >= self.until.load(Relaxed) {
@@ -99,7 +99,7 @@ mod tests {
         Tick::START.after(Duration::from_millis(ms))
     }
 
-    /// What comes of so many strikes with `answers` good answers before each.
+    /// The result of `count` strikes with `answers` good answers before each.
     fn strikes(count: u32, answers: u32, step_ms: u64) -> bool {
         let outlier = Outlier::default();
         (0..count).any(|number| {
@@ -125,7 +125,7 @@ mod tests {
             outlier.answer(1, at(ms));
             assert!(!outlier.strike(ATTACKER, at(ms)));
         }
-        // What all of them see is another matter.
+        // A failure that all clients see makes an outlier.
         let all_see = (0..5_000).any(|_| outlier.strike(1, at(5_000)));
         assert!(all_see);
     }

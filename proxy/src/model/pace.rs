@@ -1,20 +1,19 @@
-//! The least rate at which one side has to take or send bytes.
+//! The lowest rate at which one side has to read or send bytes.
 //!
-//! Only the time counts that this side was waited for, so that nobody answers for the slowness of
-//! another.
+//! Only time spent waiting for this side counts, so that it isn't blamed for another's slowness.
 
 use std::time::Duration;
 
-/// A rate that has to be reached on average, once a time of grace is over.
+/// An average rate to keep up after a grace period.
 #[derive(Clone, Copy, Debug)]
 pub struct FloorRate {
-    /// Bytes in a second.
+    /// Bytes per second.
     pub bytes_per_sec: u32,
-    /// Waiting that needs no byte.
+    /// Waiting time that requires no bytes.
     pub grace: Duration,
 }
 
-/// What one side has moved, and how long it was waited for.
+/// The bytes moved by one side, and the time spent waiting for it.
 #[derive(Clone, Copy, Debug)]
 pub struct Pace {
     floor: FloorRate,
@@ -23,25 +22,25 @@ pub struct Pace {
 }
 
 impl Pace {
-    /// Nothing is moved yet.
+    /// A pace without bytes moved.
     pub fn new(floor: FloorRate) -> Self {
         Pace { floor, moved: 0, waited: Duration::ZERO }
     }
 
-    /// How long the next `bytes` may be waited for.
+    /// Time that may be spent waiting for the next `bytes`.
     pub fn allowance(&self, bytes: usize) -> Duration {
         let moved = self.moved.saturating_add(bytes as u64);
         let millis = moved.saturating_mul(1_000) / u64::from(self.floor.bytes_per_sec.max(1));
         (self.floor.grace + Duration::from_millis(millis)).saturating_sub(self.waited)
     }
 
-    /// So many bytes were moved in a wait of this length.
+    /// Records `bytes` moved in a wait of `waited`.
     pub fn record(&mut self, bytes: usize, waited: Duration) {
         self.moved = self.moved.saturating_add(bytes as u64);
         self.waited += waited;
     }
 
-    /// How long this side was waited for.
+    /// Total time spent waiting for this side.
     pub fn waited(&self) -> Duration {
         self.waited
     }

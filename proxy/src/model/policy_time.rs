@@ -1,11 +1,11 @@
-//! How much policies have used of a request, all their calls together.
+//! The time of all policy calls for one request.
 //!
-//! Counted in fuel, a nanosecond per unit: reading the clock around every call would cost as much
-//! as a small call, and a thread that the system didn't run for a while would look like a slow
-//! policy. So the count is the same on every machine, and a recorded request replays.
+//! Measured in fuel, a nanosecond per unit: reading the clock around every call would cost as much
+//! as a small call, and a thread that the system suspended would look like a slow policy. So the
+//! measure is the same on every machine, and a recorded request can be replayed.
 //!
 //! A worker's thread serves many clients. Calls that together took longer than [`LONG`] are
-//! followed by a pause, in which the others have their turn: see `engine::fairness`.
+//! followed by a pause in which the others get their turn: see `engine::fairness`.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
@@ -14,38 +14,38 @@ use std::time::Duration;
 /// less than a client notices.
 const LONG: u64 = 100_000;
 
-/// The time that policies used of one request. A part of a batch begins with what the whole one has
-/// used.
+/// The time that policies used for one request. A part of a batch starts with the time of the whole
+/// batch.
 #[derive(Debug, Default)]
 pub struct PolicyTime {
     used: AtomicU64,
-    /// What the proxy itself did for calls: it counts for pauses, and for no policy's budget.
+    /// Work of the proxy itself for calls: it counts for pauses, but for no policy's budget.
     own: AtomicU64,
     /// The time used at the last pause.
     paused_at: AtomicU64,
 }
 
 impl PolicyTime {
-    /// Whether there is something left of `budget`.
+    /// Whether some of `budget` is left.
     pub fn is_within(&self, budget: Duration) -> bool {
         u128::from(self.used.load(Relaxed)) < budget.as_nanos()
     }
 
-    /// Adds a call. True if it is the one that used up `budget`.
+    /// Adds a call. Returns whether this call used up `budget`.
     pub fn spend(&self, fuel: u64, budget: Duration) -> bool {
-        // One thread at a time works on a request: nothing is lost between the two.
+        // Only one thread works on a request, so no update is lost in between.
         let before = self.used.load(Relaxed);
         let after = before.saturating_add(fuel);
         self.used.store(after, Relaxed);
         u128::from(before) < budget.as_nanos() && u128::from(after) >= budget.as_nanos()
     }
 
-    /// Adds work of the proxy's own, about so many nanoseconds.
+    /// Adds work of the proxy itself, in estimated nanoseconds.
     pub fn work(&self, nanos: u64) {
         self.own.store(self.own.load(Relaxed).saturating_add(nanos), Relaxed);
     }
 
-    /// Whether the calls since the last pause took long. If so, the pause is taken to be made.
+    /// Whether calls since the last pause took long. If so, records a pause.
     pub fn is_pause_due(&self) -> bool {
         let used = self.used.load(Relaxed).saturating_add(self.own.load(Relaxed));
         let due = used.saturating_sub(self.paused_at.load(Relaxed)) >= LONG;

@@ -1,34 +1,34 @@
-//! How often failed requests may have an endpoint probed.
+//! The rate limit of probes that failed requests trigger.
 //!
-//! Invariant: clients can't have an endpoint probed more than once a second, nor more than once in
-//! ten while it answers: a probe costs a metered provider's credits. One that is under way counts
-//! for all failures of that time.
+//! Invariant: clients can trigger at most one probe of an endpoint per second, and at most one per
+//! ten seconds while it answers: a probe costs a metered provider's credits. A probe under way
+//! covers all failures of that time.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use super::Tick;
 
-/// Between probes of an endpoint that answers nobody well.
+/// The pause between probes of an endpoint that answers no request well.
 const GAP: Duration = Duration::from_secs(1);
-/// Between probes of one that does.
+/// The pause between probes of an endpoint that does.
 const GAP_WHILE_ALIVE: Duration = Duration::from_secs(10);
-/// A probe that nobody ended is over.
+/// A probe without an end is considered over after this time.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// When the next probe may begin.
+/// The time at which the next probe may begin.
 #[derive(Debug, Default)]
 pub struct ProbeGate(AtomicU64);
 
 impl ProbeGate {
-    /// Whether a probe may begin now. It is then under way until [`ProbeGate::leave`].
+    /// Begins a probe if one may begin now. It is under way until [`ProbeGate::leave`].
     pub fn enter(&self, now: Tick) -> bool {
         let next = self.0.load(Relaxed);
         let limit = now.after(LIMIT).as_nanos();
         next <= now.as_nanos() && self.0.compare_exchange(next, limit, Relaxed, Relaxed).is_ok()
     }
 
-    /// A probe ended at `now`.
+    /// Ends a probe at `now`.
     pub fn leave(&self, now: Tick, is_alive: bool) {
         let gap = if is_alive { GAP_WHILE_ALIVE } else { GAP };
         self.0.store(now.after(gap).as_nanos(), Relaxed);

@@ -1,12 +1,12 @@
-//! Taking a policy that faults again and again out of use for a time.
+//! Quarantine of a policy that faults repeatedly.
 //!
-//! Trips at [`FAULTS`] faults within [`WINDOW`]: from then on nobody calls the policy. After a
-//! backoff one call is a trial, and the others still go without. If the trial is good, the
-//! quarantine ends and all is forgotten; if it faults, the backoff doubles, up to [`LONGEST`]. A
-//! fault of a call that began before the quarantine changes nothing.
+//! Trips at [`FAULTS`] faults within [`WINDOW`]: the policy is then no longer called. After a
+//! backoff one call is a trial, while the others still skip the policy. If the trial is good, the
+//! quarantine ends and its history is cleared; if it faults, the backoff doubles, up to
+//! [`LONGEST`]. A fault of a call that began before the quarantine has no effect.
 //!
-//! Who isn't in quarantine pays one relaxed load per call. The lock is taken after faults and
-//! trials only.
+//! A policy outside quarantine costs one relaxed load per call. The lock is taken only after faults
+//! and trials.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -14,22 +14,22 @@ use std::time::Duration;
 
 use super::Tick;
 
-/// So many faults within [`WINDOW`] are too many.
+/// The number of faults within [`WINDOW`] that trips the quarantine.
 const FAULTS: usize = 5;
-/// Long enough for a policy that faults with a rare kind of request, short enough to forget one bad
+/// Long enough for a policy that faults on a rare kind of request, short enough to forget one bad
 /// request a minute.
 const WINDOW: Duration = Duration::from_secs(10);
-/// The first backoff. A reload with a mended plugin takes about as long.
+/// The first backoff. A reload with a fixed plugin takes about as long.
 const SHORTEST: Duration = Duration::from_secs(1);
-/// No backoff is longer: a policy whose trouble has passed is back within a minute.
+/// The longest backoff: a policy that has recovered is back within a minute.
 const LONGEST: Duration = Duration::from_secs(60);
-/// A trial that told nothing for so long is repeated. A call takes milliseconds at most.
+/// A trial without a result for this long is repeated. A call takes milliseconds at most.
 const TRIAL_PATIENCE: Duration = Duration::from_secs(1);
 
-/// Whether a policy may be called.
+/// The quarantine of one policy.
 #[derive(Debug, Default)]
 pub struct Quarantine {
-    /// When the next trial may begin, in nanoseconds; 0 while there is no quarantine.
+    /// The time of the next trial, in nanoseconds; 0 without a quarantine.
     until: AtomicU64,
     begun: AtomicU64,
     history: Mutex<History>,
@@ -40,23 +40,23 @@ struct History {
     /// The latest faults, the oldest at `next`.
     faults: [Option<Tick>; FAULTS],
     next: usize,
-    /// Trials in a row that faulted.
+    /// Consecutive trials that faulted.
     failed_trials: u32,
 }
 
-/// How a call of the policy stands to the quarantine.
+/// The admission of a call to the policy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Entry {
     /// There is no quarantine.
     Free,
-    /// The call decides whether the quarantine ends.
+    /// The call is the trial that decides whether the quarantine ends.
     HalfOpen,
     /// The policy must not be called.
     Refused,
 }
 
 impl Quarantine {
-    /// Whether the policy may be called. `now` is only asked for during a quarantine.
+    /// Admits a call to the policy or refuses it. `now` is only evaluated during a quarantine.
     pub fn enter(&self, now: impl FnOnce() -> Tick) -> Entry {
         let until = self.until.load(Relaxed);
         if until == 0 {
@@ -66,7 +66,7 @@ impl Quarantine {
         if now.as_nanos() < until {
             return Entry::Refused;
         }
-        // One of those who come together makes the trial.
+        // Of concurrent calls one becomes the trial.
         let next = now.after(TRIAL_PATIENCE).as_nanos();
         match self.until.compare_exchange(until, next, Relaxed, Relaxed) {
             Ok(_) => Entry::HalfOpen,
@@ -74,7 +74,8 @@ impl Quarantine {
         }
     }
 
-    /// A call that entered freely has faulted. Tells the backoff if that was one too many.
+    /// Records a fault of a call outside quarantine. Returns the backoff if it trips the
+    /// quarantine.
     pub fn fault(&self, now: Tick) -> Option<Duration> {
         let mut history = self.history();
         if self.is_active() {
@@ -91,38 +92,38 @@ impl Quarantine {
         Some(self.back_off(&history, now))
     }
 
-    /// The trial has faulted. Tells the next backoff.
+    /// Records a fault of the trial. Returns the next backoff.
     pub fn trial_failed(&self, now: Tick) -> Duration {
         let mut history = self.history();
         history.failed_trials = history.failed_trials.saturating_add(1);
         self.back_off(&history, now)
     }
 
-    /// The trial was good: the quarantine is over.
+    /// Records a good trial, which ends the quarantine.
     pub fn trial_passed(&self) {
         let mut history = self.history();
         *history = History::default();
         self.until.store(0, Relaxed);
     }
 
-    /// The trial told nothing: the next call is one.
+    /// Records a trial without a result: the next call is a trial.
     pub fn trial_postponed(&self, now: Tick) {
         let _history = self.history();
         self.until.store(now.as_nanos().max(1), Relaxed);
     }
 
-    /// Whether there is a quarantine.
+    /// Whether the policy is in quarantine.
     pub fn is_active(&self) -> bool {
         self.until.load(Relaxed) != 0
     }
 
-    /// What is left of it until the next trial; `None` when there is none.
+    /// Time until the next trial; `None` outside quarantine.
     pub fn remaining(&self, now: Tick) -> Option<Duration> {
         let until = self.until.load(Relaxed);
         (until != 0).then(|| Tick::from_nanos(until).since(now))
     }
 
-    /// Quarantines begun so far.
+    /// The number of quarantines so far.
     pub fn count(&self) -> u64 {
         self.begun.load(Relaxed)
     }
@@ -135,7 +136,7 @@ impl Quarantine {
     }
 
     fn history(&self) -> MutexGuard<'_, History> {
-        // No code in here panics with half of a change made.
+        // No code holding the lock panics between two related changes.
         self.history.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

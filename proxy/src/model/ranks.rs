@@ -1,4 +1,4 @@
-//! How much alike two rankings are.
+//! Similarity of two rankings.
 
 /// Spearman's rank correlation of the scores that two policies gave to the same endpoints: 1 for
 /// the same order, -1 for the opposite one. Equal scores share the mean of their ranks; NaN and
@@ -8,7 +8,7 @@ pub fn rank_correlation(one: &[f64], other: &[f64]) -> Option<f64> {
     if one.len() < 2 || one.len() != other.len() {
         return None;
     }
-    // Of ranks from 1 on, ties included.
+    // The mean of ranks from 1 on, ties included.
     let mean = (one.len() as f64 + 1.0) / 2.0;
     let from_mean = |ranks: Vec<f64>| ranks.into_iter().map(|rank| rank - mean).collect::<Vec<_>>();
     let (one, other) = (from_mean(ranks(one)), from_mean(ranks(other)));
@@ -24,7 +24,7 @@ fn ranks(scores: &[f64]) -> Vec<f64> {
     order.sort_unstable_by(|&a, &b| scores[b].total_cmp(&scores[a]));
     let mut ranks = vec![0.0; scores.len()];
     let mut better = 0_usize;
-    // A tie is a tie only if it is exact.
+    // Only exactly equal scores tie.
     for equals in order.chunk_by(|&a, &b| scores[a] == scores[b]) {
         let mean = better as f64 + (equals.len() as f64 + 1.0) / 2.0;
         equals.iter().for_each(|&position| ranks[position] = mean);

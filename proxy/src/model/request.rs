@@ -1,29 +1,29 @@
-//! A request as rules and policies see it. None of it changes between attempts, but for the time
-//! that policies used.
+//! A request as rules and policies see it. Attempts change none of it except the time that policies
+//! used.
 
 use super::{PolicyTime, Tick};
 
-/// The effect of a repetition, from the least to the most.
+/// The effect of repeating a method, from the least to the most.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum MethodClass {
     /// Changes nothing.
     Read,
     /// A write whose repetition has no further effect.
     IdempotentWrite,
-    /// May change something each time it arrives.
+    /// May change something on every repetition.
     Write,
 }
 
-/// The methods of a request and the class of what they do.
+/// The methods of a request and their class.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RequestShape {
     /// The method; of a batch, the members' common method or the empty string.
     pub method: String,
-    /// The different methods of a batch that has several; otherwise empty.
+    /// The distinct methods of a batch that has several; otherwise empty.
     pub methods: Vec<String>,
     /// Members of the batch, if the body is an array.
     pub batch: Option<u32>,
-    /// Of a batch, the class of the member that may change most.
+    /// The class; of a batch, that of the member that may change most.
     pub class: MethodClass,
 }
 
@@ -38,7 +38,7 @@ pub struct RequestFacts {
     pub client_key: u64,
     /// Random, drawn once per request.
     pub seed: u64,
-    /// When the answer must be there.
+    /// The deadline of the answer.
     pub deadline: Tick,
     /// The time that policies have used for it.
     pub policy_time: PolicyTime,
@@ -60,17 +60,17 @@ impl RequestShape {
         self.batch.is_some()
     }
 
-    /// Whether it may change something: any member is not known to be a read.
+    /// Whether it may change something: at least one member isn't a known read.
     pub fn is_write(&self) -> bool {
         self.class != MethodClass::Read
     }
 
-    /// Whether an endpoint may get it although another one may have carried it out.
+    /// Whether an endpoint may get it although another one may have executed it.
     pub fn is_resendable(&self) -> bool {
         self.class != MethodClass::Write
     }
 
-    /// Whether any of its methods is such a one.
+    /// Whether any of its methods satisfies `is_such`.
     pub fn has_method(&self, is_such: impl Fn(&str) -> bool) -> bool {
         if self.methods.is_empty() { is_such(&self.method) } else { self.methods.iter().any(|method| is_such(method)) }
     }
@@ -78,7 +78,7 @@ impl RequestShape {
 
 #[cfg(test)]
 impl RequestFacts {
-    /// Those of a single request, for tests.
+    /// The facts of a single request, for tests.
     pub(crate) fn of_single(method: &str, class: MethodClass) -> Self {
         RequestFacts {
             shape: RequestShape::single(method.to_owned(), class),

@@ -1,11 +1,10 @@
-//! Draws from a large pool, each member as often as its weight says, in a time that doesn't depend
-//! on the pool's size.
+//! Weighted draws from a large pool, in a time that doesn't depend on its size.
 //!
 //! Vose's alias method (M. D. Vose, "A linear algorithm for generating random numbers with a given
 //! distribution", IEEE Transactions on Software Engineering 17(9), 1991): each member has a slot of
-//! equal size, filled up by at most one other member.
+//! equal size, shared with at most one other member.
 
-/// A pool with weights.
+/// A weighted pool.
 #[derive(Debug)]
 pub struct Sampler(Vec<AliasEntry>);
 
@@ -13,22 +12,22 @@ pub struct Sampler(Vec<AliasEntry>);
 struct AliasEntry {
     /// The share of the slot that is the member's own, as a fraction of 2 to the power of 32.
     own: u32,
-    /// Whose the rest is.
+    /// The member that has the rest.
     other: u32,
 }
 
-/// Random numbers that follow from a seed (`SplitMix64`: S. Vigna, public domain).
+/// Random numbers derived from a seed (`SplitMix64`: S. Vigna, public domain).
 #[derive(Clone, Debug)]
 pub struct Draws(u64);
 
 impl Sampler {
-    /// A sampler of the positions of `weights`; `None` if there is nothing to draw.
+    /// A sampler of the positions of `weights`; `None` if all weights are 0.
     pub fn new(weights: &[u16]) -> Option<Self> {
         let total: f64 = weights.iter().map(|weight| f64::from(*weight)).sum();
         if total == 0.0 || u32::try_from(weights.len()).is_err() {
             return None;
         }
-        // How full each slot is, 1 being full.
+        // The fill level of each slot, 1 being full.
         let mut fill: Vec<f64> = weights.iter().map(|w| f64::from(*w) * weights.len() as f64 / total).collect();
         let mut slots = vec![AliasEntry { own: u32::MAX, other: 0 }; weights.len()];
         let (mut small, mut large): (Vec<usize>, Vec<usize>) = (0..fill.len()).partition(|i| fill[*i] < 1.0);
@@ -37,8 +36,8 @@ impl Sampler {
             fill[more] -= 1.0 - fill[less];
             if fill[more] < 1.0 { &mut small } else { &mut large }.push(more);
         }
-        // What is left is full but for errors of rounding. A member of weight 0 never is: it would
-        // be drawn once in a while.
+        // The remaining slots are full except for rounding errors. Those of weight 0 are not, and
+        // would be drawn occasionally.
         for rest in small.into_iter().filter(|i| weights[*i] == 0) {
             let heaviest = (0..weights.len()).max_by_key(|i| weights[*i]).unwrap_or(0);
             slots[rest] = AliasEntry { own: 0, other: position(heaviest) };
@@ -46,17 +45,17 @@ impl Sampler {
         Some(Sampler(slots))
     }
 
-    /// Members.
+    /// The number of members.
     #[expect(clippy::len_without_is_empty, reason = "an empty pool has no sampler")]
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// The position of a member.
+    /// Draws the position of a member.
     pub fn draw(&self, draws: &mut Draws) -> u32 {
         let random = draws.next();
         let slot = scaled(random, self.0.len());
-        // The upper half has chosen the slot, the lower half says whose it is.
+        // The upper half chose the slot, the lower half chooses between its members.
         #[expect(clippy::cast_possible_truncation, reason = "the lower half is what is wanted")]
         let point = random as u32;
         let AliasEntry { own, other } = self.0[slot];
@@ -64,7 +63,7 @@ impl Sampler {
     }
 }
 
-/// The upper half of a random number, as one below `end`.
+/// Scales the upper half of a random number to a number below `end`.
 fn scaled(random: u64, end: usize) -> usize {
     (((random >> 32) * end as u64) >> 32) as usize
 }
@@ -85,7 +84,7 @@ impl Draws {
         Draws(seed)
     }
 
-    /// A number below `end`, which is at most 2 to the power of 32; 0 if that is 0.
+    /// A number below `end`, which is at most 2 to the power of 32; 0 if `end` is 0.
     pub fn below(&mut self, end: usize) -> usize {
         scaled(self.next(), end)
     }

@@ -1,27 +1,26 @@
-//! A share of all requests, chosen by their seeds.
+//! A share of all requests, selected by their seeds.
 
-/// A share of all requests. Whether a request belongs to it depends on its seed alone, so all of
-/// its attempts do, or none.
+/// A share of all requests. Membership depends on the request's seed alone, so either all of its
+/// attempts belong to the share or none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Share(u64);
 
 impl Share {
-    /// This share: above 0, to 1.
+    /// A share above 0, up to 1.
     pub fn new(share: f64) -> Self {
-        // Where the sample ends among all mixed seeds. Beyond its range the conversion takes the
-        // nearest end.
+        // The end of the share among all mixed seeds. The conversion saturates at the range's ends.
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it saturates")]
         Share((share * 2_f64.powi(64)) as u64)
     }
 
-    /// Whether the request with this seed belongs to it.
+    /// Whether the request with this seed belongs to the share.
     pub fn holds(self, seed: u64) -> bool {
         mix(seed) <= self.0
     }
 }
 
 /// Spreads the seed over all bits (the last step of `SplitMix64`): policies draw from the same
-/// seed, and a sample by its highest or lowest bits would see only some of their draws.
+/// seed, and a sample by its highest or lowest bits would cover only some of their draws.
 pub(super) fn mix(seed: u64) -> u64 {
     let seed = (seed ^ (seed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let seed = (seed ^ (seed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);

@@ -1,42 +1,43 @@
-//! Endpoints that take requests and answer nobody.
+//! Detection of endpoints that accept requests and answer none of them.
 //!
-//! A timeout is a late witness: until the first one ends, an endpoint that hangs takes all requests
-//! that a policy gives it. Its silence says so sooner. An endpoint is *silent* when [`WITNESSES`]
-//! attempts or more are without an answer, the oldest of them for longer than the limit, and it
-//! said nothing to anybody in that time. The limit is three times the longest recent time between
-//! two of its answers while a request waited, and [`SHORTEST`] at least: who usually takes two
-//! seconds isn't silent after one. (The idea is the accrual failure detector's: Hayashibara et al.,
-//! SRDS 2004.)
+//! A timeout is late evidence: until the first one, a hanging endpoint gets every request that a
+//! policy sends there. Its silence is evident sooner. An endpoint is *silent* when at least
+//! [`WITNESSES`] attempts are unanswered, the oldest of them for longer than the limit, and the
+//! endpoint answered none at all in that time. The limit is three times the longest recent gap
+//! between two of its answers while a request waited, and at least [`SHORTEST`]: an endpoint that
+//! usually takes two seconds isn't silent after one. (The idea is the accrual failure detector's:
+//! Hayashibara et al., SRDS 2004.)
 //!
-//! Invariant: one request proves nothing, however long it takes. A single answer, to anybody, ends
-//! the silence.
+//! Invariant: one request proves nothing, however long it takes. A single answer, to any client,
+//! ends the silence.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use super::Tick;
 
-/// Attempts without an answer that make a silence.
+/// Unanswered attempts that are needed for silence.
 const WITNESSES: u32 = 3;
-/// No silence is shorter: a pause of garbage collection takes up to some 200 ms.
+/// The shortest silence: a garbage collection pause takes up to some 200 ms.
 const SHORTEST: Duration = Duration::from_millis(300);
-/// Times the longest recent gap between answers.
+/// The limit, as a multiple of the longest recent gap between answers.
 const GAPS: u32 = 3;
-/// What an answer leaves of the difference to a longer gap before: after 20 answers an eighth.
+/// An answer reduces the excess of a longer earlier gap by a tenth: after 20 answers an eighth is
+/// left.
 const GAP_DECAY: u64 = 10;
 
-/// When an endpoint was last heard. Lock-free; writers race benignly.
+/// The record of an endpoint's answers. Lock-free; writers race benignly.
 #[derive(Debug, Default)]
 pub struct Silence {
     heard_at: AtomicU64,
     /// The decaying longest gap between answers, in microseconds.
     gap_micros: AtomicU32,
-    /// Attempts that were given up since.
+    /// Attempts given up since the last answer.
     overtaken: AtomicU32,
 }
 
 impl Silence {
-    /// An attempt that began at `began` got an answer, of whatever kind, at `now`.
+    /// Records at `now` an answer, of whatever kind, to an attempt that began at `began`.
     pub fn broken(&self, began: Tick, now: Tick) {
         let since = began.as_nanos().max(self.heard_at.load(Relaxed));
         let gap = (now.as_nanos().saturating_sub(since) / 1_000).min(u64::from(u32::MAX));
@@ -45,24 +46,23 @@ impl Silence {
         if next != known {
             self.gap_micros.store(u32::try_from(next).unwrap_or(u32::MAX), Relaxed);
         }
-        // A long answer ends with the time of its beginning.
+        // A streamed answer settles with the time of its beginning.
         self.heard_at.fetch_max(now.as_nanos(), Relaxed);
         if self.overtaken.load(Relaxed) != 0 {
             self.overtaken.store(0, Relaxed);
         }
     }
 
-    /// An attempt that began at `began` was given up without an answer.
+    /// Records that an attempt that began at `began` was given up without an answer.
     pub fn overtaken(&self, began: Tick) {
         if began.as_nanos() >= self.heard_at.load(Relaxed) {
             self.overtaken.fetch_add(1, Relaxed);
         }
     }
 
-    /// Whether the endpoint is silent, with `outstanding` attempts the oldest of which is `age`
-    /// old.
+    /// Whether the endpoint is silent, given `outstanding` attempts, the oldest of them `age` old.
     pub fn is_proved(&self, outstanding: u32, age: impl FnOnce() -> Duration, now: Tick) -> bool {
-        // The usual case, for two loads: few wait, or the endpoint was heard just now.
+        // The usual case, in two loads: few attempts wait, or there was an answer just now.
         if outstanding.saturating_add(self.overtaken.load(Relaxed)) < WITNESSES {
             return false;
         }
@@ -70,7 +70,7 @@ impl Silence {
         unheard >= SHORTEST && unheard.min(age()) >= self.limit()
     }
 
-    /// How long the endpoint may say nothing while requests wait.
+    /// The time without an answer, while requests wait, after which the endpoint is silent.
     pub fn limit(&self) -> Duration {
         Duration::from_micros(u64::from(self.gap_micros.load(Relaxed)) * u64::from(GAPS)).max(SHORTEST)
     }

@@ -1,9 +1,9 @@
-//! The live state of one endpoint: what its attempts taught us. It is carried over a reload as long
-//! as the URL stays.
+//! The live state of one endpoint, learned from its attempts. It survives a reload as long as the
+//! URL stays.
 //!
-//! Every field is an atomic of its own, read on each decision and written when an attempt settles.
+//! Each field is an independent atomic, read on each decision and written when an attempt settles.
 //! There is no lock, and a reader may see one field newer than another: a score is an estimate, and
-//! each field is right by itself.
+//! each field is valid by itself.
 
 use std::mem::offset_of;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
@@ -14,24 +14,24 @@ use super::{Cooldown, Headroom, LatencyHistogram, MethodBans, Outlier, ProbeGate
 
 /// Weight of a new failure's penalty (azoth-balancer): four failures in a row reach 99.8 % of it.
 const PENALTY_RISE: f32 = 0.8;
-/// What a success leaves of the penalty (azoth-balancer).
+/// The share of the penalty that is left after a success (azoth-balancer).
 const PENALTY_DECAY: f32 = 0.5;
-/// Below this a penalty is no longer worth telling from zero, in milliseconds.
+/// Milliseconds below which a penalty becomes zero.
 const PENALTY_FLOOR_MS: f32 = 0.5;
-/// Weight of a new sample in the success rate: the last 20 attempts or so count.
+/// Weight of a new sample in the success rate: about the last 20 attempts count.
 const SUCCESS_SMOOTHING: f32 = 0.05;
-/// Time constant of the peak estimate's fall. Finagle and Linkerd take 10 s, for a fall by time
-/// alone; this one falls with new samples only, and whoever was slow two seconds ago and isn't now
-/// should have its traffic back.
+/// Time constant of the peak estimate's fall. Finagle and Linkerd use 10 s, for a fall by time
+/// alone; this one falls only with new samples, and an endpoint that was slow two seconds ago and
+/// isn't now should have its traffic back.
 const PEAK_DECAY: Duration = Duration::from_secs(1);
-/// An endpoint that answered anybody well this long ago is not to blame for what a request can
-/// provoke.
+/// An endpoint that answered any request well this recently is not blamed for a failure that a
+/// request can provoke.
 const ALIVE: Duration = Duration::from_secs(1);
 
-/// What the attempts at an endpoint taught us.
+/// The live statistics of an endpoint.
 ///
-/// What a decision reads lies together, on two cache lines beside each other: of a large pool
-/// hardly anything is in a cache.
+/// The fields that a decision reads are adjacent, on two neighbouring cache lines: hardly any of a
+/// large pool is in a cache.
 #[derive(Debug)]
 #[repr(C, align(128))]
 pub struct EndpointStats {
@@ -46,15 +46,15 @@ pub struct EndpointStats {
     success_rate: AtomicF32,
     consecutive_failures: AtomicU32,
     histogram: LatencyHistogram,
-    /// Of its rate limiter.
+    /// The free share of the rate limiter.
     pub headroom: Headroom,
-    /// The methods that it said it doesn't support.
+    /// The methods that the endpoint doesn't support.
     pub bans: MethodBans,
-    /// The request that tries it while it is half-open.
+    /// The slot of the request that tries it while it is half-open.
     pub trial: TrialSlot,
-    /// When it may be probed because of a failed request.
+    /// The rate limit of probes that failed requests trigger.
     pub probe_gate: ProbeGate,
-    /// What it failed and others answered.
+    /// Strikes: requests that it failed and others answered.
     pub outlier: Outlier,
     peak_at: AtomicU64,
     succeeded_at: AtomicU64,
@@ -63,7 +63,8 @@ pub struct EndpointStats {
 const _: () = assert!(offset_of!(EndpointStats, bans) + size_of::<usize>() <= 128);
 
 impl EndpointStats {
-    /// A new endpoint: it starts at `latency`, the upstream's timeout, and is presumed healthy.
+    /// The statistics of a new endpoint: its latency is `latency`, the upstream's timeout, and it
+    /// is presumed healthy.
     pub fn new(latency: Duration) -> Self {
         EndpointStats {
             latency: AtomicF32::new(millis_f32(latency)),
@@ -86,23 +87,22 @@ impl EndpointStats {
         }
     }
 
-    /// The endpoint was selected for an attempt. Each call is paired with one
-    /// [`EndpointStats::finish`] of the same instant.
+    /// Records the start of an attempt. Each call is paired with one [`EndpointStats::finish`] with
+    /// the same time.
     pub fn begin(&self, now: Tick) {
         self.outstanding.begin(now);
         self.last_selected.store(now.as_nanos().max(1), Relaxed);
     }
 
-    /// The attempt that began at `began` ended, however it did.
+    /// Records the end of the attempt that began at `began`, however it ended.
     pub fn finish(&self, began: Tick) {
         self.outstanding.finish(began);
     }
 
-    /// Takes a latency sample into all estimates; `smoothing` is the EWMA's weight of a new sample,
-    /// 0 to 1.
+    /// Adds a latency sample to all estimates; `smoothing` is its weight in the EWMA, 0 to 1.
     pub fn record_latency(&self, latency: Duration, smoothing: f32, now: Tick) {
         let ms = millis_f32(latency);
-        // The first sample replaces the presumed latency instead of being blended into it.
+        // The first sample replaces the presumed latency instead of being blended with it.
         if self.peak_at.load(Relaxed) == 0 {
             self.latency.store(ms);
             self.peak.store(ms);
@@ -114,31 +114,31 @@ impl EndpointStats {
         self.histogram.record(latency);
     }
 
-    /// The endpoint said something at `now` to an attempt that began at `began`.
+    /// Records at `now` a sign of life in an attempt that began at `began`.
     pub fn heard(&self, began: Tick, now: Tick) {
         self.silence.broken(began, now);
     }
 
-    /// An attempt that began at `began` was given up in favour of another one. Returns whether the
-    /// endpoint is silent: see [`Silence`].
+    /// Records that an attempt that began at `began` was given up for another one. Returns whether
+    /// the endpoint is silent: see [`Silence`].
     pub fn overtaken(&self, began: Tick, now: Tick) -> bool {
-        // It is one of those that are under way still: it counts once.
+        // Still counted as outstanding, so it must not count twice.
         let is_silent = self.silence.is_proved(self.outstanding.count(), || now.since(began), now);
         self.silence.overtaken(began);
         is_silent
     }
 
-    /// Whether it answers nobody: see [`Silence`].
+    /// Whether the endpoint is silent: see [`Silence`].
     pub fn is_silent(&self, now: Tick) -> bool {
         self.silence.is_proved(self.outstanding.count(), || self.outstanding.oldest(now), now)
     }
 
-    /// How long it may say nothing: see [`Silence`].
+    /// The time without an answer that counts as silence: see [`Silence`].
     pub fn silence_limit(&self) -> Duration {
         self.silence.limit()
     }
 
-    /// An attempt that began at `started` succeeded at `now`.
+    /// Records at `now` the success of an attempt that began at `started`.
     pub fn succeed(&self, started: Tick, now: Tick) {
         self.success_rate.update(|rate| rate + SUCCESS_SMOOTHING * (1.0 - rate));
         if self.consecutive_failures.load(Relaxed) != 0 {
@@ -149,13 +149,13 @@ impl EndpointStats {
         self.succeeded_at.fetch_max(now.as_nanos().max(1), Relaxed);
     }
 
-    /// Whether it answered a request well within the last [`ALIVE`].
+    /// Whether the endpoint answered a request well within the last [`ALIVE`].
     pub fn is_alive(&self, now: Tick) -> bool {
         let at = self.succeeded_at.load(Relaxed);
         at != 0 && now.since(Tick::from_nanos(at)) < ALIVE
     }
 
-    /// An attempt failed; `penalty_ms` is what the retry policy holds against the endpoint.
+    /// Records a failed attempt, with the retry policy's penalty in milliseconds.
     pub fn fail(&self, penalty_ms: f32) {
         self.success_rate.update(|rate| rate - SUCCESS_SMOOTHING * rate);
         let failures = self.consecutive_failures.load(Relaxed);
@@ -168,9 +168,9 @@ impl EndpointStats {
         self.latency.load()
     }
 
-    /// Peak-sensitive EWMA of latency in milliseconds as of the last sample, or what the attempts
-    /// under way have come to, if that is more: an endpoint that turns slow is noticed before its
-    /// first slow answer is there.
+    /// Peak-sensitive EWMA of latency in milliseconds as of the last sample, or the estimate from
+    /// the attempts under way, if that is more: an endpoint that turns slow is noticed before its
+    /// first slow answer arrives.
     pub fn latency_peak_ms(&self, now: Tick) -> f32 {
         self.peak.load().max(self.outstanding.latency_ms(now))
     }
@@ -205,7 +205,7 @@ impl EndpointStats {
         self.outstanding.count()
     }
 
-    /// Milliseconds since the last selection; infinite when there was none.
+    /// Milliseconds since the last selection; infinite before the first.
     pub fn idle_ms(&self, now: Tick) -> f32 {
         match self.last_selected.load(Relaxed) {
             0 => f32::INFINITY,
@@ -213,7 +213,7 @@ impl EndpointStats {
         }
     }
 
-    /// A rise is taken at once, a fall decays with [`PEAK_DECAY`] (tower's and Finagle's peak
+    /// A rise takes effect at once, a fall decays with [`PEAK_DECAY`] (tower's and Finagle's peak
     /// EWMA).
     fn record_peak(&self, ms: f32, now: Tick) {
         let elapsed = now.since(Tick::from_nanos(self.peak_at.load(Relaxed)));
@@ -222,10 +222,9 @@ impl EndpointStats {
     }
 }
 
-/// The attempts under way: how many, and when they began on average. Both in one atomic, so that
-/// they always fit together: the count in the upper bits, and below it the sum of the microseconds
-/// at which they began, modulo 2^44. The sum of their ages is known modulo the same, which is 203
-/// days.
+/// The attempts under way: their number and mean start. One atomic keeps both consistent: the count
+/// is in the upper bits, below it the sum of the start times in microseconds, modulo 2^44. The sum
+/// of the ages is known modulo the same, which is 203 days.
 #[derive(Debug, Default)]
 struct Outstanding(AtomicU64);
 
@@ -246,7 +245,7 @@ impl Outstanding {
             let (count, sum) = f(word >> Self::SUM_BITS, word & Self::SUM);
             Some(count << Self::SUM_BITS | sum & Self::SUM)
         };
-        // It always changes, so the result is always the old value.
+        // The closure always returns a value, so this can't fail.
         let _ = self.0.fetch_update(Relaxed, Relaxed, change);
     }
 
@@ -254,13 +253,13 @@ impl Outstanding {
         u32::try_from(self.0.load(Relaxed) >> Self::SUM_BITS).unwrap_or(u32::MAX)
     }
 
-    /// The latency that the ages of the attempts speak for: of n that began at even distances the
-    /// oldest is 2n / (n + 1) times as old as their average.
+    /// The latency that the ages imply: of n attempts that began at even intervals the oldest is 2n
+    /// / (n + 1) times as old as their average.
     fn latency_ms(&self, now: Tick) -> f32 {
         self.oldest_micros(now) as f32 / 1_000.0
     }
 
-    /// The age of the oldest one, estimated.
+    /// The estimated age of the oldest attempt.
     fn oldest(&self, now: Tick) -> Duration {
         Duration::from_micros(self.oldest_micros(now))
     }

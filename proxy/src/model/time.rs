@@ -7,7 +7,7 @@ use std::time::Duration;
 pub struct Tick(u64);
 
 impl Tick {
-    /// The beginning of the process, before any request.
+    /// The start of the process, before any request.
     pub const START: Tick = Tick(0);
 
     /// An instant `nanos` nanoseconds after the start.
@@ -20,7 +20,7 @@ impl Tick {
         self.0
     }
 
-    /// How long ago `earlier` was; zero if it is in the future.
+    /// The time since `earlier`; zero if it is in the future.
     pub const fn since(self, earlier: Tick) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
     }

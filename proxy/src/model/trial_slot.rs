@@ -1,26 +1,27 @@
-//! The one request that tries a half-open endpoint.
+//! The slot of the one request that tries a half-open endpoint.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use super::Tick;
 
-/// Whether a trial is under way. It frees itself at its time limit, should nobody end it.
+/// A slot for one trial. It frees itself at the trial's time limit, if the trial doesn't end
+/// before.
 #[derive(Debug, Default)]
 pub struct TrialSlot(AtomicU64);
 
 impl TrialSlot {
-    /// Whether none is under way.
+    /// Whether no trial is under way.
     pub fn is_free(&self, now: Tick) -> bool {
         self.0.load(Relaxed) <= now.as_nanos()
     }
 
-    /// Begins one that ends at `limit` at the latest. Of several that try, one succeeds.
+    /// Begins a trial that ends at `limit` at the latest. Of concurrent callers one succeeds.
     pub fn begin(&self, now: Tick, limit: Tick) -> bool {
         let seen = self.0.load(Relaxed);
         seen <= now.as_nanos() && self.0.compare_exchange(seen, limit.as_nanos(), Relaxed, Relaxed).is_ok()
     }
 
-    /// The one that was to end at `limit` ended. A later one, after that, goes on.
+    /// Ends the trial whose time limit is `limit`. A later trial is unaffected.
     pub fn end(&self, limit: Tick) {
         let _ = self.0.compare_exchange(limit.as_nanos(), 0, Relaxed, Relaxed);
     }

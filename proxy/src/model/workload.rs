@@ -1,20 +1,20 @@
-//! The share of the workers' time that a policy takes, from the calls that are timed.
+//! The share of the workers' time that a policy takes, estimated from timed calls.
 //!
-//! One call in so many is timed and stands for all. A window ends with the first timed call after
-//! [`WINDOW`]; a share is told only of a window with enough of them, so that one call that the
-//! system interrupted alarms nobody.
+//! One call in a number of them is timed and represents all. A window ends with the first timed
+//! call after [`WINDOW`]; a share is reported only for a window with enough calls, so that a single
+//! call that the system interrupted raises no alarm.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use super::Tick;
 
-/// Long enough that a short burst of requests is no alarm.
+/// Long enough that a short burst of requests raises no alarm.
 const WINDOW: Duration = Duration::from_secs(10);
-/// Fewer timed calls say little.
+/// The fewest timed calls for an estimate.
 const ENOUGH: u32 = 8;
 
-/// What a policy has used since the window began.
+/// The time that a policy has used since the window began.
 #[derive(Debug, Default)]
 pub struct Workload(Mutex<Window>);
 
@@ -26,8 +26,8 @@ struct Window {
 }
 
 impl Workload {
-    /// Adds a timed call, which stands for `times` calls. Tells the share of `workers` threads'
-    /// time, 0 to 1, when a window ends.
+    /// Adds a timed call, which represents `times` calls. At the end of a window, returns the share
+    /// of the time of `workers` threads, 0 to 1.
     pub fn add(&self, took: Duration, times: u32, workers: u32, now: Tick) -> Option<f64> {
         let mut window = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let began = *window.began.get_or_insert(now);

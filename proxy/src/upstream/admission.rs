@@ -1,5 +1,4 @@
-//! A place among the requests that are under way: `max_concurrency` of them, and a bounded wait for
-//! the others.
+//! Admission of requests: at most `max_concurrency` under way, and a bounded wait for the others.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
@@ -10,7 +9,7 @@ use tokio::time::timeout;
 use super::{Live, Upstream};
 use crate::jsonrpc::Refusal;
 
-/// Requests under way, and those that wait for their turn.
+/// The number of requests under way, and of those in the queue.
 #[derive(Default)]
 pub(super) struct Queue {
     in_flight: AtomicUsize,
@@ -18,30 +17,30 @@ pub(super) struct Queue {
     free: Notify,
 }
 
-/// A place among the requests that are under way. Dropping it frees the place.
+/// A place among the requests under way. Dropping it frees the place.
 pub struct Ticket(Arc<Live>);
 
-/// What a request got when it arrived.
+/// The admission of an arriving request.
 pub enum Admission {
-    /// It may go on.
+    /// The request may proceed.
     Admitted(Ticket),
-    /// It waits for its turn.
+    /// The request waits for its turn.
     Waiting(Waiting),
 }
 
-/// A place among those that wait. Dropping it leaves the queue.
+/// A place in the queue. Dropping it leaves the queue.
 pub struct Waiting(Arc<Upstream>);
 
 impl Upstream {
-    /// Requests under way.
+    /// The number of requests under way.
     pub fn in_flight(&self) -> usize {
         self.live.queue.in_flight.load(SeqCst)
     }
 
-    /// A place for a request that arrives. As many may wait as may be under way.
+    /// Admits or queues an arriving request. As many may wait as may be under way.
     ///
     /// # Errors
-    /// [`Refusal::Overloaded`] when there is no place to wait.
+    /// [`Refusal::Overloaded`] when the queue is full or disabled.
     pub fn enter(self: &Arc<Self>) -> Result<Admission, Refusal> {
         match self.try_admit() {
             Some(admission) => Ok(Admission::Admitted(admission)),
@@ -50,10 +49,10 @@ impl Upstream {
         }
     }
 
-    /// Ends when there is a place.
+    /// Waits for a place.
     async fn turn(&self) -> Ticket {
         loop {
-            // Registered before the look: a place that becomes free in between is not missed.
+            // Registered before the check, so that a place freed in between is not missed.
             let mut free = std::pin::pin!(self.live.queue.free.notified());
             free.as_mut().enable();
             if let Some(admission) = self.try_admit() {
@@ -71,7 +70,7 @@ impl Upstream {
 }
 
 impl Admission {
-    /// Waits until the request may go on.
+    /// Waits until the request may proceed.
     ///
     /// # Errors
     /// [`Refusal::Overloaded`] when its turn doesn't come within `queue_timeout`.
@@ -96,7 +95,7 @@ impl Drop for Ticket {
 }
 
 impl Waiting {
-    /// Joins the queue, unless it is full.
+    /// Joins the queue; `None` if it is full.
     fn join(upstream: &Arc<Upstream>) -> Option<Self> {
         let has_room = |waiting: usize| (waiting < upstream.settings.max_concurrency).then_some(waiting + 1);
         let joined = upstream.live.queue.waiting.fetch_update(SeqCst, SeqCst, has_room);

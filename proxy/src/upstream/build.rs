@@ -1,6 +1,6 @@
-//! From the conf to an upstream, with all that the generation before knows of its endpoints.
+//! Building an upstream from the conf and from the previous generation's state of its endpoints.
 //!
-//! An endpoint's identity is its URL. Where it stays, its statistics, health, cooldown, banned
+//! An endpoint's identity is its URL. As long as it stays, its statistics, health, cooldown, banned
 //! methods and metrics stay. Its limiter stays unless rate or burst changed, its connections stay
 //! unless a client setting or one of its headers changed.
 
@@ -20,42 +20,43 @@ use crate::config::{Client, EndpointConf, EndpointUrl, UpstreamConf};
 use crate::metrics::Metrics;
 use crate::model::{BucketRate, EndpointHealth, EndpointStats, HealthRules};
 
-/// What upstreams are built with, for the whole process.
+/// The resources of the process that upstreams are built with.
 #[derive(Clone)]
 pub struct Resources {
     /// The metrics.
     pub metrics: Arc<Metrics>,
-    /// Makes connections.
+    /// The connector for endpoints.
     pub transport: Arc<Transport>,
-    /// Where shadow policies are called.
+    /// The queue of the shadow policies' thread.
     pub shadows: ShadowQueue,
-    /// Endpoints that are to be probed because requests failed there.
+    /// The queue of endpoints to be probed because requests failed there.
     pub doubts: Arc<Doubts>,
 }
 
-/// The policies of an upstream, as far as the conf names any.
+/// The policies of an upstream, as far as the conf names them.
 #[derive(Default)]
 pub struct Policies {
-    /// Scores.
+    /// The scoring policy.
     pub scoring: Option<GuardedPolicy>,
-    /// Decides about retries.
+    /// The retry policy.
     pub retry: Option<GuardedPolicy>,
-    /// Scores without effect.
+    /// The policy that scores without effect.
     pub shadow: Option<GuardedPolicy>,
-    /// Decides a share of the requests.
+    /// The policy that decides a share of the requests.
     pub canary: Option<CanarySpec>,
 }
 
-/// A policy that is to be a canary.
+/// The specification of a canary.
 pub struct CanarySpec {
     /// The policy.
     pub policy: GuardedPolicy,
-    /// Its state from now on; `None` when it goes on as it did.
+    /// A new state; `None` to keep the present one.
     pub decision: Option<CanaryState>,
 }
 
 impl Upstream {
     /// Builds the upstream of a new generation. `before` is the upstream of the same name in the
+    /// serving generation.
     /// one that serves.
     pub fn build(conf: &UpstreamConf, before: Option<&Upstream>, policies: Policies, resources: &Resources) -> Self {
         let endpoints = build_endpoints(conf, before, resources);
@@ -94,14 +95,14 @@ fn build_deciders(
     Deciders { scoring, retry, shadow, canary, time_budget: conf.policy_time_budget }
 }
 
-/// The endpoints of the conf. The state of those that were there before stays.
+/// Builds the endpoints of the conf. Those that existed before keep their state.
 fn build_endpoints(conf: &UpstreamConf, before: Option<&Upstream>, resources: &Resources) -> Vec<Endpoint> {
     let known: HashMap<&EndpointUrl, &Endpoint> =
         before.map(|u| u.endpoints.iter().map(|e| (&e.details.url, e)).collect()).unwrap_or_default();
     let same_chain = before.is_some_and(|u| u.settings.chain_id == conf.chain_id);
     let tags: BTreeSet<&str> = conf.endpoints.iter().flat_map(|e| &e.tags).map(String::as_str).collect();
     let (was_probed, is_probed) = (before.is_some_and(|u| u.settings.probed), conf.health_check.is_some());
-    // One for all that nobody probes.
+    // Shared by all endpoints without probes.
     let unprobed = Arc::default();
     let build = |(index, endpoint): (u32, &EndpointConf)| {
         let before = known.get(&endpoint.url).copied();
@@ -153,7 +154,8 @@ fn build_endpoint(
     }
 }
 
-/// What probes found counts on while the endpoint is probed, and the chain while it is the same.
+/// The health of an endpoint. It is kept while the endpoint is probed, the chain check only while
+/// the chain is the same.
 fn health(before: Option<&Arc<EndpointHealth>>, same_chain: bool) -> Arc<EndpointHealth> {
     match before {
         Some(before) if same_chain => Arc::clone(before),
@@ -162,7 +164,8 @@ fn health(before: Option<&Arc<EndpointHealth>>, same_chain: bool) -> Arc<Endpoin
     }
 }
 
-/// Bit n is the n-th of the upstream's tags in alphabetical order; the conf allows no more than 64.
+/// Bit n stands for the n-th of the upstream's tags in alphabetical order; the conf allows at most
+/// 64.
 fn tag_bits(conf: &EndpointConf, tags: &BTreeSet<&str>) -> u64 {
     let set = tags.iter().enumerate().filter(|(_, tag)| conf.tags.iter().any(|t| t == *tag));
     set.fold(0, |bits, (n, _)| bits | 1 << n)
@@ -210,7 +213,7 @@ fn destination(conf: &EndpointConf) -> Destination {
         host: url.host().to_owned(),
         port: url.port(),
         path: url.path_and_query().to_owned(),
-        // The conf accepts only hosts that a header can carry.
+        // The conf accepts only hosts that are valid in a header.
         authority: HeaderValue::from_str(url.authority()).unwrap_or(HeaderValue::from_static("")),
         headers,
     }

@@ -1,15 +1,14 @@
 //! Canaries: a policy that decides a share of an upstream's requests in place of the live one,
 //! until it does harm or has proved itself.
 //!
-//! Whether a request is the canary's depends on its seed alone, so all of its attempts are. The two
-//! policies' requests are counted side by side ([`Comparison`]), in windows that begin at the same
-//! time for both; what is made of the counts is `model::Rails`' business. Nothing here changes who
-//! decides: [`Canary::decision`] says what should, and a new generation is built with that
-//! [`CanaryState`].
+//! A request's seed alone assigns it to the canary, with all of its attempts. The requests of both
+//! policies are counted side by side ([`Comparison`]), in windows that begin at the same time for
+//! both; `model::Rails` evaluates the counts. This module doesn't change which policy decides:
+//! [`Canary::decision`] returns the new [`CanaryState`], and a new generation is built with it.
 //!
-//! Invariant: a canary that gives no answer, or leaves out every endpoint, costs no request its
-//! answer: the live policy is asked. Only an explicit refusal is obeyed as the live policy's would
-//! be, and counts against the canary as a request without a good answer.
+//! Invariant: if a canary gives no answer, or leaves out every endpoint, the live policy is asked,
+//! so no request fails for it. Only an explicit refusal takes effect as the live policy's would,
+//! and counts against the canary as a request without a good answer.
 
 use std::fmt;
 use std::sync::Arc;
@@ -26,32 +25,32 @@ use crate::metrics::{ArmLabels, ArmSeries, CanarySeries};
 use crate::model::{Arm, ArmCounts, Breach, Share, Tick};
 use crate::policy::{Fault, Policy};
 
-/// A window ends when the canary has had so many times the requests that a comparison needs: what
-/// was good for long must not hide what is bad now.
+/// A window ends when the canary has decided this multiple of the requests that a comparison needs:
+/// a long good past must not hide a present failure.
 const WINDOW: u64 = 20;
 
-/// What became of a canary.
+/// The state of a canary.
 #[derive(Clone, Debug, PartialEq)]
 pub enum CanaryState {
-    /// It decides its share.
+    /// The canary decides its share.
     Running,
-    /// It decides nothing.
+    /// The canary decides nothing.
     TakenOut(Why),
-    /// It decides everything, in place of the policy that the conf names.
+    /// The canary decides everything, in place of the policy that the conf names.
     Promoted,
 }
 
-/// Why a canary was taken out.
+/// The reason for taking out a canary.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Why {
-    /// It broke a guard rail.
+    /// The canary broke a guard rail.
     Breach(Breach),
-    /// Its promotion was rolled back.
+    /// The canary's promotion was rolled back.
     RolledBack,
 }
 
 impl CanaryState {
-    /// How it is shown.
+    /// The displayed name of the state.
     pub fn label(&self) -> &'static str {
         match self {
             CanaryState::Running => "running",
@@ -70,62 +69,63 @@ impl fmt::Display for Why {
     }
 }
 
-/// A canary of an upstream of one generation.
+/// The canary of an upstream in one generation.
 pub struct Canary {
     bound: GuardedPolicy,
     conf: CanaryConf,
     share: Share,
     state: CanaryState,
-    /// The policies that the conf has for what the canary is: scoring, then retry. `None` where it
-    /// isn't that, or where the built-in one is asked.
+    /// The conf's policies of the canary's kinds: scoring, then retry. `None` for a kind that the
+    /// canary isn't of, or where the built-in policy decides.
     live: [Option<GuardedPolicy>; 2],
     comparison: Arc<Comparison>,
     series: Arc<CanarySeries>,
 }
 
-/// How the two have done, over all generations that have this canary beside the same live policy.
+/// The counts of both policies, over all generations that have this canary beside the same live
+/// policy.
 struct Comparison {
     began: Tick,
     window: ArcSwap<Window>,
-    /// Requests that the canary decided in earlier windows.
+    /// The number of requests that the canary decided in earlier windows.
     before: AtomicU64,
-    /// Its calls that gave no answer.
+    /// The number of its calls without an answer.
     faults: AtomicU64,
     live: Arc<ArmSeries>,
     canary: Arc<ArmSeries>,
 }
 
-/// The same time, for both.
+/// The counts of one period.
 #[derive(Default)]
 struct Window {
     live: Arm,
     canary: Arm,
 }
 
-/// A request whose end is counted. Dropping it counts nothing: its client went away.
+/// A request whose end will be counted. Dropping it counts nothing: its client went away.
 pub struct Watched<'a> {
     comparison: &'a Comparison,
     canary: bool,
     began: Tick,
 }
 
-/// The counts of a comparison, for those who look at it.
+/// A snapshot of a comparison.
 pub struct ComparisonCounts {
-    /// Since the canary began.
+    /// Time since the canary began.
     pub age: Duration,
-    /// Requests that the canary decided.
+    /// The number of requests that the canary decided.
     pub requests: u64,
-    /// Its calls that gave no answer.
+    /// The number of its calls without an answer.
     pub faults: u64,
-    /// Of the present window: the live policy.
+    /// The live policy's counts in the current window.
     pub live: ArmCounts,
-    /// Of the present window: the canary.
+    /// The canary's counts in the current window.
     pub canary: ArmCounts,
 }
 
 impl Canary {
-    /// The canary of an upstream whose conf names `live`. What was counted and found of the same
-    /// one by `before` stays, unless there is a `decision`.
+    /// The canary of an upstream whose conf names `live`. Counts and state of the same canary in
+    /// `before` are kept, unless there is a `decision`.
     pub(super) fn build(
         upstream: &str,
         conf: &CanaryConf,
@@ -141,7 +141,7 @@ impl Canary {
         let known = before.and_then(Upstream::canary).filter(|old| old.is_same(conf, &bound));
         let same_live = known.filter(|old| are_alike(&old.live, &live));
         let state = decision.or_else(|| match known.map(|old| &old.state) {
-            // It took the place of a policy that isn't there any more.
+            // It replaced a policy that no longer exists.
             Some(CanaryState::Promoted) if same_live.is_none() => None,
             state => state.cloned(),
         });
@@ -159,12 +159,12 @@ impl Canary {
         &self.bound
     }
 
-    /// What the conf says of it.
+    /// Its settings in the conf.
     pub fn conf(&self) -> &CanaryConf {
         &self.conf
     }
 
-    /// What became of it.
+    /// The present state.
     pub fn state(&self) -> &CanaryState {
         &self.state
     }
@@ -174,7 +174,7 @@ impl Canary {
         &self.series
     }
 
-    /// How the two have done so far.
+    /// A snapshot of the comparison.
     pub fn counts(&self, now: Tick) -> ComparisonCounts {
         let Comparison { began, window, before, faults, .. } = &*self.comparison;
         let window = window.load();
@@ -187,8 +187,7 @@ impl Canary {
         }
     }
 
-    /// What should become of it, if it shouldn't go on as it does. Begins a new window when the
-    /// present one is full.
+    /// The new state, if it should change. Starts a new window when the current one is full.
     pub fn decision(&self, now: Tick) -> Option<CanaryState> {
         if self.state != CanaryState::Running {
             return None;
@@ -206,8 +205,8 @@ impl Canary {
         (proved && long_enough).then_some(CanaryState::Promoted)
     }
 
-    /// The live policies of the conf, or this one in place of them where it was promoted: scoring,
-    /// then retry.
+    /// The live policies of the conf, replaced by this one where it was promoted: scoring, then
+    /// retry.
     pub(super) fn or_promoted(&self, live: [Option<GuardedPolicy>; 2]) -> [Option<GuardedPolicy>; 2] {
         let kinds = self.bound.policy.kinds();
         let [scoring, retry] = live;
@@ -216,9 +215,9 @@ impl Canary {
         [place(kinds.scoring, scoring), place(kinds.retry, retry)]
     }
 
-    /// Whether the request with this seed is the canary's.
+    /// Whether the canary decides the request with this seed.
     fn has(&self, seed: u64) -> bool {
-        // Turned, so that it isn't drawn like the sample of a shadow.
+        // Rotated, so that the sample is independent of a shadow's.
         self.state == CanaryState::Running && self.share.holds(seed.rotate_left(32))
     }
 
@@ -232,9 +231,9 @@ impl Canary {
         self.bound.policy.kinds().retry && self.has(seed)
     }
 
-    /// Its answer; `None` when the live policy must give one.
+    /// The canary's answer; `None` when the live policy must give one.
     pub(super) fn ask<R>(&self, turn: Turn<'_>, call: impl FnOnce(&Policy) -> Result<R, Fault>) -> Option<R> {
-        // Not asked, and so not in vain.
+        // Not called, so this isn't a fault.
         if turn.is_over() {
             return None;
         }
@@ -245,7 +244,7 @@ impl Canary {
         answer
     }
 
-    /// Watches a request whose turn has come.
+    /// Begins to watch a request that was admitted.
     pub(super) fn watch(&self, seed: u64) -> Option<Watched<'_>> {
         let watched = || Watched { comparison: &self.comparison, canary: self.has(seed), began: clock::now() };
         (self.state == CanaryState::Running).then(watched)
@@ -284,7 +283,7 @@ impl Comparison {
         }
     }
 
-    /// Requests that end meanwhile may be counted in neither; that are few.
+    /// A few requests that end meanwhile may be counted in neither window.
     fn next_window(&self) {
         let full = self.window.swap(Arc::default());
         self.before.fetch_add(full.canary.requests(), Relaxed);
@@ -292,7 +291,7 @@ impl Comparison {
 }
 
 impl Watched<'_> {
-    /// The request came to its end, with a good answer or without.
+    /// Counts the end of the request, with a good answer or without.
     pub fn end(self, good: bool, attempts: u32) {
         let latency = clock::now().since(self.began);
         let window = self.comparison.window.load();

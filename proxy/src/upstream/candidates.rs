@@ -1,20 +1,20 @@
-//! The host's rules about who may take an attempt. No policy can override them.
+//! The host's rules on eligible endpoints. No policy can override them.
 //!
 //! - Never an endpoint of weight 0 or of the wrong chain, and never one that this request has
 //!   tried.
-//! - Not one that cools, is silent, fails its health checks, or said that it doesn't support the
-//!   method, as long as there is another one. A half-open one takes one request at a time, which
-//!   must be one that can be sent again; one on its ramp takes its share.
-//! - Not one known to allow no larger range of blocks, after a range was refused as too large.
-//!   Rather one that knows more of the chain, after one didn't know enough.
+//! - No endpoint that cools, is silent, fails its health checks, or doesn't support the method, as
+//!   long as there is another one. A half-open endpoint takes one request at a time, which must be
+//!   resendable; one on its ramp takes its share.
+//! - No endpoint known to allow no larger range of blocks, after a range was refused as too large.
+//!   Preferably one that knows more of the chain, after one didn't know enough.
 //!
-//! If the second rule leaves none, it gives way (a *panic*): a pool that looks dead still serves.
-//! First those are asked that may support the method. There is no panic for a hedge, and none for a
+//! If the second rule leaves none, it is waived (a *panic*): a pool that looks dead still serves.
+//! Endpoints that may support the method come first. There is no panic for a hedge, and none for a
 //! write that may have reached an endpoint.
 //!
-//! From a pool of more than `candidates` endpoints so many are drawn by weight, with the request's
-//! seed: what a decision costs doesn't grow with the pool. All are looked at when no drawn one is
-//! free, and when an attempt needs what only some endpoints have.
+//! From a pool of more than `candidates` endpoints, that number is drawn by weight, with the
+//! request's seed: the cost of a decision doesn't grow with the pool. All endpoints are examined if
+//! no drawn one is free, or if an attempt needs a property that only some endpoints have.
 
 use std::hint::black_box;
 use std::time::Duration;
@@ -23,25 +23,25 @@ use super::{Endpoint, Exclusion, Selection, Upstream};
 use crate::model::{CooldownState, Draws, Preference, RequestFacts, Sampler, Tick};
 use crate::policy::abi::EndpointRow;
 
-/// The tag of endpoints that keep all of the chain's history.
+/// The tag of endpoints with the chain's full history.
 pub(super) const ARCHIVE_TAG: &str = "archive";
 
-/// So many draws for each candidate: then it is better to look at all than to go on drawing what
-/// isn't free, or was drawn already.
+/// Draws per candidate, after which all endpoints are examined: more draws would mostly hit
+/// endpoints that aren't free or were drawn before.
 const DRAWS_PER_CANDIDATE: usize = 4;
-/// A ramp's share is drawn in these steps.
+/// The resolution of a ramp's share.
 const RAMP_STEPS: usize = 1_000;
-/// So long after a cooldown a probe has the endpoint to itself.
+/// The time after a cooldown in which only a probe may try the endpoint.
 const PROBE_FIRST: Duration = Duration::from_secs(2);
 
-/// How candidates of a large pool are drawn.
+/// The draw of candidates from a large pool.
 pub(super) struct Draw {
     sampler: Sampler,
     candidates: usize,
 }
 
 impl Draw {
-    /// That of a pool with these weights; `None` if all are candidates.
+    /// The draw for a pool with these weights; `None` if all endpoints are candidates.
     pub(super) fn new(weights: &[u16], candidates: usize) -> Option<Self> {
         let sampler = (weights.len() > candidates).then(|| Sampler::new(weights)).flatten()?;
         Some(Draw { sampler, candidates })
@@ -49,7 +49,7 @@ impl Draw {
 }
 
 impl Upstream {
-    /// The rows of those who may take the attempt.
+    /// Writes the rows of the endpoints that are eligible for the attempt.
     pub(super) fn candidates(&self, selection: &Selection<'_>, rows: &mut Vec<EndpointRow>, drawn: &mut Vec<u32>) {
         rows.clear();
         if let (Some(draw), Preference::None) = (&self.draw, selection.prefer) {
@@ -73,7 +73,7 @@ impl Upstream {
     }
 
     fn draw(&self, draw: &Draw, selection: &Selection<'_>, rows: &mut Vec<EndpointRow>, drawn: &mut Vec<u32>) {
-        // Each attempt draws anew.
+        // Each attempt draws differently.
         let mut draws = Draws::of(selection.request.seed.wrapping_add(u64::from(selection.attempt)));
         let mut left = DRAWS_PER_CANDIDATE * draw.candidates;
         drawn.clear();
@@ -87,15 +87,15 @@ impl Upstream {
                 }
             }
             let endpoints = drawn[known..].iter().map(|&index| self.endpoint(index));
-            // Hardly one of a large pool is in a cache: all together they come sooner than one
-            // after the other.
+            // Hardly any endpoint of a large pool is in a cache: fetching all together is faster
+            // than one after the other.
             black_box(endpoints.clone().fold(0, |read, endpoint| read ^ endpoint.fetch()));
             let fit = endpoints.filter(|endpoint| self.may(endpoint, selection) && self.is_free(endpoint, selection));
             rows.extend(fit.map(|endpoint| endpoint.row(0, selection.now)));
         }
     }
 
-    /// Everybody who isn't forbidden; those that may support the method, if there are any.
+    /// All endpoints that aren't forbidden, or those of them that may support the method, if any.
     fn least_bad(&self, selection: &Selection<'_>, rows: &mut Vec<EndpointRow>) {
         let row =
             |endpoint: &Endpoint| endpoint.row(endpoint.row_flags(selection.request, selection.now), selection.now);
@@ -111,20 +111,20 @@ impl Upstream {
         }
     }
 
-    /// No policy is shown more.
+    /// The maximum number of rows for a policy.
     fn most_candidates(&self) -> usize {
         self.draw.as_ref().map_or(usize::MAX, |draw| draw.candidates)
     }
 
-    /// How many could take an attempt after this one, as far as the next one would look.
+    /// The number of endpoints that could take a further attempt, up to the number of candidates.
     pub(super) fn candidates_left(&self, selection: &Selection<'_>) -> u32 {
         let free = self.untried(selection).filter(|endpoint| self.is_free(endpoint, selection));
         let left = free.take(self.most_candidates()).count();
         u32::try_from(left).unwrap_or(u32::MAX)
     }
 
-    /// In the order of the conf; in a large pool, of which only the first are shown, from a place
-    /// that the seed gives.
+    /// Untried endpoints in the order of the conf; in a large pool, of which only the first ones
+    /// are used, starting at a position derived from the seed.
     fn untried<'a>(&'a self, selection: &'a Selection<'_>) -> impl Iterator<Item = &'a Endpoint> {
         let start = self.draw.as_ref().map_or(0, |draw| Draws::of(selection.request.seed).below(draw.sampler.len()));
         let (before, after) = self.endpoints.split_at(start);
@@ -148,7 +148,7 @@ impl Upstream {
     fn is_free(&self, endpoint: &Endpoint, selection: &Selection<'_>) -> bool {
         let stats = &endpoint.stats;
         let open = if stats.cooldown.is_clear() {
-            // Its weight isn't 0: see `may`.
+            // `may` has checked that the weight isn't 0.
             endpoint.health_state().is_good() && !stats.is_silent(selection.now)
         } else {
             self.comes_back(endpoint, selection)
@@ -156,7 +156,7 @@ impl Upstream {
         open && !endpoint.is_banned(selection.request, selection.now)
     }
 
-    /// Whether an endpoint that failed takes this request.
+    /// Whether an endpoint that is recovering takes this request.
     fn comes_back(&self, endpoint: &Endpoint, selection: &Selection<'_>) -> bool {
         match endpoint.exclusion(selection.now) {
             None => self.is_on_ramp(endpoint, selection),
@@ -165,7 +165,7 @@ impl Upstream {
         }
     }
 
-    /// Whether the request belongs to the share that an endpoint takes; all of them without a ramp.
+    /// Whether the request belongs to the share on the endpoint's ramp; true without a ramp.
     fn is_on_ramp(&self, endpoint: &Endpoint, selection: &Selection<'_>) -> bool {
         match endpoint.stats.cooldown.state(selection.now) {
             CooldownState::Ramp(share) => {
@@ -176,8 +176,8 @@ impl Upstream {
         }
     }
 
-    /// Whether the request may try a half-open endpoint: another one can still answer it, and
-    /// nobody else tries it. Where there are probes, they come first.
+    /// Whether the request may try a half-open endpoint: another endpoint can still answer it, and
+    /// no other request is trying this one. If there are probes, they come first.
     fn may_try(&self, endpoint: &Endpoint, since: Duration, selection: &Selection<'_>) -> bool {
         let waits_for_probe = self.settings.probed && since < PROBE_FIRST;
         selection.request.shape.is_resendable()
@@ -187,14 +187,14 @@ impl Upstream {
             && endpoint.stats.trial.is_free(selection.now)
     }
 
-    /// Keeps the whole chain, or has a higher head than all that were tried.
+    /// Whether the endpoint has the full history, or a higher head than all that were tried.
     fn knows_more(&self, endpoint: &Endpoint, selection: &Selection<'_>) -> bool {
         let lag = endpoint.head_lag_blocks();
-        // A lag that isn't known is less than none.
+        // Comparisons with an unknown lag are false.
         endpoint.archive || selection.tried.iter().all(|&tried| lag < self.endpoint(tried).head_lag_blocks())
     }
 
-    /// Isn't known to allow no larger range of blocks than one that was tried.
+    /// Whether the endpoint may allow a larger range of blocks than those that were tried.
     fn allows_range(&self, endpoint: &Endpoint, selection: &Selection<'_>) -> bool {
         let (Preference::LargerRange, Some(range)) = (selection.prefer, endpoint.details.max_block_range) else {
             return true;
@@ -210,7 +210,7 @@ fn may_panic(selection: &Selection<'_>) -> bool {
 }
 
 impl Endpoint {
-    /// Whether it said that it doesn't support a method of the request.
+    /// Whether the endpoint is known not to support a method of the request.
     pub(super) fn is_banned(&self, request: &RequestFacts, now: Tick) -> bool {
         let bans = &self.stats.bans;
         !bans.is_empty() && request.shape.has_method(|method| bans.is_banned(method, now))

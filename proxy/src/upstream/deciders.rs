@@ -1,8 +1,8 @@
-//! The policies of an upstream, in the order in which they are asked.
+//! The policies of an upstream, in the order of precedence.
 //!
-//! A decision is the canary's, if the request is one of its share; else the live policy's; else the
-//! built-in one's. Whoever gives no answer, because of a fault or for lack of time, is passed over.
-//! Invariant: one policy decides all attempts of a request, as long as it answers.
+//! The canary decides the requests of its share; then the live policy decides, then the built-in
+//! one. A policy that gives no answer, because of a fault or lack of time, is skipped. Invariant:
+//! one policy decides all attempts of a request, as long as it answers.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,17 +14,17 @@ use super::{GuardedPolicy, Upstream, Watched};
 use crate::model::RequestFacts;
 use crate::policy::{Fault, Policy};
 
-/// The policies of an upstream, as far as the conf names any.
+/// The policies of an upstream, as far as the conf names them.
 pub(super) struct Deciders {
     pub(super) scoring: Option<GuardedPolicy>,
     pub(super) retry: Option<GuardedPolicy>,
     pub(super) shadow: Option<Arc<Shadow>>,
     pub(super) canary: Option<Canary>,
-    /// The time of all calls for one request together.
+    /// The time limit of all calls for one request together.
     pub(super) time_budget: Duration,
 }
 
-/// A policy whose turn it is.
+/// A policy in its turn.
 #[derive(Clone, Copy)]
 pub(super) enum Decider<'a> {
     Canary(&'a Canary),
@@ -32,18 +32,17 @@ pub(super) enum Decider<'a> {
 }
 
 impl Deciders {
-    /// The policies that score for the request with this seed, in their order.
+    /// The policies that score for the request with this seed, in order.
     pub(super) fn scoring(&self, seed: u64) -> impl Iterator<Item = Decider<'_>> {
         in_order(self.canary.as_ref().filter(|canary| canary.scores(seed)), self.scoring.as_ref())
     }
 
-    /// The policies that plan and decide about retries of the request with this seed, in their
-    /// order.
+    /// The policies that plan and decide about retries of the request with this seed, in order.
     pub(super) fn retry(&self, seed: u64) -> impl Iterator<Item = Decider<'_>> {
         in_order(self.canary.as_ref().filter(|canary| canary.decides(seed)), self.retry.as_ref())
     }
 
-    /// The turn of all calls for this request.
+    /// The terms of all calls for this request.
     pub(super) fn turn<'r>(&self, request: &'r RequestFacts) -> Turn<'r> {
         Turn::of(request, self.time_budget)
     }
@@ -61,7 +60,7 @@ impl<'a> Decider<'a> {
         }
     }
 
-    /// Its answer; `None` when the next one is asked.
+    /// The policy's answer; `None` when the next one must be asked.
     pub(super) fn ask<R>(self, turn: Turn<'_>, call: impl FnOnce(&Policy) -> Result<R, Fault>) -> Option<R> {
         match self {
             Decider::Canary(canary) => canary.ask(turn, call),
@@ -76,17 +75,17 @@ impl Upstream {
         [self.deciders.scoring.as_ref(), self.deciders.retry.as_ref()]
     }
 
-    /// The policy that is tried without effect.
+    /// The policy that scores without effect.
     pub fn shadow(&self) -> Option<&Shadow> {
         self.deciders.shadow.as_deref()
     }
 
-    /// The policy that decides a share of the requests, or did.
+    /// The policy that decides, or decided, a share of the requests.
     pub fn canary(&self) -> Option<&Canary> {
         self.deciders.canary.as_ref()
     }
 
-    /// Watches a request whose turn has come, while a canary decides some of them. `seed` is the
+    /// Begins to watch an admitted request, while a canary decides some of them. `seed` is the
     /// request's.
     pub fn watch(&self, seed: u64) -> Option<Watched<'_>> {
         self.canary()?.watch(seed)

@@ -1,9 +1,8 @@
-//! Endpoints that failed a request and are to be probed before that is held against them.
+//! Endpoints that failed a request, to be probed before the failure counts against them.
 //!
-//! A request's failure that its client may have provoked proves nothing ([`Blame`]). So the
-//! endpoint is asked by the proxy itself: `health` takes [`Doubt`]s out of the queue, probes, and
-//! says how it ended. There is one doubt per endpoint at a time, so the queue is no longer than the
-//! pools are.
+//! A failure that the client may have provoked proves nothing ([`Blame`]). So the proxy probes the
+//! endpoint itself: `health` takes [`Doubt`]s out of the queue, probes, and reports the result.
+//! There is one doubt per endpoint at a time, so the queue is no longer than the pools.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -25,13 +24,13 @@ pub struct Doubts {
 pub struct Doubt {
     upstream: Arc<Upstream>,
     index: u32,
-    /// What is held against it if the probe fails. None when it is half-open and nothing new
-    /// happened.
+    /// The blame that counts if the probe fails. None when the endpoint is half-open and had no new
+    /// failure.
     blame: Option<Blame>,
 }
 
 impl Doubts {
-    /// Waits for the next one.
+    /// Waits for the next doubt.
     pub async fn next(&self) -> Doubt {
         loop {
             if let Some(doubt) = self.waiting.lock().unwrap_or_else(PoisonError::into_inner).pop_front() {
@@ -41,7 +40,7 @@ impl Doubts {
         }
     }
 
-    /// Asks for a probe, unless one is under way or was made just now.
+    /// Requests a probe, unless one is under way or was made just now.
     pub(super) fn raise(&self, upstream: &Arc<Upstream>, blame: &Blame, now: Tick) {
         if upstream.endpoint(blame.index).stats.probe_gate.enter(now) {
             let doubt = Doubt { upstream: Arc::clone(upstream), index: blame.index, blame: Some(blame.clone()) };
@@ -52,7 +51,7 @@ impl Doubts {
 }
 
 impl Doubt {
-    /// A half-open endpoint, if no probe of it is under way.
+    /// A doubt about a half-open endpoint, unless a probe of it is under way.
     pub fn about_half_open(upstream: &Arc<Upstream>, endpoint: &Endpoint, now: Tick) -> Option<Self> {
         let free = endpoint.stats.probe_gate.enter(now);
         free.then(|| Doubt { upstream: Arc::clone(upstream), index: endpoint.index, blame: None })
@@ -68,13 +67,13 @@ impl Doubt {
         self.upstream.endpoint(self.index)
     }
 
-    /// The probe was good: the endpoint isn't to blame, and if it is half-open its traffic comes
-    /// back. `began`: the probe.
+    /// Ends the doubt after a good probe, which began at `began`: the endpoint isn't to blame, and
+    /// if it is half-open its traffic returns.
     pub fn dismiss(self, began: Tick) {
         let now = clock::now();
         let stats = &self.endpoint().stats;
         stats.probe_gate.leave(now, stats.is_alive(now));
-        // An endpoint that answers a probe isn't silent.
+        // A good probe also ends the silence.
         stats.heard(began, now);
         if self.blame.is_none() {
             stats.cooldown.succeed(began, now);
@@ -82,7 +81,7 @@ impl Doubt {
         }
     }
 
-    /// The probe failed.
+    /// Ends the doubt after a failed probe: the blame counts.
     pub fn uphold(self, failure: ProbeFailure) {
         let now = clock::now();
         let endpoint = self.endpoint();
@@ -95,7 +94,7 @@ impl Doubt {
         self.upstream.cool(endpoint, &decision, (outcome, failure.detail, status), now);
     }
 
-    /// No probe is made: there is none in the conf any more.
+    /// Ends the doubt without a probe, because the conf no longer has any.
     pub fn drop_it(self) {
         let now = clock::now();
         let stats = &self.endpoint().stats;

@@ -1,4 +1,4 @@
-//! One endpoint of one generation: what the conf says of it, and handles to what lives on.
+//! One endpoint of one generation: its settings, and handles to its longer-lived state.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,9 +13,10 @@ use crate::model::{
 };
 use crate::policy::abi::{EndpointRow, flag, row_flags};
 
-/// An endpoint that requests can be sent to.
+/// An endpoint that can take requests.
 ///
-/// What every decision looks at, on one cache line, and the rest elsewhere: see [`EndpointStats`].
+/// The fields that every decision reads are on one cache line, the rest elsewhere: see
+/// [`EndpointStats`].
 #[repr(align(64))]
 pub struct Endpoint {
     pub(super) stats: Arc<EndpointStats>,
@@ -29,67 +30,67 @@ pub struct Endpoint {
     pub(super) archive: bool,
     /// It has a rate limiter.
     pub(super) limited: bool,
-    /// Of the limiter's bucket.
+    /// The rates of the limiter's bucket.
     pub(super) bucket_rate: BucketRate,
     pub(super) details: Box<Details>,
 }
 
 const _: () = assert!(size_of::<Endpoint>() == 64);
 
-/// What matters once an endpoint is chosen.
+/// The data needed once an endpoint is chosen.
 pub(super) struct Details {
     pub(super) name: Arc<str>,
     pub(super) url: EndpointUrl,
     /// Larger batches are split.
     pub(super) max_batch_size: Option<usize>,
-    /// Blocks that a request for logs may span, as far as the conf tells.
+    /// The range of blocks that a request for logs may span, if the conf sets it.
     pub(super) max_block_range: Option<u64>,
     pub(super) limiter: Option<Arc<Limiter>>,
     pub(super) target: Arc<Target>,
     pub(super) series: Arc<EndpointSeries>,
 }
 
-/// Why an endpoint is no candidate. These are the host's hard rules.
+/// The reason why an endpoint is no candidate. These are the host's hard rules.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exclusion {
     /// Weight 0.
     OutOfRotation,
-    /// It is of another chain than the conf says.
+    /// The endpoint serves another chain than the conf requires.
     WrongChain,
-    /// Its probes fail, or its chain isn't verified yet.
+    /// The probes fail, or the chain isn't verified yet.
     Unhealthy(ProbeFailure),
-    /// Its head is further behind than the conf allows.
+    /// The head is further behind than the conf allows.
     Lagging,
-    /// It cools for this long.
+    /// The endpoint cools down for this long.
     Cooling(Duration),
-    /// Its cooldown ended this long ago. One request or probe at a time tries it.
+    /// The cooldown ended this long ago. One request or probe at a time tries the endpoint.
     HalfOpen(Duration),
-    /// It answers nobody: see [`Silence`](crate::model::Silence).
+    /// The endpoint answers no request: see [`Silence`](crate::model::Silence).
     Silent,
 }
 
 impl Endpoint {
-    /// How it is shown.
+    /// The displayed name.
     pub fn name(&self) -> &Arc<str> {
         &self.details.name
     }
 
-    /// From the conf.
+    /// The weight from the conf.
     pub fn weight(&self) -> u16 {
         self.weight
     }
 
-    /// What its attempts taught us.
+    /// The statistics of its attempts.
     pub fn stats(&self) -> &EndpointStats {
         &self.stats
     }
 
-    /// What its probes found.
+    /// The results of its probes.
     pub fn health(&self) -> &EndpointHealth {
         &self.health
     }
 
-    /// What that amounts to under the upstream's conf.
+    /// Its health under the upstream's rules.
     pub fn health_state(&self) -> HealthState {
         self.health.state(self.health_rules)
     }
@@ -109,7 +110,7 @@ impl Endpoint {
         if self.limited { self.stats.headroom.share(self.bucket_rate, now) } else { 1.0 }
     }
 
-    /// Why it may not take a request now, if so.
+    /// The reason why it may not take a request now, if any.
     pub fn exclusion(&self, now: Tick) -> Option<Exclusion> {
         if let Some(excluded) = self.exclusion_by_health() {
             return Some(excluded);
@@ -121,7 +122,7 @@ impl Endpoint {
         }
     }
 
-    /// Why it may not, as far as the conf and its probes say.
+    /// The reason from the conf and its probes, if any.
     fn exclusion_by_health(&self) -> Option<Exclusion> {
         if self.weight == 0 {
             return Some(Exclusion::OutOfRotation);
@@ -135,22 +136,22 @@ impl Endpoint {
         }
     }
 
-    /// Whether it may take no request at all, not even when no endpoint is fit.
+    /// Whether it may take no request at all, even if no endpoint is healthy.
     pub fn is_forbidden(&self) -> bool {
         self.weight == 0 || self.health_state() == HealthState::WrongChain
     }
 
-    /// The methods that it isn't asked for.
+    /// The methods that are banned for it.
     pub fn bans(&self) -> &MethodBans {
         &self.stats.bans
     }
 
-    /// Blocks behind the best endpoint; NaN while not known.
+    /// Blocks behind the best endpoint; NaN if unknown.
     pub(super) fn head_lag_blocks(&self) -> f32 {
         self.health.head_lag().map_or(f32::NAN, |blocks| blocks as f32)
     }
 
-    /// The flags of its row for a policy that looks at `request`: none unless it is excluded.
+    /// The flags of its row for `request`: none unless it is excluded.
     pub fn row_flags(&self, request: &RequestFacts, now: Tick) -> u32 {
         let cooling = self.stats.cooldown.remaining(now).is_some() || self.stats.is_silent(now);
         flag(cooling, row_flags::COOLING)
@@ -158,15 +159,14 @@ impl Endpoint {
             | flag(self.is_banned(request, now), row_flags::BANNED)
     }
 
-    /// Reads a word of each cache line that its row is made of, for no other reason than that they
-    /// are fetched.
+    /// Reads a word from each cache line of its row, only to have the lines fetched.
     pub(super) fn fetch(&self) -> u32 {
         self.stats.in_flight() ^ self.stats.latency_p99_ms().to_bits() ^ u32::from(self.health.is_verified())
     }
 
     /// Its row for a policy.
-    // Not inlined it would be written field by field and read again as a whole, which a processor
-    // stumbles over.
+    // Without inlining, the row would be written field by field and read again as a whole, which
+    // stalls the processor.
     #[inline(always)]
     pub fn row(&self, flags: u32, now: Tick) -> EndpointRow {
         let stats = &*self.stats;

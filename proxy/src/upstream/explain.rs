@@ -1,25 +1,25 @@
-//! What the next request would see, and how each endpoint would do: the answer of `GET /explain`.
+//! A simulation of the next request's selection: the response of `GET /explain`.
 
 use super::{Endpoint, Exclusion, Selection, Upstream};
 use crate::model::{PolicyTime, RequestFacts, RequestShape, Tick};
 use crate::policy::abi::EndpointRow;
 
-/// An endpoint in the eyes of a request.
+/// An endpoint as a request would see it.
 pub struct Explained<'a> {
     /// The endpoint.
     pub endpoint: &'a Endpoint,
-    /// What the scoring policy sees.
+    /// The row for the scoring policy.
     pub row: EndpointRow,
-    /// The host's reason for leaving it out.
+    /// The host's reason to exclude it.
     pub excluded: Option<Exclusion>,
-    /// It said that it doesn't support the method.
+    /// The endpoint doesn't support the method.
     pub banned: bool,
-    /// What the policy makes of it; `None` when it isn't asked.
+    /// The policy's score; `None` when the policy isn't asked.
     pub score: Option<f64>,
 }
 
 impl Upstream {
-    /// A request for `method`, or a batch of `batch_size` of them, as it would arrive now.
+    /// The facts of a request for `method`, or of a batch of `batch_size`, that arrives at `now`.
     pub fn imagine(&self, method: &str, batch_size: u32, seed: u64, now: Tick) -> RequestFacts {
         let class = self.settings.methods.classify(method);
         let batch = (batch_size > 1).then_some(batch_size);
@@ -33,8 +33,8 @@ impl Upstream {
         }
     }
 
-    /// Every endpoint, in the order of the conf, as the first attempt of `request` would see it.
-    /// Nothing is taken from a rate limiter.
+    /// All endpoints in the order of the conf, as the first attempt of `request` would see them.
+    /// Takes nothing from rate limiters.
     pub fn explain(&self, request: &RequestFacts, now: Tick) -> Vec<Explained<'_>> {
         let selection = Selection::first(request, now);
         let (mut rows, mut scores) = (Vec::new(), Vec::new());

@@ -17,11 +17,12 @@ pub(crate) fn resources() -> Resources {
     Resources { metrics, transport: Arc::new(Transport::new(1)), shadows: shadows().0, doubts: Arc::default() }
 }
 
-/// An upstream with these settings, and an endpoint for each weight, named from `a` on.
+/// An upstream with these settings, and an endpoint for each weight, named `e0`, `e1` and so on.
 pub(crate) fn upstream(settings: &str, weights: &[u16]) -> Arc<Upstream> {
-    let endpoint =
-        |(name, weight): (char, &u16)| format!("{{ url = 'http://{name}', name = '{name}', weight = {weight} }}");
-    let endpoints: Vec<String> = ('a'..).zip(weights).map(endpoint).collect();
+    let endpoint = |(number, weight): (usize, &u16)| {
+        format!("{{ url = 'http://e{number}', name = 'e{number}', weight = {weight} }}")
+    };
+    let endpoints: Vec<String> = weights.iter().enumerate().map(endpoint).collect();
     of_conf(&format!("[upstreams.u]\n{settings}\nendpoints = [{}]", endpoints.join(", ")))
 }
 

@@ -1,14 +1,14 @@
-//! Asking a policy, or doing without it.
+//! Guarded calls of a policy, with the native one as the fallback.
 //!
-//! Whoever calls a policy gets an answer or `None`, and then asks the native one. A fault is
-//! counted by its kind; in the log it is a warning once in [`WARN_PERIOD`], and a line for
-//! debugging otherwise, so that a policy that faults with every request doesn't drown the log. A
-//! policy that faults too often is in quarantine: see `model::Quarantine`.
+//! A call returns an answer or `None`, and then the caller uses the native policy. Faults are
+//! counted by kind. The log has one warning per [`WARN_PERIOD`] and debug lines otherwise, so that
+//! a policy that faults on every request doesn't flood it. A policy that faults too often is in
+//! quarantine: see `model::Quarantine`.
 //!
-//! All calls of a request together have a budget. Once it is used up, the native policies decide
-//! what is left of that request. That is counted and no fault: how many calls a request takes is
-//! the client's doing, who may send a batch, and nobody may have a policy quarantined for others.
-//! The call that used it up still counts.
+//! All calls of a request share a time budget. Once it is used up, the native policies decide the
+//! rest of that request. This is counted but isn't a fault: the number of calls depends on the
+//! client, who may send a batch, and no client may have a policy quarantined for others. The call
+//! that used up the budget still counts.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -19,15 +19,16 @@ use crate::metrics::PolicySeries;
 use crate::model::{Entry, PolicyTime, Quarantine, RequestFacts, Tick, Workload};
 use crate::policy::{Fault, Policy};
 
-/// One call in so many is timed: reading the clock twice costs as much as a small call does.
+/// One call in this many is timed: reading the clock twice costs as much as a small call.
 const TIMED_CALLS: u32 = 64;
-/// Between two warnings about the faults of a policy.
+/// The shortest time between two warnings about a policy's faults.
 const WARN_PERIOD: Duration = Duration::from_secs(10);
 
-/// A policy that takes more of the workers' time is warned about: that much throughput is gone.
+/// The share of the workers' time above which a policy causes a warning: that much throughput is
+/// lost.
 const LARGE_SHARE: f64 = 0.1;
 
-/// For whom a policy is asked.
+/// The request that a policy is called for.
 #[derive(Clone, Copy)]
 pub(super) struct Turn<'a> {
     seed: u64,
@@ -35,7 +36,7 @@ pub(super) struct Turn<'a> {
     budget: Duration,
 }
 
-/// A policy with its metrics and how it has done so far.
+/// A policy with its metrics and its health.
 #[derive(Clone)]
 pub struct GuardedPolicy {
     /// The policy.
@@ -53,45 +54,45 @@ struct PolicyHealth {
     workload: Workload,
 }
 
-/// When the last warning was, in nanoseconds and one more; 0 before the first.
+/// The time of the last warning in nanoseconds, plus one; 0 before the first.
 #[derive(Default)]
 struct Warnings(AtomicU64);
 
 impl<'a> Turn<'a> {
-    /// All of a request's calls together may take `budget`.
+    /// The turn of a request whose calls together may take `budget`.
     pub(super) fn of(request: &'a RequestFacts, budget: Duration) -> Self {
         Turn { seed: request.seed, time: &request.policy_time, budget }
     }
 
-    /// No policy may be called any more.
+    /// Whether the budget is used up.
     pub(super) fn is_over(&self) -> bool {
         !self.time.is_within(self.budget)
     }
 }
 
 impl GuardedPolicy {
-    /// A policy that has done nothing yet.
+    /// A policy without history.
     pub fn new(policy: Arc<Policy>, series: Arc<PolicySeries>) -> Self {
         GuardedPolicy { policy, series, health: Arc::default() }
     }
 
-    /// The same policy with other instances. It stays in quarantine if it is.
+    /// The same policy with other instances. It keeps its quarantine.
     #[must_use]
     pub fn with(&self, policy: Arc<Policy>) -> Self {
         GuardedPolicy { policy, ..self.clone() }
     }
 
-    /// Whether what is known of the other one is known of this one, too: one was made of the other.
+    /// Whether both share their health, since one was made from the other.
     pub fn continues(&self, other: &GuardedPolicy) -> bool {
         Arc::ptr_eq(&self.health, &other.health)
     }
 
-    /// Whether it may be called.
+    /// The policy's quarantine.
     pub fn quarantine(&self) -> &Quarantine {
         &self.health.quarantine
     }
 
-    /// The policy's answer; `None` when the native one must give it.
+    /// Calls the policy; `None` when the native one must answer.
     pub(super) fn ask<R>(&self, turn: Turn<'_>, call: impl FnOnce(&Policy) -> Result<R, Fault>) -> Option<R> {
         if turn.is_over() {
             return None;
@@ -189,7 +190,7 @@ impl Warnings {
     fn is_due(&self, now: Tick) -> bool {
         let last = self.0.load(Relaxed);
         let due = last == 0 || now.since(Tick::from_nanos(last - 1)) >= WARN_PERIOD;
-        // Of faults that come together one is the warning.
+        // Of concurrent faults one causes the warning.
         due && self.0.compare_exchange(last, now.as_nanos().saturating_add(1), Relaxed, Relaxed).is_ok()
     }
 }

@@ -1,7 +1,7 @@
-//! The consequences of a failure for its endpoint: penalties, cooldowns, bans of methods.
+//! The consequences of a failure for its endpoint: penalties, cooldowns, method bans.
 //!
-//! Invariant: a failure that the request may have provoked has none on the word of that request
-//! alone: see [`Blame`].
+//! Invariant: a failure that the request may have provoked has no consequences on the evidence of
+//! that request alone: see [`Blame`].
 
 use std::time::Duration;
 
@@ -9,15 +9,15 @@ use super::{Case, Endpoint, Upstream};
 use crate::clock;
 use crate::model::{AttemptResult, Blame, CooldownWish, Decision, Elsewhere, Outcome, RpcError, Tick};
 
-/// Method Not Allowed, Unsupported Media Type: the proxy chooses both.
+/// Method Not Allowed, Unsupported Media Type: the proxy chooses both the method and the type.
 const NO_SUCH_METHOD: [u16; 2] = [405, 415];
 
 impl Upstream {
-    /// What another endpoint made of a request says whether this one is to blame for it.
+    /// Applies a blame according to the fate of the request elsewhere.
     pub fn rule(&self, blame: &Blame, elsewhere: Elsewhere, now: Tick) {
         let endpoint = self.endpoint(blame.index);
         let answered = elsewhere == Elsewhere::Answered;
-        // Nothing contradicts it, and nobody else was served well.
+        // No evidence against it, and no other request was answered well.
         let is_alone = elsewhere == Elsewhere::Untried && !endpoint.stats.is_alive(now);
         if (answered || is_alone) && blame.decision.penalty_ms > 0.0 {
             endpoint.stats.fail(blame.decision.penalty_ms);
@@ -30,10 +30,10 @@ impl Upstream {
         if answered && blame.is_failure() {
             self.strike(endpoint, blame.client, blame.why(), now);
         }
-        // Without probes, nobody else's success is the witness.
+        // Without probes, the lack of other successes is the evidence.
         let is_borne_out = is_alone || (answered && !endpoint.stats.is_alive(now));
         if !self.settings.probed && is_borne_out && blame.excludes() {
-            // Where nobody else was asked, one request isn't worth more than a backoff.
+            // If no other endpoint was tried, one request isn't worth more than a backoff.
             let most = if answered { Duration::MAX } else { self.settings.backoff.max };
             let cooldown = match blame.decision.cooldown {
                 CooldownWish::Fixed(asked) => CooldownWish::Fixed(asked.min(most)),
@@ -43,7 +43,7 @@ impl Upstream {
         }
     }
 
-    /// Counts a request of `client` that another endpoint answered, and excludes the endpoint for a
+    /// Counts a request of `client` that another endpoint answered, and excludes this one for a
     /// time if they are too many, unless it is the last one. `why`: as for [`Upstream::cool`].
     pub(super) fn strike(&self, endpoint: &Endpoint, client: u64, why: (&str, &str, Option<u16>), now: Tick) {
         let is_outlier = self.settings.exclude_outliers && endpoint.stats.outlier.strike(client, now);
@@ -52,7 +52,7 @@ impl Upstream {
         }
     }
 
-    /// Remembers that the endpoint doesn't support a method.
+    /// Bans a method that the endpoint doesn't support.
     pub(super) fn ban(&self, endpoint: &Endpoint, case: &Case<'_>, decision: &Decision) {
         let method = &case.request.shape.method;
         if lacks_method(case.result) && endpoint.stats.bans.ban(method, decision.method_ban, clock::now()) {
@@ -60,7 +60,7 @@ impl Upstream {
         }
     }
 
-    /// A half-open endpoint passed its trial.
+    /// Logs that a half-open endpoint passed its trial.
     pub(super) fn log_return(&self, endpoint: &Endpoint) {
         let (upstream, endpoint) = (&*self.name, &*endpoint.details.name);
         tracing::info!(upstream, endpoint, "endpoint gets requests again, a few at first");
@@ -76,10 +76,10 @@ impl Upstream {
         );
     }
 
-    /// Takes what an attempt says of the endpoint's latency, and a success.
+    /// Records the latency of an attempt, and its success.
     pub(super) fn note(&self, endpoint: &Endpoint, blame: &Blame, began: Tick, now: Tick) {
         let Blame { decision, result, method, .. } = blame;
-        // A timeout is a latency, too: at least as long as was waited.
+        // A timeout is a lower bound of the latency.
         if result.outcome == Outcome::Timeout || decision.success {
             endpoint.stats.record_latency(result.latency, self.settings.smoothing, now);
         }
@@ -90,7 +90,7 @@ impl Upstream {
         }
     }
 
-    /// Holds all of it against the endpoint.
+    /// Applies the penalty and the cooldown to the endpoint.
     pub(super) fn hold_against(&self, endpoint: &Endpoint, blame: &Blame, now: Tick) {
         if blame.decision.penalty_ms > 0.0 {
             endpoint.stats.fail(blame.decision.penalty_ms);
@@ -98,7 +98,7 @@ impl Upstream {
         self.cool(endpoint, &blame.decision, blame.why(), now);
     }
 
-    /// Begins the cooldown that the decision asks for. `why`: outcome, detail and HTTP status, for
+    /// Starts the cooldown that the decision asks for. `why`: outcome, detail and HTTP status, for
     /// the log.
     pub(super) fn cool(&self, endpoint: &Endpoint, decision: &Decision, why: (&str, &str, Option<u16>), now: Tick) {
         let (outcome, detail, status) = why;
@@ -122,8 +122,7 @@ impl Upstream {
     }
 }
 
-/// Whether the endpoint says that it doesn't have the method; anything else may be about what it
-/// was asked.
+/// Whether the endpoint reports that it lacks the method; other errors may concern the parameters.
 fn lacks_method(result: &AttemptResult) -> bool {
     let by_status = || result.http_status.is_some_and(|status| NO_SUCH_METHOD.contains(&status));
     result.rpc_error.as_ref().map_or_else(by_status, |error| error.code == RpcError::METHOD_NOT_FOUND)

@@ -1,4 +1,4 @@
-//! An endpoint's rate limiter.
+//! The rate limiter of an endpoint.
 
 use std::num::NonZeroU32;
 use std::sync::LazyLock;
@@ -11,8 +11,8 @@ use governor::{Quota, RateLimiter};
 
 use crate::config::RateLimit;
 
-/// One clock for all: making one asks the processor what it is, which a virtual machine takes some
-/// 25 us for.
+/// One clock for all: creating one identifies the processor, which takes some 25 us in a virtual
+/// machine.
 static CLOCK: LazyLock<DefaultClock> = LazyLock::new(DefaultClock::default);
 
 /// A token bucket (GCRA, by governor).
@@ -22,28 +22,28 @@ pub struct Limiter {
 }
 
 impl Limiter {
-    /// A full bucket.
+    /// A limiter with a full bucket.
     pub fn new(limit: RateLimit) -> Self {
         let quota = Quota::per_second(limit.per_sec).allow_burst(limit.burst);
         Limiter { bucket: RateLimiter::direct_with_clock(quota, CLOCK.clone()).with_middleware(), limit }
     }
 
-    /// The rate and burst it was made for.
+    /// The rate and burst of the limiter.
     pub fn limit(&self) -> RateLimit {
         self.limit
     }
 
-    /// Takes `requests` from the bucket if it holds as many, and tells how many it then holds. A
-    /// batch that is larger than the burst needs a full bucket: otherwise it could never pass.
+    /// Takes `requests` from the bucket if it holds enough, and returns the number left. A batch
+    /// that is larger than the burst needs a full bucket: otherwise it could never pass.
     ///
     /// # Errors
-    /// How long it will take until the bucket holds as many.
+    /// The time until the bucket holds enough.
     pub fn admit(&self, requests: u32) -> Result<u32, Duration> {
         let wanted = NonZeroU32::new(requests).unwrap_or(NonZeroU32::MIN).min(self.limit.burst);
         match self.bucket.check_n(wanted) {
             Ok(Ok(state)) => Ok(state.remaining_burst_capacity()),
             Ok(Err(not_until)) => Err(not_until.wait_time_from(self.bucket.clock().now())),
-            // Never: `wanted` is at most the burst.
+            // Unreachable: `wanted` is at most the burst.
             Err(_) => Err(Duration::from_secs(1)),
         }
     }

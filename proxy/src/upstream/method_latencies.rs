@@ -1,8 +1,7 @@
-//! How long an upstream's answers take, by method: what another endpoint would probably take,
-//! whoever was asked.
+//! Latencies of an upstream's answers by method, as an estimate for another endpoint.
 //!
-//! Only answers count, and each with the time of its own attempt. So neither slow endpoints that
-//! are overtaken nor the waiting for them make the estimate longer.
+//! Only answers count, each with the time of its own attempt. So neither slow endpoints that are
+//! overtaken nor the time spent waiting for them raise the estimate.
 
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -10,14 +9,14 @@ use std::time::Duration;
 use crate::chain::{METHOD_KINDS, method_kind};
 use crate::model::{LatencyHistogram, millis_f32};
 
-/// Samples before an estimate is given.
+/// The fewest samples for an estimate.
 const ENOUGH: u32 = 16;
-/// Samples before an answer can be overdue.
+/// The fewest samples for an overdue answer.
 const FEW: u32 = 4;
-/// An answer is overdue after so many times the 99th percentile.
+/// An answer is overdue after this multiple of the 99th percentile.
 const OVERDUE: f32 = 4.0;
 
-/// Latencies of one upstream. A histogram is made with a method's first answer.
+/// Latencies of one upstream. A method's histogram is created with its first answer.
 #[derive(Debug)]
 pub(super) struct MethodLatencies([OnceLock<Box<LatencyHistogram>>; METHOD_KINDS]);
 
@@ -28,18 +27,19 @@ impl Default for MethodLatencies {
 }
 
 impl MethodLatencies {
-    /// Takes the latency of an answer.
+    /// Records the latency of an answer.
     pub(super) fn record(&self, method: &str, latency: Duration) {
         self.0[method_kind(method)].get_or_init(Box::default).record(latency);
     }
 
-    /// The 75th percentile of recent answers in milliseconds; NaN while there are too few.
+    /// The 75th percentile of recent answers in milliseconds; NaN with fewer than [`ENOUGH`]
+    /// samples.
     pub(super) fn p75_ms(&self, method: &str) -> f32 {
         let known = self.0[method_kind(method)].get().filter(|histogram| histogram.samples() >= ENOUGH);
         known.map_or(f32::NAN, |histogram| histogram.p75_ms())
     }
 
-    /// Whether hardly any answer ever took as long as `waited`.
+    /// Whether hardly any answer took as long as `waited`.
     pub(super) fn is_overdue(&self, method: &str, waited: Duration) -> bool {
         let known = self.0[method_kind(method)].get().filter(|histogram| histogram.samples() >= FEW);
         known.is_some_and(|histogram| millis_f32(waited) > OVERDUE * histogram.p99_ms())

@@ -1,9 +1,9 @@
-//! An upstream: a pool of endpoints with the policies that choose among them.
+//! An upstream: a pool of endpoints, and the policies that choose among them.
 //!
-//! It belongs to one generation and never changes; what does change (statistics, limiters,
-//! connections, the retry budget) is behind handles that the next generation takes over. [`select`]
-//! is steps 3 and 4 of a request's life, with the host's rules in [`candidates`]; [`settle`] is
-//! step 6: the only place where an attempt ends. [`deciders`] holds the policies.
+//! It belongs to one generation and is immutable; mutable state (statistics, limiters, connections,
+//! the retry budget) is behind handles that the next generation takes over. [`select`] is steps 3
+//! and 4 of a request's life, with the host's rules in [`candidates`]; [`settle`] is step 6: the
+//! only place where an attempt ends. [`deciders`] holds the policies.
 
 mod admission;
 mod build;
@@ -62,7 +62,7 @@ pub struct Upstream {
     series: Arc<UpstreamSeries>,
 }
 
-/// The state that one generation takes over from the other.
+/// The state that each generation takes over from the previous one.
 #[derive(Default)]
 struct Live {
     queue: Queue,
@@ -82,7 +82,7 @@ impl Upstream {
         self.live.latencies.record(method, latency);
     }
 
-    /// Whether a read has waited longer than any answer to its method takes.
+    /// Whether a read has waited longer than any answer to its method took.
     pub fn is_overdue(&self, request: &RequestFacts, waited: Duration) -> bool {
         !request.shape.is_batch() && self.live.latencies.is_overdue(&request.shape.method, waited)
     }
@@ -97,7 +97,7 @@ impl Upstream {
         &self.settings
     }
 
-    /// Whether a request would get an endpoint: one that is fit, or the least bad.
+    /// Whether a request would get an endpoint: a healthy one, or the least bad.
     pub fn serves(&self) -> bool {
         self.endpoints.iter().any(|endpoint| !endpoint.is_forbidden())
     }

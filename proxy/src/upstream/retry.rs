@@ -1,7 +1,7 @@
 //! The retry policy's decision about an attempt that failed.
 //!
-//! Invariant: a request's own words blame no endpoint. A decision that blames one is followed as
-//! far as the policy comes to it without the words of the message that are the request's, too
+//! Invariant: a request's own words blame no endpoint. A decision that blames one is followed only
+//! as far as the policy makes it without the message's words that come from the request, too
 //! (`jsonrpc::quoted`).
 
 use super::{Case, Endpoint, Selection, Upstream};
@@ -11,19 +11,19 @@ use crate::model::{AttemptResult, CooldownWish, Decision, millis_f32};
 use crate::policy::abi::{AttemptBlock, MESSAGE_BYTES, NO_RETRY_AFTER, attempt_flags, flag};
 use crate::policy::{Policy, native};
 
-/// The time that a byte of a request takes when it is looked through, about.
+/// The estimated time to search a byte of a request.
 const SEARCH_NANOS: u64 = 8;
 
 impl Upstream {
-    /// Asks the retry policy, or the native one when there is none or it faults.
+    /// Asks the retry policy, or the native one if there is none or it faults.
     pub(super) fn decide(&self, endpoint: &Endpoint, selection: &Selection<'_>, case: &Case<'_>) -> Decision {
         if let Some(decision) = self.ask_retry(endpoint, selection, case) {
             return decision;
         }
         let decision = native::retry(case.request, case.result);
         match decision.cooldown {
-            // A plugin may trust an endpoint with more than the upstream's own maximum; the native
-            // policy has no settings.
+            // A plugin may accept a longer time from an endpoint than the upstream's maximum; the
+            // native policy has no settings for that.
             CooldownWish::Fixed(asked) => {
                 Decision { cooldown: CooldownWish::Fixed(asked.min(self.settings.backoff.max)), ..decision }
             }
@@ -31,7 +31,7 @@ impl Upstream {
         }
     }
 
-    /// The decision of a policy, if there is one that answers.
+    /// The decision of the first policy that answers.
     fn ask_retry(&self, endpoint: &Endpoint, selection: &Selection<'_>, case: &Case<'_>) -> Option<Decision> {
         let mut deciders = self.deciders.retry(case.request.seed).peekable();
         deciders.peek()?;
@@ -54,7 +54,7 @@ impl Upstream {
     }
 }
 
-/// The block without the request's own words, if the message holds any.
+/// The attempt block without the request's own words, if the message contains any.
 fn unquoted_block(block: &AttemptBlock, sent: &Outgoing, case: &Case<'_>) -> Option<AttemptBlock> {
     let message = message_of(case.result);
     let seen = &message[..message.floor_char_boundary(MESSAGE_BYTES)];
@@ -64,7 +64,7 @@ fn unquoted_block(block: &AttemptBlock, sent: &Outgoing, case: &Case<'_>) -> Opt
     Some(block)
 }
 
-/// What the endpoint said: a JSON-RPC error's message, or the beginning of another error's body.
+/// The endpoint's message: a JSON-RPC error's, or the beginning of another error's body.
 fn message_of(result: &AttemptResult) -> &str {
     result.rpc_error.as_ref().map_or(&result.text, |error| &error.message)
 }

@@ -1,7 +1,7 @@
-//! Which endpoint takes an attempt.
+//! The selection of an endpoint for an attempt.
 //!
-//! First the host's rules, which no policy can override: see `candidates`. Then the policy scores,
-//! and the best endpoint whose rate limiter admits the whole batch takes the attempt.
+//! The host's rules come first, and no policy can override them: see `candidates`. Then the policy
+//! scores, and the best endpoint whose rate limiter admits the whole batch takes the attempt.
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -16,11 +16,11 @@ use crate::model::{CooldownState, Plan, Tick, millis_f32};
 use crate::policy::abi::{EndpointRow, PlanBlock, RequestBlock, flag, request_flags};
 use crate::policy::{Policy, Scored, native};
 
-/// Buffers of a thread, so that a decision allocates nothing.
+/// The buffers of a thread, so that a decision allocates nothing.
 #[derive(Default)]
 struct Scratch {
     rows: Vec<EndpointRow>,
-    /// The endpoints that were drawn of a large pool.
+    /// The endpoints drawn from a large pool.
     drawn: Vec<u32>,
     scores: Vec<f64>,
 }
@@ -28,7 +28,7 @@ struct Scratch {
 thread_local!(static SCRATCH: RefCell<Scratch> = RefCell::default());
 
 impl Upstream {
-    /// Records a request of this client: its retry budget grows with it.
+    /// Records a request of this client, which adds to its retry budget.
     pub fn arrived(&self, client: u64, now: Tick) {
         self.live.budget.deposit(client, now);
     }
@@ -36,8 +36,8 @@ impl Upstream {
     /// Chooses an endpoint.
     ///
     /// # Errors
-    /// [`Refusal::NoEndpoint`], [`Refusal::RateLimited`] or [`Refusal::ByPolicy`] when there is
-    /// none.
+    /// [`Refusal::NoEndpoint`], [`Refusal::RateLimited`] or [`Refusal::ByPolicy`] when none takes
+    /// it.
     pub fn select(self: &Arc<Self>, selection: &Selection<'_>) -> Result<Attempt, Refusal> {
         SCRATCH.with_borrow_mut(|scratch| {
             self.candidates(selection, &mut scratch.rows, &mut scratch.drawn);
@@ -49,12 +49,12 @@ impl Upstream {
         })
     }
 
-    /// Plans the attempts of a request whose first endpoint is chosen.
+    /// Plans the attempts of a request after its first endpoint was chosen.
     pub fn plan(&self, selection: &Selection<'_>, first: &Attempt) -> Plan {
         let settings = &self.settings;
         let own = Plan { max_attempts: settings.max_attempts, timeout: settings.timeout, hedge_after: None };
         let mut deciders = self.deciders.retry(selection.request.seed).peekable();
-        // Whose turn it is may leave the plan to the host.
+        // The policy in turn may leave the plan to the host.
         if !deciders.peek().is_some_and(|decider| decider.policy().policy.plans()) {
             return own;
         }
@@ -79,8 +79,7 @@ impl Upstream {
         allowed
     }
 
-    /// Records an attempt beyond the request's first, at the cost of `client` if there is one to
-    /// bear it.
+    /// Records an attempt beyond the request's first, at the cost of `client` if one is given.
     pub fn spend(&self, extra: Extra, client: Option<u64>) {
         match client {
             Some(client) => self.live.budget.spend(client),
@@ -126,7 +125,7 @@ impl Upstream {
         block
     }
 
-    /// The endpoint that the first policy chooses that makes a choice. A shadow may look on.
+    /// The choice of the first policy that makes one. A shadow may observe it.
     fn choose(&self, selection: &Selection<'_>, scratch: &mut Scratch) -> Result<(u32, Option<Tick>), Refusal> {
         let Scratch { rows, scores, .. } = scratch;
         let request = self.request_block(selection);
@@ -141,7 +140,7 @@ impl Upstream {
                 Some(Scored::Ranked) => {
                     self.offer_to_shadow(decider, &request, rows, scores);
                     let admitted = self.first_admitted(selection, rows, scores);
-                    // Whom the canary left out may have room.
+                    // Endpoints that the canary left out may have capacity.
                     if admitted.is_ok() || matches!(decider, Decider::Live(_)) {
                         return admitted;
                     }
@@ -155,14 +154,14 @@ impl Upstream {
         self.first_admitted(selection, rows, scores)
     }
 
-    /// A shadow is compared with the live policy.
+    /// Offers the scores to the shadow, which is compared with the live policy only.
     fn offer_to_shadow(&self, decider: Decider<'_>, request: &RequestBlock, rows: &[EndpointRow], scores: &[f64]) {
         if let (Some(shadow), Decider::Live(_)) = (&self.deciders.shadow, decider) {
             shadow.offer(request, rows, scores);
         }
     }
 
-    /// The scores of the live policy, or the built-in one's when there is none or it gives none.
+    /// The scores of the live policy, or of the built-in one if there is none or it gives none.
     pub(super) fn live_scores(&self, selection: &Selection<'_>, rows: &[EndpointRow], scores: &mut Vec<f64>) {
         let request = self.request_block(selection);
         let turn = self.deciders.turn(selection.request);
@@ -172,8 +171,8 @@ impl Upstream {
         }
     }
 
-    /// The endpoint with the best score whose limiter admits the request, and whether this is its
-    /// trial. Ties go by the request's seed.
+    /// The endpoint with the best score whose limiter admits the request, and the limit of its
+    /// trial, if it is one. The request's seed breaks ties.
     fn first_admitted(
         &self,
         selection: &Selection<'_>,
@@ -204,8 +203,8 @@ impl Upstream {
         })
     }
 
-    /// Until when the attempt is the trial of a half-open endpoint, if it is. Of two that come at
-    /// the same instant one is; the other goes there all the same.
+    /// The time limit of the attempt as the trial of a half-open endpoint, if it is one. Of two
+    /// concurrent attempts one becomes the trial; the other goes to the endpoint as well.
     fn tries(&self, endpoint: &Endpoint, selection: &Selection<'_>) -> Option<Tick> {
         let is_half_open = matches!(endpoint.stats.cooldown.state(selection.now), CooldownState::HalfOpen(_));
         let limit = selection.now.after(self.settings.timeout);
@@ -222,14 +221,14 @@ fn score_natively(rows: &[EndpointRow], scores: &mut Vec<f64>) {
     native::score(rows, scores);
 }
 
-/// A policy refused a request. Counted, and no fault: it said so explicitly.
+/// Counts an explicit refusal by a policy, which isn't a fault.
 fn refused_by(bound: &GuardedPolicy) -> Refusal {
     bound.series.refusals.inc();
     Refusal::ByPolicy
 }
 
 /// The position of the highest score; NaN and negative infinity are left out. Among equals the
-/// first one from a place that the seed gives.
+/// first one from a position that the seed determines.
 pub(super) fn best(scores: &[f64], seed: u64) -> Option<usize> {
     // The remainder is below the length, which is a usize.
     let start = usize::try_from(seed % scores.len().max(1) as u64).unwrap_or(0);

@@ -1,53 +1,53 @@
-//! The engine's questions to an upstream: which endpoint takes an attempt, and what follows from
-//! one that failed.
+//! The engine's queries to an upstream: an endpoint for an attempt, and a decision about a failed
+//! one.
 
 use crate::client::Outgoing;
 use crate::model::{AttemptResult, Preference, RequestFacts, Tick};
 
-/// Why there is more than one attempt.
+/// The reason for an additional attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Extra {
-    /// The one before failed.
+    /// The previous attempt failed.
     Retry,
-    /// The one before takes long.
+    /// The previous attempt takes long.
     Hedge,
 }
 
-/// A wish for an endpoint.
+/// A query for an endpoint.
 pub struct Selection<'a> {
-    /// For what.
+    /// The request.
     pub request: &'a RequestFacts,
     /// The number of the attempt, from 1.
     pub attempt: u32,
-    /// Endpoints that had their turn.
+    /// Endpoints that were tried.
     pub tried: &'a [u32],
-    /// Some of an earlier attempt reached the wire.
+    /// Bytes of an earlier attempt were sent.
     pub prior_sent: bool,
-    /// Who should take it, in comparison to those that were tried.
+    /// The preferred endpoint, compared with those that were tried.
     pub prefer: Preference,
     /// Another attempt is still under way.
     pub hedge: bool,
-    /// The present.
+    /// The present time.
     pub now: Tick,
 }
 
-/// What the retry policy is asked about.
+/// A query to the retry policy.
 pub struct Case<'a> {
-    /// The request, or some members of its batch as one of their own.
+    /// The request, or some members of its batch as a request of their own.
     pub request: &'a RequestFacts,
-    /// What the endpoint got: the whole batch, also when it is about some of its members. None once
-    /// it is gone, after the beginning of a long answer: then the endpoint said no words.
+    /// The request as sent: the whole batch, even for a query about some members. None once it was
+    /// dropped, after the beginning of a long response: then there is no message to search.
     pub sent: Option<&'a Outgoing>,
-    /// How its attempt ended.
+    /// The result of the attempt.
     pub result: &'a AttemptResult,
     /// Whether the host would allow another attempt.
     pub may_retry: bool,
-    /// It is about members of a batch.
+    /// The query is about members of a batch.
     pub member: bool,
 }
 
 impl<'a> Selection<'a> {
-    /// The first endpoint for `request`.
+    /// A query for the first endpoint of `request`.
     pub fn first(request: &'a RequestFacts, now: Tick) -> Self {
         Selection { request, attempt: 1, tried: &[], prior_sent: false, prefer: Preference::None, hedge: false, now }
     }

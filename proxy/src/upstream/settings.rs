@@ -6,11 +6,11 @@ use crate::chain::{ChainId, Methods};
 use crate::config::UpstreamConf;
 use crate::model::{Backoff, BudgetLimits};
 
-/// From the conf.
+/// The settings, from the conf.
 pub struct Settings {
-    /// From the body of a request to its answer.
+    /// Time limit from a request's body to its answer.
     pub deadline: Duration,
-    /// Members that a batch may have.
+    /// Maximum members of a batch.
     pub max_batch_size: usize,
     /// The classes of methods.
     pub methods: Methods,
@@ -21,7 +21,7 @@ pub struct Settings {
     pub(super) queue_timeout: Duration,
     /// The weight of a new latency sample, 0 to 1.
     pub(super) smoothing: f32,
-    /// Of one attempt.
+    /// Time limit of one attempt.
     pub(super) timeout: Duration,
     pub(super) chain_id: Option<ChainId>,
     /// The endpoints have health checks.
@@ -40,8 +40,7 @@ impl Settings {
             max_attempts: conf.max_attempts,
             max_concurrency: conf.max_concurrency,
             queue_timeout: conf.queue_timeout,
-            // The conf's range is 0 to 1: what the narrower type loses is below the noise of any
-            // latency.
+            // The conf's range is 0 to 1: the precision lost is below the noise of any latency.
             #[expect(clippy::cast_possible_truncation, reason = "a factor from 0 to 1")]
             smoothing: conf.latency_smoothing_factor as f32,
             timeout: conf.client.timeout,

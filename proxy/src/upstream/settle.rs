@@ -1,11 +1,11 @@
-//! Where an attempt ends: statistics, cooldown, metrics, and what the retry policy makes of it.
+//! The end of an attempt: statistics, cooldown, metrics, and the retry policy's decision.
 //!
 //! Invariants: an attempt settles exactly once. The methods that end it consume it; one that is
-//! dropped, because its client went away, settles as canceled, which says nothing about the
-//! endpoint. What a request can provoke is held against no endpoint on the word of that request:
-//! see [`Blame`]. And a request's own words blame none: a decision that blames an endpoint is
-//! followed as far as the policy comes to it without the words of the message that are the
-//! request's, too (`jsonrpc::quoted`).
+//! dropped, because its client went away, settles as canceled, which has no bearing on the
+//! endpoint. A failure that a request can provoke isn't held against an endpoint on the evidence of
+//! that request: see [`Blame`]. And a request's own words blame none: a decision that blames an
+//! endpoint is followed only as far as the policy makes it without the message's words that come
+//! from the request, too (`jsonrpc::quoted`).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +18,7 @@ use crate::model::{
     millis_f32,
 };
 
-/// An overtaken attempt took so many times as long as the one that answered.
+/// An overtaken attempt counts as slow after this multiple of the winner's time.
 const SLOWER: u32 = 2;
 const OVERTAKEN: &str = "said nothing while another endpoint answered";
 const OVERTAKEN_WHY: (&str, &str, Option<u16>) = ("canceled", OVERTAKEN, None);
@@ -28,34 +28,35 @@ pub struct Attempt {
     upstream: Arc<Upstream>,
     index: u32,
     began: Tick,
-    /// Its answer is there, or it has ended: it waits for the endpoint no more.
+    /// The attempt has its answer or has ended: it no longer waits for the endpoint.
     answered: bool,
     settled: bool,
     footing: Footing,
-    /// Until when the endpoint's place for a trial is this attempt's.
+    /// The time limit of the trial, if this attempt holds the endpoint's trial slot.
     trial: Option<Tick>,
 }
 
-/// How much an endpoint is trusted when an attempt begins.
+/// The trust in an endpoint at the beginning of an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Footing {
-    /// As usual.
+    /// The usual trust.
     Firm,
-    /// It is on its ramp.
+    /// The endpoint is on its ramp.
     Ramp,
-    /// It is half-open, and this attempt is its trial.
+    /// The endpoint is half-open, and this attempt is its trial.
     Trial,
 }
 
 impl Attempt {
-    /// `trial`: until when it holds the endpoint's place for one.
+    /// Begins an attempt. `trial`: the time limit of the endpoint's trial slot, if the attempt
+    /// holds it.
     pub(super) fn begin(upstream: Arc<Upstream>, index: u32, trial: Option<Tick>, now: Tick) -> Self {
         let stats = &upstream.endpoint(index).stats;
         let footing = match stats.cooldown.state(now) {
             _ if trial.is_some() => Footing::Trial,
             CooldownState::Ramp(_) => Footing::Ramp,
-            // One that cools, or is silent, is chosen when nothing better is left: that is nobody's
-            // test of it.
+            // An endpoint that cools or is silent is chosen when nothing better is left: that isn't
+            // a test of it.
             _ => Footing::Firm,
         };
         stats.begin(now);
@@ -66,7 +67,8 @@ impl Attempt {
         self.upstream.endpoint(self.index)
     }
 
-    /// The endpoint has said all, at `now`. The time until [`Attempt::fail`] is the proxy's own.
+    /// Records that the endpoint's answer ended at `now`. The time until [`Attempt::fail`] is the
+    /// proxy's own.
     pub fn answered(&mut self, outcome: Outcome, now: Tick) {
         if std::mem::replace(&mut self.answered, true) {
             return;
@@ -78,7 +80,7 @@ impl Attempt {
         }
     }
 
-    /// The attempt ended at `now`.
+    /// Ends the attempt at `now`.
     fn end(&mut self, outcome: Outcome, now: Tick) {
         self.settled = true;
         self.answered(outcome, now);
@@ -96,7 +98,7 @@ impl Attempt {
         &self.endpoint().details.target
     }
 
-    /// The endpoint's position, for `tried`.
+    /// The endpoint's position, as in `tried`.
     pub fn index(&self) -> u32 {
         self.index
     }
@@ -106,12 +108,12 @@ impl Attempt {
         &self.endpoint().details.name
     }
 
-    /// Larger batches are split for this endpoint.
+    /// The size above which batches are split for this endpoint.
     pub fn max_batch_size(&self) -> Option<usize> {
         self.endpoint().details.max_batch_size
     }
 
-    /// Whether its endpoint was known to be doubtful when it was chosen: it is on its way back.
+    /// Whether the endpoint was known to be doubtful, that is recovering, when it was chosen.
     pub fn is_doubtful(&self) -> bool {
         self.footing != Footing::Firm
     }
@@ -121,18 +123,18 @@ impl Attempt {
         self.footing == Footing::Trial
     }
 
-    /// How long its endpoint may say nothing before it counts as silent.
+    /// The time without an answer after which the endpoint counts as silent.
     pub fn silence_limit(&self) -> Duration {
         self.endpoint().stats.silence_limit()
     }
 
-    /// Whether its endpoint, having said nothing for that long, needs help: it answers nobody, or
-    /// this attempt is its trial.
+    /// Whether the attempt needs a hedge after that time: the endpoint answers no request, or this
+    /// is its trial.
     pub fn is_silent(&self, now: Tick) -> bool {
         self.footing == Footing::Trial || self.endpoint().stats.is_silent(now)
     }
 
-    /// The endpoint sends an answer that takes its time: it isn't silent.
+    /// Records that a slow answer is arriving, so the endpoint isn't silent.
     pub fn heard(&self) {
         self.endpoint().stats.heard(self.began, clock::now());
     }
@@ -155,13 +157,14 @@ impl Attempt {
         }
     }
 
-    /// Asks the retry policy, before the attempt ends with anything but a clean success.
+    /// Asks the retry policy, before the attempt ends as anything but a clean success.
     pub fn decide(&self, selection: &Selection<'_>, case: &Case<'_>) -> Decision {
         self.upstream.decide(self.endpoint(), selection, case)
     }
 
-    /// Ends the attempt with anything else: `result` of the whole, and each case with its decision.
-    /// Returns the blame of the endpoint, if the rest of the request bears it out.
+    /// Ends the attempt as anything else, with the `result` of the whole, and the decision on each
+    /// case. Returns the blame of the endpoint, which counts if the rest of the request confirms
+    /// it.
     pub fn fail(
         self,
         selection: &Selection<'_>,
@@ -169,19 +172,19 @@ impl Attempt {
         decided: &[(Case<'_>, Decision)],
     ) -> Option<Blame> {
         let now = clock::now();
-        // Its timeout is no news of an endpoint that answers nobody.
+        // A timeout is expected of an endpoint that answers no request.
         let is_own = !is_provoked(result) || (result.outcome == Outcome::Timeout && self.is_proved_silent(now));
         self.fail_as(is_own, selection, result, decided, now)
     }
 
-    /// Gives the attempt up.
+    /// Gives up the attempt.
     pub fn lose(self) {
         let now = clock::now();
         self.endpoint().stats.overtaken(self.began, now);
         self.give_up(now);
     }
 
-    /// Ends the attempt because another one was faster, which took so long and ended at `now`.
+    /// Ends the attempt because another one, which took `took`, was faster and ended at `now`.
     pub fn overtaken(self, selection: &Selection<'_>, sent: &Outgoing, took: Duration, now: Tick) {
         let waited = now.since(self.began);
         let is_silent = self.endpoint().stats.overtaken(self.began, now);
@@ -207,13 +210,13 @@ impl Attempt {
 }
 
 impl Attempt {
-    /// Whether silence speaks for itself: where there are probes, one of them is asked.
+    /// Whether silence suffices as proof: if there are probes, one of them decides.
     fn is_proved_silent(&self, now: Tick) -> bool {
         !self.upstream.settings.probed && self.is_silent(now)
     }
 
-    /// Ends the attempt in the middle of an answer whose beginning has been passed on: nobody else
-    /// can be asked.
+    /// Ends the attempt in the middle of a response whose beginning was forwarded: no other
+    /// endpoint can be tried.
     pub fn break_off(self, selection: &Selection<'_>, result: &AttemptResult, case: Case<'_>) {
         let upstream = Arc::clone(&self.upstream);
         let decision = self.decide(selection, &case);
@@ -223,7 +226,7 @@ impl Attempt {
         }
     }
 
-    /// `is_own`: the failure is the endpoint's, whatever the request was.
+    /// Ends the attempt as a failure. `is_own`: the endpoint's, whatever the request was.
     fn fail_as(
         mut self,
         is_own: bool,
@@ -260,15 +263,15 @@ impl Attempt {
         blame.is_any().then_some(blame)
     }
 
-    /// A trial that fails ends in the next cooldown, whatever the policy says of the failure.
+    /// Turns the failure of a trial into the next cooldown, whatever the policy decided.
     fn judge_trial(&self, worst: Decision) -> Decision {
         let failed = worst.penalty_ms > 0.0 && worst.cooldown == CooldownWish::None;
         let cooldown = if failed && self.footing == Footing::Trial { CooldownWish::Backoff } else { worst.cooldown };
         Decision { cooldown, ..worst }
     }
 
-    /// Its time so far is at least its latency. Without it an endpoint that is always overtaken
-    /// would look as fast as ever.
+    /// Ends the attempt with its time so far as the least latency. Without that sample an endpoint
+    /// that is always overtaken would look as fast as ever.
     fn give_up(mut self, now: Tick) {
         self.end(Outcome::Canceled, now);
         let waited = now.since(self.began);

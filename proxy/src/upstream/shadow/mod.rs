@@ -1,11 +1,11 @@
-//! Shadow policies: a candidate scores what the live policy scored, for a share of the requests and
+//! Shadow policies: a policy scores the live policy's inputs, for a share of the requests and
 //! without effect.
 //!
-//! [`Shadow::offer`] is all that a request does: it copies the inputs and the live scores into a
-//! queue, or drops them when there is no room. [`Comparer`], one thread for the process, calls the
-//! candidate and compares. Invariants: no request waits for a shadow, and none changes its endpoint
-//! because of one. The candidate's calls use an instance that no request does
-//! ([`Policy::score_aside`](crate::policy::Policy::score_aside)), since a candidate may be another
+//! [`Shadow::offer`] is the only work of a request: it copies the inputs and the live scores into a
+//! queue, or drops them if the queue is full. [`Comparer`], one thread for the process, calls the
+//! shadow and compares. Invariants: no request waits for a shadow, and none changes its endpoint
+//! because of one. A shadow's calls use an instance that no request uses
+//! ([`Policy::score_aside`](crate::policy::Policy::score_aside)), since it may be another
 //! upstream's live policy.
 
 mod record;
@@ -23,25 +23,25 @@ use crate::policy::abi::{EndpointRow, RequestBlock};
 pub use record::{Disagreement, ShadowStats};
 use record::{Pair, Record};
 
-/// Comparisons that may wait. A call takes microseconds: what doesn't fit is more than the thread
-/// can do.
+/// Maximum queued comparisons. A call takes microseconds: a full queue means that the thread can't
+/// keep up.
 const QUEUE: usize = 256;
-/// Rows that may wait in all of them, 4 MiB: an upstream may have many thousand endpoints. One
-/// comparison may always wait.
+/// Maximum rows of all queued comparisons, 4 MiB: an upstream may have many thousand endpoints. One
+/// comparison always fits.
 const QUEUED_ROWS: usize = 1 << 16;
 
-/// A policy that an upstream of one generation tries.
+/// The shadow policy of an upstream in one generation.
 pub struct Shadow {
     bound: GuardedPolicy,
     share: f64,
     sample: Share,
-    /// By index.
+    /// The endpoints' names, by index.
     endpoints: Arc<[Arc<str>]>,
     record: Arc<Record>,
     queue: ShadowQueue,
 }
 
-/// Where comparisons are asked for.
+/// The queue of comparisons.
 #[derive(Clone)]
 pub struct ShadowQueue {
     jobs: SyncSender<Job>,
@@ -61,7 +61,7 @@ struct Job {
     live: Vec<f64>,
 }
 
-/// A queue of comparisons, and who makes them.
+/// A queue of comparisons and its consumer.
 pub fn shadows() -> (ShadowQueue, Comparer) {
     let (sender, receiver) = sync_channel(QUEUE);
     let rows = Arc::default();
@@ -69,8 +69,8 @@ pub fn shadows() -> (ShadowQueue, Comparer) {
 }
 
 impl Shadow {
-    /// The shadow of an upstream with these endpoints. What was found of the same policy by
-    /// `before` stays.
+    /// The shadow of an upstream with these endpoints. The results of the same policy in `before`
+    /// are kept.
     pub(super) fn build(
         upstream: &str,
         conf: &ShadowConf,
@@ -100,18 +100,18 @@ impl Shadow {
         &self.bound
     }
 
-    /// The share of requests that it sees, above 0, to 1.
+    /// The share of requests that it scores, above 0, up to 1.
     pub fn share(&self) -> f64 {
         self.share
     }
 
-    /// What was found so far.
+    /// The results so far.
     pub fn stats(&self) -> ShadowStats {
         self.record.stats()
     }
 
-    /// Asks for a comparison if the request belongs to the sample. `live` are the scores that
-    /// decide. Never waits.
+    /// Queues a comparison if the request belongs to the sample. `live` are the effective scores.
+    /// Never waits.
     pub(super) fn offer(self: &Arc<Self>, request: &RequestBlock, rows: &[EndpointRow], live: &[f64]) {
         if self.sample.holds(request.seed) && !self.queue.offer(self, request, rows, live) {
             self.record.drop_one();
@@ -120,7 +120,7 @@ impl Shadow {
 }
 
 impl ShadowQueue {
-    /// False when there is no room.
+    /// Returns false if the queue is full.
     fn offer(&self, shadow: &Arc<Shadow>, request: &RequestBlock, rows: &[EndpointRow], live: &[f64]) -> bool {
         let waiting = self.rows.fetch_add(rows.len(), Relaxed);
         let fits = waiting == 0 || waiting.saturating_add(rows.len()) <= QUEUED_ROWS;
@@ -136,7 +136,7 @@ impl ShadowQueue {
 }
 
 impl Comparer {
-    /// Compares until nobody can ask any more.
+    /// Compares until all senders are gone.
     pub fn run(self) {
         while let Ok(job) = self.jobs.recv() {
             self.rows.fetch_sub(job.rows.len(), Relaxed);
@@ -154,7 +154,7 @@ impl Job {
         let answer = bound.policy.score_aside(&request, &rows, &mut scores);
         let took = began.elapsed();
         if let Err(Fault::NotReady) = answer {
-            // Its instance is being replaced; it saw nothing of this request.
+            // The instance is being replaced and didn't see this request.
             return record.drop_one();
         }
         bound.series.calls.inc();

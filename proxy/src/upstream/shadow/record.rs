@@ -1,4 +1,4 @@
-//! What was found of a shadow: counts, and the last disagreements with their inputs.
+//! Shadow policy results: counts, and the last disagreements with their inputs.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -10,32 +10,32 @@ use crate::model::rank_correlation;
 use crate::policy::abi::{EndpointRow, RequestBlock};
 use crate::upstream::select::best;
 
-/// Disagreements that are kept. Each has the rows of all candidates.
+/// Maximum number of stored disagreements. Each has the rows of all candidates.
 const KEPT: usize = 16;
 
-/// What was found of one shadow of one upstream, over all generations that have it.
+/// The results of one upstream's shadow, over all generations that have it.
 pub(super) struct Record {
     series: Arc<ShadowSeries>,
-    /// Beside the lock, which requests must not wait for.
+    /// Outside the lock, which requests must not wait for.
     dropped: AtomicU64,
     stats: Mutex<ShadowStats>,
 }
 
-/// What was found so far.
+/// The results so far.
 #[derive(Clone, Default)]
 pub struct ShadowStats {
-    /// Requests that both policies scored.
+    /// The number of requests that both policies scored.
     pub compared: u64,
-    /// Those for which both put the same endpoint first.
+    /// The number of requests for which both put the same endpoint first.
     pub agreed: u64,
-    /// Calls of the shadow that faulted.
+    /// The number of the shadow's calls that faulted.
     pub faults: u64,
-    /// Sampled requests that it didn't see: the queue was full, or its instance was being replaced
-    /// after a fault.
+    /// The number of sampled requests that it didn't score: the queue was full, or its instance was
+    /// being replaced after a fault.
     pub dropped: u64,
     correlated: u64,
     correlations: f64,
-    /// The last ones, the oldest first; at most 16.
+    /// The last disagreements, the oldest first; at most 16.
     pub disagreements: VecDeque<Arc<Disagreement>>,
 }
 
@@ -45,9 +45,9 @@ pub struct Pair {
     pub request: RequestBlock,
     /// The candidates.
     pub rows: Vec<EndpointRow>,
-    /// What the live policy made of each.
+    /// The live policy's scores.
     pub live: Vec<f64>,
-    /// What the shadow made of each.
+    /// The shadow's scores.
     pub shadow: Vec<f64>,
     /// The names of all endpoints, by index.
     pub endpoints: Arc<[Arc<str>]>,
@@ -57,9 +57,9 @@ pub struct Pair {
 pub struct Disagreement {
     /// The inputs and the scores.
     pub pair: Pair,
-    /// The position of the live policy's first choice; `None` when it left out all.
+    /// The position of the live policy's first choice; `None` if it left out all.
     pub live_choice: Option<usize>,
-    /// The shadow's.
+    /// The position of the shadow's first choice.
     pub shadow_choice: Option<usize>,
 }
 
@@ -106,14 +106,14 @@ impl Record {
 }
 
 impl ShadowStats {
-    /// The share of what was compared for which both put the same endpoint first, 0 to 1; `None`
+    /// The share of compared requests for which both put the same endpoint first, 0 to 1; `None`
     /// before the first.
     pub fn agreement_rate(&self) -> Option<f64> {
         (self.compared > 0).then(|| self.agreed as f64 / self.compared as f64)
     }
 
-    /// The mean of the rank correlations, -1 to 1; `None` before the first request with an order to
-    /// compare.
+    /// The mean of the rank correlations, -1 to 1; `None` before the first request whose scores
+    /// have an order.
     pub fn mean_correlation(&self) -> Option<f64> {
         (self.correlated > 0).then(|| self.correlations / self.correlated as f64)
     }
@@ -134,7 +134,7 @@ impl ShadowStats {
 }
 
 impl Pair {
-    /// How the endpoint of the row at `position` is shown.
+    /// The name of the endpoint of the row at `position`.
     pub fn endpoint(&self, position: usize) -> &str {
         let index = self.rows.get(position).map(|row| row.index as usize);
         index.and_then(|index| self.endpoints.get(index)).map_or("", |name| name)
