@@ -58,8 +58,8 @@ impl Drop for Ends<'_> {
     }
 }
 
-/// Runs `test` while `clients` clients send reads with `pause` between two requests and `check` each
-/// answer, whose status must be 200. Fails if a client fails. Returns the number of answers.
+/// Runs `test` while `clients` clients send reads, with `pause` between two requests, and `check`
+/// each answer, whose status must be 200. Fails if a client fails. Returns the number of answers.
 pub fn under_load(
     proxy: &Proxy,
     clients: usize,
