@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::support::{Answer, Client, Conf, Gate, Origin, Proxy, Signal, Site, json, post, wait_until};
 
-/// A proxy with a request under way, which the origin answers when the gate opens.
+/// A proxy with a request in flight, which the origin answers when the gate opens.
 fn with_a_request_under_way(conf: impl FnOnce(Conf) -> Conf) -> (Gate, Origin, Proxy, Client) {
     let gate = Gate::new();
     let origin = Origin::always("a", Answer::result("a").held_by(&gate));

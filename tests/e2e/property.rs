@@ -149,7 +149,7 @@ fn conf(seed: u64, origins: &[Origin]) -> Conf {
     if seed.is_multiple_of(2) { conf.with_shipped_policies() } else { conf.retried_by(&greedy) }
 }
 
-/// Sends random requests and checks every answer. Returns what it sent.
+/// Sends random requests and checks every answer. Returns the requests.
 fn run_client(proxy: &Proxy, seed: u64, client: u64) -> Vec<Sent> {
     let mut rng = Rng::with_seed(seed << 8 | client);
     let mut next_id = client * 1_000_000;

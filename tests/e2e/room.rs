@@ -38,7 +38,7 @@ fn shed(proxy: &Proxy) -> f64 {
     proxy.metrics().sum("connections_shed_total", &[])
 }
 
-/// A connection with a request that is under way.
+/// A connection with a request in flight.
 fn busy(proxy: &Proxy, origin: &Origin) -> Client {
     let before = origin.hits();
     let mut client = proxy.client();

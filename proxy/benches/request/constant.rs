@@ -36,7 +36,7 @@ impl Plan {
     /// Sends this request repeatedly and calls `begin` at the end of the warm-up.
     ///
     /// # Errors
-    /// Those of `begin`.
+    /// The errors of `begin`.
     pub fn run<T>(
         &self,
         address: SocketAddr,
