@@ -10,7 +10,7 @@ use bytemuck::Zeroable;
 use pointsman::policy::abi::{AttemptBlock, EndpointRow, RequestBlock};
 use pointsman::policy::{Limits, Policy, PolicyRuntime, Setup};
 
-/// Enough to meet whatever grows with the number of calls.
+/// Enough to detect growth with the number of calls.
 const CALLS: usize = 1_000;
 
 #[test]

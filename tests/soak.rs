@@ -1,9 +1,9 @@
-//! The proxy under load while its conf and its plugins never rest: a reload every 50 ms takes other
-//! endpoints and another of twenty versions of the scoring plugin, some of them hostile.
+//! The proxy under load with continuous reloads: every 50 ms one changes the endpoints and the
+//! version of the scoring plugin, one of twenty, some of them hostile.
 //!
-//! No request may fail, no generation may stay, and memory and open files are as many at the end as
-//! they were after the beginning. `SOAK_SECONDS` says how long it takes; `make soak` takes ten
-//! minutes, `make test` one.
+//! No request may fail, no generation may leak, and memory and open files at the end must be as
+//! after the warm-up. `SOAK_SECONDS` sets the duration; `make soak` takes ten minutes, `make test`
+//! one.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a panic is how a test fails")]
 #![allow(unreachable_pub, reason = "the support is written like a library")]
 
@@ -17,14 +17,15 @@ use support::{Conf, Guest, Origin, Proxy, under_load, wait_until};
 const DEFAULT_SECONDS: u64 = 60;
 const RELOAD_PERIOD: Duration = Duration::from_millis(50);
 const CLIENTS: usize = 8;
-/// Between two requests of a client: the load shall leave room for the reloads on a small machine.
+/// Pause between two requests of a client: the load must leave capacity for the reloads on a small
+/// machine.
 const PAUSE: Duration = Duration::from_millis(2);
 const VERSIONS: u32 = 20;
-/// How much more memory and files may be in use at the end than after the warm-up.
+/// Maximum ratio of memory and files at the end to those after the warm-up.
 const GROWTH: f64 = 1.1;
 
-/// What twenty versions do: most prefer one endpoint or the other, some are found out when they are
-/// probed, some behave until they see a request that isn't the probe's.
+/// The twenty versions: most prefer an endpoint, some fail the probe, and some fail only on
+/// requests other than the probe's.
 fn version(number: u32) -> Guest {
     let version = format!("1.0.{number}");
     let hostile = |body: &str| Guest::new("soaked", &version).score(body);
@@ -52,7 +53,7 @@ fn conf(origins: &[Origin], step: u32) -> Conf {
         .environment("RUST_LOG", "error,pointsman::server=info,pointsman::reload=off")
 }
 
-/// Memory in KiB and open files, as the middle one of a few looks.
+/// Memory in KiB and open files, each the median of a few samples.
 #[derive(Debug)]
 struct Usage {
     memory: f64,

@@ -1,6 +1,6 @@
-//! What a decision costs: one scoring call by a WebAssembly policy beside the same policy compiled
-//! natively, and one call of the retry policy. Run with `make bench-micro`; the ratio within one
-//! run is what counts.
+//! Cost of a decision: a scoring call of a WebAssembly policy compared with the same policy
+//! compiled natively, and a call of the retry policy. Run with `make bench-micro`; only the ratio
+//! within one run is meaningful.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a benchmark that can't be set up has nothing to measure")]
 
 use std::hint::black_box;
@@ -72,7 +72,7 @@ fn request() -> RequestBlock {
     request
 }
 
-/// Endpoints of three tiers in a fixed disorder.
+/// Endpoints of three tiers in a fixed mixed order.
 fn rows(count: usize) -> Vec<EndpointRow> {
     let weights = [100, 20, 60];
     let row = |i: u16| EndpointRow {
@@ -89,7 +89,7 @@ fn rows(count: usize) -> Vec<EndpointRow> {
     (0..count).map(|i| row(u16::try_from(i).expect("few rows"))).collect()
 }
 
-/// The same endpoint as the SDK shows it.
+/// Converts a row to the SDK's type.
 fn as_sdk(row: &EndpointRow) -> Endpoint {
     Endpoint {
         index: row.index,

@@ -1,19 +1,18 @@
-//! What a reload costs from the moment it begins to the publish: the conf is read, the plugin
-//! folder scanned, the policies matched, the snapshot built and swapped in. Run with
-//! `make bench-micro`.
+//! Cost of a reload from its start to the publish: reading the conf, scanning the plugin folder,
+//! matching the policies, building and swapping the snapshot. Run with `make bench-micro`.
 //!
-//! `few_plugins` has the shipped policies and more and more endpoints. `50_plugins` has 1,000
-//! endpoints in 25 upstreams, each with a scoring and a retry policy of its own. Their modules are
-//! the shipped ones, whole, with other names in their description: 13 times `tiers`, 12 times
-//! `peak-ewma`, 25 times `json-rpc-retry`. So none is another's bytes, and each is read, verified,
-//! compiled or taken from the cache, instantiated, configured and probed for itself. The generation
-//! before has the same endpoints and no policies, in a process that knows no module:
-//! - `cold`: nor has the cache on disk. Its files are written.
-//! - `cached`: the cache has all of them.
-//! - `cached_signed`: and each module has a signature that is verified.
-//! - `warm`: the process has them in use already, and nothing has changed.
+//! `few_plugins` has the shipped policies and an increasing number of endpoints. `50_plugins` has
+//! 1,000 endpoints in 25 upstreams, each with its own scoring and retry policy. Their modules are
+//! the shipped ones with other names in their description: 13 times `tiers`, 12 times `peak-ewma`,
+//! 25 times `json-rpc-retry`. So all modules differ, and each is read, verified, compiled or loaded
+//! from the cache, instantiated, configured and probed separately. The previous generation has the
+//! same endpoints without policies, in a process that has loaded no module:
+//! - `cold`: the cache on disk is empty. Its files are written.
+//! - `cached`: the cache contains all modules.
+//! - `cached_signed`: in addition, each module has a signature that is verified.
+//! - `warm`: the process already uses all modules, and nothing has changed.
 //!
-//! The files are in the page cache of the system: what a disk takes isn't measured.
+//! The files are in the system's page cache: disk reads aren't measured.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a benchmark that can't be set up has nothing to measure")]
 
 use std::fmt::Write as _;
@@ -33,7 +32,7 @@ const UPSTREAMS: usize = 25;
 /// Endpoints of each.
 const ENDPOINTS: usize = 40;
 
-/// What a process reloads with.
+/// Resources of a process for reloads.
 struct Process {
     builder: GenerationBuilder,
     published: Published,
@@ -46,7 +45,7 @@ impl Process {
         Process { builder, published }
     }
 
-    /// The generation before.
+    /// The previous generation.
     fn reload(&self, conf: &Path) -> Arc<Snapshot> {
         let before = self.published.load();
         let config = config::load(conf).expect("a good conf");
@@ -85,7 +84,7 @@ fn fifty_plugins(c: &mut Criterion) {
                 before();
                 Process::start(&site.without_policies)
             };
-            // Whatever is given back is dropped when the time is taken.
+            // The returned values are dropped outside the measured time.
             let reload = |process: Process| (process.reload(conf), process);
             b.iter_batched(process, reload, BatchSize::PerIteration);
         });
@@ -93,7 +92,7 @@ fn fifty_plugins(c: &mut Criterion) {
     first("cold", &site.conf, &|| {
         let _ = fs::remove_dir_all(&site.cache);
     });
-    // Filled, also when no other benchmark ran before.
+    // Fills the cache in case no other benchmark ran before.
     Process::start(&site.conf);
     first("cached", &site.conf, &|| {});
     first("cached_signed", &site.signed, &|| {});

@@ -1,8 +1,7 @@
-//! Pingora and nothing else: round robin over fixed origins, with Pingora's own pool of idle
-//! connections. `make bench` measures it beside Pointsman, so that what Pointsman adds can be told
-//! from what Pingora costs.
+//! Pingora alone: round robin over fixed origins, with Pingora's own pool of idle connections.
+//! `make bench` compares Pointsman with it to separate Pointsman's cost from Pingora's.
 //!
-//! There are no policies, retries, metrics, limits or logs, and no look into a body.
+//! There are no policies, retries, metrics, limits or logs, and bodies aren't inspected.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -16,7 +15,7 @@ use pingora::server::configuration::ServerConf;
 use pingora::upstreams::peer::HttpPeer;
 use pingora_proxy::{ProxyHttp, Session, http_proxy_service};
 
-/// Idle connections that are kept, of all origins together: more than a benchmark opens.
+/// Maximum number of idle connections, for all origins together: more than a benchmark opens.
 const POOL_SIZE: usize = 16_384;
 
 /// A reverse proxy that takes its origins in turn.
@@ -66,7 +65,7 @@ fn main() {
         threads,
         ca_file: ca.map(|file| file.to_string_lossy().into_owned()),
         upstream_keepalive_pool_size: POOL_SIZE,
-        // It ends at once: nobody waits for its answers.
+        // Ends at once: no client waits for responses.
         grace_period_seconds: Some(0),
         graceful_shutdown_timeout_seconds: Some(0),
         ..ServerConf::default()

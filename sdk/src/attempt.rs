@@ -4,33 +4,32 @@ use std::borrow::Cow;
 use std::mem::offset_of;
 use std::time::Duration;
 
-/// Bytes of an error message that fit into the block.
+/// Capacity of the message field, in bytes.
 const MESSAGE_BYTES: usize = 192;
 /// `retry_after_ms` of a response without `Retry-After`.
 const NO_RETRY_AFTER: u32 = u32::MAX;
 
-/// How an attempt ended. The proxy classifies each attempt once; a policy never parses a response.
+/// Outcome of an attempt. The proxy classifies each attempt once; a policy never parses a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 #[repr(u32)]
 pub enum Outcome {
-    /// A clean answer. The proxy doesn't ask about it.
+    /// A response without an error. The proxy doesn't call the retry policy for it.
     Success = 0,
-    /// DNS, connect or TLS failure; nothing was sent.
+    /// DNS, connect or TLS failure. No bytes were sent.
     ConnectFailed = 1,
-    /// The per-try timeout passed.
+    /// The per-try timeout expired.
     Timeout = 2,
-    /// The connection broke before a whole answer was read.
+    /// The connection closed before the response was complete.
     Reset = 3,
-    /// An HTTP status other than 2xx, in [`Attempt::http_status`].
+    /// An HTTP status other than 2xx; see [`Attempt::http_status`].
     HttpError = 4,
-    /// An HTTP 2xx whose body is a JSON-RPC error, or holds one for a member of a batch
+    /// An HTTP 2xx whose body is a JSON-RPC error or contains one for a batch member
     /// ([`Attempt::is_member`]).
     RpcError = 5,
-    /// An HTTP 2xx that is not the JSON-RPC answer it should be, or lacks the answer to a member of
-    /// a batch.
+    /// An HTTP 2xx that is not a valid JSON-RPC response, or has no response for a batch member.
     BadResponse = 6,
-    /// Something that only a later version of the ABI knows.
+    /// An outcome of a later ABI version.
     Unknown = u32::MAX,
 }
 
@@ -41,9 +40,9 @@ pub enum Outcome {
 #[derive(Clone, Copy, Debug)]
 #[repr(C, align(8))]
 pub struct Attempt {
-    /// Bytes of this block as the proxy wrote it: 256 in version 1.1, more in later ones.
+    /// Size of this block in bytes, set by the proxy: 256 in version 1.1, more in later ones.
     pub size: u32,
-    /// The [`index`](crate::Endpoint::index) of the endpoint that was tried.
+    /// [`index`](crate::Endpoint::index) of the endpoint.
     pub endpoint: u32,
     /// Read it with [`Attempt::outcome`].
     pub outcome: u32,
@@ -52,21 +51,21 @@ pub struct Attempt {
     pub flags: u32,
     /// Read it with [`Attempt::rpc_code`].
     pub rpc_code: i64,
-    /// 0 when no response was read.
+    /// 0 if no response was read.
     pub http_status: u32,
     /// Read it with [`Attempt::retry_after`].
     pub retry_after_ms: u32,
-    /// How long the attempt took, in milliseconds.
+    /// Duration of the attempt in milliseconds.
     pub latency_ms: f32,
-    /// Endpoints that could take another attempt.
+    /// Number of candidates left for another attempt.
     pub candidates_left: u32,
-    /// The endpoint's failures since its last success, this attempt not counted.
+    /// Failures of the endpoint since its last success, without this attempt.
     pub consecutive_failures: u32,
-    /// The endpoint's cooldowns since its last success.
+    /// Cooldowns of the endpoint since its last success.
     pub cooldown_attempts: u32,
-    /// The per-try timeout that was in force, in milliseconds.
+    /// The per-try timeout in milliseconds.
     pub timeout_ms: f32,
-    /// Bytes of `message` in use, 0 to 192.
+    /// Used bytes of `message`, 0 to 192.
     pub message_len: u32,
     #[doc(hidden)]
     pub reserved: u64,
@@ -75,17 +74,17 @@ pub struct Attempt {
 }
 
 impl Attempt {
-    /// Flag: some of the request reached the wire.
+    /// Flag: bytes of the request were sent.
     pub const BYTES_SENT: u32 = 1;
-    /// Flag: `rpc_code` holds a code.
+    /// Flag: `rpc_code` is set.
     pub const HAS_RPC_CODE: u32 = 1 << 1;
-    /// Flag: the proxy would allow another attempt.
+    /// Flag: the proxy allows another attempt.
     pub const MAY_RETRY: u32 = 1 << 2;
-    /// Flag: it is about some members of a batch.
+    /// Flag: the attempt is reported for members of a batch.
     pub const MEMBER: u32 = 1 << 3;
 
-    /// An attempt for tests: it took 10 ms, its bytes were sent unless `outcome` says otherwise,
-    /// and the proxy would allow another at one more endpoint.
+    /// Creates an attempt for tests: it took 10 ms, its bytes were sent unless `outcome` excludes
+    /// that, and the proxy allows another one at one more endpoint.
     pub fn new(outcome: Outcome) -> Self {
         let sent = if outcome == Outcome::ConnectFailed { 0 } else { Self::BYTES_SENT };
         Attempt {
@@ -107,20 +106,20 @@ impl Attempt {
         }
     }
 
-    /// An [`Outcome::HttpError`] for tests.
+    /// Creates an [`Outcome::HttpError`] for tests.
     pub fn http_error(status: u32) -> Self {
         Attempt { http_status: status, ..Attempt::new(Outcome::HttpError) }
     }
 
-    /// An [`Outcome::HttpError`] for tests whose body is no JSON-RPC. A longer body is cut at 192
-    /// bytes.
+    /// Creates an [`Outcome::HttpError`] for tests with a body that is not JSON-RPC. The body is
+    /// truncated to 192 bytes.
     pub fn http_error_with_body(status: u32, body: &str) -> Self {
         let mut attempt = Attempt::http_error(status);
         attempt.message_len = crate::export::fill(&mut attempt.message, body.as_bytes());
         attempt
     }
 
-    /// An [`Outcome::RpcError`] for tests. A longer message is cut at 192 bytes.
+    /// Creates an [`Outcome::RpcError`] for tests. The message is truncated to 192 bytes.
     pub fn rpc_error(code: i64, message: &str) -> Self {
         let mut attempt = Attempt { http_status: 200, rpc_code: code, ..Attempt::new(Outcome::RpcError) };
         attempt.flags |= Self::HAS_RPC_CODE;
@@ -128,7 +127,7 @@ impl Attempt {
         attempt
     }
 
-    /// How the attempt ended.
+    /// Returns the attempt's outcome.
     pub fn outcome(&self) -> Outcome {
         match self.outcome {
             0 => Outcome::Success,
@@ -142,38 +141,39 @@ impl Attempt {
         }
     }
 
-    /// Did some of the request reach the wire? Then the endpoint may have acted on it.
+    /// Returns `true` if bytes of the request were sent. The endpoint may then have executed it.
     pub fn bytes_sent(&self) -> bool {
         self.flags & Self::BYTES_SENT != 0
     }
 
-    /// Would the proxy allow another attempt?
+    /// Returns `true` if the proxy allows another attempt.
     pub fn may_retry(&self) -> bool {
         self.flags & Self::MAY_RETRY != 0
     }
 
-    /// Is it about some members of a batch? The request block then describes one of them.
+    /// Returns `true` if the attempt is reported for members of a batch. The request block then
+    /// describes one of them.
     pub fn is_member(&self) -> bool {
         self.flags & Self::MEMBER != 0
     }
 
-    /// The JSON-RPC error code. An HTTP error has one too if its body is JSON-RPC.
+    /// Returns the JSON-RPC error code. An HTTP error has one if its body is JSON-RPC.
     pub fn rpc_code(&self) -> Option<i64> {
         (self.flags & Self::HAS_RPC_CODE != 0).then_some(self.rpc_code)
     }
 
-    /// What the response's `Retry-After` asked for.
+    /// Returns the delay of the response's `Retry-After` header.
     pub fn retry_after(&self) -> Option<Duration> {
         (self.retry_after_ms != NO_RETRY_AFTER).then(|| Duration::from_millis(u64::from(self.retry_after_ms)))
     }
 
-    /// The JSON-RPC error's message, or the beginning of the body of an HTTP error that is no
-    /// JSON-RPC. It is cut at 192 bytes, which may fall inside a character.
+    /// Returns the JSON-RPC error's message, or the start of the body of an HTTP error that is not
+    /// JSON-RPC. It is truncated to 192 bytes, possibly inside a character.
     pub fn message(&self) -> &[u8] {
         &self.message[..(self.message_len as usize).min(MESSAGE_BYTES)]
     }
 
-    /// [`Attempt::message`] as text. Allocates only when it is not UTF-8.
+    /// Returns [`Attempt::message`] as text. Allocates only if it is not UTF-8.
     pub fn message_lossy(&self) -> Cow<'_, str> {
         String::from_utf8_lossy(self.message())
     }

@@ -7,16 +7,16 @@ use std::time::Duration;
 const RETURN: u32 = 0;
 const RETRY: u32 = 1;
 
-/// How an endpoint is excluded for a time.
+/// Duration of an endpoint's cooldown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cooldown {
-    /// The upstream's `base * 2^n` for the *n*-th cooldown in a row, capped by its `max`.
+    /// The upstream's backoff: `base * 2^n` for the *n*-th cooldown in a row, at most `max`.
     Backoff,
-    /// This long; the proxy caps it at one day.
+    /// A fixed duration. The proxy caps it at one day.
     Fixed(Duration),
 }
 
-/// What the retry policy answers: the ABI's decision block, 32 bytes.
+/// The decision of a retry policy: the ABI's decision block, 32 bytes.
 ///
 /// ```
 /// use pointsman_sdk::{Cooldown, Decision};
@@ -38,31 +38,31 @@ pub struct Decision {
 }
 
 impl Decision {
-    /// Flag: the attempt counts as a success of the endpoint.
+    /// Flag: the attempt counts as a success.
     const SUCCESS: u32 = 1;
-    /// Flag: the next attempt should go to an endpoint that keeps history or is further on.
+    /// Flag: prefer an archive endpoint or a higher head for the next attempt.
     const PREFER_HISTORY: u32 = 1 << 1;
-    /// Flag: the next attempt only goes where larger block ranges are allowed.
+    /// Flag: the next attempt needs an endpoint with a larger block range.
     const LARGER_RANGE: u32 = 1 << 2;
-    /// Flag: the transaction is known to the endpoint.
+    /// Flag: the endpoint already knows the transaction.
     const LANDED: u32 = 1 << 3;
 
-    /// Return this attempt's answer downstream. No cooldown, no penalty.
+    /// Returns this attempt's response to the client, without cooldown or penalty.
     pub fn return_() -> Self {
         Self::new(RETURN)
     }
 
-    /// Try another endpoint, at once. No cooldown, no penalty.
+    /// Retries on another endpoint without delay, cooldown or penalty.
     pub fn retry() -> Self {
         Self::new(RETRY)
     }
 
-    /// Waits before the retry. The proxy clamps it to the request's deadline.
+    /// Delays the retry. The proxy clamps the delay to the request's deadline.
     pub fn delay(self, delay: Duration) -> Self {
         Decision { delay_ms: millis(delay), ..self }
     }
 
-    /// Excludes the endpoint for a time.
+    /// Puts the endpoint into cooldown.
     pub fn cooldown(self, cooldown: Cooldown) -> Self {
         let (cooldown, cooldown_ms) = match cooldown {
             Cooldown::Backoff => (1, 0),
@@ -71,54 +71,52 @@ impl Decision {
         Decision { cooldown, cooldown_ms, ..self }
     }
 
-    /// Takes a penalty into the endpoint's error penalty and counts the attempt as the endpoint's
-    /// failure; 0 does neither. A negative number, NaN or infinity is passed on, and the proxy
-    /// takes it as a fault.
+    /// Adds a sample to the endpoint's error penalty and counts the attempt as a failure of the
+    /// endpoint; 0 does neither. A negative number, NaN or infinity is passed on and is a fault.
     pub fn penalty_ms(self, penalty_ms: f32) -> Self {
         Decision { penalty_ms, ..self }
     }
 
-    /// Counts the attempt as the endpoint's success: a valid answer that has the form of an error.
+    /// Counts the attempt as a success of the endpoint: a valid response in the form of an error.
     pub fn as_success(self) -> Self {
         self.flag(Self::SUCCESS)
     }
 
-    /// Doesn't ask the endpoint for this method for a time; the proxy caps it at one day. Less than
-    /// a millisecond is no ban.
+    /// Bans this method at the endpoint. The proxy caps the ban at one day; less than a millisecond
+    /// is no ban.
     pub fn ban_method(self, time: Duration) -> Self {
         Decision { method_ban_ms: millis(time), ..self }
     }
 
-    /// Lets the next attempt go to an endpoint with the tag `archive` or a higher head, if there is
-    /// one.
+    /// Prefers an endpoint with the tag `archive` or a higher head for the next attempt.
     pub fn prefer_history(self) -> Self {
         self.flag(Self::PREFER_HISTORY)
     }
 
-    /// Lets the next attempt only go to an endpoint whose `max_block_range` is larger than this
-    /// one's or not known.
+    /// Restricts the next attempt to endpoints whose `max_block_range` is larger than this
+    /// endpoint's or unknown.
     pub fn larger_range(self) -> Self {
         self.flag(Self::LARGER_RANGE)
     }
 
-    /// The transaction is known to the endpoint: the proxy answers an `eth_sendRawTransaction` with
-    /// its hash instead of the error. Counts the attempt as the endpoint's success too.
+    /// Reports that the endpoint already knows the transaction: the proxy answers an
+    /// `eth_sendRawTransaction` with its hash instead of the error. Also counts as a success of the
+    /// endpoint.
     pub fn landed(self) -> Self {
         self.flag(Self::LANDED).as_success()
     }
 
-    /// Does it ask for another attempt?
+    /// Returns `true` if the decision asks for another attempt.
     pub fn is_retry(&self) -> bool {
         self.action == RETRY
     }
 
-    /// Bytes of the block as the proxy tells them.
+    /// Size of the block in bytes, set by the proxy.
     pub(crate) fn size(&self) -> u32 {
         self.size
     }
 
-    /// The same decision in a block that may be longer than this version's: its size is the proxy's
-    /// to say.
+    /// The same decision with the proxy's block size, which may exceed this version's.
     pub(crate) fn with_size(self, size: u32) -> Self {
         Decision { size, ..self }
     }
@@ -141,7 +139,7 @@ impl Decision {
     }
 }
 
-/// Whole milliseconds, saturating.
+/// Converts to whole milliseconds, saturating.
 fn millis(time: Duration) -> u32 {
     u32::try_from(time.as_millis()).unwrap_or(u32::MAX)
 }

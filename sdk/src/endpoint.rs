@@ -2,107 +2,107 @@
 
 use std::mem::offset_of;
 
-/// One endpoint that may take the attempt: the ABI's endpoint row, 64 bytes.
+/// A candidate endpoint: the ABI's endpoint row, 64 bytes.
 ///
 /// The fields are public so that tests can write `Endpoint { weight: 60, ..Endpoint::default() }`.
-/// Latencies and times are milliseconds; an `f32` that is not known is NaN, and an accessor of the
-/// same name without the unit gives it as an `Option`.
+/// Latencies and times are in milliseconds. An unknown `f32` is NaN; the accessor of the same name
+/// without the unit returns an `Option`.
 #[derive(Clone, Copy, Debug)]
 #[repr(C, align(8))]
 pub struct Endpoint {
-    /// Position in the upstream's endpoint table; stable until the next reload, and across the
+    /// Position in the upstream's endpoint table. Stable until the next reload and across the
     /// attempts of a request.
     pub index: u32,
     /// [`Endpoint::COOLING`], [`Endpoint::UNHEALTHY`], [`Endpoint::BANNED`].
     pub flags: u32,
-    /// The weight from the conf, 1 to 65,535.
+    /// Configured weight, 1 to 65,535.
     pub weight: u32,
-    /// Attempts under way at this endpoint.
+    /// Attempts in flight at this endpoint.
     pub in_flight: u32,
     /// Failures since the last success, saturating.
     pub consecutive_failures: u16,
     /// Cooldowns since the last success, saturating.
     pub cooldown_attempts: u16,
-    /// EWMA of latency. A new endpoint starts at the upstream's timeout.
+    /// Latency EWMA. A new endpoint starts at the upstream's timeout.
     pub latency_ms: f32,
-    /// Bit *n* is set when the endpoint has the *n*-th of the upstream's tags in alphabetical
-    /// order.
+    /// Bit *n* is set if the endpoint has the *n*-th of the upstream's tags in alphabetical order.
     pub tags: u64,
-    /// EWMA of latency that takes a rise at once, while a fall decays with a time constant of 1 s
-    /// (10 s with a proxy of ABI 1.0). Since ABI 1.1 it is at least what the ages of the attempts
-    /// under way speak for.
+    /// Peak-sensitive latency EWMA: it rises at once and decays with a time constant of 1 s (10 s
+    /// with a proxy of ABI 1.0). Since ABI 1.1 the ages of attempts in flight are a lower bound.
     pub latency_peak_ms: f32,
     /// Estimated 99th percentile of recent latency; NaN before the first sample.
     pub latency_p99_ms: f32,
-    /// EWMA of error penalties; 0 when healthy.
+    /// EWMA of error penalties; 0 if healthy.
     pub penalty_ms: f32,
     /// EWMA of successes, 0 to 1; 1 for a new endpoint.
     pub success_rate: f32,
-    /// Share of the rate limiter's burst that is free, 0 to 1; 1 without a limiter.
+    /// Free share of the rate limiter's burst, 0 to 1; 1 without a limiter.
     pub limiter_headroom: f32,
-    /// Blocks behind the best head of the pool, as health checks measure it; NaN without them.
+    /// Blocks behind the pool's highest head, measured by health checks; NaN without them.
     pub head_lag_blocks: f32,
-    /// The price from the conf; NaN when not given.
+    /// Configured price; NaN if not set.
     pub price: f32,
-    /// Since the endpoint was last selected; infinity when never.
+    /// Time since the endpoint was last selected; infinity if never.
     pub idle_ms: f32,
 }
 
 impl Endpoint {
-    /// Flag: the endpoint is in its cooldown. Rows have it only in a panic, when every endpoint is
-    /// excluded.
+    /// Flag: the endpoint is in cooldown. Set only in a panic, when every endpoint is excluded.
     pub const COOLING: u32 = 1;
-    /// Flag: the endpoint fails its health checks. Only in a panic.
+    /// Flag: the endpoint fails its health checks. Set only in a panic.
     pub const UNHEALTHY: u32 = 1 << 1;
-    /// Flag: the endpoint said that it doesn't support this method. Only in a panic.
+    /// Flag: this method is banned at the endpoint. Set only in a panic.
     pub const BANNED: u32 = 1 << 2;
 
-    /// Is the endpoint in its cooldown?
+    /// Returns `true` if the endpoint is in cooldown.
     pub fn is_cooling(&self) -> bool {
         self.flags & Self::COOLING != 0
     }
 
-    /// Does the endpoint fail its health checks?
+    /// Returns `true` if the endpoint fails its health checks.
     pub fn is_unhealthy(&self) -> bool {
         self.flags & Self::UNHEALTHY != 0
     }
 
-    /// Did the endpoint say that it doesn't support this method?
+    /// Returns `true` if this method is banned at the endpoint because it doesn't support it.
     pub fn is_banned(&self) -> bool {
         self.flags & Self::BANNED != 0
     }
 
-    /// Is it a candidate only because of the panic: cooling, unhealthy or banned?
+    /// Returns `true` if the endpoint is a candidate only because of a panic: in cooldown,
+    /// unhealthy or banned.
     pub fn is_excluded(&self) -> bool {
         self.flags & (Self::COOLING | Self::UNHEALTHY | Self::BANNED) != 0
     }
 
-    /// Has the endpoint the `n`-th of the upstream's tags in alphabetical order? False from 64 on.
+    /// Returns `true` if the endpoint has the `n`-th of the upstream's tags in alphabetical order;
+    /// `false` from 64 on.
     pub fn has_tag(&self, n: u32) -> bool {
         self.tags.checked_shr(n).is_some_and(|tags| tags & 1 != 0)
     }
 
-    /// Has a latency been measured yet? Until then `latency_ms` and `latency_peak_ms` are presumed.
+    /// Returns `true` if a latency has been measured. Until then `latency_ms` and `latency_peak_ms`
+    /// are initial values.
     pub fn is_measured(&self) -> bool {
         !self.latency_p99_ms.is_nan()
     }
 
-    /// Estimated 99th percentile of recent latency in milliseconds.
+    /// Returns the estimated 99th percentile of recent latency in milliseconds.
     pub fn latency_p99(&self) -> Option<f32> {
         known(self.latency_p99_ms)
     }
 
-    /// Blocks behind the best head of the pool.
+    /// Returns the number of blocks behind the pool's highest head.
     pub fn head_lag(&self) -> Option<f32> {
         known(self.head_lag_blocks)
     }
 
-    /// The price from the conf.
+    /// Returns the configured price.
     pub fn price(&self) -> Option<f32> {
         known(self.price)
     }
 
-    /// Milliseconds since the endpoint was last selected.
+    /// Returns the milliseconds since the endpoint was last selected.
     pub fn idle(&self) -> Option<f32> {
         Some(self.idle_ms).filter(|idle| idle.is_finite())
     }
@@ -112,8 +112,7 @@ fn known(value: f32) -> Option<f32> {
     Some(value).filter(|value| !value.is_nan())
 }
 
-/// A healthy endpoint that was never tried, in an upstream with a timeout of 5 s, with the conf's
-/// default weight 20.
+/// A healthy, untried endpoint with the default weight 20, in an upstream with a timeout of 5 s.
 impl Default for Endpoint {
     fn default() -> Self {
         Endpoint {

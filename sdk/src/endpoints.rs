@@ -1,20 +1,20 @@
 //! The rows of a scoring call.
 //!
-//! Rows are stepped through by the stride that the proxy tells, so a policy that was built against
-//! this version runs on a proxy whose rows are longer. The memory is held as words: alignment needs
-//! no check, and a row is a view.
+//! The proxy passes the stride from row to row, so a policy built against this version runs on a
+//! proxy with longer rows. The memory is a slice of words: alignment needs no check, and a row is a
+//! view.
 
 use std::iter::FusedIterator;
 use std::ops::Index;
 
 use crate::{Endpoint, export};
 
-/// Rows that [`Endpoints::score_each`] scores in one turn of its loop.
+/// Rows per iteration of [`Endpoints::score_each`].
 const AT_ONCE: usize = 4;
-/// Words of a row as this version knows it.
+/// Words of a row in this version.
 const ROW_WORDS: usize = size_of::<Endpoint>() / size_of::<u64>();
 
-/// The endpoints that may take the attempt, in the proxy's order. Cheap to copy.
+/// The candidate endpoints, in the proxy's order. Cheap to copy.
 #[derive(Clone, Copy)]
 pub struct Endpoints<'a> {
     /// Exactly `len * stride` words.
@@ -25,8 +25,8 @@ pub struct Endpoints<'a> {
 }
 
 impl<'a> Endpoints<'a> {
-    /// A view of `len` rows that are `stride` bytes apart; `None` when the stride is shorter than a
-    /// row or no multiple of 8, or when there are not enough words.
+    /// Creates a view of `len` rows that are `stride` bytes apart. Returns `None` if the stride is
+    /// shorter than a row or not a multiple of 8, or if there are too few words.
     #[doc(hidden)]
     pub fn with_stride(words: &'a [u64], stride: usize, len: usize) -> Option<Self> {
         if stride < size_of::<Endpoint>() || !stride.is_multiple_of(size_of::<u64>()) {
@@ -37,17 +37,18 @@ impl<'a> Endpoints<'a> {
         Some(Endpoints { words, stride, len })
     }
 
-    /// How many there are.
+    /// Returns the number of endpoints.
     pub fn len(&self) -> usize {
         self.len
     }
 
-    /// Is there none? The proxy doesn't ask about an empty table.
+    /// Returns `true` if there are no endpoints. The proxy doesn't call a policy with an empty
+    /// table.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
 
-    /// The endpoint in row `row` (which is not its [`index`](Endpoint::index)).
+    /// Returns the endpoint in row `row`, which is not its [`index`](Endpoint::index).
     pub fn get(&self, row: usize) -> Option<&'a Endpoint> {
         if row >= self.len {
             return None;
@@ -55,12 +56,11 @@ impl<'a> Endpoints<'a> {
         export::view(&self.words[row * self.stride..])
     }
 
-    /// Scores each endpoint by itself, in the rows' order. The same as a loop over both, but it
-    /// costs less: several endpoints share a turn, and with it the check of fuel and deadline that
-    /// each turn of a loop has in the proxy.
+    /// Scores each endpoint independently, in row order. Cheaper than a plain loop: the proxy
+    /// checks fuel and deadline at each iteration, and several endpoints share one.
     ///
     /// # Panics
-    /// When there are fewer scores than endpoints.
+    /// Panics if there are fewer scores than endpoints.
     #[inline]
     pub fn score_each(&self, scores: &mut [f64], mut score: impl FnMut(&Endpoint) -> f64) {
         let scores = &mut scores[..self.len];
@@ -76,13 +76,13 @@ impl<'a> Endpoints<'a> {
         }
     }
 
-    /// The endpoints in the rows' order.
+    /// Returns an iterator over the endpoints, in row order.
     pub fn iter(&self) -> Iter<'a> {
         Iter { words: self.words, stride: self.stride }
     }
 }
 
-/// For tests: rows as version 1.0 lays them out.
+/// For tests: rows with the layout of version 1.0.
 impl<'a> From<&'a [Endpoint]> for Endpoints<'a> {
     fn from(rows: &'a [Endpoint]) -> Self {
         Endpoints { words: export::words(rows), stride: ROW_WORDS, len: rows.len() }
@@ -92,7 +92,7 @@ impl<'a> From<&'a [Endpoint]> for Endpoints<'a> {
 impl Index<usize> for Endpoints<'_> {
     type Output = Endpoint;
 
-    /// Panics beyond the last row.
+    /// Panics if there is no such row.
     fn index(&self, row: usize) -> &Endpoint {
         match self.get(row) {
             Some(endpoint) => endpoint,
@@ -110,7 +110,7 @@ impl<'a> IntoIterator for Endpoints<'a> {
     }
 }
 
-/// Iterates over [`Endpoints`].
+/// An iterator over [`Endpoints`].
 #[derive(Clone)]
 pub struct Iter<'a> {
     words: &'a [u64],

@@ -1,13 +1,13 @@
-//! What [`export_policy!`](crate::export_policy) expands to calls: the boundary between memory that
-//! the proxy writes and the types of this crate. Not part of the public interface.
+//! The functions behind [`export_policy!`](crate::export_policy): the boundary between memory
+//! written by the proxy and the types of this crate. Not part of the public interface.
 //!
 //! Invariants:
 //! - All of the crate's `unsafe` is in this file. Elsewhere a block is a reference or a slice of
 //!   words.
-//! - A call that breaks the ABI (a null or misaligned pointer, a block shorter than its first
-//!   version's, a hot call before `configure`) panics, which is a trap in a module; it is never
-//!   undefined behaviour as long as the memory that the proxy names is the module's, which
-//!   WebAssembly itself ensures for all of it.
+//! - A call that breaks the ABI (a null or misaligned pointer, a block shorter than in its first
+//!   version, a hot call before `configure`) panics, which is a trap in a module. It is never
+//!   undefined behaviour as long as the pointers are within the module's memory, which WebAssembly
+//!   ensures.
 //! - A hot call allocates nothing.
 
 #![expect(unsafe_code, reason = "the ABI passes pointers; each block says why it is sound")]
@@ -20,11 +20,11 @@ use crate::{Attempt, Decision, Endpoint, Endpoints, Plan, Planning, Policy, Requ
 #[cfg(target_endian = "big")]
 compile_error!("the ABI's blocks are little-endian and are viewed as they lie in memory");
 
-/// What the proxy shows of an error message at most (ABI.md, section 5).
+/// Maximum length of an error message; the proxy shows no more (ABI.md, section 5).
 const MAX_ERROR_BYTES: usize = 4 * 1024;
-/// The largest alignment that the ABI asks for.
+/// Largest alignment in the ABI.
 const MAX_ALIGN: usize = 64;
-/// The longest name of a policy (ABI.md, section 3).
+/// Maximum length of a policy's name (ABI.md, section 3).
 const MAX_NAME_BYTES: usize = 64;
 
 /// A block of the ABI.
@@ -36,8 +36,7 @@ const MAX_NAME_BYTES: usize = 64;
 pub unsafe trait Block: Copy + 'static {}
 
 // SAFETY: `repr(C, align(8))`, integers, floats and byte arrays only. The assertions beside each
-// type place every field right behind the one before it and the last at the type's end, so there is
-// no padding.
+// type prove that its fields are contiguous and fill it, so there is no padding.
 unsafe impl Block for Request {}
 // SAFETY: as for `Request`.
 unsafe impl Block for Endpoint {}
@@ -48,14 +47,14 @@ unsafe impl Block for Decision {}
 // SAFETY: as for `Request`.
 unsafe impl Block for Plan {}
 
-/// Bytes of a block, as its `size` field tells it.
+/// Size of a block in bytes, for its `size` field.
 pub(crate) const fn size<T: Block>() -> u32 {
     #[expect(clippy::cast_possible_truncation, reason = "every block is at most 256 bytes")]
     let size = size_of::<T>() as u32;
     size
 }
 
-/// The block at the start of `words`, if they are long enough.
+/// Returns the block at the start of `words`, or `None` if they are too short.
 #[inline]
 pub fn view<T: Block>(words: &[u64]) -> Option<&T> {
     let words = words.get(..size_of::<T>() / size_of::<u64>())?;
@@ -64,7 +63,7 @@ pub fn view<T: Block>(words: &[u64]) -> Option<&T> {
     Some(unsafe { &*words.as_ptr().cast::<T>() })
 }
 
-/// As many blocks as `words` hold.
+/// Returns all blocks that fit into `words`.
 #[inline]
 pub fn views<T: Block>(words: &[u64]) -> &[T] {
     let count = words.len() / (size_of::<T>() / size_of::<u64>());
@@ -73,22 +72,22 @@ pub fn views<T: Block>(words: &[u64]) -> &[T] {
     unsafe { std::slice::from_raw_parts(words.as_ptr().cast(), count) }
 }
 
-/// The words of some blocks.
+/// Views blocks as words.
 pub fn words<T: Block>(blocks: &[T]) -> &[u64] {
-    // SAFETY: a `Block` has no padding, so all its bytes are initialised; its alignment is that of
-    // a word and its size a multiple of it, so the words are the same memory. The lifetime is that
-    // of `blocks`.
+    // SAFETY: a `Block` has no padding, so all its bytes are initialised; it is aligned like a word
+    // and its size is a multiple of a word's, so the words cover the same memory for the same
+    // lifetime.
     unsafe { std::slice::from_raw_parts(blocks.as_ptr().cast(), size_of_val(blocks) / size_of::<u64>()) }
 }
 
-/// Copies what fits of `text` into `field` and gives its length.
+/// Copies `text` into `field`, truncated, and returns the number of bytes copied.
 pub(crate) fn fill(field: &mut [u8], text: &[u8]) -> u32 {
     let len = text.len().min(field.len());
     field[..len].copy_from_slice(&text[..len]);
     u32::try_from(len).unwrap_or(u32::MAX)
 }
 
-/// May a policy have this name? One to 64 of `a-z 0-9 -`, beginning with a letter.
+/// Returns `true` if a policy may have this name: 1 to 64 of `a-z 0-9 -`, starting with a letter.
 pub const fn is_name(name: &str) -> bool {
     let name = name.as_bytes();
     let mut at = 0;
@@ -102,8 +101,8 @@ pub const fn is_name(name: &str) -> bool {
     at > 0 && at <= MAX_NAME_BYTES
 }
 
-/// `pointsman_alloc`: memory that stays for as long as the instance does. Null when there is no
-/// room, or for an alignment that the ABI doesn't have.
+/// `pointsman_alloc`: allocates memory for the lifetime of the instance. Returns null if memory is
+/// exhausted or the alignment is not one of the ABI's.
 pub fn alloc(size: usize, align: usize) -> *mut u8 {
     if align > MAX_ALIGN {
         return std::ptr::null_mut();
@@ -115,25 +114,25 @@ pub fn alloc(size: usize, align: usize) -> *mut u8 {
     }
 }
 
-/// The bytes of a *slice* that the proxy passes.
+/// Returns the bytes of a *slice* passed by the proxy.
 ///
 /// # Safety
 ///
-/// Unless `at` is null, it points at `len` bytes that stay as they are for `'a`.
+/// Unless `at` is null, it points to `len` bytes that are not written to during `'a`.
 pub unsafe fn bytes<'a>(at: *const u8, len: usize) -> &'a [u8] {
     assert!(!at.is_null() && isize::try_from(len).is_ok(), "{len} bytes can't be at {at:?}");
-    // SAFETY: not null, not too long, and the caller's promise.
+    // SAFETY: not null and not too long; the caller upholds the rest.
     unsafe { std::slice::from_raw_parts(at, len) }
 }
 
-/// `pointsman_configure` behind its pointers: the error message, or nothing when the policy is
-/// ready.
+/// `pointsman_configure` without its pointers. Returns the error message, or `None` if the policy
+/// is ready.
 pub fn configure<P: Policy>(slot: &OnceLock<P>, config: &[u8]) -> Option<String> {
     let policy = match serde_json::from_slice(config).map_err(|error| error.to_string()).and_then(P::configure) {
         Ok(policy) => policy,
         Err(mut message) => {
             message.truncate(message.floor_char_boundary(MAX_ERROR_BYTES));
-            // No message at all would read as success.
+            // An empty message would mean success.
             return Some(if message.is_empty() { "refused without a reason".to_owned() } else { message });
         }
     };
@@ -144,35 +143,35 @@ pub fn configure<P: Policy>(slot: &OnceLock<P>, config: &[u8]) -> Option<String>
 ///
 /// # Safety
 ///
-/// `block` points at a request block, `rows` at `count` rows of the block's `row_stride`, `scores`
-/// at `count` `f64`; none overlaps another, all stay as they are until the call returns, and the
-/// request and the scores are the policy's to write.
+/// `block` points to a request block, `rows` to `count` rows of the block's `row_stride`, `scores`
+/// to `count` `f64`. They don't overlap, nothing else writes to them during the call, and the
+/// policy may write to the request and the scores.
 pub unsafe fn score<P: Scoring>(slot: &OnceLock<P>, block: *mut u64, rows: *const u64, count: usize, scores: *mut f64) {
     let policy = configured(slot);
-    // SAFETY: the caller's first promise; the reference is gone before the block is written.
+    // SAFETY: the caller passes a request block; the reference ends before the block is written.
     let request: &Request = unsafe { sized_block(block) };
     let stride = request.row_stride as usize;
     let bytes = stride.checked_mul(count).filter(|bytes| isize::try_from(*bytes).is_ok());
     let Some(bytes) = bytes.filter(|_| aligned(rows) && aligned(scores)) else {
         panic!("{count} rows of {stride} bytes can't be at {rows:?}, nor their scores at {scores:?}");
     };
-    // SAFETY: aligned and not null; the caller promises the rows and that nothing writes to them,
-    // and their bytes are no more than `isize::MAX`.
+    // SAFETY: aligned and not null; the caller ensures that the rows exist and are not written to,
+    // and their size is at most `isize::MAX`.
     let words = unsafe { std::slice::from_raw_parts(rows, bytes / size_of::<u64>()) };
     let Some(endpoints) = Endpoints::with_stride(words, stride, count) else {
         panic!("rows can't be {stride} bytes apart");
     };
-    // SAFETY: aligned and not null; the caller promises the scores and that nothing overlaps them.
-    // A score is shorter than a row, so its bytes are within `isize::MAX` too.
+    // SAFETY: aligned and not null; the caller ensures that the scores exist and don't overlap. A
+    // score is shorter than a row, so their size is below `isize::MAX` too.
     let scores = unsafe { std::slice::from_raw_parts_mut(scores, count) };
     if !policy.refuses(request, endpoints) {
         return policy.score(request, endpoints, scores);
     }
-    // For proxies of version 1.1, which don't look at the flag.
+    // For proxies of version 1.1, which ignore the flag.
     scores.fill(f64::NEG_INFINITY);
     let flags = request.flags | Request::REFUSE;
     // SAFETY: `sized_block` checked the pointer, the flags lie within the block, and the caller
-    // promises that it is ours to write.
+    // allows writing to it.
     unsafe { block.byte_add(offset_of!(Request, flags)).cast::<u32>().write(flags) };
 }
 
@@ -180,17 +179,17 @@ pub unsafe fn score<P: Scoring>(slot: &OnceLock<P>, block: *mut u64, rows: *cons
 ///
 /// # Safety
 ///
-/// `request`, `attempt` and `decision` each point at their block, none overlaps another, and all
-/// stay as they are until the call returns.
+/// `request`, `attempt` and `decision` point to their blocks. They don't overlap, and nothing else
+/// writes to them during the call.
 pub unsafe fn retry<P: Retry>(slot: &OnceLock<P>, request: *const u64, attempt: *const u64, decision: *mut u64) {
     let policy = configured(slot);
-    // SAFETY: the caller's promise for each block.
+    // SAFETY: the caller passes both blocks.
     let (request, attempt) = unsafe { (sized_block(request), sized_block(attempt)) };
-    // SAFETY: the same; the reference is gone before the block is written.
+    // SAFETY: the caller passes the block; the reference ends before it is written.
     let size = unsafe { sized_block::<Decision>(decision) }.size();
     let answer = policy.retry(request, attempt).with_size(size);
-    // SAFETY: `sized_block` checked the pointer, and the caller promises that the block is there
-    // and ours to write.
+    // SAFETY: `sized_block` checked the pointer, and the caller ensures that the block exists and
+    // may be written to.
     unsafe { decision.cast::<Decision>().write(answer) };
 }
 
@@ -198,33 +197,33 @@ pub unsafe fn retry<P: Retry>(slot: &OnceLock<P>, request: *const u64, attempt: 
 ///
 /// # Safety
 ///
-/// `request` and `plan` each point at their block, `row` at a row of the request block's
-/// `row_stride`, none overlaps another, and all stay as they are until the call returns.
+/// `request` and `plan` point to their blocks, `row` to a row of the request block's `row_stride`.
+/// They don't overlap, and nothing else writes to them during the call.
 pub unsafe fn plan<P: Planning>(slot: &OnceLock<P>, request: *const u64, row: *const u64, plan: *mut u64) {
     let policy = configured(slot);
-    // SAFETY: the caller's promise for the request block.
+    // SAFETY: the caller passes a request block.
     let request: &Request = unsafe { sized_block(request) };
     let stride = request.row_stride;
     assert!(aligned(row) && stride >= size::<Endpoint>(), "a row of {stride} bytes can't be at {row:?}");
-    // SAFETY: aligned and not null, and by the caller's promise at least as long as an `Endpoint`,
-    // of which every bit pattern is one (`Block`).
+    // SAFETY: aligned, not null, at least as long as an `Endpoint` as the caller ensures, and every
+    // bit pattern is an `Endpoint` (`Block`).
     let endpoint = unsafe { &*row.cast::<Endpoint>() };
-    // SAFETY: the caller's promise; the reference is gone before the block is written.
+    // SAFETY: the caller passes a plan block; the reference ends before it is written.
     let proposed: Plan = *unsafe { sized_block(plan) };
     let answer = policy.plan(request, endpoint, proposed).with_size(proposed.size);
-    // SAFETY: `sized_block` checked the pointer, and the caller promises that the block is there
-    // and ours to write.
+    // SAFETY: `sized_block` checked the pointer, and the caller ensures that the block exists and
+    // may be written to.
     unsafe { plan.cast::<Plan>().write(answer) };
 }
 
-/// A block that begins with its size.
+/// Returns a block that begins with its size.
 ///
 /// # Safety
 ///
-/// If `at` is aligned and not null, it points at such a block, which stays as it is for `'a`.
+/// If `at` is aligned and not null, it points to such a block, which is not written to during `'a`.
 unsafe fn sized_block<'a, T: Block>(at: *const u64) -> &'a T {
     assert!(aligned(at), "a block can't be at {at:?}");
-    // SAFETY: aligned and not null, so by the caller's promise at least the `size` field is there.
+    // SAFETY: aligned and not null, so the caller ensures that at least the `size` field exists.
     let told = unsafe { *at.cast::<u32>() };
     assert!(told >= size::<T>(), "a block of {told} bytes is shorter than its first version's");
     // SAFETY: the block is at least as long as a `T` and aligned to 8, and every bit pattern is a
@@ -243,7 +242,7 @@ fn configured<P>(slot: &OnceLock<P>) -> &P {
     }
 }
 
-/// Sends panics to the proxy's log before they become a trap.
+/// Logs panics to the proxy before they become a trap.
 #[cfg(target_arch = "wasm32")]
 pub fn log_panics() {
     std::panic::set_hook(Box::new(|panic| crate::log(crate::Level::Error, &panic.to_string())));
@@ -255,14 +254,14 @@ pub fn slice(bytes: &'static [u8]) -> u64 {
     (bytes.as_ptr().expose_provenance() as u64) << 32 | bytes.len() as u64
 }
 
-/// The only import: see ABI.md, section 1.
+/// The only import (ABI.md, section 1).
 #[cfg(target_arch = "wasm32")]
 pub(crate) fn host_log(level: i32, line: &str) {
     #[link(wasm_import_module = "pointsman")]
     unsafe extern "C" {
         fn log(level: i32, ptr: *const u8, len: usize);
     }
-    // SAFETY: the proxy reads `len` bytes from `ptr` during the call and keeps neither.
+    // SAFETY: the proxy reads `len` bytes from `ptr` during the call and retains neither.
     unsafe { log(level, line.as_ptr(), line.len()) };
 }
 

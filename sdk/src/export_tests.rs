@@ -1,4 +1,4 @@
-//! The exports' bodies, called natively with memory laid out as the proxy does.
+//! Native calls of the exports' bodies, with the proxy's memory layout.
 
 use std::sync::OnceLock;
 
@@ -6,8 +6,8 @@ use serde::Deserialize;
 
 use super::*;
 
-/// Scores weight times a factor; retries, with a penalty; plans as many attempts as the request
-/// block allows, and a hedge after the endpoint's weight in milliseconds.
+/// Scores weight times a factor, retries with a penalty, and plans the request block's maximum of
+/// attempts and a hedge after the endpoint's weight in milliseconds.
 #[derive(Debug)]
 struct Factor(f64);
 
@@ -83,7 +83,7 @@ mod other_kinds {
         }
     }
 
-    // That it compiles is the test: natively the macro only checks names and traits.
+    // Compiling is the test: natively the macro only checks names and traits.
     crate::export_policy!(PlanOnly: retry, plan);
 }
 
@@ -96,8 +96,7 @@ fn configured_with(config: &str) -> OnceLock<Factor> {
 fn score_rows(slot: &OnceLock<Factor>, request: &Request, rows: &[u64], count: usize) -> [f64; 2] {
     let mut block = words(std::slice::from_ref(request)).to_vec();
     let mut scores = [0.0; 2];
-    // SAFETY: the tests pass rows that are there, or a request that is refused before they are
-    // read.
+    // SAFETY: the tests pass valid rows, or a request that is rejected before they are read.
     unsafe { score(slot, block.as_mut_ptr(), rows.as_ptr(), count, scores.as_mut_ptr()) };
     assert_eq!(block, words(std::slice::from_ref(request)), "it has scored, and so not refused");
     scores
@@ -141,7 +140,7 @@ fn a_request_that_is_refused_has_its_flag_and_no_score() {
         let request = [Request { flags, seed: 7, ..Request::for_method("m") }];
         let mut block = words(&request).to_vec();
         let mut scores = [0.0; 2];
-        // SAFETY: the blocks are there and apart.
+        // SAFETY: the blocks are valid and don't overlap.
         unsafe { score(&slot, block.as_mut_ptr(), words(&ROWS()).as_ptr(), 2, scores.as_mut_ptr()) };
         assert_eq!(scores, [expected; 2]);
         assert_eq!(block, words(&[Request { flags: left, ..request[0] }]), "nothing else has changed");
@@ -192,7 +191,7 @@ fn a_stride_that_is_too_short_panics() {
 #[test]
 #[should_panic(expected = "a block can't be at 0x0")]
 fn a_null_block_panics() {
-    // SAFETY: the pointer is refused before anything is read.
+    // SAFETY: the pointer is rejected before anything is read.
     unsafe { retry(&configured_with("{}"), std::ptr::null(), std::ptr::null(), std::ptr::null_mut()) };
 }
 
@@ -201,7 +200,7 @@ fn the_decision_is_written_and_its_size_left_as_it_is() {
     let mut decision = [u64::MAX; 5];
     decision[0] = 40;
     let (request, attempt) = ([Request::default()], [Attempt::rpc_error(-32000, "")]);
-    // SAFETY: the blocks are there and apart.
+    // SAFETY: the blocks are valid and don't overlap.
     unsafe {
         retry(&configured_with("{}"), words(&request).as_ptr(), words(&attempt).as_ptr(), decision.as_mut_ptr());
     }
@@ -210,12 +209,12 @@ fn the_decision_is_written_and_its_size_left_as_it_is() {
 
 fn plan_with(request: &Request, row: *const u64, block: &mut [u64; 4]) {
     let slot = configured_with("{}");
-    // SAFETY: the tests pass blocks that are there and apart, or a row that is refused before it is
-    // read.
+    // SAFETY: the tests pass valid blocks that don't overlap, or a row that is rejected before it
+    // is read.
     unsafe { plan(&slot, words(std::slice::from_ref(request)).as_ptr(), row, block.as_mut_ptr()) };
 }
 
-/// A plan block with a word behind it that is not the guest's.
+/// A plan block followed by a word that the guest must not write.
 fn plan_block(size: u64) -> [u64; 4] {
     let block = Plan { latency_p95_ms: 25.0, method_p75_ms: 20.0, ..Plan::default() };
     let mut block = [words(&[block]), &[u64::MAX]].concat();
@@ -259,7 +258,7 @@ fn memory_is_aligned_as_asked_and_zero() {
     for (size, align) in [(0, 1), (1, 64), (1_000, 8)] {
         let at = alloc(size, align);
         assert!(!at.is_null() && at.addr().is_multiple_of(align));
-        // SAFETY: `alloc` gave that many bytes, zeroed.
+        // SAFETY: `alloc` returned that many bytes, zeroed.
         assert!(unsafe { bytes(at, size) }.iter().all(|byte| *byte == 0));
     }
     for (size, align) in [(8, 3), (8, 0), (8, 128), (usize::MAX, 8)] {

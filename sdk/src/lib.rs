@@ -1,10 +1,9 @@
 //! Write Pointsman policies in Rust.
 //!
-//! A policy is a WebAssembly module that the proxy calls on its hot path: a *scoring* policy ranks
-//! the endpoints that may take an attempt, a *retry* policy says what to do after an attempt that
-//! was not a clean success, and may plan a request ahead. This crate gives both their types and
-//! exports the functions that `sdk/ABI.md` specifies; a policy's author sees neither a pointer nor
-//! a layout.
+//! A policy is a WebAssembly module that the proxy calls on its hot path. A *scoring* policy ranks
+//! the candidate endpoints. A *retry* policy decides what follows an attempt that was not a clean
+//! success, and may plan a request ahead. This crate provides the types for both and exports the
+//! functions that `sdk/ABI.md` specifies; a policy's author handles neither pointers nor layouts.
 //!
 //! ```
 //! use pointsman_sdk::{Endpoints, Policy, Request, Scoring};
@@ -45,7 +44,7 @@
 //! ```
 //!
 //! Build it as a `cdylib` for `wasm32-unknown-unknown` and put the `.wasm` into the proxy's plugin
-//! folder. Natively the macro exports nothing, so that the same crate has ordinary unit tests:
+//! folder. Natively the macro exports nothing, so the same crate can have ordinary unit tests:
 //!
 //! ```
 //! # use pointsman_sdk::{Endpoint, Endpoints};
@@ -54,16 +53,15 @@
 //! assert_eq!(endpoints[0].in_flight, 3);
 //! ```
 //!
-//! # What a policy must keep to
+//! # Rules for policies
 //!
 //! - **Pure.** Time and a random seed are fields of [`Request`]; there is no clock, no file and no
-//!   network. The same input gives the same answer on every machine.
-//! - **Forgetful.** Every worker thread has an instance of its own, replaced at any time. What
-//!   `configure` built is all that a hot call may count on; that is why hot calls get `&self`.
+//!   network. The same input gives the same result on every machine.
+//! - **Stateless.** Every worker thread has its own instance, which may be replaced at any time. A
+//!   hot call can rely only on what `configure` built; that is why hot calls take `&self`.
 //! - **Frugal.** A hot call has a budget of 100,000 units of fuel and 2,000 per row. Allocation is
-//!   possible, but costs more than scoring sixteen rows does.
-//! - A panic is a *fault*: its message goes to the proxy's log and the proxy's native policy
-//!   answers instead.
+//!   possible, but costs more than scoring sixteen rows.
+//! - A panic is a *fault*: the proxy logs its message and uses its native policy instead.
 
 mod attempt;
 mod decision;
@@ -87,65 +85,59 @@ pub use request::{Chain, Request};
 /// The ABI version that this crate implements, `major << 16 | minor`: 1.2.
 pub const ABI_VERSION: u32 = 1 << 16 | 2;
 
-/// What every policy has: a configuration.
+/// A policy with its configuration.
 ///
-/// `Send + Sync` because the configured policy lives in a static; plain data is both.
+/// `Send + Sync` because the configured policy is stored in a static; plain data is both.
 pub trait Policy: Sized + Send + Sync + 'static {
     /// The conf's `[policies.<name>.config]` table. Without one the proxy passes an empty table, so
-    /// give every key a default that can have one, and put `#[serde(deny_unknown_fields)]` on the
-    /// type, so that a misspelt key is an error at load time. [`NoConfig`] is for policies without
-    /// any key.
+    /// give keys a default where possible. Use `#[serde(deny_unknown_fields)]`, so that a misspelt
+    /// key is an error at load time. [`NoConfig`] is for policies without keys.
     type Config: serde::de::DeserializeOwned;
 
-    /// Checks the configuration and computes from it what hot calls need. Called once per instance.
-    /// An error is shown to the operator and refuses the conf, so name the key, its value and what
-    /// it should be.
+    /// Validates the configuration and builds the policy. Called once per instance. The operator
+    /// sees an error, and the conf is refused, so name the key, its value and the expected value.
     fn configure(config: Self::Config) -> Result<Self, String>;
 }
 
-/// A policy that ranks the endpoints which may take an attempt.
+/// A policy that ranks the candidate endpoints.
 pub trait Scoring: Policy {
-    /// Writes a score for each row; `scores` has as many elements as `endpoints` and all are 0
-    /// before the call.
+    /// Writes a score for each row. `scores` has as many elements as `endpoints`, initially 0.
     ///
-    /// Higher is better, any finite number will do. NaN and negative infinity leave the endpoint
-    /// out of this attempt. To leave out all is a fault: the proxy's native policy chooses instead.
-    /// Mind that inputs which aren't known are NaN, and that whatever is computed of NaN is NaN;
-    /// [`Endpoint`] has methods that give an `Option` in its place. To turn a request away, see
-    /// [`Scoring::refuses`]. Ties are broken by the request's seed. The proxy takes the best
-    /// endpoint whose rate limiter admits the request, so the order of the others is the order of
-    /// fallbacks.
+    /// Higher is better; any finite number is valid. NaN and negative infinity exclude the endpoint
+    /// from this attempt. Excluding all endpoints is a fault: the proxy's native policy chooses
+    /// instead. Unknown inputs are NaN, and so is the result of arithmetic with NaN; [`Endpoint`]
+    /// has methods that return an `Option` instead. To refuse a request, see [`Scoring::refuses`].
+    /// The request's seed breaks ties. The proxy takes the best endpoint whose rate limiter admits
+    /// the request; the others are fallbacks in the order of their scores.
     fn score(&self, request: &Request, endpoints: Endpoints<'_>, scores: &mut [f64]);
 
-    /// Is no endpoint to get this request? The client is then told that the policy refuses it.
-    /// Asked before [`Scoring::score`], which isn't called for a request that is refused. Since
-    /// version 1.2; an older proxy says that no endpoint is available.
+    /// Returns `true` to refuse the request, which the error to the client reports. Called before
+    /// [`Scoring::score`], which is skipped for a refused request. Since version 1.2; an older
+    /// proxy answers that no endpoint is available.
     fn refuses(&self, _request: &Request, _endpoints: Endpoints<'_>) -> bool {
         false
     }
 }
 
-/// A policy that says what to do after an attempt that was not a clean success.
+/// A policy that decides what follows an attempt that was not a clean success.
 pub trait Retry: Policy {
-    /// Decides on one attempt. The decision is a wish: the proxy never sends a write's bytes twice,
-    /// never goes beyond the deadline or `max_attempts`, and never tries an endpoint twice in one
-    /// request.
+    /// Decides on one attempt. The decision is a request: the proxy never sends a write's bytes
+    /// twice, never exceeds the deadline or `max_attempts`, and never tries an endpoint twice in
+    /// one request.
     fn retry(&self, request: &Request, attempt: &Attempt) -> Decision;
 }
 
-/// A retry policy that also plans each request: how often it may be tried, how long a try may take,
-/// and when a second one starts beside the first. Since version 1.1; a proxy of version 1.0 never
-/// asks.
+/// A retry policy that also plans each request: the number of attempts, their timeout and the delay
+/// of a hedge. Since version 1.1; a proxy of version 1.0 never calls it.
 pub trait Planning: Retry {
-    /// Plans a request, once, after the endpoint of its first attempt was chosen.
+    /// Plans a request. Called once, after the endpoint of the first attempt was selected.
     ///
-    /// `plan` is what the upstream's conf says; answer it as it is, or changed. The proxy never
-    /// allows more attempts than the conf does, never waits beyond the deadline, and hedges reads
-    /// only.
+    /// `plan` is the upstream's configured plan; return it unchanged or changed. The proxy never
+    /// allows more attempts than the conf, never waits beyond the deadline, and hedges reads only.
     fn plan(&self, request: &Request, endpoint: &Endpoint, plan: Plan) -> Plan;
 }
 
-/// The configuration of a policy that has no keys: anything in its table is an error.
+/// The configuration of a policy without keys: any key in its table is an error.
 #[derive(Clone, Copy, Debug, Default, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NoConfig {}

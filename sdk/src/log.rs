@@ -1,16 +1,16 @@
-//! Lines for the proxy's log: a policy's only way to be heard beside its answers.
+//! Lines for the proxy's log: a policy's only output beside its results.
 
-/// How much a line matters. The proxy's own log level decides what is kept.
+/// Severity of a line. The proxy's log level filters lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(i32)]
 pub enum Level {
-    /// Something is wrong, and the policy can't do its work.
+    /// An error that keeps the policy from working.
     Error = 1,
-    /// Something is wrong, and the policy works around it.
+    /// A problem that the policy works around.
     Warn = 2,
-    /// Worth knowing once, such as how the policy was configured.
+    /// An event of general interest, such as the configuration.
     Info = 3,
-    /// For the policy's author.
+    /// Details for the policy's author.
     Debug = 4,
 }
 

@@ -1,8 +1,8 @@
-//! [`export_policy!`]: turns a type into a policy module.
+//! [`export_policy!`]: exports a type as a policy module.
 //!
-//! Everything that can be a function is one, in `export`; the macro only names the exports. It
-//! checks the policy's name and traits on every target, so that a native `cargo test` finds what
-//! the module's build would.
+//! The code is in functions in `export`; the macro only names the exports. It checks the policy's
+//! name and traits on every target, so a native `cargo test` finds the errors of the module's
+//! build.
 
 /// Exports a [`Policy`](crate::Policy) from a `cdylib`, with the package's name and version.
 ///
@@ -22,10 +22,10 @@
 /// pointsman_sdk::export_policy!(Mine: scoring, retry);
 /// ```
 ///
-/// After the colon stand the policy's kinds: `scoring`, `retry` or both, and the type must
-/// implement the traits of the same names. Behind `retry` may stand `plan`, for a type that
-/// implements [`Planning`](crate::Planning). The name that the conf asks for is the package's and
-/// so may hold `a-z 0-9 -` only. Exports exist on `wasm32` only, and a crate can have one policy.
+/// The policy's kinds follow the colon: `scoring`, `retry` or both. The type must implement the
+/// traits of these names. `plan` may follow `retry` for a type that implements
+/// [`Planning`](crate::Planning). The conf refers to the policy by the package's name, which may
+/// contain `a-z 0-9 -` only. Exports exist on `wasm32` only. A crate can have one policy.
 #[macro_export]
 macro_rules! export_policy {
     ($policy:ty: scoring $(,)?) => {
@@ -87,13 +87,12 @@ macro_rules! export_policy {
             #[unsafe(no_mangle)]
             unsafe extern "C" fn pointsman_configure(config: *const u8, len: usize) -> u64 {
                 $crate::export::log_panics();
-                // SAFETY: the proxy wrote `len` bytes of JSON there and leaves them alone until the
-                // call returns.
+                // SAFETY: the proxy wrote `len` bytes of JSON there and doesn't change them during
+                // the call.
                 let config = unsafe { $crate::export::bytes(config, len) };
                 match $crate::export::configure(&POINTSMAN_POLICY, config) {
                     None => 0,
-                    // The message must outlive the call, and an instance that was refused is thrown
-                    // away.
+                    // The message must outlive the call, and a refused instance is dropped.
                     Some(message) => $crate::export::slice(message.leak().as_bytes()),
                 }
             }
@@ -116,8 +115,8 @@ macro_rules! export_policy {
                 count: usize,
                 scores: *mut f64,
             ) {
-                // SAFETY: the proxy calls with the blocks that ABI.md names, in memory that it had
-                // from `pointsman_alloc`, and writes to none of it until the call returns.
+                // SAFETY: the proxy passes the blocks that ABI.md specifies, in memory from
+                // `pointsman_alloc`, and doesn't write to it during the call.
                 unsafe { $crate::export::score(&POINTSMAN_POLICY, request, rows, count, scores) }
             }
         };

@@ -6,10 +6,10 @@ use std::time::Duration;
 /// `hedge_delay_ms` of a plan without a hedge.
 const NO_HEDGE: f32 = f32::INFINITY;
 
-/// How a request is to be tried: the ABI's plan block, 24 bytes, since version 1.1.
+/// The attempts of a request: the ABI's plan block, 24 bytes, since version 1.1.
 ///
-/// The proxy fills it from the upstream's conf, the policy changes what it wants. The fields are
-/// public so that tests can write `Plan { latency_p95_ms: 20.0, ..Plan::default() }`.
+/// The proxy fills it from the upstream's conf, and the policy may change it. The fields are public
+/// so that tests can write `Plan { latency_p95_ms: 20.0, ..Plan::default() }`.
 ///
 /// ```
 /// use std::time::Duration;
@@ -21,70 +21,69 @@ const NO_HEDGE: f32 = f32::INFINITY;
 #[repr(C, align(8))]
 #[must_use]
 pub struct Plan {
-    /// Bytes of this block as the proxy wrote it: 24 in version 1.1, more in later ones.
+    /// Size of this block in bytes, set by the proxy: 24 in version 1.1, more in later ones.
     pub size: u32,
-    /// How often the request may be tried, the first included. The upstream's limit is the most; 0
-    /// is a fault.
+    /// Maximum number of attempts, including the first. Capped by the upstream's limit; 0 is a
+    /// fault.
     pub max_attempts: u32,
-    /// How long a try may take, in milliseconds; the proxy clamps it to the request's deadline.
-    /// Above 0 and finite, or it is a fault.
+    /// Per-try timeout in milliseconds; the proxy clamps it to the request's deadline. Must be
+    /// finite and above 0, otherwise it is a fault.
     pub timeout_ms: f32,
     /// Read it with [`Plan::hedge_delay`]. Negative or NaN is a fault.
     pub hedge_delay_ms: f32,
-    /// Read it with [`Plan::latency_p95`]. What a policy writes there means nothing.
+    /// Read it with [`Plan::latency_p95`]. The proxy ignores changes.
     pub latency_p95_ms: f32,
-    /// Read it with [`Plan::method_p75`]. What a policy writes there means nothing.
+    /// Read it with [`Plan::method_p75`]. The proxy ignores changes.
     pub method_p75_ms: f32,
 }
 
 impl Plan {
-    /// Allows so many attempts, the first included.
+    /// Sets the maximum number of attempts, including the first.
     pub fn max_attempts(self, max_attempts: u32) -> Self {
         Plan { max_attempts, ..self }
     }
 
-    /// Gives each try so long.
+    /// Sets the per-try timeout.
     pub fn timeout(self, timeout: Duration) -> Self {
         Plan { timeout_ms: millis(timeout), ..self }
     }
 
-    /// Starts a second attempt at another endpoint if there is no answer after `delay`. The proxy
-    /// does it for reads only.
+    /// Hedges: starts a second attempt at another endpoint if there is no response after `delay`.
+    /// The proxy hedges reads only.
     pub fn hedge_after(self, delay: Duration) -> Self {
         Plan { hedge_delay_ms: millis(delay), ..self }
     }
 
-    /// Starts no second attempt beside the first.
+    /// Disables hedging.
     pub fn without_hedge(self) -> Self {
         Plan { hedge_delay_ms: NO_HEDGE, ..self }
     }
 
-    /// After how many milliseconds a second attempt starts beside the first, if it does.
+    /// Returns the hedge delay in milliseconds, or `None` without a hedge.
     pub fn hedge_delay(&self) -> Option<f32> {
         Some(self.hedge_delay_ms).filter(|delay| delay.is_finite())
     }
 
-    /// Estimated 95th percentile of the chosen endpoint's recent latency in milliseconds; `None`
-    /// before its first answers.
+    /// Returns the estimated 95th percentile of the selected endpoint's recent latency in
+    /// milliseconds; `None` before its first responses.
     pub fn latency_p95(&self) -> Option<f32> {
         Some(self.latency_p95_ms).filter(|latency| !latency.is_nan())
     }
 
-    /// Estimated 75th percentile of the time that recent answers to the request's method took,
-    /// whichever endpoint of the upstream gave them, in milliseconds: about what another endpoint
-    /// would take. `None` while there are too few.
+    /// Returns the estimated 75th percentile of the recent latency of the request's method in
+    /// milliseconds, over all endpoints of the upstream: an estimate for another endpoint. `None`
+    /// while there are too few samples.
     pub fn method_p75(&self) -> Option<f32> {
         Some(self.method_p75_ms).filter(|latency| !latency.is_nan())
     }
 
-    /// The same plan in a block that may be longer than this version's: its size is the proxy's to
-    /// say.
+    /// The same plan with the proxy's block size, which may exceed this version's.
     pub(crate) fn with_size(self, size: u32) -> Self {
         Plan { size, ..self }
     }
 }
 
-/// Three attempts of 5 s each and no hedge, at an endpoint that has not answered yet.
+/// Three attempts of 5 s each without a hedge, at an endpoint without responses yet.
 impl Default for Plan {
     fn default() -> Self {
         Plan {

@@ -5,108 +5,110 @@ use std::time::Duration;
 
 use crate::Endpoint;
 
-/// Bytes of a method name that fit into the block.
+/// Capacity of the method field, in bytes.
 const METHOD_BYTES: usize = 64;
 
-/// Whose JSON-RPC the upstream's endpoints speak, which tells what some error codes mean.
+/// The JSON-RPC dialect of the upstream's endpoints. Some error codes depend on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 #[repr(u32)]
 pub enum Chain {
-    /// Ethereum, or one like it; also what a proxy of ABI 1.0 says.
+    /// Ethereum or a compatible chain. A proxy of ABI 1.0 always reports it.
     Ethereum = 0,
     /// Solana.
     Solana = 1,
-    /// One that only a later version of the ABI knows.
+    /// A chain of a later ABI version.
     Unknown = u32::MAX,
 }
 
-/// The request that is being routed: the ABI's request block, 128 bytes.
+/// The request to route: the ABI's request block, 128 bytes.
 ///
 /// The fields are public so that tests can write
 /// `Request { seed: 7, ..Request::for_method("eth_call") }`.
 #[derive(Clone, Copy, Debug)]
 #[repr(C, align(8))]
 pub struct Request {
-    /// Bytes of this block as the proxy wrote it: 128 in version 1.1, more in later ones.
+    /// Size of this block in bytes, set by the proxy: 128 in version 1.1, more in later ones.
     pub size: u32,
-    /// Bytes from one endpoint row to the next. [`Endpoints`](crate::Endpoints) takes care of it.
+    /// Bytes from one endpoint row to the next. [`Endpoints`](crate::Endpoints) applies it.
     pub row_stride: u32,
-    /// The proxy's time in milliseconds since 1970. Never goes back within a process.
+    /// The proxy's time in milliseconds since 1970. Monotonic within a process.
     pub unix_ms: u64,
-    /// Random, drawn once per request: every attempt of the request sees the same seed.
+    /// Random number, drawn once per request: all attempts share it.
     pub seed: u64,
-    /// A hash of the client's address, stable within a process.
+    /// Hash of the client's address, stable within a process.
     pub client_key: u64,
     /// [`Request::WRITE`], [`Request::BATCH`], [`Request::IDEMPOTENT`], [`Request::PRIOR_SENT`].
     pub flags: u32,
-    /// Members of the batch; 1 for a single request.
+    /// Number of batch members; 1 for a single request.
     pub batch_size: u32,
-    /// The number of the attempt at hand; 1 for the first.
+    /// Number of the current attempt, starting at 1.
     pub attempt: u32,
-    /// How many attempts the upstream allows, the first included.
+    /// The upstream's maximum number of attempts, including the first.
     pub max_attempts: u32,
-    /// Bytes of the request's body, saturating.
+    /// Size of the request's body in bytes, saturating.
     pub body_bytes: u32,
     /// Milliseconds until the request's deadline, saturating.
     pub deadline_left_ms: u32,
-    /// Bytes of `method` in use, 0 to 64.
+    /// Used bytes of `method`, 0 to 64.
     pub method_len: u32,
     /// Read it with [`Request::chain`].
     pub chain: u32,
-    /// The method's name, cut at 64 bytes; empty for a batch of different methods. Read it with
-    /// [`Request::method`].
+    /// The method's name, truncated to 64 bytes; empty for a batch of different methods. Read it
+    /// with [`Request::method`].
     pub method: [u8; METHOD_BYTES],
 }
 
 impl Request {
-    /// Flag: the request may change something.
+    /// Flag: the request is a write.
     pub const WRITE: u32 = 1;
     /// Flag: the body is an array.
     pub const BATCH: u32 = 1 << 1;
     /// Flag: a write that may be sent twice, such as `eth_sendRawTransaction`.
     pub const IDEMPOTENT: u32 = 1 << 2;
-    /// Flag: an earlier attempt of this request was sent to an endpoint.
+    /// Flag: an earlier attempt of this request was sent.
     pub const PRIOR_SENT: u32 = 1 << 3;
-    /// Flag that a policy sets, and the proxy never: no endpoint is to get the request.
-    /// [`Scoring::refuses`](crate::Scoring::refuses) does it.
+    /// Flag of the policy, never set by the proxy: the request is refused. See
+    /// [`Scoring::refuses`](crate::Scoring::refuses).
     pub(crate) const REFUSE: u32 = 1 << 31;
 
-    /// A single read of `method` on its first attempt, for tests. A longer name is cut at 64 bytes.
+    /// Creates a single read of `method` on its first attempt, for tests. The name is truncated to
+    /// 64 bytes.
     pub fn for_method(method: &str) -> Self {
         let mut request = Request::default();
         request.method_len = crate::export::fill(&mut request.method, method.as_bytes());
         request
     }
 
-    /// The method's name, up to the first byte that is not UTF-8 (the cut may split a character);
-    /// empty for a batch of different methods.
+    /// Returns the method's name up to the first byte that is not UTF-8 (truncation may split a
+    /// character); empty for a batch of different methods.
     pub fn method(&self) -> &str {
         let len = (self.method_len as usize).min(METHOD_BYTES);
         self.method[..len].utf8_chunks().next().map_or("", |chunk| chunk.valid())
     }
 
-    /// May the request change something? A batch is a write if any member is.
+    /// Returns `true` if the request is a write. A batch is a write if any member is.
     pub fn is_write(&self) -> bool {
         self.flags & Self::WRITE != 0
     }
 
-    /// Is the body an array?
+    /// Returns `true` if the body is an array.
     pub fn is_batch(&self) -> bool {
         self.flags & Self::BATCH != 0
     }
 
-    /// Is it a write that may be sent twice? False for reads, which always may.
+    /// Returns `true` for a write that may be sent twice; `false` for reads, which always may.
     pub fn is_idempotent(&self) -> bool {
         self.flags & Self::IDEMPOTENT != 0
     }
 
-    /// Was an earlier attempt of this request sent to an endpoint? It may have been acted on.
+    /// Returns `true` if an earlier attempt of this request was sent. An endpoint may have executed
+    /// it.
     pub fn prior_sent(&self) -> bool {
         self.flags & Self::PRIOR_SENT != 0
     }
 
-    /// Whose JSON-RPC the upstream's endpoints speak.
+    /// Returns the JSON-RPC dialect of the upstream's endpoints.
     pub fn chain(&self) -> Chain {
         match self.chain {
             0 => Chain::Ethereum,
@@ -115,13 +117,13 @@ impl Request {
         }
     }
 
-    /// Time until the request's deadline.
+    /// Returns the time until the request's deadline.
     pub fn deadline_left(&self) -> Duration {
         Duration::from_millis(u64::from(self.deadline_left_ms))
     }
 }
 
-/// A single read without a method on Ethereum, on the first of three attempts, far from its
+/// A single read on Ethereum without a method, on the first of three attempts, far from its
 /// deadline.
 impl Default for Request {
     fn default() -> Self {

@@ -1,8 +1,7 @@
-//! The structs against the golden bytes in `sdk/vectors`, which the proxy is tested against too.
+//! Tests the structs against the golden bytes in `sdk/vectors`, which the proxy's tests use too.
 //!
-//! A vector says the same thing twice: as `key = value` lines and as bytes that can be checked by
-//! hand against ABI.md. The bytes are viewed as the struct and every field is compared with its
-//! line.
+//! A vector has two forms: `key = value` lines, and bytes that can be checked by hand against
+//! ABI.md. The bytes are viewed as the struct, and every field is compared with its line.
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
@@ -14,7 +13,7 @@ use std::time::Duration;
 use pointsman_sdk::export::{view, words};
 use pointsman_sdk::{Attempt, Chain, Cooldown, Decision, Endpoint, Outcome, Plan, Request};
 
-/// A parsed vector. Fields are taken out one by one, so that one which no test looks at is found.
+/// A parsed vector. Tests remove fields one by one, so a field without a test is found.
 struct Vector {
     fields: BTreeMap<String, String>,
     words: Vec<u64>,
@@ -51,13 +50,13 @@ impl Vector {
         assert_eq!(self.text(key), format!("{actual:#018x}"), "{key}");
     }
 
-    /// As bits: NaN is to be NaN.
+    /// Compares bits, so that NaN equals NaN.
     fn is_float(&mut self, key: &str, actual: f32) {
         let expected: f32 = self.text(key).parse().unwrap();
         assert_eq!(expected.to_bits(), actual.to_bits(), "{key}: {expected} is not {actual}");
     }
 
-    /// For a builder's test, which compares the bytes: the lines are for the proxy's test.
+    /// For a builder's test, which compares the bytes; the proxy's test uses the lines.
     fn has_keys(&self, keys: [&str; 8]) {
         assert!(self.fields.keys().eq(keys), "{:?}", self.fields.keys());
     }
@@ -104,7 +103,7 @@ fn request_of_version_1_1() {
     assert_eq!(request.chain(), Chain::Solana);
 }
 
-/// As a policy leaves it that refuses.
+/// The block of a policy that refuses.
 #[test]
 fn refused_request_of_version_1_2() {
     let request = read_request(include_str!("../vectors/request-refused-1.2.txt"), "chain");
@@ -197,7 +196,7 @@ fn attempt_of_version_1_1() {
     assert!(attempt.bytes_sent() && attempt.may_retry() && attempt.is_member());
 }
 
-/// The beginning of a body that is no JSON-RPC, and so no code.
+/// The start of a body that is not JSON-RPC, hence without a code.
 #[test]
 fn attempt_with_a_body_of_version_1_1() {
     let attempt = read_attempt(include_str!("../vectors/attempt-body-1.1.txt"));
@@ -205,7 +204,7 @@ fn attempt_with_a_body_of_version_1_1() {
     assert_eq!((attempt.message().len(), attempt.retry_after()), (192, None));
 }
 
-/// The other way: the builders give the vector's bytes. Its lines are for the proxy's test.
+/// The reverse direction: the builders produce the vector's bytes. The proxy's test uses the lines.
 #[test]
 fn decision() {
     let vector = Vector::parse(include_str!("../vectors/decision.txt"));
@@ -246,7 +245,7 @@ fn read_plan(text: &str) -> Plan {
     plan
 }
 
-/// What a proxy writes for an endpoint without answers, and what a policy makes of a plan.
+/// The proxy's plan for an endpoint without responses, and a policy's changes to a plan.
 #[test]
 fn plan() {
     let fresh = read_plan(include_str!("../vectors/plan-in.txt"));

@@ -1,10 +1,11 @@
-//! The operator's side: health, status, metrics, the token, and that no secret shows anywhere.
+//! The admin interface: health, status, metrics, the token, and secrets, which must not appear
+//! anywhere.
 
 use std::process::Stdio;
 
 use crate::support::{Answer, Conf, Endpoint, Origin, Proxy, json, wait_until};
 
-/// Metrics whose names are fixed, without the prefix, that show after one request.
+/// Metrics with stable names, without the prefix, that exist after one request.
 const NAMES: [&str; 19] = [
     "requests_total",
     "attempts_total",
@@ -63,7 +64,7 @@ fn each_request_leaves_one_line_in_the_access_log() {
     let good = Origin::start("good");
     let proxy = Proxy::start(&Conf::of([&bad, &good]));
     proxy.post(json::READ);
-    // A line follows its answer, and the next request may be another thread's.
+    // A line is logged after its answer, and another thread may take the next request.
     wait_until("a line", || access_lines(&proxy).len() == 1);
     proxy.post("rubbish");
     wait_until("two lines", || access_lines(&proxy).len() == 2);
@@ -126,7 +127,7 @@ fn the_command_line_speaks_to_the_proxy_of_its_conf_and_to_no_other() {
     let other = Proxy::start(&Conf::of([&a]));
     let ours = Proxy::start(&Conf::of([&a]).admin("token", "'open-sesame'"));
     let conf = ours.site().conf().display().to_string();
-    // From the other's folder, with the other's token in the environment.
+    // In the other's folder, with the other's token in the environment.
     let run = |arguments: &[&str]| {
         let output = other.site().run(arguments);
         (output.code, format!("{}{}", output.stdout, output.stderr))
@@ -148,15 +149,14 @@ fn the_command_line_speaks_to_the_proxy_of_its_conf_and_to_no_other() {
         assert_eq!(code, Some(0), "{command}: {said}");
     }
     assert_eq!(generations(), [1, 3]);
-    // An address by name goes first, and gets no token of the conf.
+    // An explicit address takes precedence, without the conf's token.
     let (admin, theirs) = (other.admin_address().to_string(), ours.admin_address().to_string());
     assert_eq!(run(&["reload", "-c", &conf, "--admin", &admin]).0, Some(0));
     assert_eq!(generations(), [2, 3]);
     let (code, said) = run(&["status", "-c", &conf, "--admin", &theirs]);
     assert_eq!((code, said.contains("401")), (Some(1), true), "{said}");
     assert_eq!(run(&["status", "-c", &conf, "--token", "wrong"]).0, Some(1));
-    // What else is wrong with the conf is the proxy's to say; without an admin address nobody is
-    // asked.
+    // Other errors of the conf are left to the proxy; without an admin address no request is sent.
     let text = ours.site().text();
     ours.site().write_text(&format!("{text}\ncolour = 1\n"));
     assert_eq!(run(&["status", "-c", &conf]).0, Some(0));
@@ -175,7 +175,7 @@ fn the_command_line_speaks_to_the_proxy_of_its_conf_and_to_no_other() {
     assert_eq!(generations(), [2, 3]);
 }
 
-/// As `pointsman status | head -1` does.
+/// Like `pointsman status | head -1`.
 #[test]
 fn a_command_whose_output_nobody_reads_to_its_end_is_done() {
     let a = Origin::start("a");
@@ -207,8 +207,8 @@ fn commands_refuse_a_conf_that_they_do_not_use() {
     }
 }
 
-/// Failures of every kind, reloads good and bad, every page: the key in the path, the password, the
-/// header and the token show nowhere.
+/// All kinds of failures, good and bad reloads, all pages: the key in the path, the password, the
+/// header and the token appear nowhere.
 #[test]
 fn no_secret_shows_anywhere() {
     let secrets = ["path-key-1", "query-key-2", "user-3", "pass-word-4", "header-value-5", "admin-token-6"];

@@ -1,15 +1,13 @@
-//! Raw bytes for the admin address: who is answered, who is kept away, and what is refused as
-//! ambiguous.
+//! Raw bytes for the admin address: accepted, forbidden and ambiguous requests.
 //!
-//! The table is meant to be read as the rules. `@` stands for the admin port; a request is made
-//! from its lines.
+//! The table documents the rules. `@` stands for the admin port; a request is built from its lines.
 
 use std::time::{Duration, Instant};
 
 use crate::support::{Client, Conf, Origin, Proxy, wait_until};
 
-/// Without a token: request line, headers, body, and the status of the answer. 0 is a connection
-/// that ends without one.
+/// Without a token: request line, headers, body, and the status of the answer. 0 means a connection
+/// that ends without an answer.
 type Case = (&'static str, &'static [&'static str], &'static str, u16);
 
 const GET: &str = "GET /status HTTP/1.1";
@@ -19,7 +17,7 @@ const LOCAL: &str = "Host: 127.0.0.1:@";
 
 #[rustfmt::skip]
 const WITHOUT_TOKEN: [Case; 106] = [
-    // Names that lead here.
+    // Names of this host.
     (GET, &["Host: 127.0.0.1:@"], "", 200),
     (GET, &["Host: 127.0.0.1"], "", 200),
     (GET, &["Host: 127.0.0.1:"], "", 200),
@@ -34,7 +32,7 @@ const WITHOUT_TOKEN: [Case; 106] = [
     (GET, &["host:127.0.0.1"], "", 200),
     (GET, &["Host: metrics.example:@"], "", 200),
     (GET, &["Host: METRICS.EXAMPLE"], "", 200),
-    // Names that another site may have made lead here.
+    // Names that another site may resolve to this host.
     (GET, &["Host: evil.example"], "", 421),
     (GET, &["Host: evil.example:@"], "", 421),
     (GET, &["Host: localhost.evil.example"], "", 421),
@@ -61,7 +59,7 @@ const WITHOUT_TOKEN: [Case; 106] = [
     (RELOAD, &["Host: evil.example"], "", 421),
     (RELOAD, &["Host: evil.example", "Origin: http://evil.example"], "", 421),
     (ROLLBACK, &["Host: evil.example:@"], "", 421),
-    // Hosts that are none.
+    // Invalid hosts.
     (GET, &[], "", 400),
     (GET, &["Host: 127.0.0.1", "Host: 127.0.0.1"], "", 400),
     (GET, &["Host: 127.0.0.1", "host: evil.example"], "", 400),
@@ -99,11 +97,11 @@ const WITHOUT_TOKEN: [Case; 106] = [
     ("PUT /reload HTTP/1.1", &[LOCAL], "", 405),
     ("GET /reload HTTP/1.1", &[LOCAL, "X-HTTP-Method-Override: POST"], "", 405),
     ("POST /status HTTP/1.1", &[LOCAL], "", 405),
-    // Health says nothing and asks for nothing.
+    // Health reveals nothing and needs no token.
     ("GET /health HTTP/1.1", &["Host: 10.0.0.1:@"], "", 200),
     ("GET /health HTTP/1.0", &[], "", 200),
     ("GET /health HTTP/1.1", &[], "", 400),
-    // Changes that pages ask for.
+    // Changes requested by web pages.
     (RELOAD, &[LOCAL], "", 200),
     (RELOAD, &[LOCAL, "Origin: http://127.0.0.1:@"], "", 200),
     (RELOAD, &[LOCAL, "Origin: http://127.0.0.1:@", "Sec-Fetch-Site: same-origin"], "", 200),
@@ -190,7 +188,7 @@ const WITH_TOKEN: [Case; 21] = [
 fn written(proxy: &Proxy, (line, headers, body, _): &Case) -> String {
     let head: String = headers.iter().map(|header| format!("{header}\r\n")).collect();
     let port = proxy.admin_address().port().to_string();
-    // A doubled sign is one of a user in a URL.
+    // A doubled `@` stands for a literal one, as in a URL's user part.
     format!("{line}\r\n{head}\r\n{body}")
         .replace("@@", "\u{1}")
         .replace(":@", &format!(":{port}"))
@@ -269,7 +267,7 @@ fn what_follows_a_request_is_no_request() {
     assert_eq!(proxy.reloads("success"), 1.0);
 }
 
-/// Far more half requests than there may be connections.
+/// Far more incomplete requests than allowed connections.
 #[test]
 fn half_requests_end_and_keep_nobody_out() {
     let good = Origin::start("good");
@@ -285,7 +283,7 @@ fn half_requests_end_and_keep_nobody_out() {
         .collect();
     assert_eq!(proxy.admin("GET", "/health").status, 200);
     assert_eq!(proxy.post_reload().status, 200);
-    // The oldest have made room, whatever time they have: the end of that time would be an answer.
+    // The oldest were closed to make room before their timeout, which would send an answer.
     assert!(half[1].is_closed_by_server());
     let last = half.last_mut().unwrap();
     assert_eq!(last.read().status, 408, "the newest have the time of a head, and no more");

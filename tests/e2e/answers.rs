@@ -1,8 +1,9 @@
-//! A good request gets an endpoint's answer, byte for byte, and nothing leaks either way.
+//! Good requests: the endpoint's answer reaches the client byte for byte, and nothing leaks in
+//! either direction.
 
 use crate::support::{Answer, Client, Conf, Endpoint, Origin, Proxy, Request, chunked, json, post, wait_until};
 
-/// More than the proxy holds back before it passes an answer on.
+/// More than the proxy buffers before it forwards an answer.
 const LONG: usize = 9_000_000;
 
 fn pair() -> (Origin, Proxy) {
@@ -11,7 +12,7 @@ fn pair() -> (Origin, Proxy) {
     (origin, proxy)
 }
 
-/// A JSON text of exactly `size` bytes in which no two stretches are alike.
+/// A JSON text of exactly `size` bytes without repeated sections.
 fn long_json(head: &str, size: usize) -> String {
     let mut text = head.to_owned();
     while text.len() < size {
@@ -149,7 +150,7 @@ fn connections_are_kept_on_both_sides() {
 #[test]
 fn pipelined_requests_are_answered_in_order() {
     let (origin, proxy) = pair();
-    // The first is the slowest, and large: nothing of it may push aside what follows.
+    // The first is the slowest and large; it must not displace later ones.
     origin.script(|request| match request.number {
         1 => Answer::result("first").after(std::time::Duration::from_millis(100)),
         _ => Answer::result("a"),
@@ -187,7 +188,7 @@ fn an_http_1_0_client_is_answered_and_left() {
     assert_eq!(client.read().result(), "a");
     assert!(client.is_closed_by_server());
 
-    // It doesn't know chunks: the end of the connection is the end of the answer.
+    // HTTP/1.0 has no chunks: the end of the connection is the end of the answer.
     let long = long_answer(LONG);
     origin.answer(Answer::body(long.clone()).chunked(50_000));
     let mut client = proxy.client();
@@ -237,7 +238,7 @@ fn endpoints_get_only_the_clients_harmless_headers() {
     assert_eq!(head.get("content-type"), Some("application/json"));
 }
 
-/// RFC 9110, section 7.6.1: what `Connection` names ends at the next hop.
+/// RFC 9110, section 7.6.1: headers named by `Connection` end at the next hop.
 #[test]
 fn a_header_that_connection_nominates_goes_no_further() {
     let (origin, proxy) = pair();
@@ -293,7 +294,7 @@ fn clients_get_only_the_content_type_of_an_endpoints_headers() {
 #[test]
 fn many_clients_at_once_get_their_own_answers() {
     let origin = Origin::scripted("a", |request: &Request| Answer::body(request.body.clone()));
-    // An answer that repeats the request tells whose it is.
+    // An answer that echoes the request identifies it.
     let body = |client: usize, n: usize| format!(r#"{{"id":"{client}-{n}","method":"eth_call","result":{n}}}"#);
     let proxy = Proxy::start(&Conf::of([&origin]));
     std::thread::scope(|scope| {
@@ -308,7 +309,7 @@ fn many_clients_at_once_get_their_own_answers() {
         }
     });
     assert_eq!(origin.hits(), 16 * 50);
-    // A thread has at most as many as it uses at once; one that is lent to the other has to be
-    // replaced meanwhile.
+    // A thread has at most as many connections as it uses concurrently; one lent to the other
+    // thread must be replaced meanwhile.
     assert!(origin.connections() <= 2 * 16, "{} connections", origin.connections());
 }

@@ -1,5 +1,5 @@
-//! What a client does wrong is its own trouble only: it is told so, no endpoint is bothered, and
-//! the next request is answered as if nothing had been.
+//! Bad requests affect only their client: it gets an error, no endpoint is involved, and the next
+//! request is answered normally.
 
 use std::time::{Duration, Instant};
 
@@ -7,9 +7,9 @@ use crate::support::{Answer, Client, Conf, Gate, Origin, Proxy, Response, chunke
 
 const PARSE_ERROR: i64 = -32700;
 const INVALID_REQUEST: i64 = -32600;
-/// Of the proxy: how long a client may be silent in the middle of a request.
+/// The proxy's limit for a client's silence in the middle of a request.
 const SILENCE: Duration = Duration::from_secs(10);
-/// The server's timers tell time in steps of this, and may be as much too early.
+/// Resolution of the server's timers, which may fire early by this much.
 const TIMER_STEP: Duration = Duration::from_millis(10);
 const MAX_BODY: usize = 1 << 20;
 
@@ -20,7 +20,7 @@ fn start() -> (Origin, Proxy) {
     (origin, proxy)
 }
 
-/// A refusal in the form of JSON-RPC, to nobody in particular.
+/// Asserts a JSON-RPC error without an id.
 #[track_caller]
 fn assert_refused(response: &Response, status: u16, code: i64) {
     let json = response.json();
@@ -105,7 +105,7 @@ fn other_methods_than_post_are_refused() {
     assert_eq!(origin.hits(), 7);
 }
 
-/// What follows is meant for somebody else, and is no request.
+/// The bytes after CONNECT are for another host, not a request.
 #[test]
 fn nobody_is_connected_to_another_host() {
     let (origin, proxy) = start();
@@ -156,7 +156,7 @@ fn a_client_that_sends_too_much_sees_the_refusal() {
             [format!("{head}transfer-encoding: chunked\r\n\r\n").as_bytes(), &chunked(&spaces, 60_000)].concat();
         for bytes in [announced, chunks] {
             let mut client = proxy.client();
-            // The proxy may have closed before the last byte; what it said is there to read.
+            // The proxy may have closed before the last byte; its answer can still be read.
             let _ = client.try_send(bytes);
             assert_refused(&client.read(), 413, INVALID_REQUEST);
         }
@@ -183,7 +183,7 @@ fn what_is_no_http_is_refused_and_left() {
         b"POST / HTTP/1.1\r\nhost: proxy\r\ntransfer-encoding: gzip\r\n\r\n",
         many.as_bytes(),
     ];
-    // Of a head without an end a part is read.
+    // Only part of an endless head is read.
     let cases = refused.into_iter().map(|bytes| (bytes, 400)).chain([(large.as_bytes(), 431)]);
     for (bytes, status) in cases {
         let mut client = proxy.client();
@@ -197,7 +197,7 @@ fn what_is_no_http_is_refused_and_left() {
     assert_eq!(origin.hits(), 12);
 }
 
-/// Behind a body whose end is not known nothing can be trusted: it may be anybody's request.
+/// After a body without a known end no bytes can be trusted as a request.
 #[test]
 fn nothing_behind_a_broken_body_is_taken_for_a_request() {
     let (origin, proxy) = start();
@@ -213,7 +213,7 @@ fn nothing_behind_a_broken_body_is_taken_for_a_request() {
     assert_usable(&mut proxy.client());
 }
 
-/// RFC 9112, section 6.3: with both, the chunks count; or the request is refused.
+/// RFC 9112, section 6.3: with both, the chunks take precedence, or the request is refused.
 #[test]
 fn two_lengths_of_one_body_are_no_way_to_smuggle() {
     let (origin, proxy) = start();
@@ -221,7 +221,7 @@ fn two_lengths_of_one_body_are_no_way_to_smuggle() {
     let head = format!("POST / HTTP/1.1\r\nhost: proxy\r\ncontent-length: {length}\r\ntransfer-encoding: chunked\r\n");
     let chunks = format!("{length:x}\r\n{}\r\n3\r\n \n \r\n0\r\n\r\n", json::READ);
     let mut client = proxy.client();
-    // The first chunk on its own: it is as long as the other length.
+    // The first chunk alone: it is as long as the other length.
     let (first, rest) = chunks.split_at(chunks.find("\r\n3\r\n").unwrap() + 2);
     client.send(format!("{head}\r\n{first}"));
     client.send(rest);
@@ -253,7 +253,7 @@ fn a_client_that_breaks_off_hurts_nobody() {
     assert_eq!(origin.hits(), 1);
 }
 
-/// All at once, since each takes the time that the proxy waits.
+/// All at once, since each takes the proxy's timeout.
 #[test]
 fn a_client_that_stalls_is_told_and_left() {
     let (origin, proxy) = start();

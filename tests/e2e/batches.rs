@@ -1,5 +1,5 @@
-//! Batches: each member gets its answer, whichever endpoint gives it, in the client's order and
-//! under the client's ids.
+//! Batches: each member gets its answer from any endpoint, in the client's order and with the
+//! client's ids.
 
 use serde_json::{Value, json as value};
 
@@ -28,7 +28,7 @@ fn error(code: i64, message: &str) -> Option<String> {
     Some(format!(r#""error":{{"code":{code},"message":"{message}"}}"#))
 }
 
-/// The ids that an origin was asked for, request by request.
+/// The ids of an origin's requests, by request.
 fn asked(origin: &Origin) -> Vec<Vec<Value>> {
     let ids = |request: Request| {
         let members: Vec<Value> = serde_json::from_slice(&request.body).expect("a batch");
@@ -69,7 +69,7 @@ fn each_attempt_may_answer_a_part() {
     let origins = [only("first", 3), only("second", 1), only("third", 2)];
     let proxy = shipped(&origins.each_ref());
     let response = proxy.post(json::batch(4));
-    // Nobody answers the last one: the last endpoint's own error is better than ours.
+    // No endpoint answers the last one: the last endpoint's own error is better than the proxy's.
     assert_eq!(members(&response.json()), value!([[1, "second"], [2, "third"], [3, "first"], [4, -32603]]));
     assert_eq!(response.json()[3]["error"]["message"], "third");
     assert_eq!(asked(&origins[2]), [vec![value!(2), value!(4)]]);
@@ -88,7 +88,7 @@ fn an_error_that_is_an_answer_is_kept() {
     assert!(proxy.cooldown("first") > 0.0, "the rate limit counts");
 }
 
-/// An endpoint's single error about a whole batch, and one under no id, reach the client under its
+/// An endpoint's single error for a whole batch, and one without an id, reach the client with its
 /// ids.
 #[test]
 fn an_error_without_an_id_is_given_to_each_request() {

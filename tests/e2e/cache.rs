@@ -1,4 +1,4 @@
-//! Compiled code on disk: who fills it, who uses it, and what becomes of what isn't as it was.
+//! Compiled code on disk: filling, use, and damaged files.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;

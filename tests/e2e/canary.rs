@@ -1,4 +1,4 @@
-//! Policies that decide a share of the requests, and what becomes of them.
+//! Canary policies, their promotion and removal.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use crate::support::{Answer, Conf, Guest, Origin, Proxy, json, under_load, wait_
 
 /// Clients of the tests under load.
 const CLIENTS: usize = 8;
-/// So many requests of each policy are compared.
+/// Requests of each policy that are compared.
 const MIN_REQUESTS: u64 = 50;
 
 /// The conf with `guest` as the canary, and these keys beside `policy` and `min_requests`.
@@ -17,7 +17,8 @@ fn with_canary(conf: Conf, guest: &Guest, keys: &str) -> Conf {
     conf.guest(guest).set("canary", &canary)
 }
 
-/// Endpoints that fail are back at once: nothing but the guard rails keeps a policy from them.
+/// Failed endpoints are eligible again at once, so only the guard rails protect against a bad
+/// policy.
 fn without_cooldown(conf: Conf) -> Conf {
     conf.cooldown("base", "'1ms'").cooldown("max", "'1ms'")
 }
@@ -35,8 +36,8 @@ fn canary(proxy: &Proxy) -> Value {
     proxy.status()["upstreams"]["main"]["canary"].clone()
 }
 
-/// Loads the proxy, whose every answer must be good, until the canary is taken out, and gives its
-/// status and the number of answers.
+/// Loads the proxy, which must answer every request well, until the canary is taken out. Returns
+/// its status and the number of answers.
 fn until_taken_out(proxy: &Proxy) -> (Value, u64) {
     let answers = under_load(
         proxy,
@@ -104,7 +105,7 @@ fn a_canary_that_chooses_slow_endpoints_is_taken_out() {
     assert!(after["canary"]["latency_p99_ms"].as_f64() > Some(80.0), "{after}");
 }
 
-/// What it doesn't decide, the live policy does: for that very request.
+/// The live policy decides the request if the canary doesn't.
 #[test]
 fn a_canary_that_gives_no_answer_costs_nobody_one() {
     let [a, b] = ["a", "b"].map(Origin::start);
@@ -136,7 +137,7 @@ fn a_canary_that_gives_no_answer_costs_nobody_one() {
 fn all_attempts_of_a_request_are_decided_by_the_same_policy() {
     let [a, b, c] = ["a", "b", "c"].map(|name| Origin::always(name, Answer::rpc_error(-32603, "no")));
     let conf = without_cooldown(Conf::of([&a, &b, &c]).set("retry_budget", "{ share = 10, floor_per_sec = 1000 }"));
-    // The one returns whatever it gets, the other tries again as long as it may.
+    // One returns every response, the other retries as long as it is allowed to.
     let never = Guest::new("never", "1.0.0").retry("");
     let always = Guest::new("always", "1.0.0").always_retries();
     let rails = "percent = 50, max_attempts_increase = 16, max_error_rate_increase = 1, max_p99_ratio = 1000";

@@ -1,5 +1,4 @@
-//! Health checks that ask for a node's chain and its head: who is on the wrong one, who lags, who
-//! lies.
+//! Health checks of a node's chain and head: wrong chain, lag, false heads.
 
 use serde_json::{Value, json as value};
 
@@ -28,7 +27,7 @@ fn an_endpoint_of_the_wrong_chain_is_never_used() {
     wait_until("the alarm is logged", || alarm() == 1);
     assert_eq!(proxy.endpoint("right")["head_lag_blocks"], 0, "another chain's head says nothing");
 
-    // Not even when there is nobody else.
+    // Not even without another endpoint.
     right.origin.stop();
     wait_health(&proxy, "right", "unhealthy");
     for _ in 0..3 {
@@ -58,7 +57,7 @@ fn an_endpoint_whose_chain_is_not_verified_yet_is_used_only_when_no_other_is_the
     wait_health(&proxy, "good", "healthy");
     wait_health(&proxy, "silent", "healthy");
 
-    // Another chain is verified anew, and at once.
+    // Another chain id is verified again, at once.
     proxy.rewrite_conf(&conf.clone().set("chain_id", "2").health("interval", "'1h'"));
     assert!(proxy.reload_by_signal());
     wait_health(&proxy, "good", "wrong_chain");
@@ -101,7 +100,7 @@ fn an_endpoint_that_lags_is_left_out() {
     wait_health(&proxy, "late", "healthy");
     assert_eq!(proxy.post(CALL).result(), "late");
 
-    // Without a bound any lag will do.
+    // Without a limit any lag is acceptable.
     late.head(1);
     wait_health(&proxy, "late", "lagging");
     proxy.rewrite_conf(&both);

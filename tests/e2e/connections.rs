@@ -1,10 +1,10 @@
-//! Connections to endpoints: kept ones, names, answers that come in pieces or break off.
+//! Connections to endpoints: keep-alive, names, answers in pieces or truncated.
 
 use serde_json::json as value;
 
 use crate::support::{Answer, Conf, Endpoint, Origin, Proxy, Request, json, wait_until};
 
-/// Timeout of an attempt where a test has to wait for it.
+/// Timeout of an attempt if a test has to wait for it.
 const SHORT: &str = "'300ms'";
 
 fn bad(answer: Answer) -> Origin {
@@ -29,14 +29,14 @@ fn a_kept_connection_that_the_endpoint_closed_is_no_error() {
 fn threads_lend_each_other_connections() {
     let origin = Origin::start("a");
     let proxy = Proxy::start(&Conf::of([&origin]).server("threads", "8"));
-    // Each client goes to another thread, as long as those before stay.
+    // Each client goes to another thread while the previous ones stay connected.
     let mut clients: Vec<_> = (0..8).map(|_| proxy.client()).collect();
     for client in &mut clients {
         assert_eq!(client.post(json::READ).result(), "a");
     }
     assert_eq!(origin.connections(), 1, "seven borrowed it");
     wait_until("it is kept", || proxy.endpoint("a")["idle_connections"] == 1);
-    // Those who soon need another one make it.
+    // A worker that soon needs another connection opens one.
     wait_until("each has its own", || {
         clients.iter_mut().for_each(|client| assert_eq!(client.post(json::READ).result(), "a"));
         origin.connections() == 8
@@ -44,7 +44,7 @@ fn threads_lend_each_other_connections() {
     assert_eq!(proxy.endpoint("a")["idle_connections"], 8);
 }
 
-/// The race that no look at the connection before its use can win.
+/// The race that a check of the connection before its use can't avoid.
 #[test]
 fn a_kept_connection_that_closes_under_a_request_is_no_error() {
     for ending in [Answer::close(), Answer::reset()] {
@@ -84,7 +84,7 @@ fn an_answer_in_many_pieces_is_an_answer() {
     assert_eq!(origin.connections(), 1);
 }
 
-/// What was sent can't be taken back: the client must see that the answer is not whole.
+/// Sent bytes can't be withdrawn: the client must detect that the answer is incomplete.
 #[test]
 fn a_long_answer_that_breaks_off_is_seen_to_be_broken() {
     let long = json::long_answer(4 << 20);
@@ -120,7 +120,7 @@ fn an_answer_larger_than_max_body_is_no_answer() {
     }
 }
 
-/// `localhost` is two addresses on most machines, and a node listens on one of them.
+/// `localhost` has two addresses on most machines, and a node listens on one of them.
 #[test]
 fn an_endpoint_by_name_is_reached_at_the_address_that_answers() {
     let origin = Origin::start("a");

@@ -1,4 +1,4 @@
-//! The documents, held to each other and to the source: links, the book's pages, metrics.
+//! Consistency of the documents with each other and the source: links, the book's pages, metrics.
 //!
 //! Links are those of Markdown, `[text](target)`, outside of code. Addresses in the network are
 //! left alone.
@@ -28,7 +28,7 @@ fn every_link_leads_to_a_file_and_a_heading() {
     assert!(dead.is_empty(), "dead links: {dead:#?}");
 }
 
-/// The book holds all pages of its folder, and no link that its readers can't follow.
+/// The book contains all pages of its folder and no links to files outside.
 #[test]
 fn the_book_is_complete_and_closed() {
     let docs = Path::new(ROOT).join("docs");
@@ -107,8 +107,7 @@ fn markdown(folder: &Path, deep: bool) -> Vec<PathBuf> {
         .collect()
 }
 
-/// The path of a link in a page, without the `..` in it. The root's own `..` is the first and
-/// stays.
+/// The path of a link in a page with `..` resolved, except the root's own leading `..`.
 fn beside(page: &Path, link: &str) -> PathBuf {
     let mut path = page.parent().unwrap().to_owned();
     for part in Path::new(link).components() {

@@ -1,4 +1,4 @@
-//! What the operator is told about the next request: who would take it, and why not the others.
+//! `explain`: the endpoint of the next request, and the reasons against the others.
 
 use serde_json::{Value, json as value};
 
@@ -11,7 +11,7 @@ fn explain(proxy: &Proxy, query: &str) -> Value {
     response.json()
 }
 
-/// What the admin address says about a question that it can't answer.
+/// The admin address's error for an invalid query.
 #[track_caller]
 fn refused(proxy: &Proxy, query: &str) -> String {
     let response = proxy.admin("GET", &format!("/explain{query}"));

@@ -1,4 +1,4 @@
-//! What an endpoint does wrong is not the client's trouble.
+//! Endpoint failures are hidden from clients.
 //!
 //! Each case runs with the native policies and with the shipped ones, `tiers` and `json-rpc-retry`.
 
@@ -8,7 +8,7 @@ use serde_json::json as value;
 
 use crate::support::{Answer, Conf, Greeting, Guest, Origin, Proxy, json, wait_until};
 
-/// Timeout of an attempt where a test has to wait for it.
+/// Timeout of an attempt if a test has to wait for it.
 const SHORT: &str = "'300ms'";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,7 +19,7 @@ enum Policies {
 
 const BOTH: [Policies; 2] = [Policies::Native, Policies::Shipped];
 
-/// Both at once: much of a test's time goes into waiting.
+/// Both concurrently: a test mostly waits.
 fn with_both(test: impl Fn(Policies) + Sync) {
     let test = &test;
     std::thread::scope(|scope| {
@@ -38,18 +38,18 @@ impl Policies {
     }
 }
 
-/// How an origin can be bad, and what an attempt at it is called.
+/// A fault of an origin and the outcome of its attempts.
 struct Fault {
     name: &'static str,
     make: fn() -> Origin,
     outcome: &'static str,
-    /// Nothing was sent, or the origin surely did nothing.
+    /// Nothing was sent, or the origin certainly executed nothing.
     nothing_sent: bool,
     /// The shipped policy cools the endpoint; the native one always does.
     cools: bool,
     /// Another endpoint gets an idempotent write.
     raw_write_moves: bool,
-    /// The shipped policy holds it against the endpoint; the native one always does.
+    /// The shipped policy penalises the endpoint; the native one always does.
     penalised: bool,
 }
 
@@ -103,7 +103,7 @@ const fn no_json_rpc(name: &'static str, make: fn() -> Origin) -> Fault {
     Fault { cools: false, raw_write_moves: false, ..fault(name, "bad_response", make) }
 }
 
-/// An endpoint that is at its limit does nothing wrong: the cooldown is all that follows.
+/// Reaching a limit is not a failure: a cooldown is the only effect.
 const fn limited(name: &'static str, outcome: &'static str, make: fn() -> Origin) -> Fault {
     Fault { penalised: false, ..fault(name, outcome, make) }
 }
@@ -164,8 +164,8 @@ fn a_write_that_may_be_repeated_goes_to_another_endpoint() {
             if policies == Policies::Shipped && !fault.raw_write_moves {
                 continue;
             }
-            // A node that answers with an error has seen the transaction: natively only what is
-            // broken is repeated.
+            // A node that answers with an error has seen the transaction: the native policy retries
+            // only broken attempts.
             if fault.name == "internal error" {
                 continue;
             }
@@ -186,7 +186,7 @@ fn a_batch_with_a_write_is_a_write() {
         assert_eq!((bad.hits(), good.hits()), (1, 0));
         assert_eq!(response.status, 502);
         assert_eq!(response.json()[1]["id"], 2);
-        // What no list knows may change something, too.
+        // An unknown method may be a write, too.
         wait_until("the answer is settled", || proxy.endpoint("bad")["in_flight"] == 0);
         assert_eq!(proxy.post(json::request("3", "admin_addPeer")).result(), "good");
         assert_eq!(proxy.post(json::request("4", "eth_call")).result(), "good");
@@ -215,7 +215,7 @@ fn cooldowns_grow_and_end_with_a_success() {
     for _ in 0..3 {
         assert_eq!(proxy.post(json::READ).status, 502);
     }
-    // Failures while it cools are one event.
+    // Failures during a cooldown count as one event.
     assert!(proxy.cooldown("bad") > 15.0 && proxy.cooldown("bad") <= 20.0);
     assert_eq!(cooldowns(), 1.0);
     assert_eq!(proxy.admin("GET", "/health").json()["status"], "degraded");
@@ -258,13 +258,13 @@ fn an_endpoints_own_error_is_passed_on() {
         let (first, second) = (Origin::start("first"), Origin::start("second"));
         first.answer(Answer::body(reverted));
         let proxy = Proxy::start(&policies.of(Conf::of([&first, &second])));
-        // The error is the answer: nobody else is asked, and nothing is held against the endpoint.
+        // The error is the answer: no other endpoint is tried, and the endpoint isn't penalised.
         let response = proxy.post(json::READ);
         assert_eq!((response.status, response.text().as_str()), (200, reverted), "{policies:?}");
         assert_eq!(second.hits(), 0);
         assert_eq!(proxy.endpoint("first")["consecutive_failures"], 0, "{policies:?}");
 
-        // When all fail, the last one's own words are better than ours.
+        // If all fail, the last one's own error is better than the proxy's.
         first.answer(Answer::status(500));
         second.answer(Answer::rpc_error(-32603, "disk full"));
         let response = proxy.post(json::READ);
@@ -309,7 +309,7 @@ fn when_all_are_dead_every_id_is_told_and_recovery_is_instant() {
         let origins = [Origin::refusing("a"), Origin::refusing("b")];
         let proxy = Proxy::start(&policies.of(Conf::of(&origins)));
         let batch = r#"[{"id":"x","method":"eth_call"},{"method":"eth_call"},{"id":2.50,"method":"eth_call"}]"#;
-        // The second time all are cooling: they are tried all the same.
+        // The second time all are in cooldown and are tried nevertheless.
         for _ in 0..2 {
             let response = proxy.post(batch);
             assert_eq!(response.status, 502, "{policies:?}");
@@ -326,7 +326,7 @@ fn when_all_are_dead_every_id_is_told_and_recovery_is_instant() {
     });
 }
 
-/// In version 1.2; what only leaves out all is a fault.
+/// Since version 1.2; excluding all endpoints otherwise is a fault.
 #[test]
 fn a_policy_that_refuses_a_request_is_obeyed() {
     let origin = Origin::start("a");

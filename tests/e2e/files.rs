@@ -1,5 +1,5 @@
-//! Paths in the conf that lead to anything but a file: none hangs a reload, or fills the memory.
-//! And a reload that hangs all the same.
+//! Paths in the conf to special files: none hangs a reload or fills the memory. And a reload that
+//! hangs nevertheless.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -11,7 +11,7 @@ use nix::sys::stat::Mode;
 use super::refusals::expect_refusal;
 use crate::support::{Conf, Guest, Origin, Proxy, Signal, json, wait_until};
 
-/// What a path may lead to, and what is said of it.
+/// Targets of a path, and the error for each.
 const ODD: [(&str, &str); 5] = [
     ("a folder", "is not a file but a folder"),
     ("a pipe", "is not a file but a pipe"),
@@ -34,7 +34,7 @@ fn remove(path: &Path) {
     if path.is_dir() { fs::remove_dir(path) } else { fs::remove_file(path) }.unwrap();
 }
 
-/// KiB that a proxy may take more for having met all of it.
+/// Allowed growth of the proxy in KiB after all of them.
 const ROOM: u64 = 100 << 10;
 
 #[test]
@@ -42,7 +42,7 @@ fn the_conf_and_what_it_names_must_be_files() {
     let good = Origin::start("good");
     let conf = Conf::of([&good]).endpoint(0, |e| e.set("headers", "{ x-api-key = 'file:key' }"));
     let conf = conf.scored_by(&Guest::in_order("orderly", "1.0.0", false));
-    // Without the key there is no start.
+    // The start needs the key.
     let bare = Conf::of([&good]);
     let proxy = Proxy::start(&bare);
     let before = proxy.memory();
@@ -80,8 +80,7 @@ fn what_is_under_way_shows_only_while_it_is() {
     assert_eq!(proxy.metrics().sum("reload_stuck", &[]), 0.0);
 }
 
-/// It is configured for a third of a second or so, by square roots of which each waits for the one
-/// before.
+/// Its `configure` takes about a third of a second, with square roots that depend on each other.
 fn slow_to_configure() -> Guest {
     let step = "(local.set $x (f64.sqrt (f64.add (local.get $x) (f64.const 1))))".repeat(8);
     let spin = format!(
@@ -96,8 +95,8 @@ fn slow_to_configure() -> Guest {
     Guest::in_order("slow", "1.0.0", false).configure("(call $spin) (i64.const 0)").extra(&spin)
 }
 
-/// Each of many workers has an instance of its own, and all are configured in one stage: it takes
-/// longer than a stage may.
+/// Each of many workers has its own instance, and one stage configures all: it exceeds the stage's
+/// limit.
 #[test]
 fn a_stage_that_hangs_is_told_and_given_up_and_keeps_nobody_waiting() {
     let good = Origin::start("good");
@@ -110,7 +109,7 @@ fn a_stage_that_hangs_is_told_and_given_up_and_keeps_nobody_waiting() {
     let stuck = || proxy.metrics().sum("reload_stuck", &[]);
     wait_until("the stage is shown", || under_way()["stage"] == stage);
     assert_eq!((under_way()["stuck"].as_bool(), stuck()), (Some(false), 0.0));
-    // Each time after twice as long: no wait takes longer than a condition may.
+    // In several waits, because each has a limit.
     for times in 1..=3 {
         wait_until("the log tells it", || proxy.lines("preparing a generation takes long") >= times);
         assert_eq!(proxy.post(json::READ).result(), "good");
@@ -120,7 +119,7 @@ fn a_stage_that_hangs_is_told_and_given_up_and_keeps_nobody_waiting() {
     wait_until("it is told", || proxy.log().contains("took too long and was given up"));
     let shown = under_way();
     assert_eq!((&shown["stage"], &shown["stuck"]), (&stage.into(), &true.into()));
-    // Whoever asks now is answered at once.
+    // Further requests are answered at once.
     let refused = proxy.post_reload();
     let error = refused.json()["error"].as_str().unwrap().to_owned();
     assert_eq!((refused.status, error.contains("of an earlier reload still hangs")), (503, true), "{error}");

@@ -1,12 +1,12 @@
-//! Raw bytes of clients: where a request ends, and what is no request.
+//! Raw bytes of clients: the end of a request, and invalid requests.
 //!
-//! One table, in parts by theme: bytes in; the answer's status, whether the connection goes on, and
-//! how many requests reach the endpoint, out. Nothing in it knows which reader is behind the port,
-//! so any other reader of requests can be held to it.
+//! One table, split by theme. Input: bytes. Output: the answer's status, the state of the
+//! connection, and the number of requests that reach the endpoint. It doesn't depend on the reader
+//! behind the port, so it can test any other reader of requests.
 //!
-//! Each case is played twice: alone, and with a whole request behind it in the same write, which
-//! smuggles if the reader takes the end of the case for another. What was refused, or closed, must
-//! not let it through; what was served must serve it once.
+//! Each case runs twice: alone, and followed by a whole request in the same write, which is
+//! smuggled if the reader mistakes the end of the case. After a refusal or a close the second
+//! request must not pass; otherwise it must be served once.
 
 mod bodies;
 mod chunks;
@@ -20,7 +20,7 @@ use crate::support::{Answer, Client, Conf, Gate, Origin, Proxy, json, post, wait
 
 /// One row of the table.
 pub struct Case {
-    /// What is odd about it.
+    /// Description.
     what: String,
     bytes: Vec<u8>,
     status: u16,
@@ -31,29 +31,29 @@ pub struct Case {
     reached: usize,
 }
 
-/// What becomes of the connection after the answer.
+/// The connection after the answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum After {
-    /// The next request is answered, whenever it comes.
+    /// The next request is answered at any time.
     Kept,
-    /// The next request is answered if it comes after the answer; what came before closes the
+    /// The next request is answered if it comes after the answer; earlier bytes close the
     /// connection.
     KeptIfQuiet,
     Closed,
 }
 
 impl Case {
-    /// A request that is read and sent on.
+    /// A request that is read and forwarded.
     fn served(what: impl Into<String>, bytes: impl Into<Vec<u8>>) -> Case {
         Case::new(what, bytes, 200, After::Kept, 1)
     }
 
-    /// Not well-formed: 400, closed, and nothing to any endpoint.
+    /// Malformed: 400, closed, and no request to an endpoint.
     fn refused(what: impl Into<String>, bytes: impl Into<Vec<u8>>) -> Case {
         Case::answered(what, bytes, 400, After::Closed)
     }
 
-    /// The proxy answers, and no endpoint sees anything.
+    /// The proxy answers without a request to an endpoint.
     fn answered(what: impl Into<String>, bytes: impl Into<Vec<u8>>, status: u16, after: After) -> Case {
         Case::new(what, bytes, status, after, 0)
     }
@@ -82,7 +82,7 @@ fn with_head(head: &str, body: &str) -> Vec<u8> {
     format!("{head}\r\n\r\n{body}").into_bytes()
 }
 
-/// All rows. They want a proxy whose only route is `/only`.
+/// All rows. They need a proxy whose only route is `/only`.
 fn cases() -> Vec<Case> {
     [heads::cases(), lengths::cases(), chunks::cases(), targets::cases(), bodies::cases()]
         .into_iter()
@@ -90,7 +90,7 @@ fn cases() -> Vec<Case> {
         .collect()
 }
 
-/// Plays a case. `origin` is what is behind the reader.
+/// Runs a case. `origin` is behind the reader.
 fn play(case: &Case, client: Client, origin: &Origin, followed: bool) -> Result<(), String> {
     let what = format!("{}{}", case.what, if followed { ", with a request behind it" } else { "" });
     watch(case, client, origin, followed).map_err(|wrong| format!("{what}: {wrong}"))
@@ -152,7 +152,7 @@ fn every_case_ends_where_it_ends_and_nothing_behind_it_is_smuggled() {
     assert!(wrong.is_empty(), "{} of {} are wrong:\n{}", wrong.len(), 2 * cases.len(), wrong.join("\n"));
 }
 
-/// The same heads in other pieces have the same end.
+/// The result must not depend on how the bytes are split.
 #[test]
 fn cases_that_come_byte_by_byte_are_read_the_same() {
     let (origin, proxy) = start();
@@ -173,7 +173,7 @@ fn cases_that_come_byte_by_byte_are_read_the_same() {
     }
 }
 
-/// Refused heads are one kind in log and metrics, whoever found them.
+/// Refused heads have one kind in log and metrics, independent of the check.
 #[test]
 fn heads_that_are_refused_are_counted_and_logged() {
     let (_origin, proxy) = start();
@@ -196,8 +196,7 @@ fn heads_that_are_refused_are_counted_and_logged() {
     wait_until("they are logged", || proxy.lines("outcome=\"malformed\"") == 3);
 }
 
-/// What comes behind a body in chunks, while its answer is waited for, is no request; what comes
-/// after the answer is one.
+/// Bytes that follow a chunked body before its answer are not a request; after the answer they are.
 #[test]
 fn a_request_that_comes_before_the_answer_to_chunks_closes_the_connection() {
     let (origin, proxy) = start();
@@ -208,8 +207,8 @@ fn a_request_that_comes_before_the_answer_to_chunks_closes_the_connection() {
     client.send(chunks::of(&body));
     wait_until("the endpoint is asked", || origin.hits() == 1);
     client.send(post("/only", &[], json::WRITE));
-    // The proxy answers others after it has read the first byte of that: both connections may be on
-    // one thread.
+    // The proxy answers others after it has read the first of these bytes: both connections may be
+    // on one thread.
     gate.open();
     let response = client.read();
     assert_eq!(response.result(), "a");
@@ -217,7 +216,7 @@ fn a_request_that_comes_before_the_answer_to_chunks_closes_the_connection() {
         assert!(client.is_closed_by_server());
         assert_eq!(origin.hits(), 1);
     } else {
-        // It came after the proxy had stopped looking.
+        // The bytes came after the proxy's last check.
         assert_eq!(client.read().result(), "a");
         assert_eq!(origin.hits(), 2);
     }
@@ -249,7 +248,7 @@ fn a_body_that_ends_early_reaches_nobody() {
     }
 }
 
-/// The type opts out per upstream, and a route says otherwise.
+/// An upstream disables the check of the type, and a route overrides it.
 #[test]
 fn any_content_type_is_taken_where_the_conf_says_so() {
     let origin = Origin::start("a");

@@ -1,7 +1,7 @@
 //! Hostile and broken modules: each ends in a refusal at load, or in a counted fault with a good
 //! answer to the client.
 //!
-//! A module does its harm in requests for `eth_getLogs`. The policy prefers the endpoint `b`, the
+//! A module misbehaves in requests for `eth_getLogs`. The policy prefers the endpoint `b`, the
 //! native one `a`.
 
 mod budget;
@@ -18,7 +18,7 @@ use crate::support::{
     Answer, Client, Conf, GENERATED, Origin, Proxy, harmless, hostile, hostile_files, json, wait_until,
 };
 
-/// Modules that are refused at load, and what is said about them.
+/// Modules that are refused at load, and their errors.
 const REFUSED: [(&str, &[&str]); 69] = [
     ("empty", &["stage compile: is empty"]),
     ("truncated", &["stage compile: is cut short"]),
@@ -84,7 +84,7 @@ const REFUSED: [(&str, &[&str]); 69] = [
     ("no-retry", &["does not export `pointsman_retry`"]),
     ("plan-wrong-type", &["export `pointsman_plan` has a wrong type"]),
     ("plan-always-traps", &["stage probe: plan trapped"]),
-    // These are no contents of files; `places_that_are_no_files_are_not_used` puts them there.
+    // Not contents of files; `places_that_are_no_files_are_not_used` creates them.
     ("a-folder", &["stage read: is not a file"]),
     ("a-link-out", &["stage read: is a link that leads out of the plugin folder"]),
     ("a-link-to-nothing", &["stage read: can't be read"]),
@@ -92,17 +92,17 @@ const REFUSED: [(&str, &[&str]); 69] = [
     ("a-pipe", &["stage read: is not a file"]),
 ];
 
-/// Modules that fault when they score, and the kinds of fault that may be.
+/// Modules that fault when they score, and the possible kinds of fault.
 const BAD_SCORES: [(&str, &[&str]); 17] = [
     ("score-endless-loop", &["fuel"]),
     ("score-trap", &["trap"]),
     ("score-divides-by-zero", &["trap"]),
     ("score-out-of-bounds", &["trap"]),
-    // The stack may be larger than the fuel.
+    // The fuel may end before the stack.
     ("score-deep-recursion", &["trap", "fuel"]),
     ("score-grows-memory", &["memory"]),
     ("score-grows-a-table", &["memory"]),
-    // A table's places cost no fuel; processor time ends it.
+    // Table entries cost no fuel; the limit of processor time ends the call.
     ("score-fills-a-table", &["epoch", "fuel"]),
     ("score-fills-memory", &["fuel"]),
     ("log-flood-with-faults", &["trap"]),
@@ -115,7 +115,7 @@ const BAD_SCORES: [(&str, &[&str]); 17] = [
     ("log-of-megabytes", &["fuel"]),
 ];
 
-/// Modules whose scores are odd and yet no fault, and who answers then.
+/// Modules with odd but valid scores, and the endpoint that answers.
 const ODD_SCORES: [(&str, &str); 7] = [
     ("score-grows-and-goes-on", "b"),
     ("score-scribbles", "a"),
@@ -126,10 +126,10 @@ const ODD_SCORES: [(&str, &str); 7] = [
     ("score-refuses-too-early", "b"),
 ];
 
-/// Modules that tests of their own are about.
+/// Modules with their own tests.
 const OTHERS: [&str; 3] = ["score-refuses", "retry-takes-long", "retry-takes-longer"];
 
-/// Modules that fault when they are asked about an attempt, or for a plan.
+/// Modules that fault in `retry` or `plan`.
 const BAD_DECISIONS: [(&str, &str); 10] = [
     ("retry-endless-loop", "fuel"),
     ("retry-trap", "trap"),
@@ -143,8 +143,7 @@ const BAD_DECISIONS: [(&str, &str); 10] = [
     ("plan-negative-hedge", "output"),
 ];
 
-/// Modules whose decisions are as large or small as can be, and no fault. The client gets an answer
-/// all the same.
+/// Modules with extreme but valid decisions. The client gets an answer nevertheless.
 const ODD_DECISIONS: [&str; 5] = [
     "retry-no-delay",
     "retry-largest-delay",
@@ -153,7 +152,7 @@ const ODD_DECISIONS: [&str; 5] = [
     "plan-largest-everything",
 ];
 
-/// What is in the folder for other reasons than its contents.
+/// Entries of the folder that are special files.
 const PLACES: [&str; 5] = ["a-folder", "a-link-out", "a-link-to-nothing", "a-link-to-itself", "a-pipe"];
 
 const HARM: &str = r#"{"jsonrpc":"2.0","id":1,"method":"eth_getLogs","params":[{}]}"#;
@@ -169,7 +168,7 @@ fn every_guest_has_a_test() {
     assert_eq!(tested, there);
 }
 
-/// A proxy in whose plugin folder `hostile.wasm` is a good policy, used for `kind`.
+/// A proxy with a good policy as `hostile.wasm`, used for `kind`.
 fn proxy_with(kind: &str, conf: Conf) -> Proxy {
     let proxy = Proxy::start(&conf);
     proxy.site().add_plugin("hostile", &harmless());
@@ -179,7 +178,7 @@ fn proxy_with(kind: &str, conf: Conf) -> Proxy {
     proxy
 }
 
-/// Puts another module in its place.
+/// Replaces the module.
 #[track_caller]
 fn load(proxy: &Proxy, name: &str) {
     proxy.site().add_plugin("hostile", &hostile(name));
@@ -274,7 +273,7 @@ fn an_odd_score_is_no_fault() {
     assert_eq!(proxy.metrics().sum("policy_faults_total", &[]), 0.0);
 }
 
-/// The first endpoint fails, and doesn't cool for long.
+/// The first endpoint fails and has a short cooldown.
 fn failing_first(bad: &Origin, good: &Origin) -> Conf {
     Conf::of([bad, good]).cooldown("base", "'1ms'").cooldown("max", "'1ms'").set("deadline", "'1s'")
 }
@@ -303,7 +302,7 @@ fn an_odd_decision_is_no_fault_and_is_clamped() {
         load(&proxy, name);
         let response = proxy.post(HARM);
         match name {
-            // It is asked at the deadline, and may or may not answer in time.
+            // The retry is sent at the deadline, so the endpoint may or may not answer in time.
             "retry-largest-delay" => assert!([200, 502, 504].contains(&response.status), "{}", response.text()),
             _ => assert_eq!(response.result(), "good", "{name}"),
         }
@@ -314,8 +313,7 @@ fn an_odd_decision_is_no_fault_and_is_clamped() {
     }
 }
 
-/// While a hostile policy is called by all workers, the requests of another upstream get what its
-/// own policy says.
+/// While all workers call a hostile policy, another upstream's requests follow its own policy.
 #[test]
 fn nobody_else_notices() {
     let [a, b] = ["a", "b"].map(Origin::start);

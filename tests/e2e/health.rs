@@ -1,4 +1,4 @@
-//! Active health checks: who is asked, when, and what follows.
+//! Active health checks: targets, schedule and effects.
 
 use std::time::{Duration, Instant};
 
@@ -116,7 +116,7 @@ fn a_probe_that_hangs_ends_with_its_timeout_and_holds_up_no_other() {
     assert!(began.elapsed() >= Duration::from_millis(300));
     wait_health(&proxy, "good", "healthy");
     assert_eq!(proxy.post(CALL).result(), "good");
-    // At the same time, so a round takes one timeout, and then there is a next one.
+    // Probes run concurrently, so a round takes one timeout before the next one.
     let before = good.asked("eth_blockNumber");
     wait_until("the rounds go on", || good.asked("eth_blockNumber") >= before + 3);
     assert_eq!(proxy.endpoint("hanging")["in_flight"], 0);
@@ -130,7 +130,7 @@ fn a_changed_interval_takes_effect_with_the_reload() {
     wait_health(&proxy, "node", "healthy");
     assert_eq!(node.asked("eth_blockNumber"), 1, "the first round is at once");
 
-    // A new endpoint is asked at once, and so are the others with it.
+    // A new endpoint is probed at once, together with the others.
     let new = Node::new("new", 9);
     proxy.rewrite_conf(&slow.clone().and(Endpoint::of(&new.origin)));
     assert!(proxy.reload_by_signal());

@@ -1,4 +1,4 @@
-//! A second attempt beside a slow one, and the budget that bounds retries and hedges together.
+//! Hedges of slow attempts, and the retry budget, which limits retries and hedges together.
 
 use std::time::{Duration, Instant};
 
@@ -6,7 +6,7 @@ use serde_json::json as value;
 
 use crate::support::{Answer, Conf, Gate, Guest, Origin, Proxy, json, wait_until};
 
-/// A retry policy that always retries, and hedges after so many milliseconds.
+/// A retry policy that always retries, and hedges after `ms` milliseconds.
 fn hedges_after(ms: u32) -> Guest {
     let plan = format!(
         r#"(func (export "pointsman_plan") (param $request i32) (param $row i32) (param $plan i32)
@@ -128,8 +128,8 @@ fn an_outage_is_not_amplified() {
     let attempts: usize = origins.iter().map(Origin::hits).sum();
     let retries = total(&proxy, "retries_total");
     assert_eq!(attempts as f64, 500.0 + retries);
-    // A tenth of the requests and ten for the window. Windows may have turned in between: then the
-    // floor is granted anew.
+    // A tenth of the requests and ten per window. If the window changed in between, the floor is
+    // granted again.
     assert!((50.0..=80.0).contains(&retries), "{retries} retries");
     assert!(total(&proxy, "retry_budget_exhausted_total") > 0.0);
 }

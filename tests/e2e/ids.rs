@@ -1,11 +1,11 @@
-//! Ids that JSON libraries write in another way: endpoints get numbers of our own, and clients get
-//! their ids back byte by byte.
+//! Ids that JSON libraries rewrite: endpoints get the proxy's own numbers, and clients get their
+//! ids back byte by byte.
 
 use serde_json::{Value, json as value};
 
 use crate::support::{Answer, Conf, Origin, Proxy, Request, json};
 
-/// What some library, or all, write in another way.
+/// Ids that some or all libraries rewrite.
 const ODD: [&str; 14] = [
     "-0",
     "1e400",
@@ -23,8 +23,8 @@ const ODD: [&str; 14] = [
     "1E2",
 ];
 
-/// An endpoint that reads a request as a library does and writes its ids again as it reads them. It
-/// refuses what it can't read.
+/// An endpoint that parses a request like a library and writes the ids as parsed. It refuses
+/// invalid requests.
 fn rewriting(request: &Request, answer: impl Fn(&Value) -> Value) -> Answer {
     let Ok(read) = serde_json::from_slice::<Value>(&request.body) else { return Answer::status(400) };
     let body = match read.as_array() {
@@ -69,7 +69,7 @@ fn so_does_it_with_errors_of_every_status() {
     }
 }
 
-/// In another order than they were asked, with duplicates, in pieces, and split by retries.
+/// In a different order, with duplicates, in pieces, and split by retries.
 #[test]
 fn so_does_it_in_batches() {
     let ids: Vec<&str> = ODD.into_iter().chain(["1", "1", "\"x\"", "2", "null"]).collect();
@@ -83,7 +83,7 @@ fn so_does_it_in_batches() {
     let expected = format!("[{}]", results.collect::<Vec<_>>().join(","));
     for most in ["100", "3"] {
         let (bad, good) = (Origin::start("bad"), Origin::start("good"));
-        // It leaves out every other one.
+        // It omits every other one.
         bad.script(|request: &Request| {
             let Ok(Value::Array(members)) = serde_json::from_slice(&request.body) else { return Answer::status(400) };
             Answer::body(Value::Array(members.iter().step_by(2).map(result_of).collect()).to_string())

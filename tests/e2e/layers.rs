@@ -1,7 +1,7 @@
-//! The layers of the source, held to its actual imports.
+//! The layers of the source, checked against its imports.
 //!
-//! Every file is read as tokens, so that comments, strings and formatting don't count. Tests are
-//! left out: they may use what they test with.
+//! Every file is read as tokens, so comments, strings and formatting are ignored. Tests are
+//! excluded: they may import anything.
 
 use std::fmt;
 use std::path::Path;
@@ -11,8 +11,8 @@ use proc_macro2::{Delimiter, TokenStream, TokenTree};
 /// The root of the repository.
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 
-/// The top modules from the lowest layer to the highest. A module may use those of lower layers,
-/// and none beside it.
+/// The top modules from the lowest layer to the highest. A module may import lower layers, but no
+/// other module of its own.
 const LAYERS: [&[&str]; 11] = [
     &["files", "hex", "model", "progress", "report", "text", "worker"],
     &["chain", "clock", "fingerprint", "signature"],
@@ -21,14 +21,14 @@ const LAYERS: [&[&str]; 11] = [
     &["upstream"],
     &["engine", "snapshot"],
     &["dns", "logging"],
-    // They meet in the snapshot, and in the channels that the server hands them.
+    // They communicate through the snapshot and channels from the server.
     &["admin", "gateway", "health", "housekeeping", "reload", "watcher"],
     &["server"],
     &["cli"],
     &["main"],
 ];
 
-/// Names that have their place, and where else they stand.
+/// Names that are restricted to certain places.
 const NAMES: [Names; 4] = [
     Names { names: &["wasmtime"], only_in: Modules::These(&["policy"]) },
     Names {
@@ -38,7 +38,7 @@ const NAMES: [Names; 4] = [
         ]),
     },
     Names { names: &["notify"], only_in: Modules::These(&["watcher"]) },
-    // Time and chance are parameters there.
+    // Time and randomness are parameters there.
     Names {
         names: &["Instant::now", "SystemTime", "tokio", "rand", "fastrand"],
         only_in: Modules::AllBut(&["chain", "model", "report"]),
@@ -84,7 +84,7 @@ fn every_module_has_a_layer() {
 
 #[test]
 fn unsafe_code_stays_at_the_border_to_wasm() {
-    // Folders, and the beginnings of paths below them where it may be.
+    // Folders, and the prefixes of paths below them where it is allowed.
     let places: [(&str, &[&str]); 5] = [
         ("proxy/src", &["policy/"]),
         ("sdk/src", &["export", "macros"]),
@@ -144,12 +144,12 @@ fn assert_none(problems: impl Iterator<Item = String>) {
 struct SourceFile {
     path: String,
     top: String,
-    /// Modules between the crate's root and this file's contents.
+    /// Number of modules between the crate's root and this file's contents.
     depth: usize,
     tokens: Vec<TokenTree>,
 }
 
-/// Where something stands.
+/// A position in a file.
 struct At<'a>(&'a str, usize);
 
 impl fmt::Display for At<'_> {
@@ -165,7 +165,7 @@ impl SourceFile {
             path.with_extension("").iter().map(|name| name.to_string_lossy().into_owned()).collect();
         modules.pop_if(|last| ["mod", "lib"].contains(&last.as_str()));
         let top = modules.first().cloned().unwrap_or_else(|| "lib".into());
-        // The binary's root is a root as well.
+        // The binary's root is also a root.
         let depth = if top == "main" { 0 } else { modules.len() };
         SourceFile { path: path.display().to_string(), top, depth, tokens: without_tests(stream) }
     }
@@ -182,7 +182,7 @@ impl SourceFile {
         self.imports().into_iter().filter(wrong).map(tell).collect()
     }
 
-    /// Top modules that are named by a path from the root, and where.
+    /// Top modules named by a path from the root, and their positions.
     fn imports(&self) -> Vec<(String, usize)> {
         let mut found = Vec::new();
         collect_imports(&self.tokens, self.depth, &mut found);
@@ -204,7 +204,7 @@ impl SourceFile {
         found
     }
 
-    /// Where `name` stands, a word or a path of words.
+    /// Positions of `name`, a word or a path of words.
     fn occurrences(&self, name: &str) -> Vec<String> {
         let mut words = Vec::new();
         flatten(&self.tokens, &mut words);
@@ -253,7 +253,7 @@ fn collect_imports(tokens: &[TokenTree], depth: usize, found: &mut Vec<(String, 
     }
 }
 
-/// What follows `crate::`, or as many `super::` as lead to the root.
+/// The tokens after `crate::`, or after enough `super::` to reach the root.
 fn after_root(mut tokens: &[TokenTree], depth: usize) -> Option<&[TokenTree]> {
     let strip = |tokens: &'_ [TokenTree], word: &str| {
         let is_there = tokens.len() > 3 && is_word(&tokens[0], word) && tokens[1..3].iter().all(|t| is_word(t, ":"));
@@ -269,7 +269,7 @@ fn after_root(mut tokens: &[TokenTree], depth: usize) -> Option<&[TokenTree]> {
     (left == 0 && depth > 0).then_some(tokens)
 }
 
-/// The first word, or that of each member of a group.
+/// The first word, or the first words of a group's members.
 fn first_words(tokens: &[TokenTree]) -> Vec<proc_macro2::Ident> {
     match tokens.first() {
         Some(TokenTree::Ident(word)) => vec![word.clone()],
@@ -295,7 +295,7 @@ fn flatten(tokens: &[TokenTree], words: &mut Vec<(String, usize)>) {
     }
 }
 
-/// The Rust files below `folder`, tests left out, with paths relative to it.
+/// The Rust files below `folder` without tests, with paths relative to it.
 fn sources(folder: &str) -> Vec<SourceFile> {
     let root = Path::new(ROOT).join(folder);
     let (mut files, mut folders) = (Vec::new(), vec![root.clone()]);

@@ -1,11 +1,11 @@
-//! Start, signals, clients that leave.
+//! Start, signals, clients that disconnect.
 
 use std::net::{TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
 use crate::support::{Answer, Client, Conf, Gate, Origin, Proxy, Signal, Site, json, post, wait_until};
 
-/// A proxy with a request under way, which the origin answers when the gate opens.
+/// A proxy with a request in flight, which the origin answers when the gate opens.
 fn with_a_request_under_way(conf: impl FnOnce(Conf) -> Conf) -> (Gate, Origin, Proxy, Client) {
     let gate = Gate::new();
     let origin = Origin::always("a", Answer::result("a").held_by(&gate));
@@ -85,7 +85,7 @@ fn a_kept_connection_without_a_request_holds_up_no_shutdown() {
     assert!(began.elapsed() < Duration::from_secs(5), "it took {:?}", began.elapsed());
 }
 
-/// A connection that is closed while its client sends the next request loses that request.
+/// Closing a connection while its client sends the next request would lose that request.
 #[test]
 fn a_kept_connection_is_answered_once_more_while_the_process_ends() {
     let (gate, _origin, proxy, mut client) = with_a_request_under_way(|conf| conf);
@@ -136,7 +136,7 @@ fn a_taken_port_is_said_clearly() {
 fn check_tells_by_its_exit_code() {
     let origin = Origin::start("a");
     let site = Site::new(&Conf::of([&origin]));
-    // It doesn't listen: a taken port is no matter to it.
+    // It doesn't listen, so a taken port doesn't matter.
     let _taken = TcpListener::bind(site.listen).unwrap();
     let output = site.run(&["check", "--config", "pointsman.toml"]);
     assert_eq!(output.code, Some(0), "{}", output.stderr);

@@ -116,8 +116,7 @@ fn no_more_than_max_concurrency_requests_are_under_way() {
     assert_eq!(proxy.post(json::READ).result(), "a");
 }
 
-/// A proxy that lets in one request at a time, and a request that is under way until the gate
-/// opens.
+/// A proxy that admits one request at a time, and a request in flight until the gate opens.
 fn occupied(queue_timeout: &str, gate: &Gate) -> (Origin, Proxy, Client) {
     let origin = Origin::always("a", Answer::result("a").held_by(gate));
     let conf = Conf::of([&origin]).set("max_concurrency", "1").set("queue_timeout", &format!("'{queue_timeout}'"));
@@ -133,7 +132,8 @@ fn sent(proxy: &Proxy) -> Client {
     client
 }
 
-/// Sends two requests where there is room for one to wait: that one, and the answer to the other.
+/// Sends two requests to a queue of one. Returns the waiting client and the answer to the other
+/// request.
 fn one_waits(proxy: &Proxy) -> (Client, Response) {
     let [mut a, mut b] = [sent(proxy), sent(proxy)];
     wait_until("one of two is refused", || a.has_answer() || b.has_answer());
@@ -156,7 +156,7 @@ fn as_many_requests_may_wait_as_may_be_under_way() {
 
     gate.open();
     assert_eq!((first.read().result(), waiting.read().result()), ("a".into(), "a".into()));
-    // Its place in the queue is free, too.
+    // Its place in the queue is free again, too.
     assert_eq!(proxy.post(json::READ).result(), "a");
 }
 

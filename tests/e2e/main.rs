@@ -1,52 +1,52 @@
-//! The proxy as its users meet it: the real binary as a process, over real sockets, between
-//! scripted origins and a client that sees every byte.
+//! End-to-end tests: the real binary as a process, over real sockets, between scripted origins and
+//! a client that inspects every byte.
 //!
-//! Where a test belongs:
-//! - `answers`: a good request gets an endpoint's answer, byte for byte, and nothing leaks either
-//!   way.
-//! - `bad_input`: what a client does wrong is its own trouble only.
-//! - `framing`: raw bytes of clients, and where each request ends.
-//! - `failover`: what an endpoint does wrong is not the client's trouble.
+//! Themes:
+//! - `answers`: good requests: the endpoint's answer byte for byte, and no leaks in either
+//!   direction.
+//! - `bad_input`: bad requests, which affect only their client.
+//! - `framing`: raw bytes of clients, and the end of each request.
+//! - `failover`: endpoint failures, which are hidden from clients.
 //! - `table`: each row of the shipped policy's table.
-//! - `nonsense`: endpoints that send anything but an answer.
-//! - `wire_endpoint`: a table of what endpoints send, byte by byte.
-//! - `ids`: ids that JSON libraries write in another way.
-//! - `streams`: long bodies and answers, and who reads or sends them slowly.
-//! - `batches`: what belongs to which member, and what is asked again elsewhere.
-//! - `hedging`: second attempts beside slow ones, and the retry budget.
-//! - `property`: what must hold whatever endpoints do.
-//! - `health`: which endpoints are fit, as probes find.
-//! - `chain`: which of them are of the right chain, and up with it.
-//! - `connections`: kept connections, names, answers in pieces.
+//! - `nonsense`: endpoints that send invalid answers.
+//! - `wire_endpoint`: a table of endpoints' raw bytes.
+//! - `ids`: ids that JSON libraries rewrite.
+//! - `streams`: long bodies and answers, and slow readers and senders.
+//! - `batches`: answers of members, and retries of members.
+//! - `hedging`: hedges of slow attempts, and the retry budget.
+//! - `property`: properties under random faults.
+//! - `health`: health checks by probes.
+//! - `chain`: health checks of the chain and its head.
+//! - `connections`: keep-alive, names, answers in pieces.
 //! - `limits`: rate limits, concurrency, batch sizes.
-//! - `slow_clients`: clients that take their time with a request.
-//! - `room`: what clients may hold of the process: connections, memory.
+//! - `slow_clients`: clients that send requests slowly.
+//! - `room`: limits of clients' connections and memory.
 //! - `tls`: endpoints behind HTTPS.
-//! - `lifecycle`: start, signals, clients that leave.
-//! - `reload`: what a reload changes and keeps, also under load.
-//! - `rollback`: what comes back of the previous generation.
-//! - `watch`: changes of the plugin folder that nobody tells.
+//! - `lifecycle`: start, signals, clients that disconnect.
+//! - `reload`: changed and kept state, also under load.
+//! - `rollback`: the previous generation's state.
+//! - `watch`: changes of the plugin folder without a signal.
 //! - `cache`: compiled code on disk.
 //! - `signed`: signatures of plugins.
-//! - `refusals`: confs and plugins that are refused, and how it is told.
+//! - `refusals`: refused confs and plugins, and their errors.
 //! - `admin`: health, status, metrics, secrets.
-//! - `silence`: endpoints that accept requests and never answer, and their way back.
-//! - `poison`: what one client can make of a pool for the others.
-//! - `admin_wire`: raw bytes for the admin address, and who is kept away from it.
-//! - `files`: paths in the conf that lead to anything but a file.
-//! - `printed`: what reaches terminals and logs.
-//! - `explain`: what the operator is told about the next request.
-//! - `shadow`: policies that are tried without effect.
+//! - `silence`: endpoints that accept requests and never answer, and their recovery.
+//! - `poison`: effects of one client's requests on the others.
+//! - `admin_wire`: raw bytes for the admin address, and forbidden requests.
+//! - `files`: paths in the conf to special files.
+//! - `printed`: output to terminals and logs.
+//! - `explain`: the explanation of the next request.
+//! - `shadow`: policies that run without effect.
 //! - `canary`: policies that decide a share of the requests.
-//! - `policies`: modules that decide, well or badly.
+//! - `policies`: good and bad decisions of modules.
 //! - `examples`: policies in other languages, of the SDK's folder.
 //! - `guests`: hostile and broken modules, each file of `tests/guests` and each generated one.
 //! - `nodes`: two real Ethereum nodes.
-//! - `layers`: what the source may import.
+//! - `layers`: allowed imports of the source.
 //! - `documents`: links, the book's pages, and the page of the metrics.
 //!
-//! A test reads as a script and an expectation. What more than one theme needs is in `support`. A
-//! pure function is tested beside its code, not here.
+//! A test is a script and an expectation. Code shared by themes is in `support`. A pure function is
+//! tested beside its code, not here.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a panic is how a test fails")]
 #![allow(unreachable_pub, reason = "the support is written like a library")]
 

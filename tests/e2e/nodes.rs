@@ -1,10 +1,10 @@
 //! Two real Ethereum nodes behind the proxy, with the shipped policies.
 //!
-//! The nodes are Anvil, which `scripts/install-nodes` puts into `tests/nodes/node_modules`. Where
-//! it is missing, these tests say so in one line and end; with `CI=true` they fail.
+//! The nodes are Anvil, which `scripts/install-nodes` installs into `tests/nodes/node_modules`. If
+//! it is missing, these tests print one line and end; with `CI=true` they fail.
 //!
-//! Both nodes have a chain of their own with the same genesis, so that reads have the same answer
-//! from either while nothing is written, and a write shows where it went.
+//! Both nodes have their own chain with the same genesis: reads have the same answer from both
+//! until a write, and a write shows its node.
 
 use std::io::Write;
 use std::net::{SocketAddr, TcpListener};
@@ -17,15 +17,14 @@ use serde_json::{Value, json};
 
 use crate::support::{Client, Conf, Endpoint, Proxy, Response, wait_for, wait_until};
 
-/// Both chains begin at this time, so that their first blocks are the same.
+/// Start time of both chains, so that their first blocks are equal.
 const GENESIS: &str = "1700000000";
-/// Below the ports that systems give out by themselves: nobody takes a node's port while it is
-/// down.
+/// Below the systems' ephemeral ports, so that a node's port isn't taken while it is down.
 const PORTS: std::ops::Range<u16> = 20_000..32_000;
 /// Clients that read while a node dies.
 const READERS: usize = 4;
-/// Creates a contract that answers 42 to every call:
-/// `PUSH1 42 PUSH1 0 MSTORE PUSH1 32 PUSH1 0 RETURN`, and before it the code that copies these ten
+/// Creates a contract that returns 42 to every call:
+/// `PUSH1 42 PUSH1 0 MSTORE PUSH1 32 PUSH1 0 RETURN`, preceded by the code that copies these ten
 /// bytes and returns them.
 const CONTRACT: &str = "0x600a600c600039600a6000f3602a60005260206000f3";
 
@@ -83,7 +82,7 @@ fn a_signed_transaction_is_carried_out_once() {
     assert_eq!(nonce(&mut client), "0x1");
     assert_eq!(nonce(&mut nodes.b.client()), "0x0", "the other node got it as well");
 
-    // Once more: the node refuses it, and nobody else is asked.
+    // Again: the node refuses it, and no other endpoint is tried.
     let again = request(1, "eth_sendRawTransaction", json!([signed])).to_string();
     let (expected, got) = (nodes.a.client().post(&again), client.post(&again));
     assert!(expected.json()["error"].is_object(), "{}", expected.text());
@@ -169,8 +168,7 @@ fn a_node_that_quotes_a_request_is_not_blamed_by_the_words_of_it() {
     wait_until("both serve again", || ["a", "b"].iter().all(|name| proxy.endpoint(name)["available"] == true));
 }
 
-/// Two nodes and a proxy that prefers the first. `None`, and a line that says so, where there are
-/// no nodes.
+/// Two nodes and a proxy that prefers the first. Without nodes, `None` and a printed line.
 fn start() -> Option<(Nodes, Proxy)> {
     let binary = anvil()?;
     let nodes = Nodes { a: Node::start(&binary), b: Node::start(&binary) };
@@ -193,7 +191,7 @@ fn anvil() -> Option<PathBuf> {
         return Some(binary);
     }
     assert!(!std::env::var("CI").is_ok_and(|ci| ci == "true"), "there are no nodes: run scripts/install-nodes");
-    // Not by `eprintln`, which shows nothing when a test succeeds.
+    // Not with `eprintln`, whose output is hidden if a test succeeds.
     SAID.call_once(|| {
         let line = b"the tests with real Ethereum nodes were left out: scripts/install-nodes installs them\n";
         std::io::stderr().write_all(line).unwrap();
@@ -217,7 +215,7 @@ impl Nodes {
 /// An Anvil process. It is killed when it is dropped.
 struct Node {
     binary: PathBuf,
-    /// It keeps files there, and looks for a configuration.
+    /// Folder for its files and configuration.
     home: tempfile::TempDir,
     address: SocketAddr,
     process: Child,
@@ -228,7 +226,7 @@ impl Node {
         let home = tempfile::tempdir().expect("a folder");
         let (address, process) = wait_for("a node starts", || {
             let address = SocketAddr::from(([127, 0, 0, 1], fastrand::u16(PORTS)));
-            // Somebody may listen there, or begin to before the node does.
+            // Another process may listen there, or start to before the node does.
             drop(TcpListener::bind(address).ok()?);
             let mut process = spawn(binary, home.path(), address);
             is_ready(&mut process, address).then_some((address, process))
@@ -236,13 +234,13 @@ impl Node {
         Node { binary: binary.to_owned(), home, address, process }
     }
 
-    /// No word of goodbye to anybody.
+    /// Kills it without closing connections gracefully.
     fn kill(&mut self) {
         self.process.kill().expect("a running node");
         self.process.wait().expect("a child");
     }
 
-    /// Starts it again, at the same address and with a new chain.
+    /// Restarts it at the same address with a new chain.
     fn restart(&mut self) {
         self.process = spawn(&self.binary, self.home.path(), self.address);
         assert!(is_ready(&mut self.process, self.address), "the node did not start again");
@@ -270,7 +268,7 @@ impl Node {
 
 impl Drop for Node {
     fn drop(&mut self) {
-        // It may be dead already.
+        // It may have ended already.
         let _ = self.process.kill();
         let _ = self.process.wait();
     }

@@ -1,6 +1,6 @@
-//! Endpoints that send anything but an answer. The client gets another endpoint's answer, or an
-//! error under its id, soon, and nothing of the nonsense; and the next request over the same
-//! connection gets its own answer.
+//! Endpoints that send invalid answers. The client soon gets another endpoint's answer or an error
+//! with its id, and none of the invalid bytes; the next request on the same connection gets its own
+//! answer.
 
 use std::time::{Duration, Instant};
 
@@ -8,11 +8,11 @@ use serde_json::json as value;
 
 use crate::support::{Answer, Conf, Endpoint, Greeting, Origin, Proxy, Request, chunked, json, wait_until};
 
-/// What a case may take: far more than an attempt's timeout, far less than anything that hangs.
+/// Limit of a case: far more than an attempt's timeout, far less than a hang.
 const SOON: Duration = Duration::from_secs(5);
 const KIB: usize = 1 << 10;
 
-/// What an endpoint sends instead of the answer that it gets, and what the attempt is called.
+/// An endpoint's reaction, given the right answer, and the attempt's outcome.
 struct Case {
     name: &'static str,
     outcome: &'static str,
@@ -23,7 +23,7 @@ const fn case(name: &'static str, outcome: &'static str, make: fn(&str) -> Answe
     Case { name, outcome, make }
 }
 
-/// A whole answer with this head, but for its length.
+/// A whole answer with this head and the right length.
 fn with_head(head: &str, body: &str) -> Answer {
     Answer::raw(format!("{head}\r\ncontent-length: {}\r\n\r\n{body}", body.len()))
 }
@@ -147,7 +147,7 @@ pub(crate) fn answer_to(request: &Request, result: &str) -> String {
     String::from_utf8(json::answer(&request.body, &format!(r#""result":"{result}""#))).expect("an answer is text")
 }
 
-/// No endpoint is ever left alone, so that one proxy can take all cases one after the other.
+/// Without cooldowns, so that one proxy can run all cases in sequence.
 pub(crate) fn patient(conf: Conf) -> Conf {
     let conf =
         conf.with_shipped_policies().extra("[policies.again.config]\ncooldown = false\nhedge = { enabled = false }");
@@ -220,8 +220,8 @@ fn a_name_without_an_address_is_passed_over() {
     assert!(began.elapsed() < SOON);
 }
 
-/// It says so before it has read the request, and doesn't read it: the answer counts, not the
-/// broken connection. Otherwise a client could make every endpoint cool with one long request.
+/// The endpoint answers without reading the request: the answer counts, not the broken connection.
+/// Otherwise a client could put every endpoint into cooldown with one long request.
 #[test]
 fn an_answer_that_comes_before_the_request_was_sent_counts() {
     let too_large = "HTTP/1.1 413 Too Large\r\ncontent-length: 9\r\nconnection: close\r\n\r\ntoo large";
@@ -236,8 +236,8 @@ fn an_answer_that_comes_before_the_request_was_sent_counts() {
     }
 }
 
-/// What follows an answer belongs to no request: neither to the next one over this connection nor
-/// to another client's.
+/// Bytes after an answer belong to no request, neither the next one on this connection nor another
+/// client's.
 #[test]
 fn what_follows_an_answer_is_nobodys() {
     let stale = r#"{"jsonrpc":"2.0","id":"next","result":"stale"}"#;
@@ -279,7 +279,7 @@ fn what_follows_an_answer_is_nobodys() {
     }
 }
 
-/// A result may be nested however deep: it is passed on as it is.
+/// A result may have any depth: it is forwarded unchanged.
 #[test]
 fn a_deep_result_is_no_danger() {
     let origin = Origin::start("deep");
@@ -299,8 +299,7 @@ fn a_deep_result_is_no_danger() {
     }
 }
 
-/// Longer than what is held back, so it is passed on while it arrives; but not what can't be an
-/// answer.
+/// Longer than the buffer, so a valid answer would be streamed; a page can't be an answer.
 #[test]
 fn a_long_page_is_no_answer() {
     let (bad, good) = (Origin::start("bad"), Origin::start("good"));
@@ -321,8 +320,7 @@ fn a_long_page_is_no_answer() {
     assert!(proxy.post(json::READ).result().starts_with("bad bad"));
 }
 
-/// The beginning was passed on before the end was seen: the client must see that the answer broke
-/// off.
+/// The beginning was forwarded before the end was known: the client must detect the truncation.
 #[test]
 fn too_long_an_answer_breaks_off_and_takes_no_memory() {
     let origin = Origin::start("bad");

@@ -1,5 +1,5 @@
-//! What one client can make of a pool for the others: nothing. Blame needs evidence that is not the
-//! request's.
+//! One client's requests must not affect the pool for others. Penalties need evidence beyond the
+//! request itself.
 
 use std::thread::scope;
 use std::time::{Duration, Instant};
@@ -9,11 +9,11 @@ use serde_json::Value;
 
 use crate::support::{Answer, Conf, Origin, Proxy, Request, json, wait_until};
 
-/// A method of which the endpoints make what `poisoned` says; all else they answer well.
+/// A method that endpoints answer with `poisoned`; all others they answer well.
 const POISON: &str = "debug_traceCall";
-/// A retry budget that no test uses up.
+/// A retry budget that no test exhausts.
 const PLENTY: &str = "{ share = 10, floor_per_sec = 1000 }";
-/// Of the proxy: strikes that ban a method take so long at least.
+/// The proxy's minimum duration of the strikes before a method ban.
 const STRIKE_TIME: Duration = Duration::from_secs(1);
 
 fn pool(poisoned: Answer) -> Vec<Origin> {
@@ -44,11 +44,11 @@ fn excluded(proxy: &Proxy) -> Vec<String> {
     endpoints.iter().filter(|endpoint| endpoint["available"] == false).map(name).collect()
 }
 
-/// Pools that are tried at once: as many as a small machine starts proxies for.
+/// Pools that are tested concurrently: the number of proxies that a small machine can start.
 const TOGETHER: usize = 4;
 
-/// Random poison, beside a client that asks for something else: no endpoint is excluded, no method
-/// lost, and all are answered.
+/// Random poison and a client with other requests: no endpoint is excluded, no method is banned,
+/// and all requests are answered.
 #[test]
 fn no_request_excludes_an_endpoint_that_a_probe_finds_good() {
     let poisons: Vec<(usize, Answer)> = poisons().into_iter().enumerate().collect();
@@ -75,7 +75,7 @@ fn expect_no_exclusion(number: usize, poison: Answer) {
     assert_eq!(proxy.admin("GET", "/health").json()["status"], "ok", "poison {number}");
 }
 
-/// One client's slow requests make an endpoint wait for a probe, and not for more.
+/// One client's slow requests exclude an endpoint until its next probe, not longer.
 #[test]
 fn requests_that_hang_everywhere_cool_no_endpoint_that_answers_probes() {
     let origins = pool(Answer::hang());
@@ -92,13 +92,12 @@ fn requests_that_hang_everywhere_cool_no_endpoint_that_answers_probes() {
     assert_eq!(["a", "b", "c"].map(|name| proxy.cooldown(name)), [0.0; 3]);
 }
 
-/// Without probes the word of a request that nobody else was asked is worth a backoff, whatever it
-/// is.
+/// Without probes, an error of a request that no other endpoint got causes at most a backoff.
 #[test]
 fn without_probes_one_request_excludes_nobody_for_long() {
     let origins = pool(Answer::result("0x7"));
     let proxy = Proxy::start(&Conf::of(&origins).with_shipped_policies());
-    // A method that nobody knows is a write, which isn't sent twice.
+    // An unknown method is a write, which isn't sent twice.
     origins.iter().for_each(|origin| origin.answer(Answer::status(402)));
     for _ in 0..3 {
         assert_eq!(proxy.post(json::request("1", "foo_bar")).status, 502);
@@ -109,7 +108,7 @@ fn without_probes_one_request_excludes_nobody_for_long() {
     }
 }
 
-/// What is more than the request's word does exclude it: the probe fails, too.
+/// Evidence beyond the request excludes the endpoint: the probe fails, too.
 #[test]
 fn an_endpoint_whose_probe_fails_too_cools_at_once() {
     for answer in [Answer::status(503), Answer::rpc_error(-32603, "no"), Answer::reset(), Answer::status(401)] {
@@ -123,7 +122,7 @@ fn an_endpoint_whose_probe_fails_too_cools_at_once() {
     }
 }
 
-/// A method that only one endpoint fails goes elsewhere after a while, and all else stays.
+/// A method that only one endpoint fails goes elsewhere after a while; other methods stay.
 #[test]
 fn a_method_that_another_endpoint_answers_is_banned_after_three_strikes() {
     let origins = pool(Answer::rpc_error(-32004, "not supported"));
@@ -139,7 +138,7 @@ fn a_method_that_another_endpoint_answers_is_banned_after_three_strikes() {
     assert_eq!(proxy.endpoint("a")["available"], true);
 }
 
-/// Longer than strikes take that ban a method.
+/// Runs longer than the strikes of a method ban.
 #[test]
 fn a_method_that_works_in_between_is_never_banned() {
     let origins = pool(Answer::result("0x7"));
@@ -158,8 +157,7 @@ fn a_method_that_works_in_between_is_never_banned() {
     assert_eq!(proxy.endpoint("a")["banned_methods"].as_array().map_or(0, Vec::len), 0);
 }
 
-/// Where there are probes they are the witness; that another endpoint answered a few requests is
-/// none.
+/// With probes, the probes are the evidence, not another endpoint's occasional answers.
 #[test]
 fn what_another_endpoint_answers_now_and_then_excludes_nobody_whose_probe_is_good() {
     let origins = pool(Answer::status(503));
@@ -176,8 +174,7 @@ fn what_another_endpoint_answers_now_and_then_excludes_nobody_whose_probe_is_goo
     assert!(origins[0].requests().iter().any(|request| request.method() == POISON));
 }
 
-/// Without probes that another endpoint answered is the witness, and a request that all fail has
-/// none.
+/// Without probes, another endpoint's answer is the evidence; a request that all fail has none.
 #[test]
 fn without_probes_a_request_that_fails_everywhere_excludes_nobody() {
     let origins = pool(Answer::status(503));

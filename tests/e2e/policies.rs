@@ -1,4 +1,4 @@
-//! Modules that decide, well or badly.
+//! Good and bad decisions of modules.
 
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
@@ -41,7 +41,7 @@ fn an_endpoint_that_the_policy_leaves_out_gets_nothing() {
     assert_eq!(a.hits(), 0);
 }
 
-/// Bodies of `score` that misbehave on requests of attempt 1 whose method begins with `eth_g`; the
+/// Bodies of `score` that misbehave in attempt 1 of requests whose method begins with `eth_g`; the
 /// probe's doesn't.
 fn faulty_scores() -> Vec<(&'static str, String)> {
     let when_asked = |then: &str| {
@@ -125,7 +125,7 @@ fn a_guest_that_floods_the_log_is_cut_short() {
     assert_eq!(proxy.post(json::READ).result(), "a");
     let lines = || proxy.log().lines().filter(|line| line.contains("pointsman::guest")).count();
     wait_until("a line is there", || lines() > 0);
-    // What comes after a later request in the log comes after all that the guest wrote before.
+    // A later request's log line follows all of the guest's earlier lines.
     proxy.post("rubbish");
     wait_until("the log has gone on", || proxy.log().contains("not_json"));
     assert!(lines() <= 50, "{} lines", lines());
@@ -147,7 +147,7 @@ fn faults_under_load_are_nobodys_trouble() {
                 }
             });
         }
-        // Five at a time: the quarantine comes between.
+        // Five at a time, because of the quarantine.
         wait_until("many faults", || proxy.metrics().sum("policy_faults_total", &[("kind", "trap")]) >= 10.0);
         stop.store(true, SeqCst);
     });
@@ -155,7 +155,7 @@ fn faults_under_load_are_nobodys_trouble() {
     assert!(proxy.metrics().sum("policy_faults_total", &[]) < calls, "the policy also decided");
 }
 
-/// Ten endpoints, of which a decision looks at two.
+/// Ten endpoints, of which a decision considers two.
 fn ten_endpoints(origins: &[Origin]) -> Conf {
     Conf::of(origins).set("candidates", "2").set("max_attempts", "10")
 }
@@ -163,7 +163,7 @@ fn ten_endpoints(origins: &[Origin]) -> Conf {
 #[test]
 fn of_a_large_pool_a_policy_is_shown_some_drawn_by_weight() {
     let origins: Vec<Origin> = (0..10).map(|n| Origin::start(&format!("n{n}"))).collect();
-    // It traps when it is shown another number or one of them twice, and else takes the first.
+    // Traps if it gets another number of rows or a duplicate; otherwise takes the first.
     let first_of_two = Guest::new("two", "1.0.0").score(
         "(if (i32.and (i32.or (i32.ne (local.get $count) (i32.const 2))
                               (i32.eq (i32.load (local.get $rows)) (i32.load offset=64 (local.get $rows))))

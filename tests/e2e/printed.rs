@@ -1,9 +1,8 @@
-//! What reaches terminals and logs: nothing that changes how other text is shown, nothing secret,
-//! everything once.
+//! Output to terminals and logs: no control characters, no secrets, every message once.
 
 use crate::support::{Conf, Guest, Origin, Proxy, Site, wait_until};
 
-/// Turns text around, clears the screen, can't be seen.
+/// Reverses text, clears the screen, is invisible.
 const BAD: &str = "\u{202e}\u{1b}[2J\u{200b}";
 
 fn is_fit(text: &str) -> bool {
@@ -96,7 +95,7 @@ fn a_refusal_is_printed_once_and_changed_settings_are_named() {
     assert!(printed.contains("refused; generation 3 serves on"), "{printed}");
 }
 
-/// The operator of a machine that boots would lose the proxy by it.
+/// Otherwise the proxy would not start when the machine boots.
 #[test]
 fn a_broken_file_that_no_policy_needs_is_a_warning() {
     let good = Origin::start("good");
@@ -113,11 +112,11 @@ fn a_broken_file_that_no_policy_needs_is_a_warning() {
     let response = proxy.post_reload();
     assert_eq!((response.status, response.json()["warnings"][0].as_str()), (200, Some(warning)));
     wait_until("the log tells it", || proxy.log().contains(warning));
-    // What a policy asks for may be in the broken file.
+    // The broken file may contain a policy's plugin.
     proxy.rewrite_conf(&conf.clone().extra("[policies.other]\nplugin = 'other'"));
     let error = proxy.post_reload().json()["error"].as_str().unwrap().to_owned();
     assert!(error.contains("no plugin named \"other\"") && error.contains("broken.wasm can't be used: "), "{error}");
-    // A broken file in the place of the module that runs doesn't bring an older one back.
+    // A broken file in place of the running module doesn't restore an older one.
     proxy.rewrite_conf(&conf.clone().guest(&Guest::in_order("orderly", "1.1.0", true)).without_extra().extra(POLICY));
     assert_eq!(proxy.post_reload().status, 200);
     proxy.site().add_plugin("orderly-1.1.0", b"rubbish");

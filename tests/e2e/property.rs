@@ -1,10 +1,10 @@
-//! What must hold whatever endpoints do: random faults, random reads, writes and batches, several
-//! clients at once.
+//! Properties under random faults, with random reads, writes and batches of several concurrent
+//! clients.
 //!
-//! Every request is answered once, and so is every id of it, in order; a write that may not be
-//! repeated arrives at one endpoint at most, once; no request has more attempts than allowed, nor
-//! all together more than the budget; in the end nothing is under way. Each run is made from a
-//! seed, which a failure names.
+//! Every request and each of its ids is answered once, in order; a write that must not be repeated
+//! arrives at most once, at one endpoint; no request has more attempts than allowed, nor all
+//! together more than the budget; at the end nothing is in flight. Each run has a seed, which a
+//! failure names.
 
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -31,10 +31,10 @@ const RAW: &str = "eth_sendRawTransaction";
 /// A request as a client sends it.
 struct Sent {
     body: String,
-    /// Of a single request or of each member; `None` for a notification.
+    /// Id of a single request or of each member; `None` for a notification.
     ids: Vec<Option<u64>>,
     batch: bool,
-    /// The ids of its writes that may not be repeated.
+    /// Ids of its writes that must not be repeated.
     writes: Vec<u64>,
 }
 
@@ -53,7 +53,7 @@ impl Sent {
             };
             let silent = batch && rng.u8(..10) == 0;
             let id = if silent { String::new() } else { format!(r#""id":{next_id},"#) };
-            // The number is in the params, too: a notification is recognised by it.
+            // The number is also in the params, which identifies a notification.
             members.push(format!(r#"{{"jsonrpc":"2.0",{id}"method":"{method}","params":["0x00",{next_id}]}}"#));
             sent.ids.push((!silent).then_some(*next_id));
             if WRITES.contains(&method) {
@@ -87,8 +87,7 @@ impl Sent {
     }
 }
 
-/// What an origin does with a request: by chance, but always the same for the same seed, origin and
-/// number.
+/// An origin's reaction to a request: random, but determined by seed, origin and number.
 fn misbehave(seed: u64, origin: u64, badness: u8, request: &Request) -> Answer {
     let mut rng = Rng::with_seed(seed << 32 | origin << 24 | request.number as u64);
     let good = Answer::result("good");
@@ -143,14 +142,14 @@ fn conf(seed: u64, origins: &[Origin]) -> Conf {
         .client("timeout", "'150ms'")
         .cooldown("base", "'20ms'")
         .cooldown("max", "'100ms'");
-    // The worst policy that there can be is one that always wants more.
+    // The worst policy always asks for more attempts.
     let plan = r#"(func (export "pointsman_plan") (param $request i32) (param $row i32) (param $plan i32)
         (f32.store offset=12 (local.get $plan) (f32.const 20)))"#;
     let greedy = Guest::new("greedy", "1.0.0").always_retries().extra(plan);
     if seed.is_multiple_of(2) { conf.with_shipped_policies() } else { conf.retried_by(&greedy) }
 }
 
-/// Sends random requests and checks every answer. Returns what it sent.
+/// Sends random requests and checks every answer. Returns the requests.
 fn run_client(proxy: &Proxy, seed: u64, client: u64) -> Vec<Sent> {
     let mut rng = Rng::with_seed(seed << 8 | client);
     let mut next_id = client * 1_000_000;
@@ -170,7 +169,7 @@ fn ask(connection: &mut Client, body: &str) -> (u16, String) {
     (response.status, response.text())
 }
 
-/// How often each numbered request arrived, at all origins together.
+/// Arrivals of each numbered request at all origins together.
 fn arrivals(origins: &[Origin]) -> HashMap<u64, usize> {
     let mut arrivals = HashMap::new();
     for request in origins.iter().flat_map(Origin::requests) {
@@ -221,7 +220,7 @@ fn run(seed: u64) {
     let extra: f64 = ["retries_total", "hedges_total"].iter().map(|name| metrics.sum(name, &[])).sum();
     assert_eq!(attempts.iter().sum::<usize>() as f64, all.len() as f64 + extra - unserved(&attempts));
     let allowed = SHARE * all.len() as f64 + 2.0 * WINDOW * FLOOR;
-    // Where the proxy tries an endpoint that comes back, the second attempt is at its own cost.
+    // The retry of a half-open attempt is not charged to the budget.
     let extra = extra - metrics.sum("retry_budget_excused_total", &[]);
     assert!(extra <= allowed, "{extra} retries and hedges where {allowed} are allowed");
     wait_until("nothing is under way", || {
@@ -230,12 +229,12 @@ fn run(seed: u64) {
         let endpoints = upstream["endpoints"].as_array().expect("a list of endpoints");
         upstream["in_flight"] == 0 && endpoints.iter().all(|endpoint| endpoint["in_flight"] == 0)
     });
-    // And it still works.
+    // The proxy still works.
     origins.iter().for_each(|origin| origin.answer(Answer::result("good")));
     wait_until("it serves", || proxy.post(json::READ).json()["result"] == value!("good"));
 }
 
-/// Requests for which nobody could be asked, not even once.
+/// Requests without any attempt.
 fn unserved(attempts: &[usize]) -> f64 {
     attempts.iter().filter(|&&attempts| attempts == 0).count() as f64
 }

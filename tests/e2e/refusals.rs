@@ -1,9 +1,9 @@
-//! Confs and plugins that are refused: each is told with its place or its stage, by `check` as by a
-//! reload, and the old generation serves on.
+//! Refused confs and plugins: `check` and a reload report each with its location or stage, and the
+//! old generation continues to serve.
 
 use crate::support::{Conf, Guest, Origin, Proxy, Site, json, wait_until};
 
-/// Reloads what is on disk, and expects the same refusal from a reload and from `check`.
+/// Expects the same refusal from a reload and from `check`.
 #[track_caller]
 pub(super) fn expect_refusal(proxy: &Proxy, parts: &[&str]) {
     let generation = proxy.status()["generation"].clone();
@@ -32,7 +32,7 @@ fn check(site: &Site) -> (Option<i32>, String) {
     (output.code, output.stderr)
 }
 
-/// A reload, `check` and the log warn of a file that no policy needs, and go on.
+/// Expects a warning from a reload, `check` and the log about a file that no policy needs.
 #[track_caller]
 pub(super) fn expect_warning(proxy: &Proxy, parts: &[&str]) {
     let response = proxy.post_reload();
@@ -93,13 +93,13 @@ fn a_missing_conf_is_an_error() {
     expect_refusal(&proxy, &["pointsman.toml", "can't"]);
 }
 
-/// A loop whose turns use much fuel and little time: its fuel ends long before its processor time,
-/// on any machine.
+/// A loop whose iterations use much fuel and little time: its fuel ends long before its processor
+/// time on any machine.
 fn endless() -> String {
     format!("(loop $l {} (br $l)) i64.const 0", "(drop (i32.const 0))".repeat(1_000))
 }
 
-/// What is put into the plugin folder as `bad.wasm`, and what the refusal says.
+/// Contents of `bad.wasm` in the plugin folder, and the texts of the refusal.
 fn bad_modules() -> Vec<(&'static str, Vec<u8>, Vec<&'static str>)> {
     let guest = || Guest::in_order("bad", "1.0.0", false);
     let whole = guest().wasm();
@@ -150,7 +150,7 @@ fn more_instances_than_there_may_be_are_refused() {
     let one = Conf::of([&good]).scored_by(&Guest::in_order("one", "1.0.0", false));
     let few = |conf: Conf| conf.plugins("max_instances", "16");
     let proxy = Proxy::start(&few(one.clone()));
-    // Each policy has one for each of two worker threads, and three more.
+    // Each policy has an instance for each of two worker threads, and three more.
     let many = ["two", "three", "four", "five"].map(|name| Guest::in_order(name, "1.0.0", false));
     proxy.rewrite_conf(&few(many.iter().fold(one, |conf, guest| conf.guest(guest))));
     let generation = proxy.status()["generation"].clone();

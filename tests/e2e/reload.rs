@@ -1,4 +1,4 @@
-//! What a reload changes and what it keeps.
+//! Changed and kept state of a reload.
 
 use std::time::Duration;
 
@@ -158,7 +158,7 @@ fn a_burst_of_signals_becomes_few_reloads() {
     assert_eq!(proxy.post(json::READ).result(), "a");
 }
 
-/// Endpoint sets and plugin versions alternate together. A request that got the policy of one
+/// Endpoint sets and plugin versions alternate together. A request with the policy of one
 /// generation and the endpoints of another would reach `a2` or `b1`, which no generation prefers.
 #[test]
 fn no_request_fails_or_goes_astray_while_generations_come_and_go() {

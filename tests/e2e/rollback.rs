@@ -1,4 +1,4 @@
-//! What comes back of the previous generation, and what stays.
+//! Restored and kept state of a rollback.
 
 use std::time::{Duration, Instant};
 
@@ -6,12 +6,12 @@ use serde_json::{Value, json};
 
 use crate::support::{Answer, Conf, Guest, Origin, Proxy, Response, json, under_load, wait_until};
 
-/// Rollbacks of the test under load, each of which undoes the one before.
+/// Rollbacks of the test under load, each of which reverts the previous one.
 const ROLLBACKS: usize = 100;
 /// Connections of the test under load.
 const CONNECTIONS: usize = 16;
 
-/// Rolls back, which must succeed, and gives the report.
+/// Rolls back, which must succeed, and returns the report.
 #[track_caller]
 fn roll_back(proxy: &Proxy) -> Value {
     let response = proxy.post_rollback();
@@ -134,7 +134,7 @@ fn nothing_is_read_again() {
     let a = Origin::start("a");
     let conf = Conf::of([&a]).scored_by(&Guest::in_order("orderly", "1.0.0", false));
     let conf = conf.endpoint(0, |e| e.set("headers", "{ x-key = 'file:key' }"));
-    // A conf whose file can't be read is refused: the key has to be there before the first start.
+    // A conf with an unreadable file is refused, so the key must exist before the first start.
     let proxy = Proxy::start(&conf.clone().endpoint(0, |e| e.set("headers", "{}")));
     let key = proxy.site().folder().join("key");
     std::fs::write(&key, "old").unwrap();
@@ -195,8 +195,8 @@ fn the_command_rolls_back_and_prints_the_report() {
     assert_eq!((stranger.code, stranger.stderr.contains("401")), (Some(1), true), "{}", stranger.stderr);
 }
 
-/// Endpoint sets and plugin versions alternate together, as under reloads: a request that got the
-/// policy of one generation and the endpoints of another would reach `a2` or `b1`.
+/// Endpoint sets and plugin versions alternate together, as in the test of reloads: a request with
+/// the policy of one generation and the endpoints of another would reach `a2` or `b1`.
 #[test]
 fn no_request_fails_or_goes_astray_under_rollbacks() {
     let [a1, a2, b1, b2] = ["a1", "a2", "b1", "b2"].map(Origin::start);
@@ -229,22 +229,22 @@ fn no_request_fails_or_goes_astray_under_rollbacks() {
     assert_eq!(proxy.metrics().sum("policy_faults_total", &[]), 0.0, "every decision was the policy's own");
 }
 
-/// It faults with every request whose method begins with `eth_g`; the probe's doesn't.
+/// Faults on every request whose method begins with `eth_g`; the probe's doesn't.
 fn faulty() -> Guest {
     let body = "(if (i32.eq (i32.load8_u offset=68 (local.get $request)) (i32.const 103)) (then unreachable))
                 (f64.store (local.get $scores) (f64.const 9))";
     Guest::new("orderly", "1.1.0").score(body)
 }
 
-/// Has the thread that reloads look at the policies on probation: it does so after each reload that
-/// it has answered, so the second one is answered after a look.
+/// Makes the reload thread check the policies on probation: it does so after each answered reload,
+/// so the second answer follows a check.
 fn have_it_looked_at(proxy: &Proxy) {
     for _ in 0..2 {
         assert_eq!(proxy.post_reload().json()["changes"]["config_updated"], false);
     }
 }
 
-/// A proxy whose conf has this grace, with a policy in place of which a faulty one was loaded.
+/// A proxy whose conf has this grace, and whose policy was replaced by a faulty one.
 fn with_faulty_policy(origins: [&Origin; 2], grace: Option<&str>) -> Proxy {
     let conf = Conf::of(origins);
     let conf = grace.map_or(conf.clone(), |grace| conf.plugins("rollback_grace", grace));
@@ -269,7 +269,7 @@ fn a_reload_whose_policy_is_quarantined_is_rolled_back_by_itself() {
     assert_eq!(proxy.post(json::READ).result(), "b");
     assert_eq!(proxy.metrics().sum("automatic_rollbacks_total", &[]), 1.0);
     wait_until("the log tells it", || proxy.log().contains(cause));
-    // What is on disk is what was turned away from, until somebody asks for it.
+    // The files on disk are the rejected ones, which an explicit reload loads.
     assert_eq!(proxy.post_reload().json()["generation"], 4);
     assert_eq!(proxy.status()["policies"]["orderly"]["version"], "1.1.0");
 }

@@ -1,6 +1,5 @@
-//! What clients may hold of the process: connections and memory. Whatever they take, there is
-//! something left for those who came before, for the operator and for the endpoints, and no
-//! endpoint is blamed.
+//! Limits of clients' connections and memory. Capacity remains for earlier clients, the operator
+//! and the endpoints, and no endpoint is penalised.
 
 use crate::support::{
     Answer, Client, Conf, Gate, Origin, Proxy, Response, chunked as in_chunks, json, post, wait_until,
@@ -22,7 +21,7 @@ fn start(change: impl FnOnce(Conf) -> Conf) -> (Gate, Origin, Proxy) {
         _ => Answer::result("a"),
     });
     let proxy = Proxy::start(&change(Conf::of([&origin])));
-    // The one that looked whether it serves.
+    // The connection that checked whether it serves.
     wait_until("nobody is connected", || connected(&proxy) == 0.0);
     (gate, origin, proxy)
 }
@@ -39,7 +38,7 @@ fn shed(proxy: &Proxy) -> f64 {
     proxy.metrics().sum("connections_shed_total", &[])
 }
 
-/// A connection with a request that is under way.
+/// A connection with a request in flight.
 fn busy(proxy: &Proxy, origin: &Origin) -> Client {
     let before = origin.hits();
     let mut client = proxy.client();
@@ -50,7 +49,7 @@ fn busy(proxy: &Proxy, origin: &Origin) -> Client {
 
 #[test]
 fn who_waits_longest_makes_room_for_a_new_client() {
-    // One thread: who has an answer waits before the next one gets it.
+    // One thread: a client with an answer waits before the next one gets its answer.
     let (gate, origin, proxy) = start(|conf| conf.server("max_connections", "3").server("threads", "1"));
     let mut busy = busy(&proxy, &origin);
     let [mut oldest, mut newer] = [kept(&proxy), kept(&proxy)];
@@ -113,13 +112,13 @@ fn the_limit_of_open_files_is_raised() {
     }
 }
 
-/// By default, whatever the process may open: half of it is for endpoints, the operator and a
-/// reload.
+/// By default, clients may use half of the process's open files; the rest is for endpoints, the
+/// operator and a reload.
 #[test]
 fn idle_clients_that_take_all_they_get_harm_nobody() {
     let (gate, origin, proxy) = start(|conf| conf.open_files(256, 256));
     let mut before = busy(&proxy, &origin);
-    // More than there are files.
+    // More than the limit of open files.
     let mut idle: Vec<Client> = (0..300).map(|_| proxy.client()).collect();
     wait_until("all have been accepted", || shed(&proxy) > 200.0);
     assert_eq!(connected(&proxy), 64.0, "half of what a reserve of 128 leaves");
@@ -137,7 +136,7 @@ fn idle_clients_that_take_all_they_get_harm_nobody() {
     assert!(idle[0].is_closed_by_server());
 }
 
-/// A request with as many spaces behind it as make it so long.
+/// A request padded with spaces to `size` bytes.
 fn padded(request: &str, size: usize) -> String {
     format!("{request}{}", " ".repeat(size - request.len()))
 }
@@ -148,7 +147,7 @@ fn assert_no_memory(response: &Response) {
     assert_eq!(response.head.get("retry-after"), Some("1"));
 }
 
-/// A request of so many bytes, of which the last is kept back.
+/// Sends a request of `size` bytes without the last one.
 fn all_but_one(proxy: &Proxy, size: usize, chunked: bool) -> (Client, Vec<u8>) {
     let body = padded(&json::request("1", "eth_getLogs"), size);
     let whole = if chunked {
@@ -166,7 +165,7 @@ fn all_but_one(proxy: &Proxy, size: usize, chunked: bool) -> (Client, Vec<u8>) {
 fn bodies_under_way_are_bounded_together() {
     let (gate, origin, proxy) = start(|conf| conf.server("max_body", "'1MiB'").server("max_buffered", "'1MiB'"));
     for chunked in [false, true] {
-        // Whole, and under way at an endpoint.
+        // Complete and in flight at an endpoint.
         let hits = origin.hits();
         let (mut first, whole) = all_but_one(&proxy, 700_000, chunked);
         first.send(&whole[whole.len() - 1..]);
@@ -178,7 +177,7 @@ fn bodies_under_way_are_bounded_together() {
         }
         // Small ones don't count.
         assert_eq!(proxy.post(padded(json::READ, 10000)).result(), "a");
-        // Its memory is free when it is answered, or its client gone.
+        // Its memory is released when it is answered or its client disconnects.
         if chunked {
             gate.open();
             assert_eq!(first.read().result(), "a");
@@ -208,7 +207,7 @@ fn a_body_that_breaks_off_gives_its_memory_back() {
     for chunked in [false, true] {
         let (mut client, _) = all_but_one(&proxy, 900_000, chunked);
         wait_until("it holds memory", || {
-            // Whoever looks for the memory may get it first, and then this one is refused.
+            // Another request may get the memory first; then this one is refused.
             if client.has_answer() {
                 client = all_but_one(&proxy, 900_000, chunked).0;
             }

@@ -1,4 +1,4 @@
-//! Policies that are tried without effect.
+//! Shadow policies.
 
 use serde_json::{Value, json as value};
 
@@ -10,7 +10,7 @@ fn shadowed(conf: Conf, guest: &Guest, share: f64) -> Conf {
     conf.guest(guest).set("shadow", &shadow)
 }
 
-/// What `GET /shadow` tells of the upstream `main`; null when it has none.
+/// The result of `GET /shadow` for the upstream `main`; null if it has no shadow.
 #[track_caller]
 fn shadow(proxy: &Proxy) -> Value {
     let response = proxy.admin("GET", "/shadow");
@@ -18,7 +18,7 @@ fn shadow(proxy: &Proxy) -> Value {
     response.json()["upstreams"]["main"].clone()
 }
 
-/// Sampled requests that were looked at in one way or another.
+/// Sampled requests with any result.
 fn seen(shadow: &Value) -> u64 {
     ["compared", "faults", "dropped"].map(|count| shadow[count].as_u64().expect("a number")).iter().sum()
 }
@@ -61,7 +61,7 @@ fn a_policy_agrees_with_itself_under_another_name() {
     let count = |name| metrics.sum(name, &[("upstream", "main"), ("policy", "new")]);
     assert_eq!(["shadow_compared_total", "shadow_agreed_total"].map(count), [50.0, 50.0]);
     assert_eq!(["shadow_faults_total", "shadow_dropped_total"].map(count), [0.0, 0.0]);
-    // The first request may find all endpoints equal.
+    // For the first request all endpoints may be equal.
     assert!(count("shadow_rank_correlation_count") >= 49.0);
     assert_eq!(count("shadow_call_duration_seconds_count"), 50.0);
     no_faults(&proxy, "old");
@@ -122,7 +122,7 @@ fn a_shadow_that_faults_costs_nobody_anything() {
             assert_eq!(client.post(&bad).result(), "a", "{kind}");
         }
         wait_until_seen(&proxy, 30);
-        // While an instance is replaced, what comes is dropped.
+        // Samples are dropped while an instance is replaced.
         let found = shadow(&proxy);
         assert_eq!(found["compared"], 0, "{found:#}");
         let faults = found["faults"].as_f64().expect("a number");
@@ -138,7 +138,7 @@ fn a_shadow_that_faults_costs_nobody_anything() {
     }
 }
 
-/// The policy that faults as a shadow is another upstream's live one.
+/// The policy that faults as a shadow is another upstream's live policy.
 #[test]
 fn a_shadow_that_faults_takes_no_instance_from_those_whom_it_serves() {
     let [a, b, other] = ["a", "b", "other"].map(Origin::start);
@@ -156,7 +156,7 @@ fn a_shadow_that_faults_takes_no_instance_from_those_whom_it_serves() {
     let conf = shadowed(Conf::of([&a, &b]).scored_by(&first_is_live()), &faulty, 1.0).extra(&second);
     let proxy = Proxy::start(&conf);
     let bad = json::request("1", "eth_getLogs");
-    // Connections of their own, so that all threads take part.
+    // Separate connections, so that all threads take part.
     wait_until("the shadow has faulted often", || {
         assert_eq!(proxy.post(&bad).result(), "a");
         assert_eq!(proxy.client().post_with("/second", &[], &bad).result(), "other");

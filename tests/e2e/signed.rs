@@ -1,4 +1,4 @@
-//! Signatures of plugins: what they protect from, and how it is told.
+//! Signatures of plugins and the errors about them.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -10,7 +10,7 @@ fn orderly(version: &str) -> Guest {
     Guest::in_order("orderly", version, true)
 }
 
-/// Good is asked, whatever the policy prefers.
+/// The request reaches `good`, whatever the policy prefers.
 fn conf(good: &Origin) -> Conf {
     Conf::of([good]).scored_by(&orderly("1.0.0"))
 }
@@ -37,7 +37,7 @@ fn any_trusted_key_will_do() {
     proxy.site().add_guest(&next);
     assert_eq!(proxy.post_reload().status, 200);
     assert_eq!(signed_by(&proxy), new.id());
-    // And the old one is retired.
+    // The old key is retired.
     proxy.rewrite_conf(&conf(&good).signed_by(&new));
     assert_eq!(proxy.post_reload().status, 200);
     proxy.site().add_signature("orderly-1.0.0", &old.sign(&orderly("1.0.0").wasm()));
@@ -45,7 +45,7 @@ fn any_trusted_key_will_do() {
     assert_eq!(signed_by(&proxy), new.id());
 }
 
-/// What lies beside `bad.wasm` in the place of its signature, and what the refusal says.
+/// The signature file of `bad.wasm`, and the texts of the refusal.
 struct Bad<'a> {
     what: &'static str,
     wasm: &'a [u8],
@@ -62,7 +62,7 @@ fn what_is_not_signed_well_is_not_used() {
     let (right, id, other) = (signer.sign(&wasm), signer.id(), Signer::new());
     let sign = "`minisign -Sm bad.wasm -x bad.wasm.sig`";
     let mut changed = wasm.clone();
-    // A letter of the description.
+    // A changed letter of the description.
     let at = changed.windows(7).position(|text| text == b"orderly").unwrap();
     changed[at + 6] = b'z';
     let unknown = format!("is by key {}, which is none of the trusted ones", other.id());
@@ -124,8 +124,7 @@ fn a_signature_is_a_file_of_the_plugin_folder() {
     expect_refusal(&proxy, &["orderly-1.0.0.wasm.sig is not a file"]);
 }
 
-/// What was compiled before is in memory, and in the cache: neither spares it the question who
-/// signed it.
+/// The module is compiled in memory and in the cache: neither skips the check of its signature.
 #[test]
 fn keys_that_a_reload_brings_hold_for_what_is_loaded_already() {
     let (good, signer) = (Origin::start("good"), Signer::new());
@@ -138,7 +137,7 @@ fn keys_that_a_reload_brings_hold_for_what_is_loaded_already() {
     proxy.site().add_signature("orderly-1.0.0", &signer.sign(&orderly("1.0.0").wasm()));
     assert_eq!(proxy.post_reload().status, 200);
     assert_eq!(signed_by(&proxy), signer.id());
-    // Nor does having been signed once.
+    // Nor does an earlier signature.
     fs::remove_file(proxy.plugins().join("orderly-1.0.0.wasm.sig")).unwrap();
     expect_refusal(&proxy, &["orderly-1.0.0.wasm", "stage signature: has no signature"]);
     proxy.rewrite_conf(&unsigned);

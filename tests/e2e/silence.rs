@@ -1,4 +1,4 @@
-//! Endpoints that accept requests and never answer, and their way back after a cooldown.
+//! Endpoints that accept requests and never answer, and their recovery after a cooldown.
 
 use std::sync::Mutex;
 use std::thread::{scope, sleep};
@@ -8,8 +8,7 @@ use crate::support::{Answer, Conf, Origin, Proxy, json, wait_until};
 
 const RATE: u32 = 40;
 
-/// The latency of each of so many reads at [`RATE`], each by a client of its own. All must be
-/// answered.
+/// The latencies of `count` reads at [`RATE`], each by its own client. All must be answered.
 fn reads(proxy: &Proxy, count: u32) -> Vec<Duration> {
     let latencies = Mutex::new(Vec::new());
     let began = Instant::now();
@@ -31,7 +30,7 @@ fn shipped(origins: &[Origin]) -> Conf {
     Conf::of(origins).with_shipped_policies()
 }
 
-/// As a conf without further settings has it.
+/// The defaults of a conf.
 fn defaults(conf: Conf) -> Conf {
     let conf = conf.cooldown("base", "'3s'").cooldown("jitter", "1.0");
     conf.client("timeout", "'5s'").client("connect_timeout", "'500ms'").set("deadline", "'10s'")
@@ -43,7 +42,8 @@ fn hanging(count: usize) -> Vec<Origin> {
     names.into_iter().enumerate().map(|(n, name)| Origin::always(name, answer(n))).collect()
 }
 
-/// Nobody waits for the timeout, whoever scores, however many hang, with probes and without.
+/// No read waits for the timeout, for any policy and number of hanging endpoints, with and without
+/// probes.
 #[test]
 fn reads_are_answered_while_the_heaviest_endpoints_hang() {
     let conf: [fn(&[Origin]) -> Conf; 3] = [
@@ -60,7 +60,7 @@ fn reads_are_answered_while_the_heaviest_endpoints_hang() {
                     let mut latencies = reads(&proxy, 200);
                     latencies.sort_unstable();
                     let late = latencies.iter().filter(|latency| **latency > Duration::from_secs(2)).count();
-                    // The timeout is 5 s: what is answered sooner was rescued.
+                    // The timeout is 5 s: earlier answers come from another endpoint.
                     assert_eq!(late, 0, "conf {number}, {count} hang: {latencies:?}");
                 });
             }
@@ -78,7 +78,7 @@ fn an_endpoint_that_hangs_is_excluded_before_its_first_timeout() {
     assert!(origins[0].hits() < 30, "{} of 40 requests went there", origins[0].hits());
 }
 
-/// Three endpoints with probes, the heaviest of which does `fault` to every second read.
+/// Three endpoints with probes, the heaviest of which answers every second read with `fault`.
 fn every_second(fault: &Answer) -> (Vec<Origin>, Proxy) {
     let origins = hanging(0);
     let fault = fault.clone();
@@ -92,7 +92,7 @@ fn every_second(fault: &Answer) -> (Vec<Origin>, Proxy) {
     (origins, proxy)
 }
 
-/// Its probes are good, and so is what it answers: but the retry budget isn't there for that.
+/// Its probes and its other answers are good, but the retry budget must not pay for its failures.
 #[test]
 fn an_endpoint_that_fails_every_second_read_is_left_out() {
     for fault in [Answer::status(500), Answer::rpc_error(-32603, "database"), Answer::reset(), Answer::body("{}")] {
@@ -121,8 +121,8 @@ fn a_half_open_endpoint_is_tried_by_one_request_at_a_time() {
     let origins = [Origin::always("first", Answer::status(500)), Origin::start("second")];
     let conf = shipped(&origins).cooldown("base", "'100ms'").cooldown("max", "'200ms'").client("timeout", "'60s'");
     let proxy = Proxy::start(&conf.set("deadline", "'60s'"));
-    // So many that the policy knows when to hedge, which is long before an endpoint may be called
-    // silent.
+    // Enough for the policy's hedge delay, which is far shorter than the limit for a silent
+    // endpoint.
     for _ in 0..20 {
         assert_eq!(proxy.post(json::READ).result(), "second");
     }
@@ -139,12 +139,11 @@ fn a_half_open_endpoint_is_tried_by_one_request_at_a_time() {
     });
     assert!(began.elapsed() < Duration::from_secs(30), "none waited for the timeout");
     assert_eq!(origins[0].hits() - before, 1);
-    // A trial that is overtaken is the next cooldown.
+    // A half-open attempt that loses to its hedge starts the next cooldown.
     assert!(proxy.metrics().sum("endpoint_cooldowns_total", &[("endpoint", "first")]) >= 2.0);
 }
 
-/// A request that the proxy itself gave to an endpoint that may still be down can always go to
-/// another one.
+/// A request that the proxy sent to a half-open endpoint can always go to another one.
 #[test]
 fn the_retry_of_a_trial_costs_no_budget() {
     let origins = [Origin::always("first", Answer::status(500)), Origin::start("second")];
@@ -169,7 +168,7 @@ fn traffic_returns_by_a_ramp() {
     wait_until("all of it is back", || (0..20).all(|_| proxy.post(json::READ).result() == "first"));
 }
 
-/// With health checks a probe goes first: no request waits for an endpoint that still hangs.
+/// With health checks a probe goes first: no request waits for a hanging endpoint.
 #[test]
 fn a_probe_tries_a_half_open_endpoint_before_any_request() {
     let first = Origin::scripted("first", |request| match request.method().as_str() {

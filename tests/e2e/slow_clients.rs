@@ -1,16 +1,16 @@
-//! Clients that take their time with a request. What they hold until it is complete is a
-//! connection, never a place among the requests under way, and not for as long as they like.
+//! Clients that send requests slowly. Until a request is complete, they hold a connection for a
+//! limited time, but no place among the requests in flight.
 
 use std::time::{Duration, Instant};
 
 use crate::support::{Client, Conf, Origin, PATIENCE, Proxy, json, post, wait_until};
 
 const INVALID_REQUEST: i64 = -32600;
-/// Of the proxy: for a head, and for a body before its rate counts.
+/// The proxy's limit for a head, and for a body before its rate is checked.
 const GRACE: Duration = Duration::from_secs(10);
-/// The server's timers tell time in steps of this, and may be as much too early.
+/// Resolution of the server's timers, which may fire early by this much.
 const TIMER_STEP: Duration = Duration::from_millis(10);
-/// Between two bytes of a trickle.
+/// Pause between two bytes of a trickle.
 const PAUSE: Duration = Duration::from_millis(250);
 
 const HEAD: &str = "POST / HTTP/1.1\r\nhost: proxy\r\n";
@@ -26,7 +26,7 @@ fn who_has_not_said_all_holds_no_place() {
     let (origin, proxy) = start();
     let whole = post("/", &[], json::READ);
     let mut slow: Vec<Client> = (0..40).map(|_| proxy.client()).collect();
-    // Each is at another place of its request, and stops short of the last byte.
+    // Each stops at a different position of its request, before the last byte.
     let ends = (0..slow.len()).map(|n| whole.len() * (n + 1) / (slow.len() + 1));
     let ends: Vec<usize> = ends.collect();
     for sent in 0..whole.len() - 1 {
@@ -39,20 +39,20 @@ fn who_has_not_said_all_holds_no_place() {
     }
     assert_eq!(proxy.status()["upstreams"]["main"]["in_flight"], 0);
     assert_eq!(origin.hits(), 8);
-    // They are served like any other once they have said all.
+    // They are served like any other once they are complete.
     for (client, end) in slow.iter_mut().zip(&ends) {
         client.send(&whole[*end..]);
         assert_eq!(client.read().result(), "a");
     }
 }
 
-/// Refused and closed after the time for all of it, however steadily bytes come.
+/// Asserts a refusal and a close after the time limit, even with a steady flow of bytes.
 #[track_caller]
 fn assert_cut_off(mut client: Client, beginning: &str, filler: &str) {
     let began = Instant::now();
     client.send(beginning);
     while !client.has_answer() {
-        // It may be closed between the look and the byte.
+        // It may be closed between the check and the byte.
         let _ = client.try_send(filler);
         std::thread::sleep(PAUSE);
         assert!(began.elapsed() < GRACE + PATIENCE, "{beginning:?} is waited for without an end");
@@ -64,7 +64,7 @@ fn assert_cut_off(mut client: Client, beginning: &str, filler: &str) {
     assert!(client.is_closed_by_server(), "{beginning:?}");
 }
 
-/// All at once, since each takes the time that the proxy grants.
+/// All at once, since each takes the proxy's time limit.
 #[test]
 fn a_trickle_is_refused_when_its_time_is_over() {
     let (origin, proxy) = start();
@@ -83,7 +83,7 @@ fn a_trickle_is_refused_when_its_time_is_over() {
         cut_off(used(), HEAD.into(), "");
         cut_off(proxy.client(), format!("{HEAD}content-length: 9000\r\n\r\n"), " ");
         cut_off(used(), format!("{HEAD}transfer-encoding: chunked\r\n\r\n"), "1\r\n \r\n");
-        // Twice as fast as it must be, and longer than the grace.
+        // Twice the required rate, for longer than the grace period.
         let (mut steady, body) = (proxy.client(), format!("{}{}", json::READ, " ".repeat(26_000)));
         scope.spawn(move || {
             steady.send(format!("{HEAD}content-length: {}\r\n\r\n", body.len()));
@@ -102,7 +102,7 @@ fn a_trickle_is_refused_when_its_time_is_over() {
 fn a_request_in_many_pieces_is_a_request() {
     let (origin, proxy) = start();
     let mut client = proxy.client();
-    // Two of them, so that the second one's beginning comes with the first one's end.
+    // Two requests, so that the second one's beginning arrives with the first one's end.
     let whole = [post("/", &[], json::READ), post("/", &[], json::READ)].concat();
     for size in [1, 2, 3, 7, 50] {
         whole.chunks(size).for_each(|piece| client.send(piece));

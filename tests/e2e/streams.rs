@@ -1,5 +1,5 @@
-//! Long bodies and answers: what comes early, and who reads or sends slowly. Neither side holds
-//! what others need.
+//! Long bodies and answers: early answers, slow readers and senders. Neither side blocks resources
+//! that others need.
 
 use std::time::{Duration, Instant};
 
@@ -14,8 +14,7 @@ fn long_read() -> String {
     json::READ.replace("[]", &format!(r#"["{}"]"#, "x".repeat(20 << 20)))
 }
 
-/// An endpoint that answers as soon as it has a head, and reads nothing more for as long as it
-/// lives. Ends with its process.
+/// An endpoint that answers after the head and never reads more. It ends with the process.
 fn refuses_early(answer: &'static [u8], then_reset: bool) -> std::net::SocketAddr {
     use std::io::{Read as _, Write as _};
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -26,7 +25,7 @@ fn refuses_early(answer: &'static [u8], then_reset: bool) -> std::net::SocketAdd
             let mut stream = stream.unwrap();
             let _ = stream.read(&mut [0; 1_000]);
             let _ = stream.write_all(answer);
-            // With bytes that nobody read a close is a reset.
+            // Closing with unread bytes is a reset.
             if !then_reset {
                 held.push(stream);
             }
@@ -57,7 +56,7 @@ fn an_endpoint_that_answers_early_and_stops_reading_has_answered() {
     }
 }
 
-/// A proxy with so few places, and an endpoint that gives long answers to what isn't a write.
+/// A proxy with `places` concurrent requests, and an endpoint with long answers to reads.
 fn with_places(places: usize, long: Answer) -> (Origin, Proxy) {
     let origin = Origin::scripted("a", move |request: &Request| match request.method().as_str() {
         "eth_blockNumber" => long.clone(),
@@ -81,7 +80,7 @@ fn slow_readers_hold_no_places_and_blame_nobody() {
     assert_eq!(in_flight, 3, "all long answers still go on");
     let places = || proxy.status()["upstreams"]["main"]["in_flight"].clone();
     wait_until("all clients have made it wait", || places() == 0);
-    // The endpoint has enough of them, which shows when they read on.
+    // The endpoint breaks off, which the clients see when they continue to read.
     origin.stop();
     for mut reader in readers {
         assert!(reader.read_rest().is_ok_and(|rest| rest.len() < LONG), "the answer broke off");
@@ -97,14 +96,14 @@ fn slow_readers_hold_no_places_and_blame_nobody() {
 fn a_trickling_endpoint_holds_no_places_and_is_a_timeout() {
     let begin = String::from_utf8(json::long_answer(1_100_000)).unwrap().replace("\"}", "");
     let head = format!("HTTP/1.1 200 OK\r\ncontent-length: 9000000\r\n\r\n{begin}");
-    // Some 5 KB a second after a megabyte at once.
+    // About 5 KB a second after an initial megabyte.
     let trickle = Answer::raw(head).then_trickle("7777777777", Duration::from_millis(2));
     let (_origin, proxy) = with_places(1, trickle);
     let mut reader = proxy.client();
     let began = Instant::now();
     reader.send(post("/", &[], json::READ));
     assert!(reader.read_head().is_ok(), "its answer has begun");
-    // One that comes before the first's deadline has as little time left as that.
+    // One that comes before the first's deadline has the same remaining time.
     wait_until("there is a place", || proxy.post(json::request("2", "eth_chainId")).status == 200);
     assert!(reader.read_rest().is_ok(), "it breaks off");
     assert!(began.elapsed() < Duration::from_secs(8), "{:?}", began.elapsed());
@@ -113,7 +112,7 @@ fn a_trickling_endpoint_holds_no_places_and_is_a_timeout() {
 
 #[test]
 fn a_whole_answer_gives_its_place_back_before_it_is_taken() {
-    // Batches in pieces are put together, and are whole however long they are.
+    // Split batches are assembled and complete at any length.
     let origin = Origin::scripted("a", |request: &Request| match request.body.first() {
         Some(b'[') => Answer::body(json::answer(&request.body, &format!(r#""result":"{}""#, "7".repeat(LONG / 3)))),
         _ => Answer::result("a"),
@@ -126,7 +125,7 @@ fn a_whole_answer_gives_its_place_back_before_it_is_taken() {
     assert_eq!(proxy.post(json::READ).result(), "a");
 }
 
-/// What the process lacks is no endpoint's fault.
+/// A resource shortage of the process is not a failure of an endpoint.
 #[test]
 fn without_a_file_descriptor_nobody_is_blamed() {
     let origins = [Origin::start("a"), Origin::start("b")];

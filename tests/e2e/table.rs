@@ -1,6 +1,5 @@
-//! The table of the shipped retry policy, row by row: who gets another attempt, what the client
-//! sees, what is held against the endpoint, for how long it cools, and which methods it isn't asked
-//! for. The rows' numbers are those of the README.
+//! The table of the shipped retry policy, row by row: retries, the client's answer, penalties,
+//! cooldowns and method bans. The rows' numbers are those of the README.
 
 mod rules;
 
@@ -8,19 +7,19 @@ use crate::support::{Answer, Conf, Origin, Proxy, json};
 
 /// The first backoff: twice the conf's base.
 const BACKOFF: f64 = 20.0;
-/// The conf's longest.
+/// The conf's maximum.
 const LONGEST_BACKOFF: f64 = 60.0;
-/// What a failure adds to the average of an endpoint's penalties.
+/// The weight of a failure in the average of an endpoint's penalties.
 const RISE: f64 = 0.8;
 
-/// An endpoint's way to fail, and what follows.
+/// A failure of an endpoint and its effects.
 struct Case {
     row: u8,
     name: &'static str,
     make: Box<dyn Fn() -> Origin + Send + Sync>,
-    /// What the client sees where nobody else is asked: the status and the error's code.
+    /// The client's answer without a retry: status and error code.
     seen: (u16, i64),
-    /// Whether another endpoint gets a read, a write, and a raw transaction.
+    /// Whether a read, a write and a raw transaction are retried.
     moves: [bool; 3],
     /// Milliseconds.
     held: f64,
@@ -38,7 +37,7 @@ fn rpc(row: u8, code: i64, message: &'static str) -> Case {
     case(row, message, (200, code), move || Origin::always("bad", Answer::rpc_error(code, message)))
 }
 
-/// Any other answer, of which the client would see nothing.
+/// Any other answer, which the client never sees.
 fn http(row: u8, name: &'static str, answer: Answer) -> Case {
     case(row, name, (502, -32000), move || Origin::always("bad", answer.clone()))
 }
@@ -65,7 +64,7 @@ impl Case {
     }
 
     fn check(&self) {
-        // What is remembered would decide about the next request.
+        // The remembered state would affect the next request.
         let is_remembered = self.held > 0.0 || self.cools > 0.0 || self.bans;
         let (mut bad, mut good, mut proxy) = self.start();
         for (body, moves) in [json::READ, json::WRITE, json::RAW_WRITE].into_iter().zip(self.moves) {
@@ -101,7 +100,7 @@ impl Case {
         assert!(number("penalty_ms") <= 1.01 * least, "{what}: {endpoint}");
         assert_eq!(number("consecutive_failures"), f64::from(u8::from(self.held > 0.0)), "{what}");
         let cooling = number("cooldown_seconds");
-        // The word of a request that nobody else was asked is worth no more than a backoff.
+        // An error of a request that no other endpoint got causes at most a backoff.
         let cools = if moved { self.cools } else { self.cools.min(LONGEST_BACKOFF) };
         assert!(cooling <= cools && cooling >= 0.0 && cooling > cools - 5.0, "{what}: {cooling} s");
         assert_eq!(endpoint["available"], self.cools == 0.0, "{what}");
@@ -192,7 +191,7 @@ fn rows_13_to_16_refused_requests() {
         only_raw(rpc(13, -32003, "transaction rejected")),
         only_raw(rpc(13, -32000, "txpool is full")),
         bans(rpc(14, -32601, "the method does not exist")),
-        // These may be about what was asked: three of them ban the method.
+        // The cause may be the request: three of them ban the method.
         rpc(14, -32004, "unsupported").safe(),
         bans(http(14, "405", Answer::status(405))),
         bans(http(14, "415", Answer::status(415))),

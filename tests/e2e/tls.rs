@@ -2,7 +2,7 @@
 
 use crate::support::{Authority, Conf, Endpoint, Origin, Proxy, json};
 
-/// A conf whose proxy trusts `authority` and nobody else.
+/// A conf that trusts only `authority`.
 fn trusting(conf: Conf, authority: &Authority, folder: &tempfile::TempDir) -> Conf {
     let path = folder.path().join("ca.pem");
     std::fs::write(&path, authority.pem()).unwrap();
@@ -33,7 +33,7 @@ fn a_host_name_is_what_the_certificate_must_be_for() {
     assert_eq!(origin.last().head.get("host"), Some(url.trim_start_matches("https://")));
 }
 
-/// Writes, too: what fails before the first byte may go elsewhere.
+/// Writes, too: a failure before the first byte may be retried elsewhere.
 fn is_passed_over(bad: &Origin, conf: Conf) {
     let proxy = Proxy::start(&conf);
     for body in [json::WRITE, json::READ] {

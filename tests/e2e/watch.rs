@@ -1,7 +1,6 @@
-//! Changes of the plugin folder that nobody tells.
+//! Changes of the plugin folder without a signal.
 //!
-//! That something did *not* cause a reload is checked after something that shows that the folder
-//! was looked at since.
+//! The *absence* of a reload is checked after evidence that the folder was scanned since.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -12,7 +11,7 @@ use serde_json::json;
 
 use crate::support::{Conf, Guest, Origin, Proxy, json, wait_until};
 
-/// A conf whose policy prefers `a`, until a version is dropped in that prefers the last endpoint.
+/// A conf whose policy prefers `a` until a version is added that prefers the last endpoint.
 fn conf<'a>(origins: impl IntoIterator<Item = &'a Origin>) -> Conf {
     Conf::of(origins).scored_by(&first()).plugins("watch", "true")
 }
@@ -33,11 +32,11 @@ fn serves(proxy: &Proxy, version: &str) -> bool {
     proxy.status()["policies"]["orderly"]["version"] == version
 }
 
-/// Waits until the folder was looked at from now on: something is laid into it that is no module.
+/// Waits for a new scan of the folder, triggered by a file that is not a module.
 #[track_caller]
 fn await_a_look(proxy: &Proxy) {
     let looks = || proxy.log().matches("the modules in the plugin folder are the same").count();
-    // Twice: the first line that comes may be of a look before.
+    // Twice: the first line may be from an earlier scan.
     for _ in 0..2 {
         let before = looks();
         fs::write(proxy.plugins().join(format!("note-{before}.txt")), "no module").unwrap();
@@ -102,7 +101,7 @@ fn a_deleted_version_gives_way_and_the_last_one_is_missed() {
 
 const POLICY: &str = "[policies.orderly]\nplugin = 'orderly'";
 
-/// The folder is watched by another proxy, whose reloads show that there was time for one.
+/// Another proxy watches the folder; its reloads show that there was enough time.
 #[test]
 fn nobody_watches_unless_the_conf_says_so() {
     let [a, b] = ["a", "b"].map(Origin::start);
@@ -190,7 +189,7 @@ fn a_rollback_is_not_undone_until_the_next_change() {
 fn what_a_signal_has_taken_is_not_taken_twice() {
     let [a, b] = ["a", "b"].map(Origin::start);
     let proxy = Proxy::start(&conf([&a, &b]));
-    // On a machine that was busy for long the watch may be quicker than the signal.
+    // On a busy machine the watcher may be faster than the signal.
     for version in ["1.1.0", "1.2.0", "1.3.0", "1.4.0", "1.5.0"] {
         let before = generation(&proxy);
         proxy.site().add_guest(&last(version));
@@ -204,7 +203,7 @@ fn what_a_signal_has_taken_is_not_taken_twice() {
     panic!("each was taken twice");
 }
 
-/// Lays a guest into any folder, whole at once.
+/// Writes a guest into any folder, atomically.
 fn lay(folder: &Path, guest: &Guest) {
     let unfinished = folder.join("unfinished");
     fs::write(&unfinished, guest.wasm()).unwrap();

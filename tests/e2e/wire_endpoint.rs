@@ -1,8 +1,7 @@
-//! What an endpoint sends, byte by byte, and what becomes of it: one table, so that another reader
-//! of answers can be held to it.
+//! Raw bytes of an endpoint and their effect: one table, which can test another reader of answers.
 //!
-//! For each row: what the client gets, whether the endpoint's connection is used again, and that
-//! the next client's answer is its own.
+//! Each row states the client's answer and whether the endpoint's connection is reused; the next
+//! client must get its own answer.
 
 mod cases;
 
@@ -12,11 +11,11 @@ use crate::support::{Answer, Conf, Origin, Proxy, Request};
 /// A row of the table.
 struct Case {
     name: &'static str,
-    /// What the client gets.
+    /// The client's answer.
     gets: Gets,
-    /// The connection is used for the next request.
+    /// Whether the connection is reused for the next request.
     kept: bool,
-    /// What the endpoint sends in place of the answer that would be right, whose result is "mine".
+    /// The endpoint's bytes, given the right answer, whose result is "mine".
     sends: fn(&str) -> Answer,
 }
 
@@ -26,19 +25,18 @@ enum Gets {
     Mine,
     /// An error: the endpoint failed.
     Failed,
-    /// An error: the endpoint didn't answer in time.
+    /// An error: the endpoint timed out.
     Late,
 }
 
-/// A good answer. What else is in it may be nested deeply.
+/// A good answer. Its other fields may be nested deeply.
 #[derive(serde::Deserialize)]
 struct Answered {
     id: String,
     result: String,
 }
 
-/// What a client gets for `answer`, and whether the connection was used again for another's
-/// request.
+/// The client's result for this case, and whether the connection was reused for another request.
 fn try_one(proxy: &Proxy, origin: &Origin, name: &str) -> (Gets, bool) {
     let response = proxy.client().post(read(name));
     let gets = match response.status {
@@ -58,7 +56,7 @@ fn try_one(proxy: &Proxy, origin: &Origin, name: &str) -> (Gets, bool) {
     (gets, origin.last().connection == before)
 }
 
-/// One proxy on one thread, so that a connection that is kept is used.
+/// A proxy with one thread, so that an idle connection is reused.
 fn pair(sends: impl Fn(&str) -> Answer + Send + Sync + 'static) -> (Origin, Proxy) {
     let origin = Origin::scripted("bad", move |request: &Request| match request.text().contains("\"next\"") {
         true => Answer::body(answer_to(request, "fine")),
@@ -109,7 +107,7 @@ fn the_table_is_as_large_as_it_should_be() {
     assert!(all >= 100, "{all} rows");
 }
 
-/// However an answer breaks off, it is none, and nothing of it is left for the next.
+/// A truncated answer is invalid, and none of its bytes reach the next client.
 #[test]
 fn an_answer_that_ends_at_any_byte_is_none() {
     let whole = |good: &str| format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{good}", good.len());
@@ -128,7 +126,7 @@ fn an_answer_that_ends_at_any_byte_is_none() {
             });
             let length = make(&format!(r#"{{"jsonrpc":"2.0","id":"{form} 100","result":"mine"}}"#)).len();
             for end in 0..length {
-                // So that all ids are of one length.
+                // Padded, so that all ids have the same length.
                 let (gets, kept) = try_one(&proxy, &origin, &format!("{form} {end:03}"));
                 assert_eq!((gets, kept), (Gets::Failed, false), "{form}, {end} of {length} bytes, reset: {reset}");
             }

@@ -1,4 +1,4 @@
-//! What an origin does with one request.
+//! An origin's reaction to one request.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use super::http::chunked;
 use super::json;
 use super::origin::Request;
 
-/// An answer, good or bad. It is built from a kind of body and changed from there.
+/// A good or bad answer. A constructor sets the body, methods change the rest.
 #[derive(Clone, Debug)]
 pub struct Answer {
     status: u16,
@@ -16,7 +16,7 @@ pub struct Answer {
     framing: Framing,
     delay: Duration,
     gate: Option<Gate>,
-    /// Bytes of each write, the pauses between them 1 ms; 0 for all at once.
+    /// Bytes of each write, with pauses of 1 ms between writes; 0 for a single write.
     pub(super) piece: usize,
     cut: Option<usize>,
     pub(super) end: End,
@@ -40,7 +40,7 @@ enum Framing {
     UntilClose,
 }
 
-/// What follows the answer.
+/// The end of the answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum End {
     KeepAlive,
@@ -88,7 +88,7 @@ impl Answer {
         Answer::raw("").then_close()
     }
 
-    /// The request is read, and that was it.
+    /// The request is read and never answered.
     pub fn hang() -> Answer {
         Answer::raw("").then_hang()
     }
@@ -140,7 +140,7 @@ impl Answer {
         Answer { cut: Some(count), ..self }
     }
 
-    /// Then the connection is closed, without a word in the head.
+    /// Then the connection is closed, without `Connection: close` in the head.
     pub fn then_close(self) -> Answer {
         Answer { end: End::Close, ..self }
     }
@@ -179,7 +179,7 @@ impl Answer {
         }
     }
 
-    /// Ends when the answer may begin.
+    /// Waits until the answer may begin.
     pub(super) async fn due(&self) {
         if !self.delay.is_zero() {
             tokio::time::sleep(self.delay).await;
@@ -189,7 +189,7 @@ impl Answer {
         }
     }
 
-    /// What goes over the wire.
+    /// The bytes on the wire.
     pub(super) fn bytes(&self, request: &Request) -> Vec<u8> {
         let body = match &self.body {
             Body::Raw(bytes) => return bytes.clone(),

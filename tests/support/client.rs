@@ -1,4 +1,4 @@
-//! A client that keeps its connection, shows every byte, and may send anything.
+//! A client that keeps its connection, exposes every byte, and can send any bytes.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -35,7 +35,7 @@ impl Response {
         serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {:?}", self.text()))
     }
 
-    /// The `result` of a single answer, a text: the name of the origin that gave it.
+    /// The `result` of a single answer, a text: the name of the origin that sent it.
     #[track_caller]
     pub fn result(&self) -> String {
         let json = self.json();
@@ -56,7 +56,7 @@ impl Client {
         Client::try_connect(address).unwrap_or_else(|error| panic!("{address}: {error}"))
     }
 
-    /// Connects, if somebody listens.
+    /// Connects; an error if the connection is refused.
     pub fn try_connect(address: SocketAddr) -> io::Result<Client> {
         let stream = TcpStream::connect(address)?;
         stream.set_nodelay(true)?;
@@ -79,7 +79,7 @@ impl Client {
         self.read()
     }
 
-    /// Posts `body` and reads the answer; an error when the connection ends in it or before it.
+    /// Posts `body` and reads the answer; an error if the connection ends before the answer's end.
     pub fn try_post(&mut self, body: impl AsRef<[u8]>) -> io::Result<Response> {
         self.try_send(post("/", &[], body))?;
         self.try_read()
@@ -113,7 +113,7 @@ impl Client {
         self.try_read().unwrap_or_else(|error| panic!("no answer: {error}"))
     }
 
-    /// Reads the next answer; an error when the connection ends in it or before it.
+    /// Reads the next answer; an error if the connection ends before the answer's end.
     pub fn try_read(&mut self) -> io::Result<Response> {
         let head = self.read_head()?;
         let status = status(&head);
@@ -164,7 +164,7 @@ impl Client {
         }
     }
 
-    /// Whether some of an answer is there now.
+    /// Whether bytes of an answer have arrived.
     pub fn has_answer(&mut self) -> bool {
         self.stream.set_nonblocking(true).expect("an open connection");
         let _ = self.read_more();
@@ -172,7 +172,7 @@ impl Client {
         !self.buffer.is_empty()
     }
 
-    /// Says that nothing more will be sent.
+    /// Closes the sending side.
     pub fn finish_sending(&self) {
         self.stream.shutdown(Shutdown::Write).expect("an open connection");
     }
@@ -186,7 +186,7 @@ impl Client {
 
     fn read_chunked(&mut self) -> io::Result<Vec<u8>> {
         loop {
-            // Only a buffer that may hold the end is worth parsing.
+            // Parses only a buffer that may contain the end.
             if self.buffer.ends_with(b"0\r\n\r\n")
                 && let Some((body, length)) = dechunk(&self.buffer)
             {

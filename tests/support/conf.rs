@@ -1,4 +1,4 @@
-//! Conf files for tests: one upstream named `main`, short timeouts, and whatever a test adds.
+//! Conf files for tests: one upstream named `main`, short timeouts, and a test's additions.
 //!
 //! Values are TOML: `.set("max_attempts", "2")`, `.set("deadline", "'1s'")`.
 
@@ -8,7 +8,7 @@ use super::guests::Guest;
 use super::origin::Origin;
 use super::signer::Signer;
 
-/// A conf, and what lies beside it when a proxy starts with it.
+/// A conf, and the files beside it when a proxy starts with it.
 #[derive(Clone)]
 pub struct Conf {
     server: Vec<(String, String)>,
@@ -32,8 +32,8 @@ pub struct Conf {
 pub struct Endpoint(Vec<(String, String)>);
 
 impl Conf {
-    /// The origins as endpoints that bear their names, with weights of 100, 90 and so on: the first
-    /// is preferred, by the native policy as by `tiers`.
+    /// The origins as endpoints of the same names, with weights of 100, 90 and so on: both the
+    /// native policy and `tiers` prefer the first.
     pub fn of<'a>(origins: impl IntoIterator<Item = &'a Origin>) -> Conf {
         let weights = (1..=10).rev().map(|n| n * 10);
         let endpoints = origins.into_iter().zip(weights).map(|(origin, weight)| Endpoint::of(origin).weight(weight));
@@ -97,33 +97,33 @@ impl Conf {
     }
 
     /// A key of `[upstreams.main.health_check]`. Without any there are no health checks, so that
-    /// origins get the test's requests alone.
+    /// origins receive only the test's requests.
     pub fn health(mut self, key: &str, value: &str) -> Conf {
         put(&mut self.health, key, value);
         self
     }
 
-    /// The endpoint at this position is changed.
+    /// Changes the endpoint at this position.
     pub fn endpoint(mut self, position: usize, change: impl FnOnce(Endpoint) -> Endpoint) -> Conf {
         let endpoint = self.endpoints[position].clone();
         self.endpoints[position] = change(endpoint);
         self
     }
 
-    /// Another endpoint.
+    /// Adds an endpoint.
     pub fn and(mut self, endpoint: Endpoint) -> Conf {
         self.endpoints.push(endpoint);
         self
     }
 
-    /// Further TOML, whole tables, at the end.
+    /// Appends whole TOML tables.
     pub fn extra(mut self, toml: &str) -> Conf {
         self.extra += toml;
         self.extra.push('\n');
         self
     }
 
-    /// Without the TOML that was added: guests lie in the plugin folder, but no policy is declared.
+    /// Removes the appended TOML: guests are in the plugin folder, but no policy is declared.
     pub fn without_extra(self) -> Conf {
         Conf { extra: String::new(), ..self }
     }
@@ -134,12 +134,12 @@ impl Conf {
         self
     }
 
-    /// The proxy is started with these limits of open files, soft and hard.
+    /// Starts the proxy with these limits of open files, soft and hard.
     pub fn open_files(self, soft: usize, hard: usize) -> Conf {
         Conf { open_files: Some((soft, hard)), ..self }
     }
 
-    /// The plugin `name` of this repository lies in the plugin folder.
+    /// Puts the plugin `name` of this repository into the plugin folder.
     pub fn shipped(mut self, name: &str) -> Conf {
         self.shipped.push(name.to_owned());
         self
@@ -154,20 +154,20 @@ impl Conf {
             .set("retry", "'again'")
     }
 
-    /// The guest lies in the plugin folder, and a policy of its name is configured.
+    /// Puts the guest into the plugin folder and configures a policy of its name.
     pub fn guest(mut self, guest: &Guest) -> Conf {
         let name = guest.name();
         self.guests.push(guest.clone());
         self.extra(&format!("[policies.{name}]\nplugin = '{name}'"))
     }
 
-    /// The guest lies in the plugin folder; no policy is made of it.
+    /// Puts the guest into the plugin folder without a policy.
     pub fn guest_file(mut self, guest: &Guest) -> Conf {
         self.guests.push(guest.clone());
         self
     }
 
-    /// This key is the one that is trusted, and the guests are signed with it.
+    /// Trusts this key and signs the guests with it.
     pub fn signed_by(self, signer: &Signer) -> Conf {
         let conf = self.plugins("trusted_keys", &format!("['{}']", signer.key()));
         Conf { signer: Some(signer.clone()), ..conf }
@@ -210,7 +210,7 @@ impl Endpoint {
         Endpoint(pairs(&[("url", &format!("'{url}'")), ("name", &format!("'{name}'"))]))
     }
 
-    /// The origin as an endpoint that bears its name.
+    /// The origin as an endpoint of the same name.
     pub fn of(origin: &Origin) -> Endpoint {
         Endpoint::new(&origin.url(), origin.name())
     }

@@ -2,7 +2,7 @@
 
 use tokio::sync::watch;
 
-/// A gate, closed at first. Its clones are the same gate.
+/// A gate, initially closed. Clones share its state.
 #[derive(Clone, Debug)]
 pub struct Gate(watch::Sender<bool>);
 
@@ -12,14 +12,14 @@ impl Gate {
         Gate(watch::Sender::new(false))
     }
 
-    /// Lets all through, now and later.
+    /// Opens the gate permanently.
     pub fn open(&self) {
         self.0.send_replace(true);
     }
 
     /// Waits until it is open.
     pub(super) async fn passed(&self) {
-        // The sender is `self`: it can't go away meanwhile.
+        // The sender is `self`, so it outlives the wait.
         let _ = self.0.subscribe().wait_for(|open| *open).await;
     }
 }

@@ -1,11 +1,11 @@
-//! Policies written in WAT: small modules of policy ABI 1.0 whose every byte a test decides.
+//! Policies written in WAT: small modules of policy ABI 1.0, fully controlled by a test.
 //!
-//! Memory: `describe`'s JSON lies at 1,024, the text that refuses a config at 3,072, and from
-//! 65,536 on it is handed out by `pointsman_alloc`. A test replaces the bodies of functions.
+//! Memory: `describe`'s JSON is at 1,024, the error message for a config at 3,072, and
+//! `pointsman_alloc` allocates from 65,536 on. A test replaces the bodies of functions.
 
-/// Where the JSON of `describe` lies.
+/// Address of `describe`'s JSON.
 const DESCRIBE_AT: usize = 1_024;
-/// Where the text lies that refuses a config.
+/// Address of the error message for a config.
 const REFUSAL_AT: usize = 3_072;
 
 /// A guest.
@@ -23,8 +23,7 @@ pub struct Guest {
 }
 
 impl Guest {
-    /// A guest of this name and version that is no policy yet: give it a `score`, a `retry` or
-    /// both.
+    /// A guest of this name and version that is not a policy yet: add a `score`, a `retry` or both.
     pub fn new(name: &str, version: &str) -> Guest {
         Guest {
             name: name.to_owned(),
@@ -45,7 +44,7 @@ impl Guest {
         Guest::new(name, version).score_each(&is_it)
     }
 
-    /// A scoring policy that prefers endpoints in their order, or the last one first.
+    /// A scoring policy that prefers endpoints in their order or in reverse order.
     pub fn in_order(name: &str, version: &str, last_first: bool) -> Guest {
         let index = "(f64.convert_i32_u (i32.load (local.get $row)))";
         let score = if last_first { index.to_owned() } else { format!("(f64.neg {index})") };
@@ -91,23 +90,23 @@ impl Guest {
         Guest { configure: body.to_owned(), ..self }
     }
 
-    /// It refuses any config, with this text.
+    /// Refuses any config with this message.
     pub fn refuses_config(self, text: &str) -> Guest {
         let slice = format!("i64.const {}", (REFUSAL_AT as u64) << 32 | text.len() as u64);
         Guest { configure: slice, refusal: text.to_owned(), ..self }
     }
 
-    /// It says that it is built for this ABI.
+    /// Declares this ABI version.
     pub fn abi(self, major: u32, minor: u32) -> Guest {
         Guest { abi: major << 16 | minor, ..self }
     }
 
-    /// It describes itself so, in place of good JSON.
+    /// Replaces the JSON of `describe`.
     pub fn describe(self, json: &str) -> Guest {
         Guest { describe: Some(json.to_owned()), ..self }
     }
 
-    /// Further fields of the module: imports aren't possible, globals, functions and exports are.
+    /// Adds fields to the module: globals, functions and exports, but not imports.
     pub fn extra(self, fields: &str) -> Guest {
         Guest { extra: fields.to_owned(), ..self }
     }
@@ -122,7 +121,7 @@ impl Guest {
         &self.version
     }
 
-    /// The file in which it lies in a plugin folder, without `.wasm`.
+    /// The file's name in a plugin folder, without `.wasm`.
     pub fn file(&self) -> String {
         format!("{}-{}", self.name, self.version)
     }
@@ -137,7 +136,7 @@ impl Guest {
                 format!("(func (export \"{name}\") (param {parameters}) (local $i i32) (local $row i32) {body})")
             }
         };
-        // The parameters' names need a `param` each.
+        // Each named parameter needs its own `param`.
         let named = |names: &[&str]| names.iter().map(|n| format!("${n} i32")).collect::<Vec<_>>().join(") (param ");
         let score = hot("pointsman_score", &named(&["request", "rows", "count", "scores"]), &self.score);
         let retry = hot("pointsman_retry", &named(&["request", "attempt", "decision"]), &self.retry);

@@ -1,14 +1,14 @@
-//! Hostile and broken modules. Each file of `tests/guests` is one, as the fields in which it
-//! differs from a good policy; the rest is added here. Those that can't be written as text are
+//! Hostile and broken modules. Each file of `tests/guests` contains the fields in which a module
+//! differs from a good policy; the rest is added here. Modules that can't be written as text are
 //! generated.
 //!
-//! The good policy prefers the last endpoint and always wants another attempt. `$asked` tells
-//! whether a request's method begins with `eth_g`: the host's probe asks about another one, so that
-//! a module may do harm later.
+//! The good policy prefers the last endpoint and always asks for another attempt. `$asked` returns
+//! whether a request's method begins with `eth_g`: the host's probe uses another method, so a
+//! module can pass it and misbehave later.
 
 use super::site::workspace;
 
-/// The fields of a good policy. One is left out when the file names its export.
+/// The fields of a good policy. A field is omitted if the file names its export.
 const GOOD: [(&str, &str); 7] = [
     ("memory", r#"(memory (export "memory") 2)"#),
     ("pointsman_abi_version", r#"(func (export "pointsman_abi_version") (result i32) (i32.const 0x00010001))"#),
@@ -33,7 +33,7 @@ const GOOD: [(&str, &str); 7] = [
     ),
 ];
 
-/// What every module has beside its exports.
+/// The fields of every module beside its exports.
 const COMMON: &str = r#"
 (data (i32.const 1024) "{\22name\22:\22hostile\22,\22version\22:\221.0.0\22,\22kinds\22:[\22scoring\22,\22retry\22]}")
 (func $asked (param $request i32) (result i32)
@@ -47,7 +47,7 @@ const COMMON: &str = r#"
     (br $next))))
 "#;
 
-/// Modules that are too large or too broken for a text.
+/// Modules that are too large or too broken for text.
 pub const GENERATED: [&str; 11] = [
     "empty",
     "truncated",
@@ -89,7 +89,7 @@ pub fn hostile(name: &str) -> Vec<u8> {
 #[track_caller]
 fn assemble(fields: &str) -> Vec<u8> {
     let is_missing = |export: &str| !fields.contains(&format!("\"{export}\""));
-    // Imports come first in a module, and the files that have some begin with them.
+    // Imports come first in a module, so files with imports begin with them.
     let good = GOOD.iter().filter(|(export, _)| is_missing(export)).map(|(_, field)| *field);
     let text = format!("(module {fields}\n{}\n{COMMON})", good.collect::<Vec<_>>().join("\n"));
     wat::parse_str(&text).unwrap_or_else(|error| panic!("{error}\n{text}"))
@@ -102,7 +102,7 @@ fn generate(name: &str) -> Vec<u8> {
         "not-wasm" => b"#!/bin/sh\nexec rm -rf /\n".to_vec(),
         "many-functions" => assemble(&"(func)".repeat(100_000)),
         "large-function" => assemble(&format!("(func {})", "(drop (i32.const 1))".repeat(200_000))),
-        // Both would take a compiler gigabytes: each local, or parameter, needs a value wherever
+        // Both would need gigabytes in a compiler: each local or parameter needs a value wherever
         // blocks join.
         "many-locals" => assemble(&many_locals(1_000)),
         "wide-blocks" => assemble(&wide_blocks(1_000, 1_000)),
@@ -114,13 +114,13 @@ fn generate(name: &str) -> Vec<u8> {
     }
 }
 
-/// A function with 2,000 locals and so many places where blocks join.
+/// A function with 2,000 locals and `joins` places where blocks join.
 fn many_locals(joins: usize) -> String {
     let join = |i: usize| format!("(if (local.get {}) (then (local.set {} (i32.const 1))))", i % 2_000, i * 7 % 2_000);
     format!("(func (local {}) {})", "i32 ".repeat(2_000), (0..joins).map(join).collect::<String>())
 }
 
-/// A function of blocks that each hand on so many values.
+/// A function of `blocks` blocks that each pass on `width` values.
 fn wide_blocks(width: usize, blocks: usize) -> String {
     let values = "i32 ".repeat(width);
     let begin = "(i32.const 1)".repeat(width);

@@ -1,4 +1,4 @@
-//! As much of HTTP/1.1 as a client and an origin need that want to see every byte and to misbehave.
+//! The subset of HTTP/1.1 for a client and an origin that inspect every byte and can misbehave.
 
 /// A request's or an answer's head.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,7 +46,7 @@ impl Head {
     }
 }
 
-/// The chunked body at the beginning of `bytes` and how many bytes it took; `None` while its end is
+/// The chunked body at the beginning of `bytes` and its encoded length; `None` while its end is
 /// missing.
 pub fn dechunk(bytes: &[u8]) -> Option<(Vec<u8>, usize)> {
     let (mut body, mut at) = (Vec::new(), 0);

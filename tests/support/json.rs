@@ -21,7 +21,7 @@ pub fn batch(size: usize) -> String {
     format!("[{}]", members.join(","))
 }
 
-/// An answer to id 1 of exactly so many bytes.
+/// An answer to id 1 of exactly `size` bytes.
 pub fn long_answer(size: usize) -> Vec<u8> {
     let (begin, end) = (r#"{"jsonrpc":"2.0","id":1,"result":""#, "\"}");
     format!("{begin}{}{end}", "7".repeat(size - begin.len() - end.len())).into_bytes()

@@ -1,4 +1,4 @@
-//! Clients that never stop asking, while a test does something to the proxy.
+//! Clients that send requests continuously while a test changes the proxy.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
@@ -20,7 +20,7 @@ impl Load {
         self.answered.load(SeqCst)
     }
 
-    /// Whether a client met something that it shouldn't have: then there is no use in going on.
+    /// Whether a client has failed; then the test can stop.
     pub fn has_failed(&self) -> bool {
         self.failed.load(SeqCst)
     }
@@ -38,7 +38,7 @@ impl Load {
     }
 }
 
-/// Tells when its thread panics.
+/// Records a panic of its thread.
 struct Failing<'a>(&'a Load);
 
 impl Drop for Failing<'_> {
@@ -49,7 +49,7 @@ impl Drop for Failing<'_> {
     }
 }
 
-/// Ends the load, also when the test panics: else its clients would be waited for.
+/// Ends the load even if the test panics: the scope would wait for the clients.
 struct Ends<'a>(&'a Load);
 
 impl Drop for Ends<'_> {
@@ -58,9 +58,8 @@ impl Drop for Ends<'_> {
     }
 }
 
-/// Runs `test` while so many clients ask for a read, `pause` between two requests, and `check` each
-/// answer, whose status must be
-/// 200. Fails when a client does. The number of answers.
+/// Runs `test` while `clients` clients send reads, with `pause` between two requests, and `check`
+/// each answer, whose status must be 200. Fails if a client fails. Returns the number of answers.
 pub fn under_load(
     proxy: &Proxy,
     clients: usize,

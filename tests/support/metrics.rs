@@ -18,8 +18,8 @@ impl Samples {
         Samples(lines.map(Sample::parse).collect())
     }
 
-    /// The sum of the samples with this name (without `pointsman_`) that have these labels; 0 when
-    /// there is none.
+    /// The sum of the samples with this name (without `pointsman_`) and these labels; 0 if there is
+    /// none.
     pub fn sum(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
         self.matching(name, labels).map(|sample| sample.value).sum()
     }
@@ -29,7 +29,7 @@ impl Samples {
         self.matching(name, labels).next().is_some()
     }
 
-    /// Attempts at an endpoint that ended so.
+    /// Attempts at an endpoint with this outcome.
     pub fn attempts(&self, endpoint: &str, outcome: &str) -> f64 {
         self.sum("attempts_total", &[("endpoint", endpoint), ("outcome", outcome)])
     }

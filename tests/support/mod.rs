@@ -1,8 +1,8 @@
-//! What the end-to-end tests are written with: scripted origins, the proxy as a process, a raw
-//! client, policies in WAT.
+//! Support for the end-to-end tests: scripted origins, the proxy as a process, a raw client,
+//! policies in WAT.
 //!
-//! Invariants: ports are free ones, waiting is for a condition with a deadline, and whatever a test
-//! starts ends with the value that stands for it.
+//! Invariants: ports are free, every wait has a condition and a deadline, and everything that a
+//! test starts ends when its value is dropped.
 #![allow(dead_code, reason = "no theme needs all of it")]
 #![allow(unused_imports, reason = "no theme needs all of it")]
 

@@ -1,4 +1,4 @@
-//! Nodes with a head and a chain, which probes ask for, and a proxy that probes them.
+//! Nodes with a head and a chain for probes, and a conf that probes them.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -7,12 +7,12 @@ use serde_json::Value;
 
 use super::{Answer, Conf, Origin, Proxy, Request, wait_until};
 
-/// What clients ask of nodes, so that their requests and probes can be told apart.
+/// The clients' request, distinct from probes.
 pub const CALL: &str = r#"{"jsonrpc":"2.0","id":1,"method":"eth_call","params":[]}"#;
 /// A chain's id for `chain_id = 1`.
 pub const CHAIN_1: &str = r#""0x1""#;
 
-/// A node: what it answers to each method can be changed while it runs.
+/// A node whose answer to each method can be changed while it runs.
 pub struct Node {
     pub origin: Origin,
     answers: Arc<Mutex<HashMap<&'static str, Answer>>>,
@@ -63,12 +63,12 @@ pub fn json_result(json: &str) -> Answer {
     Answer::body(format!(r#"{{"jsonrpc":"2.0","id":1,"result":{json}}}"#))
 }
 
-/// A conf that has these nodes probed every 100 ms.
+/// A conf that probes these nodes every 100 ms.
 pub fn probed<'a>(nodes: impl IntoIterator<Item = &'a Node>) -> Conf {
     Conf::of(nodes.into_iter().map(|node| &node.origin)).health("interval", "'100ms'").health("timeout", "'2s'")
 }
 
-/// How fit the proxy takes an endpoint to be.
+/// The proxy's view of an endpoint's health.
 pub fn health(proxy: &Proxy, endpoint: &str) -> Value {
     proxy.endpoint(endpoint)["health"].clone()
 }

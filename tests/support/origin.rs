@@ -1,4 +1,4 @@
-//! An origin in this process: it answers as a script says, and remembers what it was asked.
+//! An origin in this process that answers by a script and records its requests.
 
 use std::future::pending;
 use std::net::SocketAddr;
@@ -22,9 +22,9 @@ use super::wait::wait_for;
 static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime")
 });
-/// Between the writes of an answer in pieces: long enough for the reader to see each.
+/// Pause between the writes of an answer in pieces: long enough for separate reads.
 const PIECE_PAUSE: Duration = Duration::from_millis(1);
-/// Bytes of each write of what has no end, at least.
+/// Minimum size of each write of an endless answer.
 const FOREVER_BYTES: usize = 16 << 10;
 
 /// A request as it arrived.
@@ -55,7 +55,7 @@ impl Request {
     }
 }
 
-/// What an origin does with a new connection.
+/// An origin's treatment of a new connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Greeting {
     /// Reads requests.
@@ -64,7 +64,7 @@ pub enum Greeting {
     Reset,
     /// Never reads.
     Ignore,
-    /// Says this when a request arrives, and closes it without reading.
+    /// Sends this when a request arrives, and closes the connection without reading.
     Answer(&'static str),
 }
 
@@ -80,7 +80,7 @@ pub struct Origin {
 
 enum State {
     Running(AbortHandle),
-    /// Bound but not listening: connections are refused, and nobody else gets the port.
+    /// Bound but not listening: connections are refused, and the port stays reserved.
     Stopped(#[expect(dead_code, reason = "it holds the port")] TcpSocket),
 }
 
@@ -166,17 +166,17 @@ impl Origin {
         *self.shared.script.lock().unwrap() = Arc::new(script);
     }
 
-    /// From now on it answers like this.
+    /// From now on it always sends this answer.
     pub fn answer(&self, answer: Answer) {
         self.script(move |_| answer.clone());
     }
 
-    /// From now on it remembers no request: for tests with very many.
+    /// From now on it doesn't record requests: for tests with very many.
     pub fn forget(&self) {
         self.shared.forgets.store(true, SeqCst);
     }
 
-    /// From now on new connections are treated so.
+    /// From now on it treats new connections this way.
     pub fn greet(&self, greeting: Greeting) {
         *self.shared.greeting.lock().unwrap() = greeting;
     }
@@ -206,17 +206,17 @@ impl Origin {
         self.shared.open.load(SeqCst)
     }
 
-    /// Requests whose asker closed the connection before the answer began.
+    /// Requests whose connection was closed by the client before the answer began.
     pub fn abandoned(&self) -> usize {
         self.shared.abandoned.load(SeqCst)
     }
 
-    /// Answers that were written to their last byte, or as far as the connection held.
+    /// Answers that were written completely or until the connection broke.
     pub fn answered(&self) -> usize {
         self.shared.answered.load(SeqCst)
     }
 
-    /// Closes everything; the port refuses.
+    /// Closes all connections and refuses new ones.
     pub fn stop(&self) {
         let mut state = self.state.lock().unwrap();
         let State::Running(running) = &*state else { return };
@@ -249,7 +249,7 @@ impl Drop for Origin {
     }
 }
 
-/// The connections are tasks of this one: they end with it.
+/// The connections are child tasks of this one and end with it.
 async fn accept(listener: TcpListener, shared: Arc<Shared>) {
     let mut connections = JoinSet::new();
     while let Ok((stream, _)) = listener.accept().await {
@@ -298,7 +298,7 @@ impl Shared {
         let _ = stream.set_nodelay(true);
         match (greeting, &self.tls) {
             (Greeting::Reset, _) => {
-                // Any sooner, and connecting itself might fail.
+                // Earlier, connecting itself might fail.
                 let _ = stream.peek(&mut [0]).await;
                 let _ = stream.set_zero_linger();
             }
@@ -370,7 +370,7 @@ impl Shared {
     }
 }
 
-/// The next request; `None` at the end of the connection. What follows it stays in `buffer`.
+/// The next request; `None` at the end of the connection. Bytes after it stay in `buffer`.
 async fn read_request(wire: &mut impl Wire, buffer: &mut Vec<u8>) -> Option<(Head, Vec<u8>)> {
     let (head, start) = loop {
         if let Some(parsed) = Head::parse(buffer) {

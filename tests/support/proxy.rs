@@ -16,9 +16,9 @@ use super::metrics::Samples;
 use super::site::Site;
 use super::wait::{PATIENCE, wait_for};
 
-/// Starts that may fail because a port was taken between its choice and its use.
+/// Number of starts, because a port may be taken between its choice and its use.
 const STARTS: usize = 5;
-/// Lines of the log that a failed test shows.
+/// Log lines shown for a failed test.
 const SHOWN_LINES: usize = 60;
 
 /// A running proxy. It is killed when it is dropped.
@@ -50,8 +50,8 @@ impl Proxy {
         Proxy { site, child: Mutex::new(child) }
     }
 
-    /// Waits until it serves; false if it ended instead. A proxy says that it serves before another
-    /// could answer in its place.
+    /// Waits until it serves; false if it ended instead. The proxy's own log shows it, so another
+    /// process on the port is not mistaken for it.
     fn is_ready(&self) -> bool {
         wait_for("the proxy serves or ends", || {
             if !self.is_running() {
@@ -63,12 +63,12 @@ impl Proxy {
         })
     }
 
-    /// Where it listens.
+    /// Its listening address.
     pub fn address(&self) -> SocketAddr {
         self.site.listen
     }
 
-    /// Where its operator asks.
+    /// Its admin address.
     pub fn admin_address(&self) -> SocketAddr {
         self.site.admin
     }
@@ -99,7 +99,7 @@ impl Proxy {
         self.site.write(conf);
     }
 
-    /// Sends SIGHUP and waits for the end of a reload. Tells whether it succeeded.
+    /// Sends SIGHUP and waits for the end of a reload. Returns whether it succeeded.
     #[track_caller]
     pub fn reload_by_signal(&self) -> bool {
         let count = |samples: &Samples, result: &str| samples.sum("reloads_total", &[("result", result)]);
@@ -151,7 +151,7 @@ impl Proxy {
         endpoints.iter().find(|endpoint| endpoint["name"] == name).expect("an endpoint of this name").clone()
     }
 
-    /// What is left of an endpoint's cooldown, in seconds.
+    /// Remaining cooldown of an endpoint in seconds.
     #[track_caller]
     pub fn cooldown(&self, endpoint: &str) -> f64 {
         self.endpoint(endpoint)["cooldown_seconds"].as_f64().expect("a number")
@@ -187,7 +187,7 @@ impl Proxy {
         std::fs::read_to_string(self.site.folder().join("log")).expect("the log")
     }
 
-    /// Lines of its log that hold `part`.
+    /// Number of log lines that contain `part`.
     pub fn lines(&self, part: &str) -> usize {
         self.log().lines().filter(|line| line.contains(part)).count()
     }
@@ -203,7 +203,7 @@ impl Proxy {
         self.child.lock().unwrap().try_wait().expect("a child").is_none()
     }
 
-    /// The most memory that it had so far, in KiB. `None` where the system doesn't tell.
+    /// Its peak memory in KiB; `None` if the system doesn't report it.
     pub fn peak_memory(&self) -> Option<u64> {
         self.status_kib("VmHWM:")
     }
@@ -227,7 +227,7 @@ impl Proxy {
         Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
     }
 
-    /// From now on it may open no more than so many files. What is open stays open.
+    /// Limits its open files to `most` from now on. Open files stay open.
     pub fn limit_open_files(&self, most: usize) {
         let id = self.child.lock().unwrap().id().to_string();
         let status = Command::new("prlimit").args(["--pid", &id, &format!("--nofile={most}:")]).status();

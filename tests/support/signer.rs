@@ -1,4 +1,4 @@
-//! Who signs plugins: a minisign key pair of the test's own.
+//! A signer of plugins: a test's own minisign key pair.
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ impl Signer {
         self.0.pk.to_base64()
     }
 
-    /// What minisign calls the key.
+    /// The key's minisign id.
     pub fn id(&self) -> String {
         let text = self.0.pk.to_box().expect("a public key").to_string();
         let comment = text.lines().next().expect("a comment");

@@ -1,4 +1,4 @@
-//! A folder with a conf and plugins, and the binary run in it.
+//! A folder with a conf and plugins, in which the binary runs.
 
 use std::collections::HashSet;
 use std::fs::File;
@@ -13,21 +13,21 @@ use super::conf::Conf;
 use super::guests::Guest;
 use super::wait::wait_for;
 
-/// Ports that were given out: two proxies of this process never get the same one.
+/// Assigned ports: two proxies of this process never get the same one.
 static GIVEN: Mutex<Option<HashSet<u16>>> = Mutex::new(None);
 
-/// A folder with a conf. It vanishes when it is dropped.
+/// A folder with a conf, removed on drop.
 pub struct Site {
     folder: TempDir,
     environment: Vec<(String, String)>,
     open_files: Option<(usize, usize)>,
-    /// Where the proxy listens.
+    /// The proxy's listening address.
     pub listen: SocketAddr,
-    /// Where its admin address is.
+    /// The proxy's admin address.
     pub admin: SocketAddr,
 }
 
-/// What a command printed.
+/// The output of a command.
 #[derive(Debug)]
 pub struct Output {
     /// The exit code; `None` when a signal ended it.
@@ -39,7 +39,7 @@ pub struct Output {
 }
 
 impl Site {
-    /// Writes the conf, with free ports, and lays the plugins beside it.
+    /// Writes the conf with free ports and the plugins beside it.
     pub fn new(conf: &Conf) -> Site {
         let folder = tempfile::Builder::new().prefix("pointsman-").tempdir().expect("a folder");
         let (environment, open_files) = (conf.environment.clone(), conf.open_files);
@@ -49,8 +49,7 @@ impl Site {
         site
     }
 
-    /// Writes another conf, and lays its plugins beside it. A reader sees the old one or the new
-    /// one.
+    /// Writes another conf and its plugins, atomically for readers of the conf.
     pub fn write(&self, conf: &Conf) {
         conf.shipped.iter().for_each(|name| self.add_shipped(name));
         for guest in &conf.guests {
@@ -87,7 +86,7 @@ impl Site {
         self.folder.path().join("plugins")
     }
 
-    /// Lays a plugin of this repository into the plugin folder.
+    /// Puts a plugin of this repository into the plugin folder.
     pub fn add_shipped(&self, name: &str) {
         let built = workspace().join("plugins/dist").join(name).with_extension("wasm");
         let wasm = std::fs::read(&built)
@@ -95,17 +94,17 @@ impl Site {
         self.add_plugin(name, &wasm);
     }
 
-    /// Lays a guest into the plugin folder.
+    /// Puts a guest into the plugin folder.
     pub fn add_guest(&self, guest: &Guest) {
         self.add_plugin(&guest.file(), &guest.wasm());
     }
 
-    /// Lays the signature of the plugin file `name` beside it, whole at once.
+    /// Writes the signature of the plugin file `name` beside it, atomically.
     pub fn add_signature(&self, name: &str, signature: &str) {
         put(&self.plugins().join(name).with_added_extension("wasm.sig"), signature.as_bytes());
     }
 
-    /// Lays a file into the plugin folder, whole at once.
+    /// Writes a file into the plugin folder, atomically.
     pub fn add_plugin(&self, name: &str, wasm: &[u8]) {
         put(&self.plugins().join(name).with_added_extension("wasm"), wasm);
     }
@@ -114,7 +113,7 @@ impl Site {
     pub fn command(&self, arguments: &[&str]) -> Command {
         let binary = env!("CARGO_BIN_EXE_pointsman");
         let mut command = match self.open_files {
-            // The shell becomes the binary: its process id stays.
+            // The shell execs the binary, so the process id is the binary's.
             Some((soft, hard)) => {
                 let mut command = Command::new("sh");
                 command.args(["-c", &format!("ulimit -Sn {soft} && ulimit -Hn {hard} && exec \"$@\""), "sh", binary]);
@@ -127,7 +126,7 @@ impl Site {
         command
     }
 
-    /// Runs the binary with these arguments to its end, which must come.
+    /// Runs the binary with these arguments to its end; fails after a deadline.
     #[track_caller]
     pub fn run(&self, arguments: &[&str]) -> Output {
         let [stdout, stderr] = ["stdout", "stderr"].map(|name| self.folder.path().join(name));
@@ -155,7 +154,7 @@ pub fn workspace() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
 }
 
-/// A port that nobody listens on.
+/// A free port.
 fn free_port() -> SocketAddr {
     let mut given = GIVEN.lock().unwrap();
     let given = given.get_or_insert_default();

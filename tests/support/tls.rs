@@ -1,4 +1,4 @@
-//! A certificate authority of the tests' own.
+//! The tests' certificate authority.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 pub struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 impl Authority {
-    /// A new one, which nobody trusts yet.
+    /// Creates an authority.
     pub fn new() -> Authority {
         let mut params = CertificateParams::new(Vec::new()).expect("no names");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -19,12 +19,13 @@ impl Authority {
         Authority(CertifiedIssuer::self_signed(params, key).expect("its own certificate"))
     }
 
-    /// Its certificate, for those who shall trust it.
+    /// Its certificate, for clients.
     pub fn pem(&self) -> String {
         self.0.pem()
     }
 
-    /// What a server with a certificate for `name` (a host name or an IP address) needs.
+    /// The TLS configuration of a server with a certificate for `name` (a host name or an IP
+    /// address).
     pub fn issue(&self, name: &str) -> Arc<ServerConfig> {
         let key = KeyPair::generate().expect("a key");
         let params = CertificateParams::new(vec![name.to_owned()]).expect("a name");

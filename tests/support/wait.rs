@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-/// How long a condition may take. Far more than any needs, so that a busy machine fails no test.
+/// Timeout of a condition, far more than any needs, so that no test fails on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(20);
-/// How often a condition is looked at.
+/// Polling interval.
 const PERIOD: Duration = Duration::from_millis(5);
 
 /// Waits until `condition` holds.
@@ -13,7 +13,7 @@ pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     wait_for(what, || condition().then_some(()));
 }
 
-/// Waits until `look` finds something.
+/// Waits until `look` returns a value.
 #[track_caller]
 pub fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let end = Instant::now() + PATIENCE;

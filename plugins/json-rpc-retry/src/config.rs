@@ -2,36 +2,34 @@
 
 use serde::Deserialize;
 
-/// The proxy makes no exclusion longer than a day, so a longer one would be a misunderstanding.
+/// The proxy caps exclusions at one day, so longer ones are rejected.
 const DAY_MS: u32 = 24 * 60 * 60 * 1_000;
 
 /// `[policies.<name>.config]`.
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// What is held against an endpoint.
+    /// Penalties by kind of failure.
     pub penalties: Penalties,
-    /// `false`: no endpoint ever cools.
+    /// `false` disables cooldowns.
     pub cooldown: bool,
-    /// Failures in a row after which an endpoint cools; 1 for the first. Not for rate limits,
-    /// quotas and refused credentials, which ask for it.
+    /// Consecutive failures before a cooldown; 1 for the first. Rate limits, quotas and refused
+    /// credentials start one at once.
     pub cooldown_after: u32,
-    /// The longest `Retry-After` that is followed, in milliseconds; 0 follows none, and the
-    /// upstream's backoff holds.
+    /// Cap for `Retry-After`, in milliseconds; 0 ignores it and uses the upstream's backoff.
     pub retry_after_max_ms: u32,
-    /// How long an endpoint cools whose quota is used up, in milliseconds; 0 for not at all.
+    /// Cooldown after an exhausted quota, in milliseconds; 0 for none.
     pub quota_cooldown_ms: u32,
-    /// How long an endpoint cools that refuses its credentials, in milliseconds; 0 for not at all.
+    /// Cooldown after refused credentials, in milliseconds; 0 for none.
     pub auth_cooldown_ms: u32,
-    /// How long an endpoint isn't asked for a method that it doesn't have, in milliseconds; 0 for
-    /// not at all.
+    /// Ban of a method that the endpoint doesn't support, in milliseconds; 0 for none.
     pub method_ban_ms: u32,
-    /// A second attempt beside a slow first one.
+    /// Hedging of slow reads.
     pub hedge: Hedge,
 }
 
-/// `[policies.<name>.config.penalties]`: the least penalty for each kind of failure, in
-/// milliseconds. 0 turns a kind off, and then it doesn't count as the endpoint's failure either.
+/// `[policies.<name>.config.penalties]`: the minimum penalty for each kind of failure, in
+/// milliseconds. 0 disables a kind; it then doesn't count as a failure of the endpoint either.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
 #[serde(deny_unknown_fields, default)]
 #[expect(missing_docs, reason = "each is a row's penalty")]
@@ -44,19 +42,17 @@ pub struct Penalties {
     pub client_error_ms: u32,
 }
 
-/// `[policies.<name>.config.hedge]`: when a read that is not in a batch gets a second attempt
-/// beside the first.
+/// `[policies.<name>.config.hedge]`: hedging of reads outside batches.
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields, default)]
 pub struct Hedge {
-    /// `false`: never.
+    /// `false` disables hedging.
     pub enabled: bool,
-    /// The delay, as a multiple of the 75th percentile of what answers to the same method took,
-    /// from any endpoint.
+    /// The delay as a multiple of the method's 75th percentile latency over all endpoints.
     pub factor: f32,
-    /// The shortest delay, in milliseconds.
+    /// Minimum delay in milliseconds.
     pub min_delay_ms: u32,
-    /// The longest delay, in milliseconds.
+    /// Maximum delay in milliseconds.
     pub max_delay_ms: u32,
 }
 
@@ -66,15 +62,13 @@ impl Default for Config {
             penalties: Penalties::default(),
             cooldown: true,
             cooldown_after: 1,
-            // Providers limit by the second or the minute; a longer wish is rather a quota, or a
-            // mistake.
+            // Providers limit per second or minute; a longer delay is rather a quota or a mistake.
             retry_after_max_ms: 300_000,
-            // Quotas come back by the day or the month; an hour finds out soon enough after an
-            // operator paid.
+            // Quotas reset daily or monthly; with an hour, an upgraded plan is noticed soon enough.
             quota_cooldown_ms: 3_600_000,
-            // Somebody has to mend it, and will want to see that it worked.
+            // The operator must fix the credentials and wants to see the effect soon.
             auth_cooldown_ms: 600_000,
-            // A node's methods change when it is restarted with other flags.
+            // A node's methods change with its flags at a restart.
             method_ban_ms: 600_000,
             hedge: Hedge::default(),
         }
@@ -83,8 +77,8 @@ impl Default for Config {
 
 impl Default for Penalties {
     fn default() -> Self {
-        // azoth-balancer's numbers; a reset is like a failed connect, only later. A rate limit is
-        // no sign of bad health, and the cooldown is answer enough.
+        // azoth-balancer's numbers; a reset counts like a failed connect. A rate limit is no sign
+        // of bad health, and the cooldown suffices.
         Penalties {
             connect_failed_ms: 20_000,
             timeout_ms: 30_000,
@@ -98,15 +92,15 @@ impl Default for Penalties {
 
 impl Default for Hedge {
     fn default() -> Self {
-        // The endpoint's own 95th percentile would be slow where the endpoint is. Twice the 75th of
-        // all answers is exceeded by one in sixteen of exponentially distributed latencies, and
-        // stays what it is while up to a quarter of the answers are slow.
+        // The endpoint's own 95th percentile would grow with a slow endpoint. Of exponentially
+        // distributed latencies, one in sixteen exceeds twice the 75th percentile, and this limit
+        // stays stable while up to a quarter of the responses are slow.
         Hedge { enabled: true, factor: 2.0, min_delay_ms: 10, max_delay_ms: 2_000 }
     }
 }
 
 impl Config {
-    /// The first thing that is wrong, with its key, its value and what is allowed.
+    /// Returns the first error, with key, value and allowed range.
     pub fn check(&self) -> Result<(), String> {
         if self.cooldown_after == 0 {
             return Err("cooldown_after is 0, but must be at least 1".to_owned());

@@ -1,17 +1,17 @@
-//! What to do after a JSON-RPC attempt that was not a clean success, and when to start a second one
-//! beside the first.
+//! Retry and hedging policy for JSON-RPC.
 //!
-//! The knowledge is in [`table`]: a row per case, first match wins. This file turns a row and the
-//! conf into a decision. What no row knows is returned as it is and held against nobody.
+//! The rules are in [`table`]: a row per case, first match wins. This file derives the decision
+//! from a row and the conf. An attempt that matches no row is returned unchanged, without a
+//! penalty.
 //!
 //! Invariants:
 //! - A write whose bytes were sent goes to another endpoint only if it is idempotent, whatever the
-//!   table says. The proxy holds to that too; a policy that asks for it would only look wrong in a
+//!   table says. The proxy enforces this too; a policy that asks for it would only mislead in a
 //!   log.
-//! - Retries go to another endpoint, so none waits.
-//! - A penalty is what azoth-balancer takes: the attempt's latency or the conf's number for its
-//!   kind, whichever is more, so that failing slowly never looks better than failing fast.
-//! - A call allocates nothing, but for the warning about refused credentials.
+//! - Retries go to another endpoint, so none is delayed.
+//! - A penalty is the larger of the attempt's latency and the conf's number for its kind, as in
+//!   azoth-balancer, so a slow failure never looks better than a fast one.
+//! - A call allocates nothing, except for the warning about refused credentials.
 
 mod config;
 mod signal;
@@ -26,11 +26,11 @@ pub use config::{Config, Hedge, Penalties};
 pub use signal::{Signal, When};
 use table::{Also, Cools, Elsewhere, Penalty};
 
-/// From this failure in a row on an endpoint cools even if the requests may be to blame: so many
-/// are no chance.
+/// From this many consecutive failures on, an endpoint cools down even if the requests may be the
+/// cause: a coincidence is unlikely.
 const BACKOFF_LATER: u32 = 3;
 
-/// The policy.
+/// A configured retry policy for JSON-RPC.
 #[derive(Clone, Debug)]
 pub struct JsonRpcRetry {
     config: Config,
@@ -104,8 +104,7 @@ impl JsonRpcRetry {
         }
     }
 
-    /// `Retry-After: 0` is sent by servers that don't know when; it is no promise to answer at
-    /// once.
+    /// Servers that don't know the delay send `Retry-After: 0`, so it is no promise.
     fn rate_limit(&self, retry_after: Duration) -> Cooldown {
         let time = retry_after.min(millis(self.config.retry_after_max_ms));
         if time.is_zero() { Cooldown::Backoff } else { Cooldown::Fixed(time) }
@@ -118,7 +117,7 @@ impl JsonRpcRetry {
             Also::Landed => decision.landed(),
             Also::LargerRange => decision.larger_range(),
             Also::History => decision.prefer_history(),
-            // A refused batch says nothing about its members' methods.
+            // An error for a whole batch is no evidence about its members' methods.
             Also::BanMethod if request.is_batch() && !attempt.is_member() => decision,
             Also::BanMethod => decision.ban_method(millis(self.config.method_ban_ms)),
             Also::Warning => {
@@ -142,8 +141,8 @@ impl Elsewhere {
     }
 }
 
-/// Once per cooldown, so the formatting is no matter. An endpoint's name is the proxy's to tell: a
-/// policy sees none.
+/// At most once per cooldown, so the cost of formatting is irrelevant. A policy doesn't know
+/// endpoints' names, so the line has the index.
 fn warn_of_credentials(endpoint: u32) {
     let line = format!("the upstream's endpoint {endpoint}, counted from 0, refuses its credentials");
     pointsman_sdk::log(Level::Warn, &line);

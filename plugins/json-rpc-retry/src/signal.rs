@@ -1,42 +1,42 @@
-//! What an attempt is recognised by.
+//! Conditions that match an attempt.
 
 use pointsman_sdk::{Attempt, Chain, Outcome, Request};
 
-/// The code for wrong parameters. Its message may quote them, so it is no evidence about the
+/// The code for invalid parameters. Its message may quote them, so it is no evidence about the
 /// endpoint.
 const INVALID_PARAMS: i64 = -32602;
 
-/// One sign. Texts are lower case, and are found wherever a word begins, in either case.
+/// A signal. Texts are lower case and match at the start of a word, ignoring case.
 #[derive(Clone, Copy, Debug)]
 pub enum Signal {
-    /// How the attempt ended.
+    /// The attempt's outcome.
     Ended(Outcome),
-    /// An HTTP error with a status from the first to the second.
+    /// An HTTP error with a status in this inclusive range.
     Status(u32, u32),
     /// A JSON-RPC error with this code, whatever the HTTP status.
     Code(i64),
-    /// A JSON-RPC error whose message holds one of these.
+    /// A JSON-RPC error whose message contains one of these texts.
     Message(&'static [&'static str]),
-    /// A JSON-RPC error whose message holds one of these and one of those.
+    /// A JSON-RPC error whose message contains a text of each list.
     Both(&'static [&'static str], &'static [&'static str]),
-    /// The endpoint says one of these, in a JSON-RPC error or a page. Not under -32602, whose
-    /// message may quote the client.
+    /// A JSON-RPC error or another error body that contains one of these texts. Not with code
+    /// -32602, whose message may quote the client.
     Body(&'static [&'static str]),
 }
 
-/// A condition beside the signs.
+/// A condition in addition to the signals.
 #[derive(Clone, Copy, Debug)]
 pub enum When {
-    /// The request is of this method.
+    /// The request has this method.
     Method(&'static str),
     /// An earlier attempt was sent.
     PriorSent,
-    /// The endpoints are of this chain.
+    /// The upstream has this chain.
     On(Chain),
 }
 
 impl Signal {
-    /// How many texts it looks for.
+    /// Number of texts.
     pub const fn texts(&self) -> usize {
         match self {
             Signal::Message(texts) | Signal::Body(texts) => texts.len(),
@@ -45,7 +45,7 @@ impl Signal {
         }
     }
 
-    /// One of those texts.
+    /// The text with number `at`.
     pub const fn text(&self, at: usize) -> &'static str {
         match *self {
             Signal::Message(texts) | Signal::Body(texts) => texts[at],
@@ -55,7 +55,8 @@ impl Signal {
         }
     }
 
-    /// Is it there? `found` says of each of its texts whether it is in the message.
+    /// Returns whether the attempt matches. `found` has an entry for each text: whether the message
+    /// contains it.
     pub fn matches(&self, attempt: &Attempt, found: &[bool]) -> bool {
         let outcome = attempt.outcome();
         let json_rpc = || outcome == Outcome::RpcError || attempt.rpc_code().is_some();
@@ -78,7 +79,7 @@ fn any(found: &[bool]) -> bool {
 }
 
 impl When {
-    /// Does it hold?
+    /// Returns whether the condition holds.
     pub fn holds(&self, request: &Request) -> bool {
         match *self {
             When::Method(method) => request.method() == method,

@@ -1,14 +1,15 @@
-//! What to do with each outcome, as data.
+//! The retry table.
 //!
-//! The first row that matches decides. A row says whether the request may go to another endpoint,
-//! what is held against the endpoint that was tried, whether it cools, and what else follows. To
-//! teach the policy an outcome, add a row above those that would match it too. The numbers are
-//! those of the table in the README; 0 is for what it leaves over.
+//! The first row that matches decides. A row defines whether the request may go to another
+//! endpoint, the penalty and the cooldown of the endpoint that was tried, and further effects. To
+//! support another error, add a row above those that would match it too. The numbers are those of
+//! the table in the README; 0 is for rows that it omits.
 //!
-//! Invariant: no client can make an endpoint cool, or lose a method, by the words of its request.
-//! Where a message quotes the request, the proxy asks twice, the second time without the quoted
-//! words, and follows the milder decision. But a contract chooses the words of its own revert, and
-//! no request holds them: reverts are recognised above the rows that do so by words.
+//! Invariant: no client can cause a cooldown or a method ban by the words of its request. If a
+//! message quotes the request, the proxy calls the policy twice, the second time without the quoted
+//! words, and follows the milder decision. But a contract chooses the words of its own revert,
+//! which the request doesn't contain: the row for reverts comes before the rows that match by
+//! words.
 
 use pointsman_sdk::{Attempt, Chain, Outcome, Request};
 
@@ -19,41 +20,41 @@ use crate::text;
 /// A row of the table.
 #[derive(Clone, Copy, Debug)]
 pub struct Row {
-    /// Its number in the README.
+    /// Number of the row in the README.
     pub row: u8,
-    /// What it is about, in a few words.
+    /// Short description.
     pub name: &'static str,
-    /// What such an attempt is recognised by: one of these.
+    /// Signals, at least one of which must match.
     pub any: &'static [Signal],
-    /// Conditions that must hold too: all of them.
+    /// Conditions, all of which must hold too.
     pub when: &'static [When],
-    /// May another endpoint have a try?
+    /// Requests that may go to another endpoint.
     pub elsewhere: Elsewhere,
-    /// What is held against the endpoint.
+    /// Penalty of the endpoint.
     pub penalty: Penalty,
-    /// Is the endpoint left alone for a time?
+    /// Cooldown of the endpoint.
     pub cools: Cools,
-    /// What else follows.
+    /// Further effect.
     pub also: Also,
 }
 
-/// Which requests may go to another endpoint. The proxy's own rules hold beyond this.
+/// Requests that may go to another endpoint. The proxy's own rules apply in addition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Elsewhere {
-    /// None: another endpoint would answer the same.
+    /// None: another endpoint would return the same error.
     No,
     /// Reads.
     Reads,
-    /// Reads, writes that may be sent twice, and writes of which nothing was sent.
+    /// Reads, idempotent writes, and writes of which no bytes were sent.
     Safe,
-    /// `trace_` and `debug_` methods: nodes differ in what they check before they replay a
+    /// `trace_` and `debug_` methods: nodes differ in their checks before they replay a
     /// transaction.
     Traces,
     /// `eth_sendRawTransaction`, once.
     RawTransactionOnce,
 }
 
-/// Which of the conf's penalties.
+/// A penalty of the conf.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Penalty {
     /// None.
@@ -72,52 +73,52 @@ pub enum Penalty {
     ClientError,
 }
 
-/// Whether the endpoint cools.
+/// A cooldown of the endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cools {
-    /// No.
+    /// None.
     No,
-    /// By the upstream's backoff.
+    /// The upstream's backoff.
     Backoff,
-    /// By the upstream's backoff from the third failure in a row on: the request may be to blame
-    /// for the first.
+    /// The upstream's backoff from the third consecutive failure on: the request may be the cause
+    /// of the first.
     BackoffLater,
-    /// As long as `Retry-After` says; by the upstream's backoff without one.
+    /// The delay of `Retry-After`; the upstream's backoff without one.
     RetryAfter,
-    /// For `quota_cooldown_ms`.
+    /// `quota_cooldown_ms`.
     Quota,
-    /// For `auth_cooldown_ms`.
+    /// `auth_cooldown_ms`.
     Auth,
 }
 
-/// What else follows from a row.
+/// A further effect of a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Also {
-    /// Nothing.
+    /// None.
     Nothing,
-    /// It is the endpoint's success: an answer, in the form of an error.
+    /// The attempt counts as a success of the endpoint: a response in the form of an error.
     Success,
-    /// The transaction is known, which is what the client wanted.
+    /// The endpoint knows the transaction, so the client's goal is reached.
     Landed,
     /// The next endpoint must allow a larger range of blocks.
     LargerRange,
-    /// The next endpoint should know more blocks, or older state.
+    /// The next endpoint should have more blocks or older state.
     History,
-    /// The endpoint isn't asked for this method for `method_ban_ms`.
+    /// The method is banned at the endpoint for `method_ban_ms`.
     BanMethod,
-    /// The log gets a warning: only the operator can mend it.
+    /// A warning is logged: only the operator can fix it.
     Warning,
 }
 
 const SEND_RAW_TRANSACTION: When = Method("eth_sendRawTransaction");
 
 /// First match wins.
-#[rustfmt::skip] // A row is a few lines: what it is, by what it is known, and what follows.
+#[rustfmt::skip] // A row has a few lines: name, signals, effects.
 pub const TABLE: &[Row] = &[
     on(1, "connect, DNS or TLS failure", &[Ended(Outcome::ConnectFailed)])
         .elsewhere(Elsewhere::Safe).penalty(Penalty::ConnectFailed).cools(Cools::Backoff),
 
-    // The words of these may be the client's: a revert's reason, a method's name, a tracer's
+    // These messages may contain the client's words: a revert's reason, a method's name, a tracer's
     // source.
     on(10, "a revert", &[Code(3), Message(&["revert", "vm exception", "vm execution error"])]).also(Also::Success),
     on(14, "no such method", &[Code(-32601)]).elsewhere(Elsewhere::Safe).also(Also::BanMethod),
@@ -134,7 +135,7 @@ pub const TABLE: &[Row] = &[
     on(4, "the quota is used up", &[Status(402, 402), Body(&["monthly capacity", "/billing"])])
         .elsewhere(Elsewhere::Safe).cools(Cools::Quota),
 
-    // Row 5 would take these: the code for a rate limit, and its words.
+    // Row 5 would match these: the code for a rate limit, and its words.
     on(8, "a Solana node is behind, or has no such block", SOLANA_HISTORY).when(&[On(Chain::Solana)])
         .elsewhere(Elsewhere::Safe).also(Also::History),
     on(11, "too much gas", &[Message(&["gas limit exceeded"])])
@@ -186,7 +187,7 @@ pub const TABLE: &[Row] = &[
     on(13, "the transaction was rejected", &[Code(-32003), Message(&["txpool is full"])])
         .elsewhere(Elsewhere::RawTransactionOnce),
 
-    // Its message may quote them, and so hold the words of rows 14 and 15.
+    // The message may quote the parameters and so contain the words of rows 14 and 15.
     on(16, "the parameters are not valid", &[Code(-32602)]).also(Also::Success),
 
     on(14, "a method that the endpoint lacks", &[Code(-32004), Status(405, 405), Status(415, 415), Message(&[
@@ -200,7 +201,7 @@ pub const TABLE: &[Row] = &[
     on(16, "the request is not valid", &[Code(-32600), Message(&["filter not found"])])
         .also(Also::Success),
 
-    // A dear request may be all that is wrong.
+    // The cause may be an expensive request alone.
     on(17, "the execution took too long", &[Message(&["execution timeout", "execution aborted"])])
         .elsewhere(Elsewhere::Reads).penalty(Penalty::ServerError).cools(Cools::BackoffLater),
     on(17, "server error", &[Status(500, 599), Code(-32603)])
@@ -213,20 +214,20 @@ pub const TABLE: &[Row] = &[
     on(18, "reset", &[Ended(Outcome::Reset)])
         .elsewhere(Elsewhere::Safe).penalty(Penalty::Reset).cools(Cools::Backoff),
 
-    // A redirect is no answer either: somebody gave this endpoint the wrong URL.
+    // A redirect is no valid response either: the endpoint's URL is wrong.
     on(0, "refused or redirected", &[Status(300, 499)])
         .elsewhere(Elsewhere::Reads).penalty(Penalty::ClientError),
     on(0, "an error is the answer", &[Ended(Outcome::RpcError)]).also(Also::Success),
 ];
 
-/// Above prior attempts, row 7; without one, the client's mistake of row 11.
+/// With a prior attempt, row 7; without one, the client's mistake of row 11.
 const NONCE_TOO_LOW: &[&str] = &["nonce too low", "nonce is too low", "oldnonce"];
 
 /// Cleaned up, not available, unhealthy or behind, status not available yet, context slot not
 /// reached.
 const SOLANA_HISTORY: &[Signal] = &[Code(-32001), Code(-32004), Code(-32005), Code(-32014), Code(-32016)];
 
-/// A row after which the answer is returned and nothing is held against the endpoint.
+/// Creates a row that returns the response, without effects on the endpoint.
 const fn on(row: u8, name: &'static str, any: &'static [Signal]) -> Row {
     let (elsewhere, penalty, cools, also) = (Elsewhere::No, Penalty::None, Cools::No, Also::Nothing);
     Row { row, name, any, when: &[], elsewhere, penalty, cools, also }
@@ -254,11 +255,11 @@ impl Row {
     }
 }
 
-/// The row that decides about an attempt. `None` for what the table doesn't know, such as a later
+/// Returns the row that decides about an attempt, or `None` if no row matches, such as for a later
 /// version's outcome.
 pub fn find(request: &Request, attempt: &Attempt) -> Option<&'static Row> {
     let found = text::find_in(attempt.message());
-    // Texts were numbered in the table's order, so each signal takes its own from the front.
+    // Texts are numbered in the table's order, so each signal takes its entries from the front.
     let mut found = found.as_slice();
     TABLE.iter().find(|row| {
         let mut any = false;

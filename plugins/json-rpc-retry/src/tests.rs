@@ -1,5 +1,5 @@
-//! The rules beside the table: what the conf changes, what the proxy forbids, what a client must
-//! not bring about.
+//! Rules outside the table: effects of the conf, prohibitions of the proxy, effects that a client
+//! must not cause.
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 

@@ -1,38 +1,37 @@
-//! Which of the table's texts are in a message: one pass for all of them.
+//! Search for the table's texts in a message, in one pass.
 //!
-//! A text is looked for only where a word begins, and only if it begins with the two bytes there,
-//! so a call stays far below its budget of fuel, whatever an endpoint says. It also tells "known
-//! transaction" from "unknown transaction".
+//! A text is compared only at the start of a word, and only if its first two bytes match, so a call
+//! stays far below its budget of fuel for any message. This also distinguishes "known transaction"
+//! from "unknown transaction".
 
 use crate::table::TABLE;
 
-/// Bytes of a message that are read: as many as the ABI passes.
+/// Maximum message length, in bytes: the ABI passes no more.
 const MAX_BYTES: usize = 192;
 /// Texts begin with ASCII.
 const FIRST_BYTES: usize = 128;
 
-/// How many texts the table has.
 const COUNT: usize = count();
-/// All of them, in the table's order.
+/// All texts, in the table's order.
 static TEXTS: [&str; COUNT] = texts();
-/// The same, by first byte.
+/// All texts, by first byte.
 static BY_FIRST_BYTE: Index = index();
 
-/// Those with first byte *b* are `entries[starts[b]..starts[b + 1]]`.
+/// The texts with first byte *b* are `entries[starts[b]..starts[b + 1]]`.
 struct Index {
     starts: [usize; FIRST_BYTES + 1],
     entries: [Entry; COUNT],
 }
 
-/// A text by its number. The second byte rules almost all out, and is here so that nothing else
-/// need be read.
+/// A text by its number. The second byte is stored here because it excludes almost all texts
+/// without another read.
 #[derive(Clone, Copy)]
 struct Entry {
     second: u8,
     number: usize,
 }
 
-/// For each text of the table, in its order, whether the message holds it.
+/// Returns whether the message contains each text, in the table's order.
 pub(crate) fn find_in(message: &[u8]) -> [bool; COUNT] {
     let mut found = [false; COUNT];
     let mut lower = [0; MAX_BYTES];
@@ -53,13 +52,13 @@ pub(crate) fn find_in(message: &[u8]) -> [bool; COUNT] {
     found
 }
 
-/// Byte by byte: most differ soon, and then a call of the library's comparison would cost twice as
+/// Compares byte by byte: most texts differ early, where the library's comparison costs twice as
 /// much.
 fn begins_with(message: &[u8], text: &[u8]) -> bool {
     message.len() >= text.len() && message.iter().zip(text).all(|(left, right)| left == right)
 }
 
-/// The underscore too, so that the words of a method's name are none of the message's.
+/// Includes the underscore, so the words inside a method's name don't match.
 const fn is_word(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || byte == b'_'
 }
@@ -130,7 +129,7 @@ const fn index() -> Index {
 mod tests {
     use super::*;
 
-    /// The slow way.
+    /// The slow reference implementation.
     fn holds(message: &str, text: &str) -> bool {
         let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
         let message = message.to_lowercase();

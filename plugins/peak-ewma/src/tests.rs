@@ -1,4 +1,4 @@
-//! The cost by examples, the draw by its distribution.
+//! Tests of the cost by examples and of the draw by its distribution.
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
@@ -118,8 +118,8 @@ fn every_endpoint_is_the_first_fallback_about_as_often() {
         scores.iter_mut().filter(|score| **score > UNDRAWN).for_each(|score| *score = f64::NEG_INFINITY);
         first[winner(&scores)] += 1;
     }
-    // Good enough for a fallback: the places are not independent of each other, so the shares are
-    // not quite equal.
+    // Sufficient for a fallback: the positions are not independent, so the shares are not exactly
+    // equal.
     assert!(first.iter().all(|count| count.abs_diff(DRAWS / 5) < DRAWS / 50), "{first:?}");
 }
 

@@ -1,38 +1,37 @@
 //! Tiers by weight, as azoth-balancer ranks endpoints.
 //!
-//! Endpoints of the first tier (weight 100 and more) come before those of the second (50 to 99),
-//! and those before the third. Within a tier the higher weight wins, then the lower cost (EWMA of
-//! latency plus EWMA of error penalties), then the endpoint that was used last, which keeps
-//! connections and caches warm. `rank_within_tier = "cost"` exchanges weight and cost. An endpoint
-//! that cools, is unhealthy or is banned for the method, which is a candidate only in a panic,
-//! comes after all others.
+//! Endpoints of the first tier (weight 100 and more) come before those of the second (50 to 99) and
+//! the third. Within a tier the higher weight wins, then the lower cost (EWMA of latency plus EWMA
+//! of error penalties), then the most recently used endpoint, which keeps connections and caches
+//! warm. `rank_within_tier = "cost"` swaps weight and cost. An endpoint that is a candidate only in
+//! a panic (in cooldown, unhealthy or banned for the method) comes after all others.
 //!
 //! Invariants:
-//! - The order is one number per row, without a sort or a look at another row: the keys are fields
-//!   of an integer, the most important one highest. It has 53 bits, so as an `f64` it stays exact.
-//! - No input leaves an endpoint out: every score is finite. What is not a number ranks as the
-//!   worst.
+//! - The order is one number per row, without a sort and independent of other rows: the keys are
+//!   fields of an integer, the most important one highest. It has 53 bits, so it is exact as an
+//!   `f64`.
+//! - No input excludes an endpoint: every score is finite. NaN ranks as the worst value.
 //!
-//! Deliberately absent: azoth-balancer's fixed cost floor of 1,000 ms, below which its endpoints
-//! all look alike. It is `cost_floor_ms` here, and 0 unless the conf says otherwise.
+//! Deliberately absent: azoth-balancer's fixed cost floor of 1,000 ms, below which all its
+//! endpoints are equal. Here it is `cost_floor_ms`, by default 0.
 
 use pointsman_sdk::{Endpoint, Endpoints, Policy, Request, Scoring};
 use serde::Deserialize;
 
-/// The most important field if the cost ranks first: 0 to 2, higher is better. A higher weight is
-/// never of a lower tier, so when the weight ranks first it says all.
+/// The most important field if the cost ranks first: 0 to 2, higher is better. If the weight ranks
+/// first, it is redundant: a higher weight never has a lower tier.
 const TIER_BITS: u32 = 2;
 /// Weights are at most 65,535.
 const WEIGHT_BITS: u32 = 16;
-/// The upper bits of a float, without its sign: 8 of exponent and 16 of mantissa, so costs are told
-/// apart to 0.0015 %.
+/// The upper bits of a float without its sign: 8 of exponent and 16 of mantissa, so the resolution
+/// of costs is 0.0015 %.
 const COST_BITS: u32 = 24;
-/// In 32 steps per doubling: it tells 1 ms from 2 ms as well as an hour from two.
+/// 32 steps per doubling: it distinguishes 1 ms from 2 ms as well as one hour from two.
 const RECENCY_BITS: u32 = 11;
-/// Integers up to 2 to the power of 53 are exact in an `f64`.
+/// Integers up to 2^53 are exact in an `f64`.
 const _: () = assert!(TIER_BITS + WEIGHT_BITS + COST_BITS + RECENCY_BITS == f64::MANTISSA_DIGITS);
 
-/// The largest value of a field.
+/// Maximum value of a field.
 const fn max_of(bits: u32) -> u32 {
     (1 << bits) - 1
 }
@@ -44,17 +43,17 @@ const MAGNITUDE: u32 = u32::MAX >> 1;
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// Weight from which an endpoint is of the first tier.
+    /// Minimum weight of the first tier.
     pub tier1_min_weight: u32,
-    /// Weight from which an endpoint is of the second tier.
+    /// Minimum weight of the second tier.
     pub tier2_min_weight: u32,
-    /// Costs below this count as equal to it, in milliseconds.
+    /// Minimum cost in milliseconds; lower costs are raised to it.
     pub cost_floor_ms: f32,
-    /// What ranks first within a tier.
+    /// First key within a tier.
     pub rank_within_tier: Rank,
 }
 
-/// What ranks first within a tier.
+/// First key within a tier.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "kebab-case")]
 pub enum Rank {
@@ -70,7 +69,7 @@ impl Default for Config {
     }
 }
 
-/// The policy.
+/// A configured tiers policy.
 #[derive(Clone, Debug)]
 pub struct Tiers {
     tier1_min_weight: u32,
@@ -123,7 +122,7 @@ impl Tiers {
         score(endpoint, order << RECENCY_BITS | recency(endpoint))
     }
 
-    /// More is better, as in all fields.
+    /// Higher is better, as in all fields.
     #[inline]
     fn cost(&self, endpoint: &Endpoint) -> i64 {
         let steps = cost_steps(endpoint.latency_ms + endpoint.penalty_ms).max(self.floor);
@@ -131,8 +130,8 @@ impl Tiers {
     }
 }
 
-/// The endpoint's place in the order: an integer from 0 up to 2 to the power of 53, and as far
-/// below 0 for an endpoint that is a candidate only because of a panic.
+/// Returns the endpoint's position in the order: an integer from 0 to 2^53, or down to -2^53 for an
+/// endpoint that is a candidate only because of a panic.
 #[inline]
 fn score(endpoint: &Endpoint, order: i64) -> f64 {
     let excluded = i64::from(endpoint.is_excluded()) << f64::MANTISSA_DIGITS;
@@ -151,17 +150,17 @@ fn recency(endpoint: &Endpoint) -> i64 {
     i64::from(max_of(RECENCY_BITS) - idle_steps(endpoint.idle_ms))
 }
 
-/// Milliseconds as the upper bits of their float. The bits of floats that are not negative are in
-/// the floats' order, and what is not a number has higher bits than infinity: it ranks as the
-/// dearest, without a branch.
+/// Converts milliseconds to the upper bits of their float. The bits of non-negative floats have the
+/// floats' order, and those of NaN are above infinity's: it ranks as the highest cost without a
+/// branch.
 #[inline]
 fn cost_steps(cost_ms: f32) -> u32 {
     const SHIFT: u32 = MAGNITUDE.count_ones() - COST_BITS;
     (cost_ms.to_bits() & MAGNITUDE) >> SHIFT
 }
 
-/// Time since the last use, in the same manner, from a microsecond on. An exponent then needs 6
-/// bits up to 2 to the power of 54 milliseconds, so 5 are left for the mantissa.
+/// Converts the time since the last use in the same way, from one microsecond on. The exponent
+/// needs 6 bits up to 2^54 milliseconds, so 5 are left for the mantissa.
 #[inline]
 fn idle_steps(idle_ms: f32) -> u32 {
     const LEAST: u32 = (1.0_f32 / 1_024.0).to_bits();

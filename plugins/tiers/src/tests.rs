@@ -1,4 +1,4 @@
-//! The encoded order against a comparator that is written as the policy reads.
+//! Tests the encoded order against a comparator that follows the policy's description.
 
 #![allow(clippy::unwrap_used, clippy::cast_possible_truncation, reason = "tests; random bits may be cut")]
 
@@ -22,10 +22,11 @@ impl Random {
     }
 }
 
-/// The next cost after 64 ms that is told from it.
+/// The lowest cost above 64 ms that is distinct from it.
 const NEXT_TO_64: f32 = 64.0 + 64.0 / 65_536.0;
 
-/// Values that the quantisation tells apart, with many repeats so that every key gets to decide.
+/// Values that are distinct after quantisation, with many repetitions so that every key decides at
+/// times.
 fn endpoint(random: &mut Random) -> Endpoint {
     Endpoint {
         flags: random.pick(&[0, 0, 0, 0, 0, 0, Endpoint::COOLING, Endpoint::UNHEALTHY, Endpoint::BANNED]),
@@ -37,7 +38,7 @@ fn endpoint(random: &mut Random) -> Endpoint {
     }
 }
 
-/// The better endpoint is the greater, key by key.
+/// Compares key by key; the better endpoint is the greater.
 fn reference(config: &Config, a: &Endpoint, b: &Endpoint) -> Ordering {
     let tier = |e: &Endpoint| match e.weight {
         w if w >= config.tier1_min_weight => 1,
@@ -63,14 +64,12 @@ fn policy(config: Config) -> Tiers {
     Tiers::configure(config).unwrap()
 }
 
-/// The score of one endpoint.
 fn rank(tiers: &Tiers, endpoint: &Endpoint) -> f64 {
     let mut score = [0.0];
     tiers.score(&Request::default(), std::slice::from_ref(endpoint).into(), &mut score);
     score[0]
 }
 
-/// The row that wins.
 fn best(config: Config, endpoints: &[Endpoint]) -> usize {
     let mut scores = vec![0.0; endpoints.len()];
     policy(config).score(&Request::default(), endpoints.into(), &mut scores);

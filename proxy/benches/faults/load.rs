@@ -13,71 +13,72 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use super::wire::Wire;
 
-/// How long the client waits for an answer: longer than any proxy's deadline.
+/// The client's timeout: longer than any proxy's deadline.
 const PATIENCE: Duration = Duration::from_secs(12);
-/// Connections at most. A request that finds all busy waits, and its latency counts that.
+/// Maximum number of connections. A request waits if all are busy, and its latency includes the
+/// wait.
 const MAX_CONNECTIONS: usize = 900;
 const READS: [&str; 3] = ["eth_blockNumber", "eth_call", "eth_getBalance"];
-/// Of all requests, for each of the two methods.
+/// Share of all requests, for each of the two methods.
 const WRITE_SHARE: f64 = 0.05;
 
 /// A method that every endpoint fails.
 pub const POISON: &str = "debug_traceCall";
 
-/// How much load, and for how long.
+/// Rate and duration of the load.
 #[derive(Clone, Copy)]
 pub struct Plan {
     /// Requests per second.
     pub rate: u32,
-    /// Connections that are open from the beginning.
+    /// Connections opened at the start.
     pub connections: usize,
-    /// Before anything is measured.
+    /// Duration of the warm-up.
     pub warm_up: Duration,
-    /// What is measured.
+    /// Duration of the measurement.
     pub length: Duration,
-    /// Chooses methods, and faults.
+    /// Seed of methods and faults.
     pub seed: u64,
     /// The share of requests for [`POISON`].
     pub poison: f64,
 }
 
-/// What a request does.
+/// Kind of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// Changes nothing.
+    /// A read.
     Read,
-    /// `eth_sendRawTransaction`: may arrive twice.
+    /// `eth_sendRawTransaction`: may arrive more than once.
     RawWrite,
-    /// `eth_sendTransaction`: must not.
+    /// `eth_sendTransaction`: must arrive at most once.
     Write,
     /// [`POISON`]: no answer is expected.
     Poison,
 }
 
-/// What became of a request.
+/// The result of a request.
 pub struct Sample {
     /// Its id.
     pub id: usize,
-    /// What it does.
+    /// Its kind.
     pub kind: Kind,
-    /// From when it was due.
+    /// Time since it was due.
     pub latency: Duration,
-    /// Nothing if it was answered; else what came instead.
+    /// `None` if it was answered; otherwise the error.
     pub instead: Option<String>,
 }
 
 impl Plan {
-    /// How many, those of the warm-up included.
+    /// Number of requests, including the warm-up's.
     pub fn requests(&self) -> usize {
         self.first_measured() + self.count(self.length)
     }
 
-    /// The first that isn't of the warm-up.
+    /// Id of the first request after the warm-up.
     pub fn first_measured(&self) -> usize {
         self.count(self.warm_up)
     }
 
-    /// Sends all requests, the first at `first`, and waits for what becomes of them.
+    /// Sends all requests, the first at `first`, and waits for their results.
     pub async fn run(&self, first: Instant, connections: Arc<Connections>) -> Vec<Sample> {
         let mut requests = JoinSet::new();
         for id in 0..self.requests() {
@@ -94,7 +95,7 @@ impl Plan {
         requests.join_all().await
     }
 
-    /// What this request does, and by which method.
+    /// Kind and method of a request.
     fn method(&self, id: usize) -> (Kind, &'static str) {
         let mut random = fastrand::Rng::with_seed(self.seed.wrapping_add(id as u64));
         let read = READS[random.usize(..READS.len())];
@@ -114,13 +115,13 @@ impl Plan {
 /// Keep-alive connections to a proxy.
 pub struct Connections {
     address: SocketAddr,
-    /// Taken from the front and put to the back, so that all are in use.
+    /// Taken from the front and returned to the back, so that all are used.
     idle: Mutex<VecDeque<Wire>>,
     slots: Semaphore,
 }
 
 impl Connections {
-    /// So many to begin with.
+    /// Opens `count` connections.
     pub async fn open(address: SocketAddr, count: usize) -> std::io::Result<Arc<Connections>> {
         let mut idle = VecDeque::new();
         for _ in 0..count {
@@ -129,7 +130,7 @@ impl Connections {
         Ok(Arc::new(Connections { address, idle: Mutex::new(idle), slots: Semaphore::new(MAX_CONNECTIONS) }))
     }
 
-    /// Sends a request. The error is what came instead of an answer.
+    /// Sends a request. The error describes the failure.
     async fn exchange(&self, id: usize, method: &str) -> Result<(), String> {
         let _slot = self.slots.acquire().await.expect("it is never closed");
         let idle = self.take_idle();
@@ -154,7 +155,7 @@ impl Connections {
     }
 }
 
-/// What is read of an answer.
+/// The parsed part of a response.
 #[derive(Deserialize)]
 struct Answer<'a> {
     #[serde(borrow)]
@@ -169,7 +170,7 @@ struct RpcError {
     code: i64,
 }
 
-/// Whether it is a result for this id.
+/// Checks for a result with this id.
 fn check(id: usize, body: &[u8]) -> Result<(), String> {
     let answer: Answer<'_> = serde_json::from_slice(body).map_err(|_| "no JSON-RPC")?;
     match answer {

@@ -1,23 +1,23 @@
-//! What clients see when endpoints fail: scripted faults behind Pointsman, and behind nginx,
-//! HAProxy and Envoy where they are installed. Run with `make bench-faults`; `ARGS="--help"` lists
-//! what can be chosen.
+//! Effect of endpoint faults on clients: scripted faults behind Pointsman, and behind nginx,
+//! HAProxy and Envoy if they are installed. Run with `make bench-faults`; `ARGS="--help"` lists the
+//! options.
 //!
 //! Every proxy in turn serves the same load in front of the same scripted origins. Origins and
-//! client live in this process, so each request is followed from its schedule to every endpoint
+//! client are part of this process, so each request is tracked from its schedule to every endpoint
 //! that it reached:
 //!
-//! - The load comes at a fixed rate, and a request's latency counts from the moment it was due. A
-//!   proxy that holds requests up can't hide it by slowing the client down.
-//! - *Answered* is a read that got HTTP 200 with a JSON-RPC result for its id. Percentiles are over
-//!   all reads, answered or not.
+//! - The load has a fixed rate, and a request's latency counts from the time it was due. A proxy
+//!   that delays requests can't hide it by slowing the client down.
+//! - *Answered* is a read with HTTP 200 and a JSON-RPC result for its id. Percentiles are over all
+//!   reads, answered or not.
 //! - *Attempts* are requests that arrived at origins, divided by requests of the client; health
 //!   checks don't count.
 //! - A *doubled write* is an `eth_sendTransaction` that arrived more than once.
-//!   `eth_sendRawTransaction` is known by its hash, so arriving twice does no harm; it has a column
-//!   of its own.
+//!   `eth_sendRawTransaction` is idempotent, because nodes identify the transaction by its hash; it
+//!   has its own column.
 //!
-//! What an origin does depends on its seed, the request's number and the time alone. Which request
-//! gets which number is up to the proxy and the scheduler: figures repeat closely, not exactly.
+//! An origin's behaviour depends only on its seed, the request's number and the time. The numbers
+//! depend on the proxy and the scheduler: figures are closely, but not exactly, reproducible.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a benchmark that can't be set up has nothing to measure")]
 #![allow(unreachable_pub, reason = "a benchmark exports nothing; `pub` marks what a module offers the others")]
 
@@ -52,20 +52,20 @@ use origin::Pool;
 use report::{Figures, Report};
 use script::Script;
 
-/// From the last preparation to the first request.
+/// Delay before the first request.
 const LEAD: Duration = Duration::from_millis(100);
 
 fn main() -> anyhow::Result<()> {
     let options = Options::read();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let met = runtime.block_on(measure(&options))?;
-    // Aims are told, not enforced: a busy machine must not look like a broken build, unless that is
-    // asked for.
+    // Aims are reported, not enforced, unless `--strict` is set: a busy machine must not look like
+    // a broken build.
     anyhow::ensure!(met || !options.strict, "an aim is missed");
     Ok(())
 }
 
-/// Every chosen proxy in every chosen scenario. Tells whether the aims are met.
+/// Measures every chosen proxy in every chosen scenario. Returns whether the aims are met.
 async fn measure(options: &Options) -> anyhow::Result<bool> {
     let plan = options.plan();
     let mut report = Report::new();
@@ -87,17 +87,17 @@ async fn measure(options: &Options) -> anyhow::Result<bool> {
     Ok(report.finish(&good))
 }
 
-/// What the client measures at a good endpoint with nothing between.
+/// Measures a good endpoint directly, without a proxy.
 async fn good_endpoint(plan: &Plan) -> anyhow::Result<Figures> {
     let pool = Pool::bind(1).await?;
     run(plan, pool, &[Script::always(script::Conduct::Serve)], None).await
 }
 
-/// The load on `target`, or else on the first origin.
+/// Loads `target`, by default the first origin.
 async fn run(plan: &Plan, pool: Pool, scripts: &[Script], target: Option<SocketAddr>) -> anyhow::Result<Figures> {
     let address = target.or(pool.addresses().first().copied()).context("a target")?;
     let ledger = Arc::new(Ledger::new(plan.requests()));
-    // Scripts begin with what is measured: the warm-up is spent in their first step.
+    // Scripts begin with the measurement: the warm-up runs in their first step.
     let first = Instant::now() + LEAD;
     let origins = pool.serve(scripts, first + plan.warm_up, plan.seed, &ledger);
     let connections = Connections::open(address, plan.connections).await?;

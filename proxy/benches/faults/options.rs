@@ -47,7 +47,7 @@ pub struct Options {
 }
 
 impl Options {
-    /// What the command line says; ends the process where it makes no sense.
+    /// Parses the command line; ends the process if it is invalid.
     pub fn read() -> Options {
         Options::parse()
     }

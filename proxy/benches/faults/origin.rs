@@ -1,8 +1,7 @@
-//! Endpoints that act by a script.
+//! Scripted endpoints.
 //!
-//! Invariants: a request is in the ledger before anything is done about it, whatever becomes of it
-//! then; what is done depends on the script, the time, the origin's seed and the request's number
-//! at this origin.
+//! Invariants: a request is in the ledger before it is processed; the behaviour depends on the
+//! script, the time, the origin's seed and the request's number at this origin.
 
 use std::io::Result;
 use std::net::SocketAddr;
@@ -23,20 +22,20 @@ use super::wire::Wire;
 
 /// The method that the proxies' probes call.
 const PROBE: &str = "eth_blockNumber";
-/// The shortest time in which a good endpoint answers.
+/// Minimum latency of a good endpoint.
 const FASTEST_ANSWER: Duration = Duration::from_millis(6);
-/// The longest; all between are as likely, and 8 ms is the mean.
+/// Maximum latency; the distribution is uniform, with a mean of 8 ms.
 pub const SLOWEST_ANSWER: Duration = Duration::from_millis(10);
-/// Connections that may wait to be accepted.
+/// Length of the accept queue.
 const BACKLOG: u32 = 1024;
-/// Between tries to have the port back from the connections that held it.
+/// Pause between attempts to bind the port again while connections hold it.
 const PORT_PAUSE: Duration = Duration::from_millis(1);
 
-/// Ports, bound and listening, of origins that don't serve yet.
+/// Bound and listening ports of origins that don't serve yet.
 pub struct Pool(Vec<(TcpListener, SocketAddr)>);
 
 impl Pool {
-    /// So many, at free ports.
+    /// Binds `count` free ports.
     pub async fn bind(count: usize) -> Result<Pool> {
         let mut listeners = Vec::new();
         for _ in 0..count {
@@ -52,8 +51,8 @@ impl Pool {
         self.0.iter().map(|(_, address)| *address).collect()
     }
 
-    /// They serve, each by its script, which begins at `begin`. They end when what is returned is
-    /// dropped.
+    /// Serves each port by its script, which starts at `begin`. The origins end when the returned
+    /// set is dropped.
     pub fn serve(self, scripts: &[Script], begin: Instant, seed: u64, ledger: &Arc<Ledger>) -> JoinSet<Result<()>> {
         let mut origins = JoinSet::new();
         for (((listener, address), script), number) in self.0.into_iter().zip(scripts).zip(1..) {
@@ -82,13 +81,13 @@ struct Origin {
     ledger: Arc<Ledger>,
 }
 
-/// What is left of a rate limit.
+/// Token bucket of a rate limit.
 struct Bucket {
     tokens: f64,
     at: Instant,
 }
 
-/// What is read of a request.
+/// The parsed part of a request.
 #[derive(Deserialize)]
 struct Call<'a> {
     #[serde(borrow)]
@@ -96,7 +95,7 @@ struct Call<'a> {
     method: &'a str,
 }
 
-/// What becomes of a request.
+/// Reaction to a request.
 enum Act {
     Answer { after: Duration, head: String, body: String },
     Reset { after: Duration },
@@ -111,14 +110,14 @@ impl Origin {
             } else {
                 drop(listener);
             }
-            // Bound but not listening: connections are refused, and nobody else gets the port.
+            // Bound but not listening: connections are refused, and the port stays reserved.
             let held = self.hold_port().await?;
             self.next_turn().await;
             listener = held.listen(BACKLOG)?;
         }
     }
 
-    /// Serves until the endpoint refuses. The connections end with this.
+    /// Serves until the script refuses connections. The open connections end with this future.
     async fn accept(self: &Arc<Self>, listener: TcpListener) {
         let end = self.script.next_turn(self.elapsed()).map(|turn| self.begin + turn);
         let mut connections = JoinSet::new();
@@ -212,7 +211,7 @@ impl Origin {
             Conduct::Limited { refusal, .. } => refused(id, refusal),
             Conduct::Unavailable => status("503 Service Unavailable", Duration::ZERO),
             Conduct::Reset => Act::Reset { after: Duration::ZERO },
-            // One that refuses closes in a moment what is still open.
+            // A refusing endpoint closes its open connections shortly.
             Conduct::Hang | Conduct::Refuse => Act::Hang,
         }
     }
@@ -235,7 +234,7 @@ impl Origin {
     }
 }
 
-/// In every way in which a request may have itself failed, and alike at every endpoint.
+/// Fails a request in one of the ways of a poison request, the same at every endpoint.
 fn poisoned(id: &str, after: Duration) -> Act {
     match id.parse().unwrap_or(0_usize) % 4 {
         0 => error(id, -32_603, after),
@@ -259,7 +258,7 @@ fn status(line: &str, after: Duration) -> Act {
     Act::Answer { after, head: format!("{line}\r\n"), body: "{}".to_owned() }
 }
 
-/// At once: a limiter stands before the work.
+/// Without latency: a limiter rejects before any work.
 fn refused(id: &str, refusal: Refusal) -> Act {
     let line = if refusal.in_band { "200 OK" } else { "429 Too Many Requests" };
     let retry_after = if refusal.retry_after { "retry-after: 1\r\n" } else { "" };

@@ -1,4 +1,4 @@
-//! What is printed.
+//! The printed report.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -9,14 +9,14 @@ use super::origin::SLOWEST_ANSWER;
 use super::proxies::Proxy;
 use super::scenarios::{CALM, POISON, Scenario};
 
-/// How many times the good endpoints' own p99 a read's may be.
+/// Maximum ratio of the reads' p99 to the good endpoints' own.
 const MAX_P99_RATIO: f64 = 3.0;
-/// How many times the p99 without poison the others' may be.
+/// Maximum ratio of the others' p99 to the p99 without poison.
 const MAX_POISON_RATIO: f64 = 1.2;
-/// Requests at origins for each of the client's.
+/// Maximum ratio of requests at origins to the client's.
 const MAX_ATTEMPTS: f64 = 1.3;
 
-/// What a proxy did in a scenario.
+/// Results of a proxy in a scenario.
 pub struct Figures {
     reads: usize,
     answered: usize,
@@ -25,12 +25,12 @@ pub struct Figures {
     attempts: f64,
     doubled_writes: usize,
     repeated_raw: usize,
-    /// What came in place of answers to reads, and how often.
+    /// Number of failed reads by error.
     instead: BTreeMap<String, usize>,
 }
 
 impl Figures {
-    /// Of all requests but those of the warm-up. Doubled writes count there too.
+    /// Computes the figures of all requests after the warm-up. Doubled writes include the warm-up.
     pub fn of(plan: &Plan, samples: &[Sample], ledger: &Ledger) -> Figures {
         let is_repeated = |sample: &&Sample| ledger.arrivals(sample.id) > 1;
         let repeated = |kind: Kind| samples.iter().filter(|sample| sample.kind == kind).filter(is_repeated).count();
@@ -74,10 +74,10 @@ impl Figures {
     }
 }
 
-/// The table, printed line by line, and what is needed to judge it.
+/// The table, printed line by line, and the input of its evaluation.
 pub struct Report {
     pointsman: Vec<(&'static str, Figures)>,
-    /// Pointsman's p99 before a good pool, for what is held against it.
+    /// Pointsman's p99 with a good pool, the baseline of `poison`.
     calm: Option<Duration>,
 }
 
@@ -111,12 +111,12 @@ impl Report {
         }
     }
 
-    /// A row for a proxy that isn't there.
+    /// A row for a proxy that isn't installed.
     pub fn skip(&self, scenario: &str, proxy: Proxy) {
         println!("{scenario:<14} {:<14} not installed", proxy.name());
     }
 
-    /// Prints how Pointsman did by its aims. True if it met all.
+    /// Prints whether Pointsman meets its aims. Returns `true` if all are met.
     pub fn finish(self, good: &Figures) -> bool {
         println!("\nPointsman's aims:");
         if good.p99 > SLOWEST_ANSWER * 2 {
@@ -136,7 +136,7 @@ impl Report {
     }
 }
 
-/// Each aim, whether it is met, and by which figure.
+/// Each aim, whether it is met, and its figure.
 fn aims(figures: &Figures, good: &Figures) -> [(&'static str, bool, String); 4] {
     let Figures { reads, answered, attempts, doubled_writes, .. } = *figures;
     let ratio = figures.p99.as_secs_f64() / good.p99.as_secs_f64();
@@ -150,7 +150,7 @@ fn aims(figures: &Figures, good: &Figures) -> [(&'static str, bool, String); 4] 
     ]
 }
 
-/// The others' latency beside poison.
+/// The latency of other requests in the presence of poison.
 fn beside_poison(figures: &Figures, calm: Duration) -> (&'static str, bool, String) {
     let ratio = figures.p99.as_secs_f64() / calm.as_secs_f64();
     let p99s = format!("{ratio:.2} ({:.1} ms to {:.1} ms)", ms(figures.p99), ms(calm));

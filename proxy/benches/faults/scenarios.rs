@@ -1,28 +1,28 @@
-//! The scenarios: six endpoints each, and what becomes of them.
+//! The scenarios: six endpoints each, with their scripts.
 
 use std::time::Duration;
 
 use super::script::{Conduct, Refusal, Script};
 
-/// How long a half of the endpoints is slow in `slow-turns`.
+/// Duration of a slow turn in `slow-turns`.
 const TURN: Duration = Duration::from_secs(2);
 
-/// The scenario that `poison` is held against: the same endpoints without it.
+/// The baseline of `poison`: the same endpoints without it.
 pub const CALM: &str = "calm";
-/// One client asks for what every endpoint fails.
+/// One client sends requests that every endpoint fails.
 pub const POISON: &str = "poison";
-/// Of all requests.
+/// Share of all requests.
 const POISON_SHARE: f64 = 0.2;
 
-/// Endpoints and what becomes of them.
+/// Endpoints with their scripts.
 pub struct Scenario {
     /// Its name.
     pub name: &'static str,
     /// One for each endpoint.
     pub scripts: Vec<Script>,
-    /// The share of requests that every endpoint fails, whatever becomes of it.
+    /// Share of requests that every endpoint fails.
     pub poison: f64,
-    /// Are there aims? Without an endpoint that works, there is nothing to reach.
+    /// Whether the scenario has aims. There are none without a working endpoint.
     pub has_aims: bool,
 }
 
@@ -62,7 +62,7 @@ fn mixed_faults(length: Duration) -> Vec<Script> {
     ]
 }
 
-/// Two accept requests from the beginning on and never answer one.
+/// Two accept requests from the start and never respond.
 fn hang() -> Vec<Script> {
     let conduct = |number| if number < 2 { Conduct::Hang } else { Conduct::Serve };
     (0..6).map(|number| Script::always(conduct(number))).collect()
@@ -78,7 +78,7 @@ fn good() -> Vec<Script> {
     vec![Script::always(Conduct::Serve); 6]
 }
 
-/// Halves take turns at being twenty times slower.
+/// Alternating halves are twenty times slower.
 fn slow_turns(length: Duration) -> Vec<Script> {
     let half = |first_is_slow: bool| {
         let conduct = |turn: u32| match turn.is_multiple_of(2) == first_is_slow {
@@ -91,7 +91,7 @@ fn slow_turns(length: Duration) -> Vec<Script> {
     (0..6).map(|number| half(number < 3)).collect()
 }
 
-/// Four with limits, told in every way; two without.
+/// Four endpoints with limits, reported in different ways; two without.
 fn rate_limited() -> Vec<Script> {
     let limited = |per_second, in_band, retry_after| {
         Script::always(Conduct::Limited { per_second, refusal: Refusal { in_band, retry_after } })
@@ -106,7 +106,7 @@ fn rate_limited() -> Vec<Script> {
     ]
 }
 
-/// Three die in three ways for a third of the time.
+/// Three endpoints fail in three ways for a third of the time.
 fn half_dies(length: Duration) -> Vec<Script> {
     let dies = |conduct| Script::always(Conduct::Serve).then(length / 3, conduct).then(length * 2 / 3, Conduct::Serve);
     let good = || Script::always(Conduct::Serve);

@@ -1,19 +1,19 @@
-//! What an endpoint does, and when.
+//! The behaviour of an endpoint over time.
 
 use std::time::Duration;
 
-/// How an endpoint treats requests.
+/// Treatment of requests.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Conduct {
-    /// Answers.
+    /// Responds.
     Serve,
-    /// Answers, so many times slower.
+    /// Responds, slower by this factor.
     Slow(u32),
-    /// A share answers with HTTP 500, a share is reset, the rest is answered.
+    /// Responds with HTTP 500 to a share, resets a share, and serves the rest.
     Flaky {
-        /// Of HTTP 500.
+        /// Share of HTTP 500.
         errors: f64,
-        /// Of resets.
+        /// Share of resets.
         resets: f64,
     },
     /// Answers what probes ask, and half of everything else. The other half gets HTTP 500, or
@@ -22,26 +22,26 @@ pub enum Conduct {
         /// It never answers.
         hangs: bool,
     },
-    /// HTTP 200 with a JSON-RPC error: -32603 and -32000 by turns.
+    /// HTTP 200 with a JSON-RPC error: -32603 and -32000 alternately.
     RpcErrors,
-    /// Refuses what is above a rate, and answers the rest.
+    /// Rejects requests above a rate and serves the rest.
     Limited {
-        /// The rate, and the burst.
+        /// The rate and the burst.
         per_second: u32,
-        /// How it refuses.
+        /// Form of the rejection.
         refusal: Refusal,
     },
     /// HTTP 503.
     Unavailable,
     /// Reads a request and resets the connection.
     Reset,
-    /// Reads requests and never answers.
+    /// Reads requests and never responds.
     Hang,
-    /// Closes what is open and refuses connections.
+    /// Closes open connections and refuses new ones.
     Refuse,
 }
 
-/// How a rate limit is told.
+/// The response of a rate limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Refusal {
     /// HTTP 200 with JSON-RPC error -32005, else HTTP 429.
@@ -55,12 +55,12 @@ pub struct Refusal {
 pub struct Script(Vec<(Duration, Conduct)>);
 
 impl Script {
-    /// From the beginning on.
+    /// Creates a script with one conduct from the start.
     pub fn always(conduct: Conduct) -> Script {
         Script(vec![(Duration::ZERO, conduct)])
     }
 
-    /// From `start` on, which is later than all before.
+    /// Adds a conduct from `start` on, which is later than all previous ones.
     pub fn then(mut self, start: Duration, conduct: Conduct) -> Script {
         self.0.push((start, conduct));
         self
@@ -72,7 +72,7 @@ impl Script {
         self.0[begun.saturating_sub(1)].1
     }
 
-    /// When the endpoint next begins or ceases to refuse connections.
+    /// Returns the time when the endpoint next starts or stops refusing connections.
     pub fn next_turn(&self, elapsed: Duration) -> Option<Duration> {
         let refuses = self.at(elapsed) == Conduct::Refuse;
         let later = self.0.iter().filter(|(start, _)| *start > elapsed);

@@ -1,4 +1,4 @@
-//! A connection that carries HTTP/1.1 messages, for both sides.
+//! An HTTP/1.1 connection, for both sides.
 
 use std::io::{Error, ErrorKind, Result};
 use std::net::SocketAddr;
@@ -8,14 +8,14 @@ use tokio::net::TcpStream;
 
 use super::http::{Head, dechunk};
 
-/// A connection, and what was read beyond the last message.
+/// A connection and the bytes read beyond the last message.
 pub struct Wire {
     stream: TcpStream,
     buffer: Vec<u8>,
 }
 
 impl Wire {
-    /// A connection to this address.
+    /// Connects to this address.
     pub async fn connect(address: SocketAddr) -> Result<Wire> {
         Wire::new(TcpStream::connect(address).await?)
     }
@@ -26,11 +26,11 @@ impl Wire {
         Ok(Wire { stream, buffer: Vec::with_capacity(1024) })
     }
 
-    /// Whether an idle connection is of no more use.
+    /// Whether an idle connection is unusable.
     pub fn is_stale(&self) -> bool {
         match self.stream.try_read(&mut [0]) {
             Err(error) => error.kind() != ErrorKind::WouldBlock,
-            // Its end, or bytes that nobody asked for.
+            // Closed, or unexpected bytes.
             Ok(_) => true,
         }
     }
@@ -40,7 +40,7 @@ impl Wire {
         self.stream.write_all(bytes).await
     }
 
-    /// The next message. A body without a length goes on to the end of the connection.
+    /// Reads the next message. A body without a length extends to the end of the connection.
     pub async fn read(&mut self) -> Result<(Head, Vec<u8>)> {
         let (head, start) = loop {
             match Head::parse(&self.buffer) {
@@ -70,7 +70,7 @@ impl Wire {
 
     /// Resets the connection.
     pub fn reset(self) {
-        // Closing with a linger time of zero discards what is unsent and says so with a reset.
+        // Closing with a linger time of zero discards unsent data and sends a reset.
         let _ = self.stream.set_zero_linger();
     }
 

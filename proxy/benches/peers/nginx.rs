@@ -6,7 +6,7 @@ use super::{Site, in_path};
 
 /// The conf's path comes last.
 pub const ARGUMENTS: &[&str] = &["-p", ".", "-e", "error.log", "-c"];
-/// Where it puts bodies that are too large for memory.
+/// Folders for bodies that exceed the memory buffers.
 const FOLDERS: [&str; 5] = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"];
 
 /// The program, if it is installed.
@@ -14,7 +14,8 @@ pub fn binary() -> Option<PathBuf> {
     in_path("nginx")
 }
 
-/// A conf with so many workers, of so many connections each, around what belongs into `http`.
+/// A conf with `workers` workers of `connections` connections each, and `http` as the content of
+/// its `http` block.
 pub fn conf(site: &Site, workers: usize, connections: usize, http: &str) -> String {
     let folders = FOLDERS.map(|name| format!("  {name}_temp_path {};\n", site.path(name).display()));
     format!(

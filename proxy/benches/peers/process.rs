@@ -1,4 +1,4 @@
-//! A process that serves.
+//! A server process.
 
 use std::fs::File;
 use std::net::{SocketAddr, TcpStream};
@@ -11,28 +11,27 @@ use nix::unistd::Pid;
 
 use super::Site;
 
-/// How long a process may take to listen, or to end when it is told to.
+/// Timeout for a process to listen, and to end after a signal.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// Starts that may fail because a port was taken between its choice and its use.
+/// Number of starts, because a port may be taken between its choice and its use.
 const STARTS: usize = 3;
 const PAUSE: Duration = Duration::from_millis(5);
-/// The file of the site's folder that has what the process prints.
+/// The file in the site's folder with the process's output.
 const LOG: &str = "log";
 
 /// A running process. It ends when it is dropped.
 pub struct Process {
     child: Child,
-    /// Where it runs.
+    /// Its folder and addresses.
     pub site: Site,
 }
 
 impl Process {
-    /// Starts it and waits until it listens. `command` is asked anew when a start fails, for a new
-    /// site with so many addresses.
+    /// Starts it and waits until it listens. After a failed start, `command` is called again for a
+    /// new site with `addresses` addresses.
     ///
     /// # Errors
-    /// When the program can't be started, or ends or waits instead of listening; with what it
-    /// printed.
+    /// If the program can't be started, or ends or times out instead of listening; with its output.
     pub fn start(addresses: usize, command: impl Fn(&Site) -> anyhow::Result<Command>) -> anyhow::Result<Process> {
         for _ in 1..STARTS {
             if let Ok(process) = Process::start_once(addresses, &command) {
@@ -42,7 +41,7 @@ impl Process {
         Process::start_once(addresses, &command)
     }
 
-    /// Starts it and doesn't wait.
+    /// Starts it without waiting.
     ///
     /// # Errors
     /// When the program can't be started.
@@ -53,22 +52,22 @@ impl Process {
         Ok(Process { child, site })
     }
 
-    /// Its id. nginx and Envoy may have more processes below it.
+    /// Its process id. nginx and Envoy may have child processes.
     pub fn id(&self) -> u32 {
         self.child.id()
     }
 
-    /// Where it serves.
+    /// Its listening address.
     pub fn address(&self) -> SocketAddr {
         self.site.listen()
     }
 
-    /// Whether it hasn't ended.
+    /// Whether it is running.
     pub fn is_running(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(None))
     }
 
-    /// What it has printed.
+    /// Its output so far.
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.site.path(LOG)).unwrap_or_default()
     }
@@ -97,7 +96,7 @@ impl Process {
 }
 
 impl Drop for Process {
-    /// First by TERM: nginx, killed outright, would leave its workers behind.
+    /// Sends SIGTERM first: nginx would leave its workers behind after SIGKILL.
     fn drop(&mut self) {
         if self.is_running() {
             let id = i32::try_from(self.child.id()).expect("a process id");

@@ -1,4 +1,4 @@
-//! Where a process runs.
+//! The folder and addresses of a process.
 
 use std::io::Result;
 use std::net::{SocketAddr, TcpListener};
@@ -6,23 +6,23 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
-/// A folder of its own, which vanishes when this is dropped, and free ports.
+/// A temporary folder, removed on drop, and free ports.
 pub struct Site {
     folder: TempDir,
-    /// Loopback addresses that were free a moment ago.
+    /// Loopback addresses that were free when chosen.
     pub addresses: Vec<SocketAddr>,
 }
 
 impl Site {
-    /// A new one with so many addresses.
+    /// Creates a site with this number of addresses.
     pub fn new(addresses: usize) -> Result<Site> {
-        // All at once, or they might be the same.
+        // All at once, so that they differ.
         let listeners: Vec<_> = (0..addresses).map(|_| TcpListener::bind(("127.0.0.1", 0))).collect::<Result<_>>()?;
         let addresses = listeners.iter().map(TcpListener::local_addr).collect::<Result<_>>()?;
         Ok(Site { folder: tempfile::Builder::new().prefix("pointsman-bench-").tempdir()?, addresses })
     }
 
-    /// Where the process serves: the first address.
+    /// The listening address: the first one.
     pub fn listen(&self) -> SocketAddr {
         self.addresses[0]
     }

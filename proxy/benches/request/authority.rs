@@ -2,12 +2,12 @@
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 
-/// What the origin's certificate is for: its name, and its address for those who know no other.
+/// Names of the origin's certificate: its host name, and its address for proxies that verify that.
 pub const NAMES: [&str; 2] = ["localhost", "127.0.0.1"];
 
-/// An authority and a certificate of it, as PEM.
+/// An authority and a certificate issued by it, as PEM.
 pub struct Authority {
-    /// For those who shall trust it.
+    /// The authority's certificate, for clients.
     pub authority: String,
     /// The origin's.
     pub certificate: String,
@@ -16,11 +16,10 @@ pub struct Authority {
 }
 
 impl Authority {
-    /// A new one, which nobody trusts yet.
+    /// Creates an authority.
     pub fn new() -> anyhow::Result<Authority> {
         let mut params = CertificateParams::new(Vec::new())?;
-        // Without names of their own both would have the same, and the origin's would pass for
-        // self-signed.
+        // Without distinct names, the origin's certificate would look self-signed.
         params.distinguished_name.push(DnType::CommonName, "the benchmark's authority");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate()?)?;

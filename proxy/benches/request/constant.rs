@@ -1,43 +1,42 @@
-//! A load at a fixed rate, whatever becomes of the answers.
+//! A load at a fixed rate, independent of the responses.
 //!
-//! Each connection has a thread and a timetable of its own. A request's latency counts from the
-//! moment when it was due: one that waits for the answer before it on its connection, or for its
-//! thread, has waited too.
+//! Each connection has its own thread and schedule. A request's latency counts from the time it was
+//! due, so it includes waiting for the previous response on its connection and for its thread.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use super::client::Client;
 
-/// From the last preparation to the first request.
+/// Delay before the first request.
 const LEAD: Duration = Duration::from_millis(20);
 
-/// How much, and for how long.
+/// Rate and duration of the load.
 pub struct Plan {
     /// Requests per second.
     pub per_second: f64,
-    /// Among which they take turns.
+    /// Connections, used in rotation.
     pub connections: usize,
-    /// Before anything is measured.
+    /// Duration of the warm-up.
     pub warm_up: Duration,
-    /// What is measured.
+    /// Duration of the measurement.
     pub length: Duration,
 }
 
-/// What became of the requests that were due after the warm-up.
+/// Results of the requests that were due after the warm-up.
 #[derive(Default)]
 pub struct Answers {
-    /// Of those with status 200: when each was due, and its latency; the shortest first.
+    /// Due time and latency of responses with status 200, sorted by latency.
     answered: Vec<(Instant, Duration)>,
-    /// The others.
+    /// Number of all others.
     pub failed: u64,
 }
 
 impl Plan {
-    /// Sends this request again and again, and calls `begin` at the end of the warm-up.
+    /// Sends this request repeatedly and calls `begin` at the end of the warm-up.
     ///
     /// # Errors
-    /// Those of `begin`.
+    /// The errors of `begin`.
     pub fn run<T>(
         &self,
         address: SocketAddr,
@@ -62,7 +61,7 @@ impl Plan {
         })
     }
 
-    /// The requests of one connection, which is opened anew when it breaks.
+    /// Sends the requests of one connection, which is reopened if it breaks.
     fn converse(&self, number: usize, first: Instant, address: SocketAddr, request: &[u8]) -> Answers {
         let (begin, end) = (first + self.warm_up, first + self.warm_up + self.length);
         let mut answers = Answers::default();
@@ -88,7 +87,8 @@ impl Answers {
         self.answered.len() as u64
     }
 
-    /// Those that were due when `at` says so, and the others. Failures are of neither.
+    /// Splits into the requests whose due time satisfies `at` and the others. Failures are in
+    /// neither.
     pub fn split(self, at: impl Fn(Instant) -> bool) -> (Answers, Answers) {
         let (those, others) = self.answered.into_iter().partition(|(due, _)| at(*due));
         let of = |answered| Answers { answered, failed: 0 };

@@ -1,4 +1,4 @@
-//! What a run leaves: everything that was measured, and on what.
+//! Data of a run: all measurements and their environment.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -16,27 +16,27 @@ use super::wrk;
 /// A run's data.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Data {
-    /// When it began.
+    /// Start time.
     pub at: String,
-    /// Where.
+    /// The machine.
     pub machine: Machine,
-    /// Of each proxy, and of wrk.
+    /// Versions of the proxies and of wrk.
     pub versions: BTreeMap<String, String>,
-    /// What each proxy did with a request.
+    /// Features of each proxy.
     pub features: BTreeMap<String, String>,
-    /// How.
+    /// Settings of the measurements.
     pub settings: Settings,
-    /// Loads.
+    /// Results under load.
     pub rows: Vec<Row>,
-    /// Starts and reloads.
+    /// Times of starts and reloads.
     pub times: Vec<Times>,
 }
 
 impl Data {
-    /// Of a run that begins now.
+    /// Creates the data of a run that starts now.
     ///
     /// # Errors
-    /// When wrk isn't there.
+    /// If wrk isn't installed.
     pub fn new(settings: Settings, contenders: &[Installed]) -> anyhow::Result<Data> {
         let name = |installed: &Installed| installed.contender.name().to_owned();
         let unknown = || "unknown".to_owned();
@@ -54,19 +54,19 @@ impl Data {
         })
     }
 
-    /// Reads what a run left.
+    /// Reads the data of a run.
     ///
     /// # Errors
-    /// When the file isn't there or isn't one of these.
+    /// If the file doesn't exist or has another format.
     pub fn read(file: &Path) -> anyhow::Result<Data> {
         let text = std::fs::read(file).with_context(|| file.display().to_string())?;
         serde_json::from_slice(&text).with_context(|| format!("{} isn't the data of a run", file.display()))
     }
 
-    /// Writes it for `read`, in place of what was there.
+    /// Writes the file for `read`, replacing an existing one.
     ///
     /// # Errors
-    /// When the file can't be written.
+    /// If the file can't be written.
     pub fn write(&self, file: &Path) -> anyhow::Result<()> {
         if let Some(folder) = file.parent() {
             std::fs::create_dir_all(folder)?;

@@ -5,9 +5,9 @@ use serde::{Deserialize, Serialize};
 /// One measurement.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Round {
-    /// That were answered.
+    /// Number of answered requests.
     pub requests: u64,
-    /// How long it took.
+    /// Duration.
     pub seconds: f64,
     /// Processor time of the proxy per request, in microseconds.
     pub cpu_us: f64,
@@ -15,30 +15,30 @@ pub struct Round {
     pub per_second: f64,
     /// Median latency in milliseconds.
     pub p50_ms: f64,
-    /// 99 % are no longer.
+    /// 99th percentile of latency in milliseconds.
     pub p99_ms: f64,
-    /// 99.9 % are no longer.
+    /// 99.9th percentile of latency in milliseconds.
     pub p999_ms: f64,
-    /// The longest.
+    /// Maximum latency in milliseconds.
     pub max_ms: f64,
-    /// The most memory of the proxy, in MiB.
+    /// Peak memory of the proxy in MiB.
     pub resident_mib: f64,
-    /// Of Pointsman: requests to endpoints for each of the client's, hedges included.
+    /// Pointsman only: attempts per request, including hedges.
     pub attempts: Option<f64>,
 }
 
-/// All measurements of one proxy in one case. What went wrong stands in place of a round.
+/// All measurements of one proxy in one case. A failed round is its error.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Row {
     /// The part's name.
     pub part: String,
-    /// What sets the case apart from the others of the part.
+    /// Name of the case within the part.
     pub case: String,
     /// The case as a number, for the axis of a plot.
     pub x: f64,
-    /// Which proxy.
+    /// The proxy's name.
     pub proxy: String,
-    /// In the order of time; the n-th rounds of a case's rows belong together.
+    /// In chronological order; the n-th rounds of a case's rows belong together.
     pub rounds: Vec<Result<Round, String>>,
 }
 
@@ -47,13 +47,13 @@ pub struct Row {
 pub struct Times {
     /// The part's name.
     pub part: String,
-    /// What sets the case apart from the others of the part.
+    /// Name of the case within the part.
     pub case: String,
     /// The case as a number, for the axis of a plot.
     pub x: f64,
-    /// Which proxy.
+    /// The proxy's name.
     pub proxy: String,
-    /// In milliseconds.
+    /// Times in milliseconds.
     pub ms: Vec<f64>,
 }
 
@@ -63,7 +63,7 @@ impl Row {
         median(self.rounds.iter().flatten().map(of).collect())
     }
 
-    /// The median over the rounds of how many times as much as the other's it is.
+    /// The median over the rounds of the ratio to the other row.
     pub fn ratio_to(&self, other: &Row, of: impl Fn(&Round) -> f64) -> Option<f64> {
         let pairs = self
             .rounds
@@ -73,7 +73,7 @@ impl Row {
         median(pairs.map(|(own, others)| of(own) / of(others)).collect())
     }
 
-    /// How far the rounds lie apart, as a share of their median. One round has no spread.
+    /// The range of the rounds as a share of their median. One round has no spread.
     pub fn spread(&self, of: impl Fn(&Round) -> f64) -> Option<f64> {
         let values: Vec<f64> = self.rounds.iter().flatten().map(of).collect();
         if values.len() < 2 {
@@ -83,13 +83,13 @@ impl Row {
         Some((most - least) / median(values)?)
     }
 
-    /// What went wrong.
+    /// Errors of failed rounds.
     pub fn failures(&self) -> Vec<&str> {
         self.rounds.iter().filter_map(|round| round.as_ref().err().map(String::as_str)).collect()
     }
 }
 
-/// The middle one, or the mean of the two in the middle.
+/// The middle value, or the mean of the two middle values.
 pub fn median(mut values: Vec<f64>) -> Option<f64> {
     values.sort_unstable_by(f64::total_cmp);
     let middle = values.len() / 2;

@@ -1,4 +1,4 @@
-//! The machine, as far as figures depend on it.
+//! Properties of the machine that affect figures.
 
 use std::fs::read_to_string;
 
@@ -6,24 +6,23 @@ use serde::{Deserialize, Serialize};
 
 const UNKNOWN: &str = "unknown";
 
-/// A machine at the beginning of a run.
+/// The machine at the start of a run.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Machine {
     /// The processor's name.
     pub cpu: String,
-    /// That this process may use.
+    /// Processors available to this process.
     pub cores: usize,
-    /// In MiB.
+    /// Memory in MiB.
     pub memory_mib: u64,
-    /// Its release.
+    /// Kernel release.
     pub kernel: String,
-    /// Processes that ran or wanted to, on average over the last minute: above 0.5 or so, figures
-    /// are of little use.
+    /// Load average of the last minute: above about 0.5, figures are unreliable.
     pub load: f64,
 }
 
 impl Machine {
-    /// This one.
+    /// Inspects this machine.
     pub fn look() -> Machine {
         let line = |file, key| field(&read_to_string(file).ok()?, key);
         let memory = line("/proc/meminfo", "MemTotal").and_then(|text| text.strip_suffix(" kB")?.parse::<u64>().ok());

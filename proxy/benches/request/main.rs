@@ -1,25 +1,23 @@
-//! What a whole request costs: Pointsman with everything on beside Pingora alone, nginx, HAProxy
-//! and Envoy, as far as they are installed. Run with `make bench`; `ARGS="--help"` lists what can
-//! be chosen.
+//! Cost of a whole request: Pointsman with all features compared with Pingora alone, nginx, HAProxy
+//! and Envoy, if they are installed. Run with `make bench`; `ARGS="--help"` lists the options.
 //!
-//! The load is wrk, the origin an nginx of its own, and both share the machine with the proxy. So
-//! the steady figure is processor time per request; requests per second and latencies tell more
-//! about the machine, and only the ratios within one run say something about a proxy.
+//! wrk generates the load, a separate nginx is the origin, and both share the machine with the
+//! proxy. So the stable figure is processor time per request; requests per second and latencies
+//! depend on the machine, and only the ratios within one run characterise a proxy.
 //!
-//! - The proxies take turns, round by round, each as a fresh process with the same number of
-//!   threads. A figure is the median over the rounds, a ratio the median of the rounds' ratios.
-//! - *Processor time* is that of the proxy's processes, all of their threads, user and system,
-//!   between the first connection and the last answer, divided by the requests that wrk counted.
-//!   Connections are opened within it, and what is under way at the end isn't counted: with
-//!   thousands of connections the figure is too high, and more so for the slow.
-//! - *Resident* is the most that the proxy's processes had in memory under the load. Pages that the
-//!   processes of nginx share count for each of them.
-//! - Before it is measured, a proxy must give the right answer and is warmed up. A round with an
-//!   error (a status from 400 on, a broken connection, a timeout of 10 s) has no figures and is
-//!   told as such.
-//! - Latencies are wrk's, which waits for an answer before it sends the next request on a
-//!   connection. Those of `rate` are counted from the moment when a request was due, at a rate that
-//!   doesn't yield.
+//! - The proxies alternate, round by round, each as a new process with the same number of threads.
+//!   A figure is the median over the rounds, a ratio the median of the rounds' ratios.
+//! - *Processor time* is the user and system time of all threads of the proxy's processes between
+//!   the first connection and the last response, divided by the requests that wrk counted. It
+//!   includes opening connections, and requests in flight at the end aren't counted: with thousands
+//!   of connections the figure is too high, especially for slow proxies.
+//! - *Resident* is the peak memory of the proxy's processes under the load. Pages shared by nginx's
+//!   processes count for each of them.
+//! - Before the measurement, a proxy must return the right response and is warmed up. A round with
+//!   an error (a status from 400 on, a broken connection, a timeout of 10 s) has no figures and is
+//!   reported as failed.
+//! - Latencies are wrk's, which waits for a response before it sends the next request on a
+//!   connection. Latencies of `rate` count from the time a request was due, at a fixed rate.
 //!
 //! `--plot FILE` draws the plots of a run's data and measures nothing.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a benchmark that can't be set up has nothing to measure")]
@@ -71,7 +69,7 @@ fn main() -> anyhow::Result<()> {
     }
 }
 
-/// Every chosen part, one after the other. What is measured is on disk after each of them.
+/// Runs every chosen part in sequence and writes the data to disk after each.
 fn run(options: &Options) -> anyhow::Result<()> {
     wrk::binary().context("wrk is missing: install it from your system's packages")?;
     peers::nginx::binary().context("nginx, the origin, is missing: install it from your system's packages")?;
@@ -87,8 +85,8 @@ fn run(options: &Options) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// As many files as may be: two for each connection of a proxy. Returns how many, which the
-/// processes started here inherit.
+/// Raises the limit of open files to its maximum: a proxy needs two for each connection. Returns
+/// the limit, which child processes inherit.
 fn raise_open_files() -> anyhow::Result<u64> {
     let (_, most) = getrlimit(Resource::RLIMIT_NOFILE)?;
     setrlimit(Resource::RLIMIT_NOFILE, most, most)?;

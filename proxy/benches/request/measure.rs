@@ -1,4 +1,4 @@
-//! One measurement: a fresh process, a right answer, a warm-up, a load.
+//! One measurement: a new process, a check of its response, a warm-up, the load.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -17,13 +17,13 @@ use super::peers::Process;
 use super::usage::{Meter, Used};
 use super::wrk;
 
-/// Threads that warm a proxy up, at most.
+/// Maximum number of threads for the warm-up.
 const WARMERS: usize = 32;
 
-/// Measures a proxy in this case by wrk.
+/// Measures a proxy in this case with wrk.
 ///
 /// # Errors
-/// What went wrong, in words. A measurement with errors is none.
+/// Describes the failure. A measurement with errors is discarded.
 pub fn by_wrk(installed: &Installed, case: &Case, origin: &Origin, settings: &Settings) -> anyhow::Result<Round> {
     let process = ready(installed, case, origin, settings)?;
     let mut meter = Meter::start(process.id())?;
@@ -36,7 +36,7 @@ pub fn by_wrk(installed: &Installed, case: &Case, origin: &Origin, settings: &Se
     Ok(round(counted.requests, counted.seconds(), counted.latencies_ms(), &used, attempts))
 }
 
-/// Puts the figures together.
+/// Builds the figures of a round.
 pub fn round(
     requests: u64,
     seconds: f64,
@@ -58,10 +58,10 @@ pub fn round(
     }
 }
 
-/// A fresh process of this proxy that answers right and is warm.
+/// Starts and warms up a new process of this proxy and checks its response.
 ///
 /// # Errors
-/// When it doesn't start, or one of its answers is wrong.
+/// If it doesn't start, or a response is wrong.
 pub fn ready(installed: &Installed, case: &Case, origin: &Origin, settings: &Settings) -> anyhow::Result<Process> {
     let process = installed.start(case, origin, settings)?;
     check(process.address(), case)?;
@@ -69,10 +69,10 @@ pub fn ready(installed: &Installed, case: &Case, origin: &Origin, settings: &Set
     Ok(process)
 }
 
-/// Asks once.
+/// Sends one request and checks the response.
 ///
 /// # Errors
-/// When the answer isn't the origin's.
+/// If the response isn't the origin's.
 pub fn check(address: SocketAddr, case: &Case) -> anyhow::Result<()> {
     let response = Client::try_connect(address)?.try_post(&case.request)?;
     let expected: Value = serde_json::from_str(&case.answer)?;
@@ -82,7 +82,7 @@ pub fn check(address: SocketAddr, case: &Case) -> anyhow::Result<()> {
     }
 }
 
-/// Of Pointsman, since it was started: attempts for each request.
+/// Pointsman only: attempts per request since its start.
 pub fn attempts(contender: Contender, process: &Process) -> Option<f64> {
     if !contender.is_pointsman() {
         return None;

@@ -1,4 +1,4 @@
-//! The command line, and what it comes to.
+//! The command line and the settings derived from it.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -9,16 +9,16 @@ use serde::{Deserialize, Serialize};
 use super::contenders::Contender;
 use super::parts::Part;
 
-/// Where the data goes, beside what else is built.
+/// Default file of the data, in the build folder.
 const OUT: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/request.json");
-/// Where plots are shown from.
+/// Default folder of the plots.
 const DOCS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs");
-/// Before a measurement.
+/// Warm-up before a measurement.
 const WARM_UP: Duration = Duration::from_millis(300);
 const QUICK_WARM_UP: Duration = Duration::from_millis(100);
-/// Seconds of a measurement of `base`, which wrk takes as whole ones.
+/// Seconds of a measurement of `base`; wrk takes whole seconds.
 const SECONDS: u64 = 3;
-/// In the other parts, and in all with `--quick`, unless it must be longer.
+/// Seconds in the other parts, and in all parts with `--quick`, unless a part needs more.
 const PART_SECONDS: u64 = 1;
 const ROUNDS: usize = 3;
 
@@ -73,35 +73,35 @@ pub struct Options {
     bench: bool,
 }
 
-/// How everything is measured.
+/// Settings of all measurements.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Settings {
-    /// Whether the figures are only to show that all works.
+    /// Whether the run is only a smoke test.
     pub quick: bool,
-    /// Measurements of each figure.
+    /// Number of measurements of each figure.
     pub rounds: usize,
-    /// Of a measurement of `base`.
+    /// Seconds of a measurement of `base`.
     pub seconds: u64,
-    /// Of one of the other parts, as a rule.
+    /// Seconds of a measurement of most other parts.
     pub part_seconds: u64,
-    /// Before a measurement.
+    /// Duration of the warm-up before a measurement.
     pub warm_up: Duration,
     /// Worker threads of each proxy.
     pub threads: usize,
-    /// wrk's, where the part doesn't say.
+    /// wrk's connections, unless the part sets them.
     pub connections: usize,
-    /// wrk's.
+    /// wrk's threads.
     pub load_threads: usize,
-    /// Where proxies run; nothing for everywhere.
+    /// Processors for proxies; `None` for all.
     pub cpus: Option<String>,
-    /// Where wrk and the origin run.
+    /// Processors for wrk and the origin.
     pub load_cpus: Option<String>,
     /// Pointsman's scoring plugin.
     pub scoring: String,
 }
 
 impl Options {
-    /// What the command line says; ends the process where it makes no sense.
+    /// Parses the command line; ends the process if it is invalid.
     pub fn read() -> Options {
         Options::parse()
     }
@@ -116,7 +116,7 @@ impl Options {
         if self.proxy.is_empty() { Contender::ALL.to_vec() } else { self.proxy.clone() }
     }
 
-    /// How to measure.
+    /// The settings of the measurements.
     pub fn settings(&self) -> Settings {
         let (rounds, seconds, warm_up) = match self.quick {
             true => (1, PART_SECONDS, QUICK_WARM_UP),

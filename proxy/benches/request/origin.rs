@@ -1,4 +1,4 @@
-//! The origin: an nginx that gives every request the same answer, over connections that stay open.
+//! The origin: an nginx that returns the same response to every request, with keep-alive.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -10,13 +10,13 @@ use super::options::Settings;
 use super::parts::Case;
 use super::peers::{Process, Site, nginx, pinned};
 
-/// Addresses that it serves at: the proxies' endpoints, unless they are to have more.
+/// Number of addresses: the proxies' endpoints, unless a case has more.
 pub const ADDRESSES: usize = 4;
-/// One could be the bottleneck.
+/// A single worker could be the bottleneck.
 const WORKERS: usize = 2;
-/// For each worker beyond the load's: probes, and what isn't closed yet.
+/// Connections of each worker beyond the load's: for probes and connections being closed.
 const SPARE_CONNECTIONS: usize = 512;
-/// nginx reads its conf by 4 KiB: what is longer comes from a file.
+/// nginx reads its conf in blocks of 4 KiB: longer responses are in a file.
 const LONGEST_IN_CONF: usize = 2048;
 const ANSWER: &str = "answer.json";
 
@@ -27,10 +27,10 @@ pub struct Origin {
 }
 
 impl Origin {
-    /// Starts one that gives this case's answer.
+    /// Starts an origin with this case's response.
     ///
     /// # Errors
-    /// When nginx isn't there or doesn't start.
+    /// If nginx isn't installed or doesn't start.
     pub fn start(case: &Case, settings: &Settings) -> anyhow::Result<Origin> {
         let binary = nginx::binary().context("nginx, the origin, is missing")?;
         let authority = if case.https { Some(Authority::new()?) } else { None };
@@ -54,7 +54,7 @@ impl Origin {
         &self.process.site.addresses
     }
 
-    /// The file of the authority to trust, if it speaks TLS.
+    /// The file of its certificate authority, if it uses TLS.
     pub fn authority(&self) -> Option<PathBuf> {
         self.authority.then(|| self.process.site.path("authority.pem"))
     }
@@ -80,9 +80,9 @@ fn http(site: &Site, case: &Case) -> String {
     )
 }
 
-/// Short answers to short requests are in the conf. A file's content isn't what a POST gets by
-/// itself: it is the page of an error that is none. Whoever asks for a mirror reads the whole
-/// request first, as a node does; otherwise the answer to a long one would come before its end.
+/// Short responses to short requests are in the conf. nginx doesn't serve files to POST, so a file
+/// is served as an error page with status 200. `mirror` makes nginx read the whole request first,
+/// as a node does; otherwise it would respond to a long one before its end.
 fn answer(case: &Case, folder: &Path) -> String {
     if case.answer.len().max(case.request.len()) <= LONGEST_IN_CONF {
         return format!("    location / {{ return 200 '{}'; }}\n", case.answer);

@@ -1,14 +1,14 @@
-//! What is printed.
+//! The printed tables.
 
 use super::contenders::{Contender, Installed};
 use super::data::Data;
 use super::figures::{Round, Row, Times, median};
 
-/// Pointsman asks more than one endpoint for this many requests before it is told.
+/// Attempts per request above which they are reported.
 const TOLD_ATTEMPTS: f64 = 1.005;
 const NOTHING: &str = "-";
 
-/// What is measured, on what, and who takes part.
+/// Prints the parts, the machine and the proxies.
 pub fn head(data: &Data, chosen: &[Contender], installed: &[Installed]) {
     let (machine, settings) = (&data.machine, &data.settings);
     println!(
@@ -80,7 +80,7 @@ fn cells(row: &Row, rows: &[Row]) -> String {
     )
 }
 
-/// What the figures don't say.
+/// Remarks on the figures.
 fn remarks(row: &Row) -> String {
     let attempts = median(row.rounds.iter().flatten().filter_map(|round| round.attempts).collect());
     let attempts = attempts.filter(|attempts| *attempts > TOLD_ATTEMPTS);

@@ -1,31 +1,31 @@
-//! What a process and its children use.
+//! Resource usage of a process and its children.
 
 use std::fs::read_to_string;
 use std::time::Duration;
 
 use anyhow::Context;
 
-/// Processor time and memory of a process and its children, from one moment on.
+/// Measures processor time and memory of a process and its children from its start on.
 pub struct Meter {
     processes: Vec<i32>,
     begin: Duration,
-    /// The most so far, in bytes.
+    /// Peak so far, in bytes.
     resident: u64,
 }
 
-/// What was used.
+/// The measured usage.
 pub struct Used {
-    /// Of all threads, user and system.
+    /// User and system time of all threads.
     pub processor: Duration,
-    /// The most that was seen, in bytes.
+    /// Peak memory in bytes.
     pub resident: u64,
 }
 
 impl Meter {
-    /// Begins with a process and the children that it has now.
+    /// Starts measuring a process and its current children.
     ///
     /// # Errors
-    /// When one of them has ended, and where the system doesn't tell.
+    /// If one of them has ended, or the system doesn't support it.
     pub fn start(id: u32) -> anyhow::Result<Meter> {
         let processes = family(i32::try_from(id)?)?;
         let mut meter = Meter { begin: processor_time(&processes)?, processes, resident: 0 };
@@ -33,20 +33,20 @@ impl Meter {
         Ok(meter)
     }
 
-    /// Looks at the memory.
+    /// Samples the memory.
     ///
     /// # Errors
-    /// When a process has ended.
+    /// If a process has ended.
     pub fn look(&mut self) -> anyhow::Result<()> {
         let resident: u64 = self.processes.iter().map(|id| resident(*id)).sum::<anyhow::Result<u64>>()?;
         self.resident = self.resident.max(resident);
         Ok(())
     }
 
-    /// What was used since the beginning.
+    /// Returns the usage since the start.
     ///
     /// # Errors
-    /// When a process has ended.
+    /// If a process has ended.
     pub fn stop(mut self) -> anyhow::Result<Used> {
         let processor = processor_time(&self.processes)? - self.begin;
         self.look()?;
@@ -54,7 +54,7 @@ impl Meter {
     }
 }
 
-/// A process, its children, and theirs.
+/// A process and its descendants.
 fn family(id: i32) -> anyhow::Result<Vec<i32>> {
     let processes = std::fs::read_dir("/proc")?.flatten();
     let ids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
@@ -70,12 +70,11 @@ fn family(id: i32) -> anyhow::Result<Vec<i32>> {
 
 fn parent(id: i32) -> Option<i32> {
     let stat = read_to_string(format!("/proc/{id}/stat")).ok()?;
-    // The name, in parentheses, may hold anything; the state and the parent follow it.
+    // The name in parentheses may contain any character; the state and the parent follow it.
     stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()
 }
 
-/// To the nanosecond, and with the threads that have ended; `/proc` counts in hundredths of a
-/// second.
+/// In nanoseconds, including ended threads; `/proc` counts in hundredths of a second.
 #[cfg(target_os = "linux")]
 fn processor_time(processes: &[i32]) -> anyhow::Result<Duration> {
     use nix::time::ClockId;

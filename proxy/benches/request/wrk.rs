@@ -1,5 +1,5 @@
-//! The load: wrk, which sends the next request on a connection when it has the answer to the last
-//! one.
+//! The load generator wrk, which sends the next request on a connection after the previous
+//! response.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -13,12 +13,12 @@ use super::options::Settings;
 use super::parts::Case;
 use super::peers::{Process, Site, in_path, pinned};
 
-/// How long wrk waits for an answer before it counts a timeout.
+/// wrk's timeout for a response.
 const TIMEOUT: &str = "10s";
-/// How often the proxy's memory is looked at.
+/// Interval between samples of the proxy's memory.
 const PERIOD: Duration = Duration::from_millis(50);
-/// Posts the file `request`, and prints one line of JSON at the end. Times are in microseconds. wrk
-/// builds the request once: Lua isn't called for each of them.
+/// Posts the file `request` and prints one line of JSON at the end. Times are in microseconds. wrk
+/// builds the request once: Lua isn't called per request.
 const SCRIPT: &str = r#"
 local file = assert(io.open("request", "rb"))
 wrk.method = "POST"
@@ -36,24 +36,24 @@ done = function(summary, latency, requests)
 end
 "#;
 
-/// What wrk counted.
+/// wrk's results.
 #[derive(Deserialize)]
 pub struct Counted {
-    /// Answers, the bad ones included.
+    /// Number of responses, including errors.
     pub requests: u64,
     /// In microseconds.
     duration: u64,
-    /// In microseconds, as are the next.
+    /// In microseconds, as are the following fields.
     p50: f64,
     p99: f64,
     p999: f64,
     max: f64,
-    /// By kind.
+    /// Number of errors by kind.
     errors: BTreeMap<String, u64>,
 }
 
 impl Counted {
-    /// How long it took.
+    /// Duration of the run.
     pub fn seconds(&self) -> f64 {
         self.duration as f64 / 1e6
     }
@@ -63,7 +63,7 @@ impl Counted {
         [self.p50, self.p99, self.p999, self.max].map(|micros| micros / 1e3)
     }
 
-    /// The kinds of errors that there were, and how many.
+    /// Errors that occurred, by kind.
     pub fn errors(&self) -> BTreeMap<String, u64> {
         self.errors.iter().filter(|(_, count)| **count > 0).map(|(kind, count)| (kind.clone(), *count)).collect()
     }
@@ -74,10 +74,10 @@ pub fn binary() -> Option<PathBuf> {
     in_path("wrk")
 }
 
-/// Loads this address, and calls `look` from time to time.
+/// Loads this address and calls `look` periodically.
 ///
 /// # Errors
-/// When wrk can't do its work; and those of `look`.
+/// If wrk fails, and the errors of `look`.
 pub fn run(
     address: SocketAddr,
     case: &Case,
@@ -88,7 +88,7 @@ pub fn run(
     site.write("request", &case.request)?;
     let script = site.write("script.lua", SCRIPT)?;
     let mut command = pinned(&binary().context("wrk is missing")?, settings.load_cpus.as_deref());
-    // wrk refuses to have more threads than connections.
+    // wrk refuses more threads than connections.
     let threads = settings.load_threads.min(case.connections);
     command.arg(format!("--threads={threads}")).arg(format!("--connections={}", case.connections));
     command.arg(format!("--duration={}s", case.seconds)).args(["--latency", "--timeout", TIMEOUT]);

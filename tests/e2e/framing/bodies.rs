@@ -1,4 +1,4 @@
-//! Types of bodies, bodies with two readings, and headers that are passed on.
+//! Content types, ambiguous bodies, and forwarded headers.
 
 use super::After::{Closed, Kept};
 use super::{Case, with_head, with_lines};
@@ -7,7 +7,8 @@ pub(super) fn cases() -> Vec<Case> {
     [types(), readings(), forwarded()].into_iter().flatten().collect()
 }
 
-/// A page of another site can send these types without asking, and no type with an `Origin`.
+/// A page of another site can send these types without a preflight, and no type is accepted with an
+/// `Origin`.
 fn types() -> Vec<Case> {
     let good = [
         "application/json",
@@ -59,7 +60,7 @@ fn types() -> Vec<Case> {
     cases
 }
 
-/// What a node may read otherwise: the body is read, so the connection goes on.
+/// Bodies that a node may read differently: the body was read, so the connection stays open.
 fn readings() -> Vec<Case> {
     let sent =
         |body: &str| with_head(&format!("POST /only HTTP/1.1\r\nhost: proxy\r\ncontent-length: {}", body.len()), body);

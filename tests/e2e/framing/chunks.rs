@@ -84,7 +84,7 @@ fn bad_sizes() -> Vec<Case> {
     let case =
         |size: &String| Case::refused(format!("chunk size {size:?}"), of(&format!("{size}\r\n{read}\r\n0\r\n\r\n")));
     let mut cases: Vec<Case> = sizes.iter().map(case).collect();
-    // Refused when the size is there, whether or not anything follows.
+    // Refused as soon as the size is read.
     for size in [
         "a00001",
         "ffffffffffff",

@@ -1,4 +1,4 @@
-//! Lines, hosts, what `Connection` says, and methods.
+//! Lines, hosts, `Connection`, and methods.
 
 use super::After::{Closed, Kept};
 use super::{Case, with_head, with_lines};
@@ -211,8 +211,8 @@ fn connections() -> Vec<Case> {
     cases
 }
 
-/// RFC 9110, section 10.1.1. After an interim answer the connection is closed: the session says so
-/// before the body came.
+/// RFC 9110, section 10.1.1. After an interim answer the connection is closed: the session decides
+/// so before the body arrives.
 fn expectations() -> Vec<Case> {
     let old = format!("POST /only HTTP/1.0\r\nexpect: 100-continue\r\ncontent-length: {}", json::READ.len());
     vec![
@@ -224,7 +224,7 @@ fn expectations() -> Vec<Case> {
     ]
 }
 
-/// Only POST has a body here; the others are refused before it is read.
+/// Only POST has a body here; other methods are refused before it is read.
 fn methods() -> Vec<Case> {
     let head = |method: &str, lines: &str| format!("{method} /only HTTP/1.1\r\nhost: proxy{lines}");
     let length = format!("\r\ncontent-length: {}", json::READ.len());

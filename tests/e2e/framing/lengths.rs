@@ -40,7 +40,7 @@ fn lengths() -> Vec<Case> {
         "\u{663}".to_owned(),
         "many".to_owned(),
         "NaN".to_owned(),
-        // 2^63, 2^64, and 2^64 more than it should be.
+        // 2^63, 2^64, and the right length plus 2^64.
         "9223372036854775808".to_owned(),
         "18446744073709551616".to_owned(),
         (u128::from(u64::MAX) + 1 + n as u128).to_string(),
@@ -76,7 +76,7 @@ fn lengths() -> Vec<Case> {
     cases.extend(
         good.iter().map(|line| Case::served(format!("the length {}", line.escape_debug()), request(line, json::READ))),
     );
-    // Nothing to read is no request of JSON-RPC, and ends where it ends.
+    // An empty body is not a JSON-RPC request, but its end is known.
     cases.push(Case::answered("a length of 0", request("content-length: 0", ""), 400, Kept));
     cases.push(Case::answered("no length", request("x: y", ""), 400, Kept));
     cases.push(Case::answered("a length beyond the limit", request("content-length: 99999999999", ""), 413, Closed));

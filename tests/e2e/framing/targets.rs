@@ -1,4 +1,4 @@
-//! Request targets (RFC 9112, section 3.2), and the path that is routed by.
+//! Request targets (RFC 9112, section 3.2), and the path used for routing.
 
 use super::After::{Closed, Kept};
 use super::{Case, with_head};
@@ -38,7 +38,7 @@ fn paths() -> Vec<Case> {
         "/only/.%2e/only",
         "/nowhere/..//only",
     ];
-    // The body of a request that isn't routed isn't read.
+    // The body of a request without a route isn't read.
     let nowhere = [
         "/",
         "/only/../nowhere",

@@ -1,4 +1,4 @@
-//! What all calls of policies for one request together may use.
+//! The budget of all policy calls for one request.
 
 use super::{OTHERS, load, proxy_with};
 use crate::support::{Answer, Conf, Origin, Proxy, hostile, json, post, wait_until};
@@ -17,8 +17,8 @@ fn different_errors(name: &str) -> Origin {
     })
 }
 
-/// Each call is within its fuel, a hundred of them are not within the budget: the native policy
-/// decides the rest, which takes these errors for answers.
+/// Each call is within its fuel, but a hundred exceed the budget: the native policy decides the
+/// rest and returns these errors as answers.
 #[test]
 fn a_batch_of_different_errors_calls_a_slow_policy_only_so_often() {
     let [a, b] = ["a", "b"].map(different_errors);
@@ -41,8 +41,8 @@ fn a_batch_of_different_errors_calls_a_slow_policy_only_so_often() {
     assert_eq!(proxy.lines(warning), 1, "once");
 }
 
-/// All on one worker. Without pauses the other client would wait for the whole batch, and have one
-/// answer at most.
+/// One worker. Without yielding, the other client would wait for the whole batch and get one answer
+/// at most.
 #[test]
 fn while_a_batch_is_judged_for_long_other_clients_are_answered() {
     const SIZE: usize = 500;

@@ -1,4 +1,4 @@
-//! Hostile calls in great number, made directly: there is no quarantine between.
+//! Many direct hostile calls, without a quarantine.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +15,7 @@ fn direct(runtime: &PolicyRuntime, name: &str) -> Arc<Policy> {
     runtime.load(name, Arc::new(runtime.compile(&hostile(name)).unwrap()), &Setup::plain(2)).unwrap()
 }
 
-/// Asks for everything. An instance that is being replaced is waited for.
+/// Calls every function. Waits for an instance that is being replaced.
 fn call_all(policy: &Policy) -> Vec<Fault> {
     let mut request = RequestBlock::new();
     request.set_method("eth_getLogs");
@@ -39,7 +39,7 @@ fn processor_time() -> Duration {
     clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).unwrap().into()
 }
 
-/// The epoch ends a call after some 4 ms of processor time. What is asserted leaves room for a busy
+/// The epoch ends a call after about 4 ms of processor time. The asserted limit allows for a busy
 /// machine.
 #[test]
 fn no_call_holds_its_thread_for_long() {
@@ -66,7 +66,7 @@ fn faults_leak_nothing() {
     let before = resident_pages();
     (0..400).for_each(|_| round());
     let grown = resident_pages().saturating_sub(before);
-    // Leaked instances would be 2,000 times some pages each. Other tests run in this process, too.
+    // Leaked instances would be 2,000 times several pages. Other tests run in this process, too.
     assert!(grown < 8_000, "{grown} pages");
 }
 
@@ -75,7 +75,7 @@ fn resident_pages() -> usize {
     statm.split(' ').nth(1).and_then(|pages| pages.parse().ok()).expect("a number of pages")
 }
 
-/// Modules that are nearly good: whatever becomes of them, it is an answer, a fault or a refusal.
+/// Slightly damaged modules: each must end in an answer, a fault or a refusal.
 #[test]
 fn bytes_changed_at_random_crash_nothing() {
     let runtime = PolicyRuntime::new(1, Limits::DEFAULT).unwrap();

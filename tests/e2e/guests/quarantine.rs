@@ -1,4 +1,4 @@
-//! Policies that fault again and again, and policies that need more than they have.
+//! Policies that fault repeatedly, and policies that exceed their limits.
 
 use super::{HARM, faults, load, proxy_with};
 use crate::support::{Conf, Origin, json, wait_until};
@@ -8,7 +8,7 @@ fn a_flood_of_lines_is_cut_short_even_if_every_call_faults() {
     let [a, b] = ["a", "b"].map(Origin::start);
     let proxy = proxy_with("scoring", Conf::of([&a, &b]));
     load(&proxy, "log-flood-with-faults");
-    // Within the second in which the policy isn't in quarantine yet.
+    // Within the second before the quarantine.
     (0..4).for_each(|_| {
         assert_eq!(proxy.post(HARM).status, 200);
         wait_until("the instance is replaced", || proxy.post(json::READ).result() == "b");
@@ -40,7 +40,7 @@ fn a_policy_that_faults_again_and_again_is_in_quarantine_and_comes_back() {
 
     assert_eq!(proxy.post_reload().status, 200);
     assert_eq!(proxy.status()["policies"]["hostile"]["quarantined"], true, "nothing about it has changed");
-    // Good requests don't reach the policy until a trial, and the trial ends it.
+    // Good requests don't reach the policy until a half-open call, which ends the quarantine.
     wait_until("it is back", || proxy.post(json::READ).result() == "b");
     assert_eq!(proxy.metrics().sum("policy_quarantined", &[]), 0.0);
     assert!(proxy.admin("GET", "/health").json()["policies_quarantined"].is_null());

@@ -1,12 +1,11 @@
-//! Policies that leave out every endpoint: by mistake, which is a fault whoever asks, or
-//! explicitly.
+//! Policies that exclude every endpoint: by mistake, which is always a fault, or explicitly.
 
 use serde_json::json as value;
 
 use super::{HARM, OTHERS, faults, load, proxy_with};
 use crate::support::{Conf, Guest, Origin, Proxy, hostile, json, wait_until};
 
-/// Scores that leave out both endpoints when the method begins with `eth_g`; the probe's doesn't.
+/// Scores that exclude both endpoints if the method begins with `eth_g`; the probe's doesn't.
 fn useless(version: &str, score: &str) -> Guest {
     let body = format!(
         "(if (i32.eq (i32.load8_u offset=68 (local.get $request)) (i32.const 103)) (then
@@ -58,7 +57,7 @@ fn a_shadow_of_that_kind_faults_too() {
     }
 }
 
-/// Health checks are off, so every lag is unknown: such a module doesn't get as far as a request.
+/// Health checks are off, so every lag is unknown: such a module fails before any request.
 #[test]
 fn what_would_leave_out_an_unknown_pool_is_refused_or_warned_of() {
     let [a, b] = ["a", "b"].map(Origin::start);
@@ -102,7 +101,7 @@ fn an_explicit_refusal_is_told_to_the_client_counted_and_no_fault() {
     assert_eq!(a.hits(), 0);
 }
 
-/// It is a decision as any other, and the guard rails count it as a request without a good answer.
+/// A refusal is a valid decision, and the guard rails count it as a request without a good answer.
 #[test]
 fn a_canary_that_refuses_is_obeyed_and_taken_out() {
     let [a, b] = ["a", "b"].map(Origin::start);

@@ -1,5 +1,4 @@
-//! What single rows say beyond where a request goes: whom they prefer, what they put right, what
-//! they remember.
+//! Effects of single rows beyond retries: preferences, corrected answers, remembered state.
 
 use serde_json::{Value, json as value};
 
@@ -43,7 +42,7 @@ fn row_2_only_an_endpoint_with_a_larger_range_is_asked_next() {
     assert_eq!(proxy.post(&logs).result(), "d", "row 2");
     assert_eq!(all_hits(&origins), [2, 0, 0, 2, 1], "row 2");
 
-    // A failure of another kind in between teaches nothing about ranges.
+    // A failure of another kind in between has no effect on ranges.
     origins[3].answer(Answer::status(503));
     assert_eq!(proxy.post(&logs).error_code(), -32005, "row 2");
     assert_eq!(all_hits(&origins), [3, 0, 0, 3, 2], "row 2: the smaller ones are still of no use");
@@ -122,7 +121,7 @@ fn rows_10_and_17_three_failures_in_a_row_cool_and_a_revert_ends_the_row() {
         assert_eq!((proxy.post(json::READ).error_code(), failures()), (3, Some(0)), "row 10");
     }
     bad.answer(Answer::body("no JSON"));
-    // Not while it answered somebody well a second ago.
+    // Not within a second after a good answer.
     wait_until("row 17, the third", || {
         assert_eq!(proxy.post(json::READ).result(), "good", "row 17");
         proxy.cooldown("bad") > BACKOFF
@@ -167,7 +166,7 @@ fn row_14_the_method_goes_elsewhere_from_now_on_and_all_else_stays() {
     assert_eq!(proxy.post(json::batch(2)).json()[0]["result"], "bad", "row 14: other batches");
     let batch = proxy.post(format!("[{call},{trace}]")).json();
     assert_eq!(batch[0]["result"], "good", "row 14: a batch with that method: {batch}");
-    // Nobody else is left: it may have learnt the method.
+    // The endpoint is the only one left and may support the method by now.
     good.stop();
     bad.answer(Answer::result("bad"));
     assert_eq!(proxy.post(&trace).result(), "bad", "row 14: nobody else");

@@ -11,7 +11,7 @@ const fn case(name: &'static str, gets: Gets, kept: bool, sends: fn(&str) -> Ans
     Case { name, gets, kept, sends }
 }
 
-/// A status line (and further lines), the right length, the body.
+/// A status line (and more header lines), the right length, the body.
 fn head(lines: &str, body: &str) -> Answer {
     Answer::raw(format!("{lines}\r\ncontent-length: {}\r\n\r\n{body}", body.len()))
 }
@@ -30,7 +30,7 @@ fn in_chunks(lines: &str, body: &str, size: usize) -> Answer {
     framed(lines, &String::from_utf8_lossy(&chunked(body.as_bytes(), size)))
 }
 
-/// One chunk, as it is written here.
+/// One chunk, with this text.
 fn chunk(text: &str) -> Answer {
     framed("transfer-encoding: chunked", text)
 }

@@ -1,4 +1,4 @@
-//! A test for each row of the table, with what nodes and providers really say.
+//! A test for each row of the table, with real messages of nodes and providers.
 
 use super::*;
 use crate::signal::When;
@@ -7,13 +7,13 @@ fn rpc(code: i64, message: &str) -> Attempt {
     Attempt::rpc_error(code, message)
 }
 
-/// Each of the texts, under a code that says nothing.
+/// Each of the texts as an error message, with a code that no row matches.
 fn said<const N: usize>(texts: [&str; N]) -> [Attempt; N] {
     texts.map(|text| rpc(-32_099, text))
 }
 
-/// Each attempt is of the row, and what is decided for a read, a write and a raw transaction is
-/// `held` after a retry or a return.
+/// Asserts that each attempt matches the row, and that the decisions for a read, a write and a raw
+/// transaction are `held` of a retry or a return.
 fn is_decided(row: u8, attempts: &[Attempt], retried: [bool; 3], held: fn(Decision) -> Decision) {
     for attempt in attempts {
         for (request, retried) in [read(), write(), raw_transaction()].iter().zip(retried) {
@@ -25,7 +25,7 @@ fn is_decided(row: u8, attempts: &[Attempt], retried: [bool; 3], held: fn(Decisi
     }
 }
 
-/// Nothing may go elsewhere.
+/// No request may go to another endpoint.
 const NONE: [bool; 3] = [false, false, false];
 /// Reads.
 const READS: [bool; 3] = [true, false, false];
@@ -314,7 +314,7 @@ fn the_rest_any_other_json_rpc_error_is_an_answer() {
     is_decided(0, &attempts, NONE, |d| d.as_success());
 }
 
-/// A request for which a row's conditions hold.
+/// A request that meets a row's conditions.
 fn request_for(row: &table::Row) -> Request {
     let method = row.when.iter().find_map(|when| if let When::Method(method) = when { Some(*method) } else { None });
     let mut request = Request::for_method(method.unwrap_or("eth_call"));
@@ -328,7 +328,7 @@ fn request_for(row: &table::Row) -> Request {
     request
 }
 
-/// An attempt for a sign: nothing but it, or all of its texts in turn.
+/// Attempts with a signal alone, one for each of its texts.
 fn attempts_for(signal: &Signal) -> Vec<Attempt> {
     match *signal {
         Signal::Ended(outcome) => vec![Attempt::new(outcome)],

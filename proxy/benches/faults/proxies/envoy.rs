@@ -20,7 +20,7 @@ fn retry_policy() -> Value {
         "per_try_timeout": "1s",
         "retry_host_predicate": [previous_hosts],
         "host_selection_retry_max_attempts": 5,
-        // Another host needs no rest.
+        // A retry on another host needs no backoff.
         "retry_back_off": { "base_interval": "0.001s", "max_interval": "0.002s" },
     })
 }
@@ -41,7 +41,7 @@ fn cluster(setting: &Setting<'_>) -> Value {
             "max_ejection_percent": 80,
         },
         "common_lb_config": { "healthy_panic_threshold": { "value": 10.0 } },
-        // The default allows three retries at a time, which is few at this rate.
+        // The default of three concurrent retries is low for this rate.
         "circuit_breakers": { "thresholds": [{ "max_retries": 1000, "max_connections": 4096,
             "max_pending_requests": 4096, "max_requests": 4096 }] },
     })

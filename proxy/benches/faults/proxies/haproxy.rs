@@ -1,15 +1,15 @@
-//! HAProxy: retries on another server, servers marked down by what requests meet, checked until
-//! they answer again.
+//! HAProxy: retries on another server; servers are marked down by request errors and checked until
+//! they respond again.
 
 use super::{Setting, THREADS};
 
-/// Its id is no number, so the ledger leaves it out.
+/// Its id is not a number, so the ledger ignores it.
 const CHECK: &str = r#"{"jsonrpc":"2.0","id":"check","method":"eth_blockNumber","params":[]}"#;
 
 pub fn conf(setting: &Setting<'_>) -> String {
     let listen = setting.site.listen();
     let servers = setting.origins.iter().map(|origin| format!("  server o{} {origin}\n", origin.port()));
-    // It doesn't repeat on 429: that is no status that `retry-on` of HAProxy 2.6 takes.
+    // No retry on 429: `retry-on` of HAProxy 2.6 doesn't accept that status.
     format!(
         "global
   nbthread {THREADS}

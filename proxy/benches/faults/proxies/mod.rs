@@ -1,8 +1,8 @@
-//! The proxies, each with a conf that a careful operator would write for this pool.
+//! The proxies, each with a careful operator's conf for this pool.
 //!
-//! What all confs agree on: two threads, four attempts, 500 ms to connect, one second for an
-//! attempt and, where there is such a thing, ten for a request; endpoints of equal weight;
-//! keep-alive on both sides; no access log.
+//! Common to all confs: two threads, four attempts, timeouts of 500 ms to connect, one second for
+//! an attempt and, if supported, ten for a request; equal weights; keep-alive on both sides; no
+//! access log.
 
 mod envoy;
 mod haproxy;
@@ -31,7 +31,7 @@ pub enum Proxy {
     Envoy,
 }
 
-/// What a conf is written from.
+/// Input of a conf.
 struct Setting<'a> {
     site: &'a Site,
     origins: &'a [SocketAddr],
@@ -65,10 +65,10 @@ impl Proxy {
     /// Starts it in front of these origins and waits until it listens.
     ///
     /// # Errors
-    /// When it doesn't, with what it printed.
+    /// If it doesn't, with its output.
     pub fn start(self, binary: &Path, origins: &[SocketAddr], options: &Options) -> anyhow::Result<Process> {
         Process::start(self.addresses(), |site| {
-            // Envoy tells the format by the name.
+            // Envoy detects the format from the name.
             let conf = site.write("conf.json", self.conf(&Setting { site, origins, options }))?;
             let mut command = Command::new(binary);
             match self {
@@ -82,7 +82,7 @@ impl Proxy {
         })
     }
 
-    /// How many addresses it listens on: Pointsman has an admin address, too.
+    /// Number of listening addresses: Pointsman also has an admin address.
     fn addresses(self) -> usize {
         if self == Proxy::Pointsman { 2 } else { 1 }
     }

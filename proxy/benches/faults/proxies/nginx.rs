@@ -1,4 +1,4 @@
-//! nginx. JSON-RPC is all POST, which it repeats only with `non_idempotent`, and then writes too.
+//! nginx. It retries POST, and so JSON-RPC, only with `non_idempotent`, which includes writes.
 
 use super::{Setting, THREADS, peers};
 

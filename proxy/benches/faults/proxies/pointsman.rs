@@ -12,7 +12,7 @@ pub fn conf(setting: &Setting<'_>) -> String {
     let keys = [("max_attempts", "4"), ("deadline", "'10s'")];
     let mut upstream = setting.options.upstream.clone();
     for (key, value) in keys {
-        // What the command line sets comes instead.
+        // The command line overrides these.
         if !upstream.iter().any(|line| line.split('=').next().is_some_and(|known| known.trim() == key)) {
             upstream.push(format!("{key} = {value}"));
         }

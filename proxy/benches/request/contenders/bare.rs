@@ -9,14 +9,15 @@ use crate::authority::NAMES;
 pub const FEATURES: &str = "Pingora's own path with its pool of idle connections, round robin; no metrics, limits, log or \
                             look into bodies";
 
-/// What `cargo build --example bare` leaves beside this benchmark, unless `BARE_BIN` names another.
+/// The binary that `cargo build --example bare` puts beside this benchmark, unless `BARE_BIN` names
+/// another.
 pub fn binary() -> Option<PathBuf> {
     let beside = || Some(std::env::current_exe().ok()?.parent()?.parent()?.join("examples/bare"));
     let file = std::env::var_os("BARE_BIN").map(PathBuf::from).or_else(beside)?;
     file.is_file().then_some(file)
 }
 
-/// That of Pingora, which is pinned.
+/// Version of Pingora, which is pinned.
 pub fn version() -> Option<String> {
     let lock: toml::Table = toml::from_str(include_str!("../../../../Cargo.lock")).ok()?;
     let mut packages = lock.get("package")?.as_array()?.iter();

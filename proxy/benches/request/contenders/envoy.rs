@@ -12,12 +12,12 @@ use crate::peers::envoy::{arguments, assignment, conf};
 pub const FEATURES: &str = "round robin, statistics, which can't be turned off; no checks, access log, limits or look into \
                             bodies";
 const TLS: &str = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext";
-/// Above all that is asked for: the defaults are for a service that must be protected.
+/// Above all demand: the defaults protect a service.
 const LIMIT: u32 = 1_000_000;
 
 pub fn set_up(command: &mut Command, setting: &Setting<'_>) -> anyhow::Result<()> {
     let route = json!({ "cluster": "origins", "timeout": "30s" });
-    // Envoy tells the format by the name.
+    // Envoy detects the format from the name.
     let file = setting.site.write("conf.json", conf(setting.site.listen(), &route, &cluster(setting)))?;
     command.args(arguments(setting.settings.threads)).arg(file);
     Ok(())

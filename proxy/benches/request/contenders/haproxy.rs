@@ -8,7 +8,7 @@ use crate::peers::haproxy::ARGUMENTS;
 
 pub const FEATURES: &str = "round robin, connections shared among clients; no checks, access log, limits or look into \
                             bodies";
-/// Beyond the load's and a quarter of it.
+/// Connections beyond 1.25 times the load's.
 const SPARE_CONNECTIONS: usize = 1_000;
 
 pub fn set_up(command: &mut Command, setting: &Setting<'_>) -> anyhow::Result<()> {

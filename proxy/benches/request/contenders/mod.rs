@@ -1,5 +1,5 @@
-//! The proxies, each with a conf for speed that leaves nothing broken: as many threads as the
-//! others, connections kept on both sides, certificates verified.
+//! The proxies, each with a conf that is fast and correct: the same number of threads, keep-alive
+//! on both sides, verified certificates.
 
 mod bare;
 mod envoy;
@@ -36,26 +36,27 @@ pub enum Contender {
     Envoy,
 }
 
-/// A contender that is there, and its binary.
+/// An installed contender with its binary.
 #[derive(Clone, Debug)]
 pub struct Installed {
-    /// Which one.
+    /// The contender.
     pub contender: Contender,
     /// Its binary.
     pub binary: PathBuf,
 }
 
-/// What a conf is written from.
+/// Input of a conf.
 pub struct Setting<'a> {
-    /// Where the proxy runs.
+    /// The proxy's folder and addresses.
     pub site: &'a Site,
-    /// The endpoints' addresses. More endpoints than origins have addresses share them.
+    /// The endpoints' addresses. Endpoints share addresses if there are more endpoints than
+    /// addresses.
     pub origins: Vec<SocketAddr>,
-    /// The file of the authority that the origins' certificates are of, if they speak TLS.
+    /// The file of the origins' certificate authority, if they use TLS.
     pub authority: Option<PathBuf>,
-    /// Of the client.
+    /// Connections of the client.
     pub connections: usize,
-    /// All that doesn't depend on the case.
+    /// Settings that don't depend on the case.
     pub settings: &'a Settings,
 }
 
@@ -70,10 +71,10 @@ impl Contender {
         Contender::Haproxy,
         Contender::Envoy,
     ];
-    /// Those that ratios refer to.
+    /// References of the ratios.
     pub const REFERENCES: [Contender; 3] = [Contender::Nginx, Contender::Bare, Contender::Envoy];
 
-    /// Those of these that are there.
+    /// Returns the installed ones of `chosen`.
     pub fn installed(chosen: &[Contender]) -> Vec<Installed> {
         let found = |contender: &Contender| Some(Installed { contender: *contender, binary: contender.find()? });
         chosen.iter().filter_map(found).collect()
@@ -92,7 +93,7 @@ impl Contender {
         }
     }
 
-    /// What it does with a request, and what not.
+    /// Features that are enabled and disabled.
     pub fn features(self) -> &'static str {
         match self {
             Contender::Pointsman => pointsman::FEATURES,
@@ -105,12 +106,12 @@ impl Contender {
         }
     }
 
-    /// Whether it is this one, in whichever form.
+    /// Whether it is Pointsman in any configuration.
     pub fn is_pointsman(self) -> bool {
         matches!(self, Contender::Pointsman | Contender::PointsmanQuiet | Contender::PointsmanPlain)
     }
 
-    /// How many addresses it listens on: where it serves, and Pointsman's admin address.
+    /// Number of listening addresses: one, and Pointsman's admin address.
     fn addresses(self) -> usize {
         if self.is_pointsman() { 2 } else { 1 }
     }
@@ -132,22 +133,22 @@ impl Installed {
     /// Starts it in front of this origin and waits until it listens.
     ///
     /// # Errors
-    /// When it doesn't, with what it printed.
+    /// If it doesn't, with its output.
     pub fn start(&self, case: &Case, origin: &Origin, settings: &Settings) -> anyhow::Result<Process> {
         Process::start(self.contender.addresses(), |site| self.command(&Setting::new(site, case, origin, settings)))
     }
 
-    /// Where it may run, and what is run there: for those that start it themselves.
+    /// Creates its site and command, for callers that start it themselves.
     ///
     /// # Errors
-    /// When its conf can't be written.
+    /// If its conf can't be written.
     pub fn prepare(&self, case: &Case, origin: &Origin, settings: &Settings) -> anyhow::Result<(Site, Command)> {
         let site = Site::new(self.contender.addresses())?;
         let command = self.command(&Setting::new(&site, case, origin, settings))?;
         Ok((site, command))
     }
 
-    /// The version that it tells.
+    /// Its reported version.
     pub fn version(&self) -> Option<String> {
         match self.contender {
             Contender::Bare => bare::version(),
@@ -184,7 +185,7 @@ impl<'a> Setting<'a> {
     }
 }
 
-/// Pointsman's conf of this case. The last endpoint is another one with each `turn`.
+/// Pointsman's conf for this case. The last endpoint changes with each `turn`.
 pub fn pointsman_conf(site: &Site, case: &Case, origin: &Origin, settings: &Settings, turn: usize) -> String {
     pointsman::conf(&Setting::new(site, case, origin, settings), turn)
 }
@@ -195,13 +196,13 @@ impl fmt::Display for Contender {
     }
 }
 
-/// The version that a program tells, on whichever output.
+/// The version that a program prints to standard output or standard error.
 pub fn version(binary: &Path, argument: &str) -> Option<String> {
     let output = Command::new(binary).arg(argument).output().ok()?;
     let said = [output.stdout, output.stderr].concat();
     let said = String::from_utf8_lossy(&said);
     let line = said.lines().find(|line| !line.trim().is_empty())?;
-    // Envoy says where it is, first.
+    // Envoy prints its path first.
     let line = line.rsplit_once("version: ").map_or(line, |(_, version)| version);
     let mut words = line.split([' ', '/']);
     words.find(|word| word.starts_with(|c: char| c.is_ascii_digit()) && word.contains('.')).map(str::to_owned)

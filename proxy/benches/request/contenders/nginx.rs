@@ -8,7 +8,7 @@ use crate::peers::nginx::{ARGUMENTS, conf};
 
 pub const FEATURES: &str = "round robin, buffered bodies, failed servers passed over; no access log, limits or look into \
                             bodies";
-/// For each worker beyond what the load needs on both sides.
+/// Connections of each worker beyond the load's on both sides.
 const SPARE_CONNECTIONS: usize = 256;
 
 pub fn set_up(command: &mut Command, setting: &Setting<'_>) -> anyhow::Result<()> {

@@ -1,5 +1,4 @@
-//! Pointsman: with everything that it does for a request, without the access log, and with as
-//! little as it can do.
+//! Pointsman: with all features, without the access log, and with as few features as possible.
 
 use std::fmt::Write as _;
 use std::process::Command;
@@ -12,7 +11,7 @@ pub const FEATURES: &str = "requests and answers inspected, scoring and retries 
 pub const QUIET_FEATURES: &str = "the same without the access log, which none of the others writes";
 pub const PLAIN_FEATURES: &str = "requests and answers inspected, built-in policies, metrics; no WebAssembly, hedges, \
                                   rate limits or access log";
-/// More than is ever asked for.
+/// Above all demand.
 const LIMIT: u32 = 1_000_000;
 
 pub fn set_up(command: &mut Command, setting: &Setting<'_>) -> anyhow::Result<()> {
@@ -36,7 +35,7 @@ pub fn set_up_plain(command: &mut Command, setting: &Setting<'_>) -> anyhow::Res
     Ok(())
 }
 
-/// The conf with everything on. The last endpoint's URL depends on `turn`.
+/// The conf with all features. The last endpoint's URL depends on `turn`.
 pub fn conf(setting: &Setting<'_>, turn: usize) -> String {
     let limits = format!("rate_limit_per_sec = {LIMIT}\nburst_size = {LIMIT}\n");
     let policies = format!(
@@ -58,7 +57,7 @@ fn around(setting: &Setting<'_>, policies: &str, chosen: &str, endpoints: &str) 
     )
 }
 
-/// Each is an endpoint of its own by its path, whatever address it shares.
+/// Endpoints with a shared address differ by their path.
 fn endpoints(setting: &Setting<'_>, more: &str, turn: usize) -> String {
     let scheme = if setting.authority.is_some() { "https" } else { "http" };
     let last = setting.origins.len().saturating_sub(1);

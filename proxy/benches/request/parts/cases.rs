@@ -1,4 +1,4 @@
-//! The cases of the parts that differ in nothing else.
+//! The cases of the parts that differ only in their cases.
 
 use std::fmt::Write as _;
 
@@ -7,10 +7,10 @@ use crate::options::Settings;
 use crate::origin::ADDRESSES;
 
 const CONNECTIONS: [usize; 4] = [1, 32, 1_000, 5_000];
-/// From here on what is under way at the end, and opening them, is a good part of a short
+/// From this number on, opening connections and requests in flight at the end distort a short
 /// measurement.
 const MANY_CONNECTIONS: usize = 1_000;
-/// How many times as long that is measured.
+/// Factor of the duration for this many connections.
 const LONGER: u64 = 4;
 const BODIES: [(&str, usize); 3] = [("1 KiB", 1 << 10), ("64 KiB", 64 << 10), ("1 MiB", 1 << 20)];
 const BATCHES: [usize; 3] = [1, 10, 100];
@@ -20,7 +20,7 @@ const REQUEST: &str = r#"{"jsonrpc":"2.0","id":1,"method":"eth_chainId","params"
 const ANSWER: &str = r#"{"jsonrpc":"2.0","id":1,"result":"0x1bc16d67"}"#;
 const _: () = assert!(ANSWER.len() == 46, "the answer is said to have 46 bytes");
 
-/// A small request, a small answer.
+/// A small request and a small response.
 pub fn small(settings: &Settings) -> Case {
     Case {
         name: format!("{} connections", settings.connections),
@@ -48,7 +48,7 @@ pub fn bodies(settings: &Settings) -> Vec<Case> {
         let answer = padded(r#"{"jsonrpc":"2.0","id":1,"result":"0x"#, r#""}"#, bytes);
         Case { name: format!("an answer of {size}"), x: bytes as f64, answer, ..small(settings) }
     });
-    // Of 1 KiB they are as good as small.
+    // A request of 1 KiB is practically small.
     let requests = BODIES[1..].iter().map(|(size, bytes)| {
         let begin = r#"{"jsonrpc":"2.0","id":1,"method":"eth_call","params":[{"data":"0x"#;
         let request = padded(begin, r#""},"latest"]}"#, *bytes);
@@ -80,13 +80,13 @@ pub fn endpoints(settings: &Settings) -> Vec<Case> {
     ENDPOINTS.map(case).to_vec()
 }
 
-/// Text of `bytes` bytes: zeros between a beginning and an end.
+/// Text of `bytes` bytes: zeros between `begin` and `end`.
 fn padded(begin: &str, end: &str, bytes: usize) -> String {
     let zeros = "0".repeat(bytes.saturating_sub(begin.len() + end.len()));
     [begin, &zeros, end].concat()
 }
 
-/// A batch of this, with ids from 1 on.
+/// A batch of copies of `single`, with ids from 1 on.
 fn batch(single: &str, members: usize) -> String {
     let mut text = String::from("[");
     for id in 1..=members {

@@ -1,4 +1,4 @@
-//! The parts of the benchmark, each of which can be run alone.
+//! The parts of the benchmark, each of which can run alone.
 
 mod cases;
 mod rate;
@@ -41,29 +41,29 @@ pub enum Part {
     Swap,
 }
 
-/// What is asked, how, and of what.
+/// A case: request, response, load and pool.
 #[derive(Clone, Debug)]
 pub struct Case {
-    /// What sets it apart from the others of its part.
+    /// Name within its part.
     pub name: String,
-    /// The same as a number.
+    /// The case as a number.
     pub x: f64,
     /// wrk's connections.
     pub connections: usize,
-    /// Of the proxy.
+    /// Number of the proxy's endpoints.
     pub endpoints: usize,
-    /// The client's body.
+    /// Body of the request.
     pub request: String,
-    /// The origin's.
+    /// Body of the response.
     pub answer: String,
-    /// Whether the origin speaks TLS.
+    /// Whether the origin uses TLS.
     pub https: bool,
-    /// That are measured.
+    /// Measured seconds.
     pub seconds: u64,
 }
 
 impl Part {
-    /// All, in the order in which they are run.
+    /// All parts, in execution order.
     pub const ALL: [Part; 10] = [
         Part::Base,
         Part::Connections,
@@ -93,10 +93,11 @@ impl Part {
         }
     }
 
-    /// Measures it, prints it and adds it to the data. `open_files` is how many a process may have.
+    /// Measures the part, prints it and adds it to the data. `open_files` is the limit of a
+    /// process.
     ///
     /// # Errors
-    /// When the origin doesn't start. What goes wrong with a proxy is part of what is printed.
+    /// If the origin doesn't start. Failures of a proxy are printed.
     pub fn run(self, contenders: &[Installed], open_files: u64, data: &mut Data) -> anyhow::Result<()> {
         let taking_part: Vec<&Installed> = contenders.iter().filter(|known| self.is_for(known.contender)).collect();
         println!("\n{}", self.about());
@@ -109,7 +110,7 @@ impl Part {
         }
     }
 
-    /// What is shown above its figures.
+    /// The heading of its figures.
     fn about(self) -> &'static str {
         match self {
             Part::Base => "base: a small request, a 46-byte answer, four endpoints",
@@ -125,11 +126,11 @@ impl Part {
         }
     }
 
-    /// What a proxy has no part in isn't measured with it.
+    /// Whether the part applies to this proxy.
     fn is_for(self, contender: Contender) -> bool {
         match self {
             Part::Base => true,
-            // Envoy takes an address only once, and Pingora alone doesn't look at its origins.
+            // Envoy rejects duplicate addresses, and Pingora alone doesn't check its origins.
             Part::Endpoints => matches!(contender, Contender::Pointsman | Contender::Nginx | Contender::Haproxy),
             Part::Rate => matches!(contender, Contender::Pointsman | Contender::Bare | Contender::Nginx),
             Part::Reload | Part::Swap => contender == Contender::Pointsman,
@@ -171,13 +172,13 @@ impl Part {
 }
 
 impl Case {
-    /// That a proxy may want to have open at once: connections on both sides, and some of its own.
+    /// Maximum number of open files of a proxy: connections on both sides and some others.
     fn open_files(&self) -> u64 {
         3 * self.connections as u64 + 500
     }
 }
 
-/// Measures each proxy in turn, as often as there are rounds.
+/// Measures the proxies alternately, once per round.
 fn take_turns(
     part: Part,
     case: &Case,

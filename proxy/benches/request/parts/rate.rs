@@ -1,5 +1,5 @@
-//! Latencies where nobody is at the limit: at half of each proxy's own top rate, and of all at the
-//! same rate, which is half of the slowest one's top.
+//! Latencies below saturation: at half of each proxy's own maximum rate, and of all proxies at half
+//! of the slowest one's maximum rate.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -18,19 +18,19 @@ use crate::origin::Origin;
 use crate::table;
 use crate::usage::Meter;
 
-/// As many threads send.
+/// Number of connections and of sending threads.
 const CONNECTIONS: usize = 32;
-/// Of the top rate.
+/// Share of the maximum rate.
 const SHARE: f64 = 0.5;
-/// p99.9 needs some.
+/// Minimum for p99.9.
 const MIN_REQUESTS: u64 = 1_000;
-/// How many times as long as the other parts: p99.9 is made of one request in a thousand.
+/// Factor of the duration: p99.9 depends on one request in a thousand.
 const LONGER: u64 = 2;
 
 /// Measures and prints it.
 ///
 /// # Errors
-/// When the origin doesn't start.
+/// If the origin doesn't start.
 pub fn run(contenders: &[&Installed], data: &mut Data) -> anyhow::Result<()> {
     let settings = data.settings.clone();
     let small = cases::small(&settings);
@@ -42,7 +42,7 @@ pub fn run(contenders: &[&Installed], data: &mut Data) -> anyhow::Result<()> {
     let halves = halves(contenders, &tops);
     add(data, &top, tops);
 
-    // Who has no top rate is asked no further.
+    // Proxies without a maximum rate are skipped.
     let able: Vec<&Installed> = contenders.iter().copied().filter(|one| halves.contains_key(&one.contender)).collect();
     let Some(same) = halves.values().copied().reduce(f64::min) else { return Ok(()) };
     let own = Case { name: "half of its own top rate".to_owned(), ..top.clone() };
@@ -58,7 +58,7 @@ pub fn run(contenders: &[&Installed], data: &mut Data) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Half of the top rate of each one that has one.
+/// Half of the maximum rate of each proxy that has one.
 fn halves(contenders: &[&Installed], tops: &[Row]) -> BTreeMap<Contender, f64> {
     let half = |(installed, row): (&&Installed, &Row)| {
         Some((installed.contender, row.median(|round| round.per_second)? * SHARE))

@@ -1,5 +1,5 @@
-//! Reloads of Pointsman, without other requests meanwhile: the conf is read and checked, the plugin
-//! folder looked at, one endpoint replaced, everything else taken over.
+//! Reloads of Pointsman without load: the conf is read and checked, the plugin folder scanned, one
+//! endpoint replaced, everything else reused.
 
 use std::time::Instant;
 
@@ -16,7 +16,7 @@ use crate::peers::Process;
 use crate::table;
 
 const ENDPOINTS: [usize; 3] = [10, 1_000, 10_000];
-/// For each round of the other parts.
+/// Reloads per round of the other parts.
 const RELOADS: usize = 5;
 
 /// Measures and prints it.

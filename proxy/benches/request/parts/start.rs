@@ -1,4 +1,4 @@
-//! Cold starts: a new process, whose files the system may have in memory.
+//! Cold starts: a new process, whose files may be in the page cache.
 
 use std::time::{Duration, Instant};
 
@@ -14,11 +14,11 @@ use crate::origin::Origin;
 use crate::peers::Process;
 use crate::table;
 
-/// Starts for each round of the other parts.
+/// Starts per round of the other parts.
 const STARTS: usize = 3;
-/// How long a start may take.
+/// Timeout of a start.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// Between two tries to connect.
+/// Pause between attempts to connect.
 const PAUSE: Duration = Duration::from_micros(200);
 
 /// Measures and prints it.

@@ -1,9 +1,8 @@
-//! Latencies across a publish: those of requests that were due while a reload was under way or in
-//! the 100 ms after its publish, beside all others of the same run.
+//! Latencies across a publish: requests that were due during a reload or in the 100 ms after its
+//! publish, compared with all others of the same run.
 //!
-//! Each generation has another endpoint than the one before, and its policies are new instances
-//! with another config. Between two publishes there is time enough for what a reload does before
-//! and after.
+//! Each generation changes an endpoint, and its policies are new instances with another config. The
+//! interval between two publishes is long enough for a reload's work before and after.
 
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
@@ -23,22 +22,22 @@ use crate::peers::Process;
 use crate::table;
 use crate::usage::Meter;
 
-/// As many threads send.
+/// Number of connections and of sending threads.
 const CONNECTIONS: usize = 16;
-/// Requests per second: far below what is possible, so that no queue hides or makes a delay.
+/// Requests per second: far below saturation, so that no queue hides or causes a delay.
 const PER_SECOND: f64 = 1_000.0;
-/// From one reload to the next.
+/// Interval between reloads.
 const PERIOD: Duration = Duration::from_millis(400);
-/// What belongs to a publish.
+/// Time after a publish that belongs to it.
 const AFTER: Duration = Duration::from_millis(100);
-/// How many times as long as the other parts: p99.9 is made of one request in a thousand, and a
-/// quarter of them is after a publish.
+/// Factor of the duration: p99.9 depends on one request in a thousand, and a quarter of them
+/// follows a publish.
 const LONGER: u64 = 10;
 
 /// Measures and prints it.
 ///
 /// # Errors
-/// When the origin doesn't start.
+/// If the origin doesn't start.
 pub fn run(contenders: &[&Installed], data: &mut Data) -> anyhow::Result<()> {
     let settings = data.settings.clone();
     let case = Case { endpoints: 16, ..cases::small(&settings) };
@@ -68,7 +67,7 @@ pub fn run(contenders: &[&Installed], data: &mut Data) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// After a publish, and at other times.
+/// Measures after a publish, and at other times.
 fn measure_both(
     installed: &Installed,
     case: &Case,
@@ -92,7 +91,7 @@ fn measure_both(
     let all = answers.good();
     let is_after = |due: Instant| reloads.iter().any(|(begun, published)| due >= *begun && due < *published + AFTER);
     let (after, others) = answers.split(is_after);
-    // Processor time and rate are those of the whole run.
+    // Processor time and rate are of the whole run.
     let round = |answers: &Answers| Round {
         requests: answers.good(),
         ..measure::round(all, length.as_secs_f64(), answers.latencies_ms(), &used, None)
@@ -100,7 +99,8 @@ fn measure_both(
     Ok([round(&after), round(&others)])
 }
 
-/// When each reload was asked for, and when its report came, which is a moment after its publish.
+/// Returns the time of each reload's request and of its response, which shortly follows the
+/// publish.
 fn reload_until(
     ended: &AtomicBool,
     process: &Process,

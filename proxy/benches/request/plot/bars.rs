@@ -7,11 +7,11 @@ use super::svg::{Anchor, Svg};
 const WIDTH: f64 = 720.0;
 const ROW: f64 = 30.0;
 const BAR: f64 = 18.0;
-/// Above the first bar: the title.
+/// Space above the first bar, for the title.
 const TOP: f64 = 48.0;
-/// Below the last one: the caption.
+/// Space below the last bar, for the caption.
 const BOTTOM: f64 = 36.0;
-/// Of the names, and of the figures at the other end.
+/// Width of the names, and of the figures at the other end.
 const LEFT: f64 = 140.0;
 const RIGHT: f64 = 90.0;
 
@@ -23,7 +23,7 @@ pub struct Bar {
     pub value: f64,
 }
 
-/// Draws it, if there is something to draw.
+/// Draws the plot, or returns `None` without data.
 pub fn draw(title: &str, caption: &str, bars: &[Bar]) -> Option<String> {
     let most = bars.iter().map(|bar| bar.value).reduce(f64::max).filter(|most| *most > 0.0)?;
     let height = TOP + ROW * bars.len() as f64 + BOTTOM;

@@ -1,4 +1,4 @@
-//! A line for each proxy, over an axis that grows by multiplication.
+//! A line for each proxy, over a logarithmic axis.
 
 use super::colour;
 use super::scale::{Scale, label};
@@ -9,22 +9,22 @@ const HEIGHT: f64 = 400.0;
 const TOP: f64 = 56.0;
 const BOTTOM: f64 = HEIGHT - 66.0;
 const LEFT: f64 = 70.0;
-/// Names stand to the right of it.
+/// Right end of the axis; names follow it.
 const RIGHT: f64 = WIDTH - 140.0;
-/// Between two names that would stand in the same place.
+/// Minimum distance between two names.
 const NAME_HEIGHT: f64 = 15.0;
-/// Values that lie further apart than this are shown on an axis that grows by multiplication.
+/// Values with a larger ratio than this are shown on a logarithmic axis.
 const LINEAR_RANGE: f64 = 20.0;
 
 /// A proxy's figures.
 pub struct Line {
     /// The proxy.
     pub name: String,
-    /// Place and value, both above 0, from left to right.
+    /// Position and value, both above 0, from left to right.
     pub points: Vec<(f64, f64)>,
 }
 
-/// Draws it, if there is something to draw.
+/// Draws the plot, or returns `None` without data.
 pub fn draw(title: &str, caption: &str, lines: &[Line]) -> Option<String> {
     let points = || lines.iter().flat_map(|line| &line.points);
     let [left, right] = [f64::min, f64::max].map(|of| points().map(|(x, _)| *x).reduce(of));
@@ -53,7 +53,7 @@ pub fn draw(title: &str, caption: &str, lines: &[Line]) -> Option<String> {
     Some(svg.finish())
 }
 
-/// Where there is a figure.
+/// Positions with a figure.
 fn places(lines: &[Line]) -> Vec<f64> {
     let mut places: Vec<f64> = lines.iter().flat_map(|line| &line.points).map(|(x, _)| *x).collect();
     places.sort_unstable_by(f64::total_cmp);
@@ -61,7 +61,7 @@ fn places(lines: &[Line]) -> Vec<f64> {
     places
 }
 
-/// Each name at the height of its line's end, or as near as the others let it.
+/// Draws each name at the height of its line's end, or as close as the other names allow.
 fn name(svg: &mut Svg, lines: &[Line], y: &Scale) {
     let end = |line: &Line| line.points.last().map_or(BOTTOM, |(_, value)| y.place(*value));
     let mut by_height: Vec<&Line> = lines.iter().collect();

@@ -14,10 +14,10 @@ use super::figures::{Round, Row};
 use bars::Bar;
 use lines::Line;
 
-/// Draws what the data has figures for into this folder, and prints the files' names.
+/// Draws the plots for which the data has figures into this folder and prints the files' names.
 ///
 /// # Errors
-/// When the data has no figures for any plot, or a file can't be written.
+/// If the data has no figures for any plot, or a file can't be written.
 pub fn draw(data: &Data, folder: &Path) -> anyhow::Result<()> {
     std::fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
     let plots = [
@@ -44,7 +44,7 @@ fn cpu(data: &Data) -> Option<String> {
     bars::draw("Processor time per request, in microseconds", &caption(data), &bars)
 }
 
-/// p99.9 where all have the same rate, which is the case with the rate as its number.
+/// p99.9 at the same rate for all, which is the case with the rate as its number.
 fn latency(data: &Data) -> Option<String> {
     let rows: Vec<&Row> = data.rows_of("rate").into_iter().filter(|row| row.x > 0.0).collect();
     let title = format!("99.9th percentile of latency in ms, at {:.0} requests per second", rows.first()?.x);
@@ -68,7 +68,7 @@ fn bars_of(rows: &[&Row], of: fn(&Round) -> f64) -> Vec<Bar> {
     rows.iter().filter_map(|row| Some(Bar { name: row.proxy.clone(), value: row.median(of)? })).collect()
 }
 
-/// What the figures were measured on.
+/// The machine of the measurements.
 fn caption(data: &Data) -> String {
     let (machine, settings) = (&data.machine, &data.settings);
     let date = data.at.split('T').next().unwrap_or_default();

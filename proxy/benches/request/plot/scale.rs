@@ -1,32 +1,32 @@
-//! From values to places on an axis.
+//! Mapping of values to positions on an axis.
 
-/// An axis that grows by addition from 0, or by multiplication.
+/// A linear axis from 0 or a logarithmic axis.
 pub struct Scale {
     least: f64,
     most: f64,
     is_log: bool,
-    /// Where the least value is, and where the largest.
+    /// Positions of the minimum and the maximum.
     places: [f64; 2],
 }
 
 impl Scale {
-    /// From 0 to at least `most`.
+    /// A linear axis from 0 to at least `most`.
     pub fn linear(most: f64, places: [f64; 2]) -> Scale {
         let step = step(most);
         Scale { least: 0.0, most: (most / step).ceil() * step, is_log: false, places }
     }
 
-    /// Exactly from `least`, which is above 0, to `most`.
+    /// A logarithmic axis exactly from `least`, which is above 0, to `most`.
     pub fn log(least: f64, most: f64, places: [f64; 2]) -> Scale {
         Scale { least, most: most.max(least * 2.0), is_log: true, places }
     }
 
-    /// From the power of ten below `least` to the one above `most`.
+    /// A logarithmic axis from the power of ten below `least` to the one above `most`.
     pub fn log_in_decades(least: f64, most: f64, places: [f64; 2]) -> Scale {
         Scale::log(10f64.powf(least.log10().floor()), 10f64.powf(most.log10().ceil()), places)
     }
 
-    /// Where a value is.
+    /// Position of a value.
     pub fn place(&self, value: f64) -> f64 {
         let share = match self.is_log {
             true => (value / self.least).ln() / (self.most / self.least).ln(),
@@ -44,7 +44,7 @@ impl Scale {
     }
 }
 
-/// 1, 2 or 5 times a power of ten, so that four to ten steps make `most`.
+/// 1, 2 or 5 times a power of ten, so that `most` is four to ten steps.
 fn step(most: f64) -> f64 {
     let power = 10f64.powf(most.max(f64::MIN_POSITIVE).log10().floor());
     match most / power {

@@ -1,21 +1,21 @@
-//! As much of SVG as the plots need.
+//! The subset of SVG for the plots.
 
 use std::fmt::Write as _;
 
-/// Follows the reader's choice of light or dark. The background is part of it: a page's own may be
-/// either.
+/// Follows the reader's colour scheme, including the background, because the page's own may be
+/// light or dark.
 const STYLE: &str = "text{font:13px ui-sans-serif,system-ui,'Segoe UI','Liberation Sans',sans-serif;fill:#1b2430}\
 .title{font-weight:600;font-size:15px}.small{font-size:11px;fill:#5b6675}.back{fill:#fff}.grid{stroke:#dde2e8}\
 @media(prefers-color-scheme:dark){text{fill:#d6deeb}.small{fill:#94a1b3}.back{fill:#11161f}.grid{stroke:#2b3442}}";
 
-/// Where a text is in relation to its place.
+/// Alignment of a text.
 #[derive(Clone, Copy)]
 pub enum Anchor {
-    /// It begins there.
+    /// The position is the text's start.
     Start,
-    /// Its middle is there.
+    /// The position is the text's middle.
     Middle,
-    /// It ends there.
+    /// The position is the text's end.
     End,
 }
 
@@ -25,7 +25,7 @@ pub struct Svg {
 }
 
 impl Svg {
-    /// An empty one of this size, named for those who can't see it.
+    /// Creates an empty picture of this size with a label for screen readers.
     pub fn new(width: f64, height: f64, label: &str) -> Svg {
         let mut text = format!(
             "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" width=\"{width}\" \
