@@ -5,14 +5,10 @@
 //! after the warm-up. `SOAK_SECONDS` sets the duration; `make soak` takes ten minutes, `make test`
 //! one.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a panic is how a test fails")]
-#![allow(unreachable_pub, reason = "the support is written like a library")]
-
-#[path = "support/mod.rs"]
-mod support;
 
 use std::time::{Duration, Instant};
 
-use support::{Conf, Guest, Origin, Proxy, under_load, wait_until};
+use testkit::{Conf, Guest, Origin, Proxy, under_load, wait_until};
 
 const DEFAULT_SECONDS: u64 = 60;
 const RELOAD_PERIOD: Duration = Duration::from_millis(50);

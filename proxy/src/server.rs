@@ -270,7 +270,8 @@ impl ShutdownSignalWatch for Shutdown {
         }
         let grace = self.published.load().config.server.shutdown_grace;
         let (in_flight, log) = (Arc::clone(&self.in_flight), Arc::clone(&self.log));
-        tracing::info!(in_flight = in_flight.load(Relaxed), ?grace, "ending when the requests under way are answered");
+        let requests = in_flight.load(Relaxed);
+        tracing::info!(requests, ?grace, "draining: waiting for {requests} requests");
         // Pingora closes the listeners as soon as this returns, and then only sleeps.
         std::thread::spawn(move || drain_and_exit(&in_flight, grace, &log));
         ShutdownSignal::GracefulTerminate
@@ -285,8 +286,8 @@ fn drain_and_exit(in_flight: &AtomicUsize, grace: Duration, log: &Log) {
         std::thread::sleep(DRAIN_PERIOD);
     }
     match in_flight.load(Relaxed) {
-        0 => tracing::info!("all requests answered, ending"),
-        left => tracing::warn!(left, "shutdown_grace is over, ending with requests under way"),
+        0 => tracing::info!("drained: all requests are answered"),
+        left => tracing::warn!(left, "shutdown_grace is over: ending with requests in flight"),
     }
     log.flush();
     std::process::exit(0);

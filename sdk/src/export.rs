@@ -266,5 +266,4 @@ pub(crate) fn host_log(level: i32, line: &str) {
 }
 
 #[cfg(test)]
-#[path = "export_tests.rs"]
 mod tests;

@@ -303,7 +303,7 @@ fn sources(folder: &str) -> Vec<SourceFile> {
         for entry in std::fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display())) {
             let path = entry.unwrap().path();
             let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-            if stem == "tests" || stem.ends_with("_tests") {
+            if stem == "tests" {
                 continue;
             } else if path.is_dir() {
                 folders.push(path);

@@ -45,13 +45,11 @@
 //! - `layers`: allowed imports of the source.
 //! - `documents`: links, the book's pages, and the page of the metrics.
 //!
-//! A test is a script and an expectation. Code shared by themes is in `support`. A pure function is
+//! A test is a script and an expectation. Code shared by themes is in the package `testkit`, here `support`. A pure function is
 //! tested beside its code, not here.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a panic is how a test fails")]
-#![allow(unreachable_pub, reason = "the support is written like a library")]
 
-#[path = "../support/mod.rs"]
-mod support;
+pub(crate) use testkit as support;
 
 mod admin;
 mod admin_wire;

@@ -21,9 +21,6 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a benchmark that can't be set up has nothing to measure")]
 #![allow(unreachable_pub, reason = "a benchmark exports nothing; `pub` marks what a module offers the others")]
 
-#[path = "../../../tests/support/http.rs"]
-#[allow(dead_code, reason = "tests need more of it")]
-mod http;
 #[path = "../peers/mod.rs"]
 #[allow(dead_code, reason = "another benchmark needs more of it")]
 mod peers;

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use super::http::{Head, dechunk};
+use testkit::{Head, dechunk};
 
 /// A connection and the bytes read beyond the last message.
 pub struct Wire {

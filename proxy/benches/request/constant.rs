@@ -6,7 +6,7 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use super::client::Client;
+use testkit::Client;
 
 /// Delay before the first request.
 const LEAD: Duration = Duration::from_millis(20);

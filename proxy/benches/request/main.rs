@@ -23,21 +23,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a benchmark that can't be set up has nothing to measure")]
 #![allow(unreachable_pub, reason = "a benchmark exports nothing; `pub` marks what a module offers the others")]
 
-#[path = "../../../tests/support/client.rs"]
-#[allow(dead_code, reason = "tests need more of it")]
-mod client;
-#[path = "../../../tests/support/http.rs"]
-#[allow(dead_code, reason = "tests need more of it")]
-mod http;
-#[path = "../../../tests/support/metrics.rs"]
-#[allow(dead_code, reason = "tests need more of it")]
-mod metrics;
 #[path = "../peers/mod.rs"]
 #[allow(dead_code, reason = "another benchmark needs more of it")]
 mod peers;
-#[path = "../../../tests/support/wait.rs"]
-#[allow(dead_code, reason = "tests need more of it")]
-mod wait;
 
 mod authority;
 mod constant;

@@ -6,16 +6,15 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail, ensure};
 use serde_json::Value;
 
-use super::client::{Client, post};
 use super::contenders::{Contender, Installed};
 use super::figures::Round;
-use super::metrics::Samples;
 use super::options::Settings;
 use super::origin::Origin;
 use super::parts::Case;
 use super::peers::Process;
 use super::usage::{Meter, Used};
 use super::wrk;
+use testkit::{Client, Samples, post};
 
 /// Maximum number of threads for the warm-up.
 const WARMERS: usize = 32;

@@ -301,5 +301,4 @@ fn is_identity(encoding: &[u8]) -> bool {
 }
 
 #[cfg(test)]
-#[path = "response_tests.rs"]
 mod tests;

@@ -68,5 +68,4 @@ impl BatchResponse {
 }
 
 #[cfg(test)]
-#[path = "batch_response_tests.rs"]
 mod tests;

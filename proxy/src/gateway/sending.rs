@@ -149,5 +149,4 @@ fn is_token(text: &str) -> bool {
 }
 
 #[cfg(test)]
-#[path = "sending_tests.rs"]
 mod tests;

@@ -179,5 +179,4 @@ fn rpc_error(error: RpcError) -> Classified {
 }
 
 #[cfg(test)]
-#[path = "classify_tests.rs"]
 mod tests;

@@ -176,5 +176,4 @@ fn spliced(text: &Bytes, old: &[u8], new: &[u8]) -> Bytes {
 }
 
 #[cfg(test)]
-#[path = "id_tests.rs"]
 mod tests;

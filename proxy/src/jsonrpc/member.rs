@@ -114,5 +114,4 @@ fn folds_to(key: &str, name: &str) -> bool {
 }
 
 #[cfg(test)]
-#[path = "member_tests.rs"]
 mod tests;

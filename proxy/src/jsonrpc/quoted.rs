@@ -263,5 +263,4 @@ fn unescaped(text: &str) -> String {
 }
 
 #[cfg(test)]
-#[path = "quoted_tests.rs"]
 mod tests;

@@ -240,5 +240,4 @@ fn fill(field: &mut [u8], text: &str) -> u32 {
 }
 
 #[cfg(test)]
-#[path = "abi_tests.rs"]
 mod tests;

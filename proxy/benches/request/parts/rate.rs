@@ -7,7 +7,6 @@ use std::time::Duration;
 use anyhow::ensure;
 
 use super::{Case, Part, cases, take_turns};
-use crate::client::post;
 use crate::constant::Plan;
 use crate::contenders::{Contender, Installed};
 use crate::data::Data;
@@ -17,6 +16,7 @@ use crate::options::Settings;
 use crate::origin::Origin;
 use crate::table;
 use crate::usage::Meter;
+use testkit::post;
 
 /// Number of connections and of sending threads.
 const CONNECTIONS: usize = 32;

@@ -6,7 +6,6 @@ use std::time::Instant;
 use anyhow::{Context, ensure};
 
 use super::{Case, Part, cases};
-use crate::client::Client;
 use crate::contenders::{Installed, pointsman_conf};
 use crate::data::Data;
 use crate::figures::Times;
@@ -14,6 +13,7 @@ use crate::options::Settings;
 use crate::origin::Origin;
 use crate::peers::Process;
 use crate::table;
+use testkit::Client;
 
 const ENDPOINTS: [usize; 3] = [10, 1_000, 10_000];
 /// Reloads per round of the other parts.

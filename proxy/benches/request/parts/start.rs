@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 use anyhow::ensure;
 
 use super::{Case, Part, cases};
-use crate::client::Client;
 use crate::contenders::Installed;
 use crate::data::Data;
 use crate::figures::Times;
@@ -13,6 +12,7 @@ use crate::options::Settings;
 use crate::origin::Origin;
 use crate::peers::Process;
 use crate::table;
+use testkit::Client;
 
 /// Starts per round of the other parts.
 const STARTS: usize = 3;

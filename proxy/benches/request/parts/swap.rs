@@ -10,7 +10,6 @@ use std::time::{Duration, Instant};
 use anyhow::ensure;
 
 use super::{Case, Part, cases};
-use crate::client::{Client, post};
 use crate::constant::{Answers, Plan};
 use crate::contenders::{Installed, pointsman_conf};
 use crate::data::Data;
@@ -21,6 +20,7 @@ use crate::origin::Origin;
 use crate::peers::Process;
 use crate::table;
 use crate::usage::Meter;
+use testkit::{Client, post};
 
 /// Number of connections and of sending threads.
 const CONNECTIONS: usize = 16;

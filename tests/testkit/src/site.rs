@@ -9,9 +9,9 @@ use std::sync::Mutex;
 
 use tempfile::TempDir;
 
-use super::conf::Conf;
-use super::guests::Guest;
-use super::wait::wait_for;
+use crate::conf::Conf;
+use crate::guests::Guest;
+use crate::wait::wait_for;
 
 /// Assigned ports: two proxies of this process never get the same one.
 static GIVEN: Mutex<Option<HashSet<u16>>> = Mutex::new(None);
@@ -111,12 +111,13 @@ impl Site {
 
     /// The binary with these arguments, not yet started.
     pub fn command(&self, arguments: &[&str]) -> Command {
-        let binary = env!("CARGO_BIN_EXE_pointsman");
+        let binary = binary();
         let mut command = match self.open_files {
             // The shell execs the binary, so the process id is the binary's.
             Some((soft, hard)) => {
                 let mut command = Command::new("sh");
-                command.args(["-c", &format!("ulimit -Sn {soft} && ulimit -Hn {hard} && exec \"$@\""), "sh", binary]);
+                command.args(["-c", &format!("ulimit -Sn {soft} && ulimit -Hn {hard} && exec \"$@\""), "sh"]);
+                command.arg(binary);
                 command
             }
             None => Command::new(binary),
@@ -149,9 +150,15 @@ impl Drop for Ended {
     }
 }
 
+/// The proxy's binary, which cargo builds beside the tests.
+pub fn binary() -> PathBuf {
+    let test = std::env::current_exe().expect("a test has a path");
+    test.ancestors().nth(2).expect("it lies in a folder of the target folder").join("pointsman")
+}
+
 /// The root of the repository.
 pub fn workspace() -> &'static Path {
-    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
 }
 
 /// A free port.

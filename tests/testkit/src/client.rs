@@ -3,8 +3,8 @@
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 
-use super::http::{Head, dechunk};
-use super::wait::PATIENCE;
+use crate::http::{Head, dechunk};
+use crate::wait::PATIENCE;
 
 /// A connection to a server.
 pub struct Client {

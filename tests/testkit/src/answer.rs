@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use super::gate::Gate;
-use super::http::chunked;
-use super::json;
-use super::origin::Request;
+use crate::gate::Gate;
+use crate::http::chunked;
+use crate::json;
+use crate::origin::Request;
 
 /// A good or bad answer. A constructor sets the body, methods change the rest.
 #[derive(Clone, Debug)]
@@ -17,9 +17,9 @@ pub struct Answer {
     delay: Duration,
     gate: Option<Gate>,
     /// Bytes of each write, with pauses of 1 ms between writes; 0 for a single write.
-    pub(super) piece: usize,
+    pub(crate) piece: usize,
     cut: Option<usize>,
-    pub(super) end: End,
+    pub(crate) end: End,
 }
 
 #[derive(Clone, Debug)]
@@ -42,7 +42,7 @@ enum Framing {
 
 /// The end of the answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum End {
+pub(crate) enum End {
     KeepAlive,
     Close,
     Reset,
@@ -180,7 +180,7 @@ impl Answer {
     }
 
     /// Waits until the answer may begin.
-    pub(super) async fn due(&self) {
+    pub(crate) async fn due(&self) {
         if !self.delay.is_zero() {
             tokio::time::sleep(self.delay).await;
         }
@@ -190,7 +190,7 @@ impl Answer {
     }
 
     /// The bytes on the wire.
-    pub(super) fn bytes(&self, request: &Request) -> Vec<u8> {
+    pub(crate) fn bytes(&self, request: &Request) -> Vec<u8> {
         let body = match &self.body {
             Body::Raw(bytes) => return bytes.clone(),
             Body::Plain(body) => body.clone(),

@@ -18,7 +18,7 @@ impl Gate {
     }
 
     /// Waits until it is open.
-    pub(super) async fn passed(&self) {
+    pub(crate) async fn passed(&self) {
         // The sender is `self`, so it outlives the wait.
         let _ = self.0.subscribe().wait_for(|open| *open).await;
     }

@@ -10,11 +10,11 @@ use std::time::Instant;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::client::{Client, Response, post};
-use super::conf::Conf;
-use super::metrics::Samples;
-use super::site::Site;
-use super::wait::{PATIENCE, wait_for};
+use crate::client::{Client, Response, post};
+use crate::conf::Conf;
+use crate::metrics::Samples;
+use crate::site::Site;
+use crate::wait::{PATIENCE, wait_for};
 
 /// Number of starts, because a port may be taken between its choice and its use.
 const STARTS: usize = 5;

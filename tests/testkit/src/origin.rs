@@ -14,9 +14,9 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::server::TlsStream;
 
-use super::answer::{Answer, End};
-use super::http::Head;
-use super::wait::wait_for;
+use crate::answer::{Answer, End};
+use crate::http::Head;
+use crate::wait::wait_for;
 
 /// All origins of the process.
 static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {

@@ -1,10 +1,10 @@
-//! Support for the end-to-end tests: scripted origins, the proxy as a process, a raw client,
-//! policies in WAT.
+//! Shared by end-to-end tests, the soak test and benchmarks: scripted origins, the proxy as a
+//! process, a raw client, policies in WAT.
 //!
 //! Invariants: ports are free, every wait has a condition and a deadline, and everything that a
 //! test starts ends when its value is dropped.
-#![allow(dead_code, reason = "no theme needs all of it")]
-#![allow(unused_imports, reason = "no theme needs all of it")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a panic is how a test fails")]
+#![allow(missing_docs, reason = "names in tests say what they are")]
 
 mod answer;
 mod client;
@@ -38,6 +38,6 @@ pub use node::{CALL, CHAIN_1, Node, health, json_result, probed, wait_health};
 pub use origin::{Greeting, Origin, Request};
 pub use proxy::Proxy;
 pub use signer::Signer;
-pub use site::{Output, Site};
+pub use site::{Output, Site, binary, workspace};
 pub use tls::Authority;
 pub use wait::{PATIENCE, wait_for, wait_until};

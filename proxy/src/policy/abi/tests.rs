@@ -54,7 +54,7 @@ fn text(field: &[u8], len: u32) -> String {
 
 #[test]
 fn request_block() {
-    let vector = Vector::read(include_str!("../../../sdk/vectors/request.txt"));
+    let vector = Vector::read(include_str!("../../../../sdk/vectors/request.txt"));
     let block: RequestBlock = vector.block();
     let method = text(&block.method, block.method_len);
     let mut actual =
@@ -73,7 +73,7 @@ fn request_block() {
 
 #[test]
 fn endpoint_row() {
-    let vector = Vector::read(include_str!("../../../sdk/vectors/row.txt"));
+    let vector = Vector::read(include_str!("../../../../sdk/vectors/row.txt"));
     let row: EndpointRow = vector.block();
     vector.check(
         &fields!(row; index, flags, weight, in_flight, consecutive_failures, cooldown_attempts, latency_ms, tags,
@@ -84,7 +84,7 @@ fn endpoint_row() {
 
 #[test]
 fn attempt_block() {
-    let vector = Vector::read(include_str!("../../../sdk/vectors/attempt.txt"));
+    let vector = Vector::read(include_str!("../../../../sdk/vectors/attempt.txt"));
     let block: AttemptBlock = vector.block();
     let message = text(&block.message, block.message_len);
     let mut actual = fields!(block; size, endpoint, outcome, flags, rpc_code, http_status, retry_after_ms, latency_ms,
@@ -101,7 +101,7 @@ fn attempt_block() {
 
 #[test]
 fn decision_block() {
-    let vector = Vector::read(include_str!("../../../sdk/vectors/decision.txt"));
+    let vector = Vector::read(include_str!("../../../../sdk/vectors/decision.txt"));
     let block: DecisionBlock = vector.block();
     let mut actual = fields!(block; size, action, delay_ms, cooldown, cooldown_ms, penalty_ms, flags).to_vec();
     actual.push(("reserved", block.method_ban_ms.to_string()));
@@ -110,7 +110,7 @@ fn decision_block() {
 
 #[test]
 fn version_1_1() {
-    let vector = Vector::read(include_str!("../../../sdk/vectors/request-1.1.txt"));
+    let vector = Vector::read(include_str!("../../../../sdk/vectors/request-1.1.txt"));
     let block: RequestBlock = vector.block();
     let mut actual = fields!(block; size, row_stride, unix_ms, seed, client_key, flags, batch_size, attempt,
         max_attempts, body_bytes, deadline_left_ms, method_len, chain)
@@ -120,12 +120,12 @@ fn version_1_1() {
     assert_eq!(Chain::named("solana").map(Chain::code), Some(block.chain));
     assert_ne!(block.flags & request_flags::PRIOR_SENT, 0);
 
-    let row: EndpointRow = Vector::read(include_str!("../../../sdk/vectors/row-1.1.txt")).block();
+    let row: EndpointRow = Vector::read(include_str!("../../../../sdk/vectors/row-1.1.txt")).block();
     assert_eq!(row.flags & row_flags::UNHEALTHY, row_flags::UNHEALTHY);
-    let attempt: AttemptBlock = Vector::read(include_str!("../../../sdk/vectors/attempt-1.1.txt")).block();
+    let attempt: AttemptBlock = Vector::read(include_str!("../../../../sdk/vectors/attempt-1.1.txt")).block();
     assert_ne!(attempt.flags & attempt_flags::MEMBER, 0);
 
-    let vector = Vector::read(include_str!("../../../sdk/vectors/decision-1.1.txt"));
+    let vector = Vector::read(include_str!("../../../../sdk/vectors/decision-1.1.txt"));
     let block: DecisionBlock = vector.block();
     vector.check(&fields!(block; size, action, delay_ms, cooldown, cooldown_ms, penalty_ms, flags, method_ban_ms));
 }
@@ -133,8 +133,8 @@ fn version_1_1() {
 #[test]
 fn version_1_2() {
     let [found, left] = [
-        include_str!("../../../sdk/vectors/request-1.1.txt"),
-        include_str!("../../../sdk/vectors/request-refused-1.2.txt"),
+        include_str!("../../../../sdk/vectors/request-1.1.txt"),
+        include_str!("../../../../sdk/vectors/request-refused-1.2.txt"),
     ]
     .map(|text| Vector::read(text).block::<RequestBlock>());
     assert_eq!(bytes_of(&RequestBlock { flags: found.flags | request_flags::REFUSE, ..found }), bytes_of(&left));
@@ -142,12 +142,12 @@ fn version_1_2() {
 
 #[test]
 fn plan_block() {
-    for file in [include_str!("../../../sdk/vectors/plan.txt"), include_str!("../../../sdk/vectors/plan-in.txt")] {
+    for file in [include_str!("../../../../sdk/vectors/plan.txt"), include_str!("../../../sdk/vectors/plan-in.txt")] {
         let vector = Vector::read(file);
         let block: PlanBlock = vector.block();
         vector.check(&fields!(block; size, max_attempts, timeout_ms, hedge_delay_ms, latency_p95_ms, method_p75_ms));
     }
-    let as_filled: PlanBlock = Vector::read(include_str!("../../../sdk/vectors/plan-in.txt")).block();
+    let as_filled: PlanBlock = Vector::read(include_str!("../../../../sdk/vectors/plan-in.txt")).block();
     let built =
         PlanBlock::new(as_filled.max_attempts, as_filled.timeout_ms, as_filled.latency_p95_ms, as_filled.method_p75_ms);
     assert_eq!(bytes_of(&built), bytes_of(&as_filled));

@@ -4,9 +4,9 @@
 
 use std::net::SocketAddr;
 
-use super::guests::Guest;
-use super::origin::Origin;
-use super::signer::Signer;
+use crate::guests::Guest;
+use crate::origin::Origin;
+use crate::signer::Signer;
 
 /// A conf, and the files beside it when a proxy starts with it.
 #[derive(Clone)]
@@ -20,11 +20,11 @@ pub struct Conf {
     health: Vec<(String, String)>,
     endpoints: Vec<Endpoint>,
     extra: String,
-    pub(super) environment: Vec<(String, String)>,
-    pub(super) open_files: Option<(usize, usize)>,
-    pub(super) shipped: Vec<String>,
-    pub(super) guests: Vec<Guest>,
-    pub(super) signer: Option<Signer>,
+    pub(crate) environment: Vec<(String, String)>,
+    pub(crate) open_files: Option<(usize, usize)>,
+    pub(crate) shipped: Vec<String>,
+    pub(crate) guests: Vec<Guest>,
+    pub(crate) signer: Option<Signer>,
 }
 
 /// An endpoint of a conf.
@@ -184,7 +184,7 @@ impl Conf {
     }
 
     /// The TOML.
-    pub(super) fn render(&self, listen: SocketAddr, admin: SocketAddr) -> String {
+    pub(crate) fn render(&self, listen: SocketAddr, admin: SocketAddr) -> String {
         let mut text = format!("[server]\nlisten = ['{listen}']\n{}", lines(&self.server));
         text += &format!("\n[admin]\nlisten = '{admin}'\n{}", lines(&self.admin));
         text += &format!("\n[plugins]\n{}", lines(&self.plugins));

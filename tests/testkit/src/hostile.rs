@@ -6,7 +6,7 @@
 //! whether a request's method begins with `eth_g`: the host's probe uses another method, so a
 //! module can pass it and misbehave later.
 
-use super::site::workspace;
+use crate::site::workspace;
 
 /// The fields of a good policy. A field is omitted if the file names its export.
 const GOOD: [(&str, &str); 7] = [

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::Value;
 
-use super::{Answer, Conf, Origin, Proxy, Request, wait_until};
+use crate::{Answer, Conf, Origin, Proxy, Request, wait_until};
 
 /// The clients' request, distinct from probes.
 pub const CALL: &str = r#"{"jsonrpc":"2.0","id":1,"method":"eth_call","params":[]}"#;

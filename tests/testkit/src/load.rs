@@ -3,9 +3,9 @@
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 
-use super::client::Response;
-use super::json;
-use super::proxy::Proxy;
+use crate::client::Response;
+use crate::json;
+use crate::proxy::Proxy;
 
 /// The load while it lasts.
 pub struct Load {
