@@ -29,6 +29,7 @@ mod log;
 mod module;
 pub mod native;
 mod pool;
+mod probe_input;
 mod spent;
 mod stall;
 
@@ -300,18 +301,18 @@ impl Policy {
     /// Calls each hot export with canned input: a module that can't answer it is refused at load.
     fn probe(&self) -> Result<(), PluginError> {
         if self.kinds().scoring {
-            self.probe_score("of different endpoints", &decode::canned_rows())?;
-            self.probe_score("without health checks, prices and traffic", &decode::unknown_rows())?;
-            self.probe_score("in which everything is known", &decode::known_rows())?;
+            self.probe_score("of different endpoints", &probe_input::rows())?;
+            self.probe_score("without health checks, prices and traffic", &probe_input::unknown_rows())?;
+            self.probe_score("in which everything is known", &probe_input::known_rows())?;
         }
         if self.kinds().retry {
-            for attempt in decode::canned_attempts() {
-                self.retry(&decode::canned_request(), &attempt)
+            for attempt in probe_input::attempts() {
+                self.retry(&probe_input::request(), &attempt)
                     .map_err(|fault| PluginError::fault(Stage::Probe, "retry", &fault))?;
             }
         }
         if self.plans() {
-            self.plan(&decode::canned_request(), &decode::canned_rows()[1], &decode::canned_plan())
+            self.plan(&probe_input::request(), &probe_input::rows()[1], &probe_input::plan())
                 .map_err(|fault| PluginError::fault(Stage::Probe, "plan", &fault))?;
         }
         Ok(())
@@ -326,7 +327,7 @@ impl Policy {
     fn probe_score(&self, what: &str, rows: &[EndpointRow]) -> Result<(), PluginError> {
         let mut scores = Vec::new();
         let scored = self
-            .call(|instance| instance.score(&decode::canned_request(), rows, &mut scores))
+            .call(|instance| instance.score(&probe_input::request(), rows, &mut scores))
             .map_err(|fault| PluginError::fault(Stage::Probe, "score", &fault))?;
         match decode::useful(scored, &scores) {
             Ok(_) => Ok(()),
