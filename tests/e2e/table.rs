@@ -1,5 +1,5 @@
 //! The table of the shipped retry policy, row by row: retries, the client's answer, penalties,
-//! cooldowns and method bans. The rows' numbers are those of the README.
+//! cooldowns and method bans. The rows' numbers are those of `docs/retry-table.md`.
 
 mod rules;
 

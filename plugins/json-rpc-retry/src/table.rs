@@ -3,7 +3,7 @@
 //! The first row that matches decides. A row defines whether the request may go to another
 //! endpoint, the penalty and the cooldown of the endpoint that was tried, and further effects. To
 //! support another error, add a row above those that would match it too. The numbers are those of
-//! the table in the README; 0 is for rows that it omits.
+//! the table in `docs/retry-table.md`; 0 is for rows that it omits.
 //!
 //! Invariant: no client can cause a cooldown or a method ban by the words of its request. If a
 //! message quotes the request, the proxy calls the policy twice, the second time without the quoted
@@ -20,7 +20,7 @@ use crate::text;
 /// A row of the table.
 #[derive(Clone, Copy, Debug)]
 pub struct Row {
-    /// Number of the row in the README.
+    /// Number of the row in `docs/retry-table.md`.
     pub row: u8,
     /// Short description.
     pub name: &'static str,
