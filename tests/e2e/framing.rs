@@ -19,7 +19,7 @@ use std::fmt::Debug;
 use crate::support::{Answer, Client, Conf, Gate, Origin, Proxy, json, post, wait_until};
 
 /// One row of the table.
-pub struct Case {
+pub(crate) struct Case {
     /// Description.
     what: String,
     bytes: Vec<u8>,
@@ -33,7 +33,7 @@ pub struct Case {
 
 /// The connection after the answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum After {
+pub(crate) enum After {
     /// The next request is answered at any time.
     Kept,
     /// The next request is answered if it comes after the answer; earlier bytes close the

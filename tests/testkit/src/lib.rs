@@ -4,6 +4,7 @@
 //! Invariants: ports are free, every wait has a condition and a deadline, and everything that a
 //! test starts ends when its value is dropped.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a panic is how a test fails")]
+#![allow(clippy::new_without_default, reason = "a test names what it makes")]
 #![allow(missing_docs, reason = "names in tests say what they are")]
 
 mod answer;

@@ -5,16 +5,15 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
-use std::time::Instant;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::client::{Client, Response, post};
+use crate::client::{Client, Response};
 use crate::conf::Conf;
 use crate::metrics::Samples;
 use crate::site::Site;
-use crate::wait::{PATIENCE, wait_for};
+use crate::wait::wait_for;
 
 /// Number of starts, because a port may be taken between its choice and its use.
 const STARTS: usize = 5;

@@ -142,7 +142,8 @@ fn version_1_2() {
 
 #[test]
 fn plan_block() {
-    for file in [include_str!("../../../../sdk/vectors/plan.txt"), include_str!("../../../sdk/vectors/plan-in.txt")] {
+    for file in [include_str!("../../../../sdk/vectors/plan.txt"), include_str!("../../../../sdk/vectors/plan-in.txt")]
+    {
         let vector = Vector::read(file);
         let block: PlanBlock = vector.block();
         vector.check(&fields!(block; size, max_attempts, timeout_ms, hedge_delay_ms, latency_p95_ms, method_p75_ms));
