@@ -9,10 +9,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, StatusCode};
+use pingora::protocols::Stream;
 
 use super::duplex::Sent;
 use super::hedge_timer::HedgeTimer;
 use super::idle::{Connection, WorkerId};
+use super::request::Head;
 use super::response::{BROKEN_OFF, Failure, Response, ResponseHead};
 use super::target::Target;
 use crate::clock;
@@ -134,6 +136,27 @@ fn connect_failed(detail: &'static str) -> Failure {
     Failure::new(Outcome::ConnectFailed, detail)
 }
 
+/// Sends a request of any kind and reads the head of its response. `fresh`: the connection was made
+/// for this request. Returns the response, and whether the request was sent to its end.
+pub(super) async fn send(
+    mut stream: Stream,
+    fresh: bool,
+    head: &Head,
+    headers: &[(HeaderName, HeaderValue)],
+    body: Option<&Bytes>,
+) -> Result<(Response, bool), Failure> {
+    let Sent { complete, broken, early } = head.send(&mut stream, headers, body).await;
+    // An endpoint that refuses a request need not read all of it: the refusal counts, not the
+    // broken connection. But bytes on a reused connection may belong to an earlier request.
+    if broken && !fresh {
+        return Err(Failure::silent(BROKE_SENDING));
+    }
+    match Response::read(stream, early).await {
+        Err(failure) if failure.silent && !complete => Err(Failure::silent(BROKE_SENDING)),
+        read => Ok((read?, complete)),
+    }
+}
+
 /// `fresh`: the connection was made for this request.
 async fn converse(
     connection: Connection,
@@ -142,19 +165,9 @@ async fn converse(
     outgoing: &Outgoing,
     sent: &mut bool,
 ) -> Result<(AttemptResult, Answer), Failure> {
-    let Connection { mut stream, worker } = connection;
+    let Connection { stream, worker } = connection;
     *sent = true;
-    let Sent { complete: sent_whole, broken, early } =
-        target.head.send(&mut stream, &outgoing.headers, Some(&outgoing.body)).await;
-    // An endpoint that refuses a request need not read all of it: the refusal counts, not the
-    // broken connection. But bytes on a reused connection may belong to an earlier request.
-    if broken && !fresh {
-        return Err(Failure::silent(BROKE_SENDING));
-    }
-    let mut response = match Response::read(stream, early).await {
-        Err(failure) if failure.silent && !sent_whole => return Err(Failure::silent(BROKE_SENDING)),
-        read => read?,
-    };
+    let (mut response, sent_whole) = send(stream, fresh, &target.head, &outgoing.headers, Some(&outgoing.body)).await?;
     let length = response.head.length;
     if length.is_some_and(|length| length > outgoing.max_answer) {
         return Err(Failure::new(Outcome::BadResponse, TOO_LARGE));

@@ -11,9 +11,10 @@ use http::StatusCode;
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::exchange::send;
 use super::idle::Connection;
 use super::request::Head;
-use super::response::{Failure, Response};
+use super::response::Failure;
 use super::target::Target;
 use crate::clock;
 use crate::jsonrpc::batch::Expected;
@@ -79,32 +80,29 @@ async fn within<T>(budget: Duration, answer: impl Future<Output = Result<T, &'st
 /// Sends one probe. The connection is kept for the next one.
 async fn ask(target: &Arc<Target>, request: &ProbeRequest<'_>) -> Result<ProbeResponse, &'static str> {
     if let Some(connection) = target.reuse(clock::now()) {
-        match converse(connection, target, request).await {
+        match converse(connection, false, target, request).await {
             // The endpoint closed the idle connection just as it was reused.
             Err(failure) if failure.silent => {}
             answered => return answered.map_err(|failure| failure.detail),
         }
     }
     let connection = target.connect().await?;
-    converse(connection, target, request).await.map_err(|failure| failure.detail)
+    converse(connection, true, target, request).await.map_err(|failure| failure.detail)
 }
 
 async fn converse(
     connection: Connection,
+    fresh: bool,
     target: &Target,
     request: &ProbeRequest<'_>,
 ) -> Result<ProbeResponse, Failure> {
-    let Connection { mut stream, worker } = connection;
-    let sent = match request {
-        ProbeRequest::Post(body) => target.head.send(&mut stream, &[], Some(body)).await,
-        ProbeRequest::Get(path) => Head::of_get(path, &target.destination).send(&mut stream, &[], None).await,
+    let Connection { stream, worker } = connection;
+    let (mut response, sent_whole) = match request {
+        ProbeRequest::Post(body) => send(stream, fresh, &target.head, &[], Some(body)).await?,
+        ProbeRequest::Get(path) => send(stream, fresh, &Head::of_get(path, &target.destination), &[], None).await?,
     };
-    if !sent.complete {
-        return Err(Failure::silent("broke while the request was sent"));
-    }
-    let mut response = Response::read(stream, sent.early).await?;
     let body = response.read_body(MAX_ANSWER).await?;
-    let is_whole = response.is_complete() && body.len() <= MAX_ANSWER;
+    let is_whole = sent_whole && response.is_complete() && body.len() <= MAX_ANSWER;
     let (status, encoded) = (response.head.status, response.head.encoded);
     if is_whole {
         response.release(target, worker).await;
