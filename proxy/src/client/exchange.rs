@@ -143,7 +143,7 @@ pub(super) async fn send(
     fresh: bool,
     head: &Head,
     headers: &[(HeaderName, HeaderValue)],
-    body: Option<&Bytes>,
+    body: Option<&[u8]>,
 ) -> Result<(Response, bool), Failure> {
     let Sent { complete, broken, early } = head.send(&mut stream, headers, body).await;
     // An endpoint that refuses a request need not read all of it: the refusal counts, not the
