@@ -59,7 +59,7 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Show who would get the next request, and why not the others.
+    /// Show which endpoint would get the next request, and why the others would not.
     Explain {
         #[command(flatten)]
         admin: AdminOptions,
@@ -71,8 +71,7 @@ enum Command {
     },
     /// Run the proxy with simulated endpoints and traffic, and watch it.
     Demo(demo::Options),
-    /// Turn an azoth-balancer conf into one for Pointsman; it is printed, and what was left out is
-    /// told.
+    /// Convert an azoth-balancer conf: prints the conf, and on stderr what couldn't be converted.
     ImportAzoth {
         /// The azoth-balancer conf.
         file: PathBuf,
@@ -218,7 +217,7 @@ impl AdminOptions {
 
     fn of_conf(&self, conf: &Path) -> anyhow::Result<(String, Option<String>)> {
         let admin = config::load_admin(conf, self.token.is_none())
-            .context("the proxy's admin address isn't known; name it with --admin")?;
+            .context("the proxy's admin address or token isn't known; name them with --admin and --token")?;
         let mut address = admin.listen;
         anyhow::ensure!(
             address.port() != 0,

@@ -47,7 +47,7 @@ pub(super) struct Upstream {
     ///
     /// Default: none.
     pub(super) canary: Option<Table<Canary>>,
-    /// Endpoints that one decision considers. Of a larger pool so many are drawn by weight.
+    /// Endpoints that one decision considers. A larger pool is sampled by weight.
     ///
     /// Default: all of up to 64 endpoints, 32 of more.
     #[cfg_attr(test, schemars(range(min = 2, max = 10_000)))]
@@ -211,7 +211,7 @@ impl Default for Client {
 #[serde(deny_unknown_fields, default)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(super) struct Cooldown {
-    /// The first cooldown; at most `max`.
+    /// Half of the longest first cooldown, which `jitter` shortens; at most `max`.
     pub(super) base: Spanned<DurationText>,
     /// The longest cooldown.
     pub(super) max: Spanned<DurationText>,

@@ -165,7 +165,7 @@ fn has_placeholder(text: &str) -> bool {
 /// Whether `env:NAME` follows other text, as in `Bearer env:NAME` or `https://host/env:NAME`, or
 /// `file:PATH` follows a space.
 fn has_reference(text: &str) -> bool {
-    let is_name = |rest: &str| rest.starts_with(|c: char| c.is_ascii_uppercase() || c == '_');
+    let is_name = |rest: &str| rest.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
     let is_word = |at: usize| !text[..at].ends_with(char::is_alphanumeric);
     text.match_indices("env:").any(|(at, name)| is_word(at) && is_name(&text[at + name.len()..]))
         || text.contains(" file:")

@@ -9,6 +9,7 @@ use super::{Case, Endpoint, Upstream};
 use crate::clock;
 use crate::model::{AttemptResult, Blame, CooldownWish, Decision, Elsewhere, Outcome, RpcError, Tick};
 
+const OUTLIER: &str = "fails requests that other endpoints answer";
 /// Method Not Allowed, Unsupported Media Type: the proxy chooses both the method and the type.
 const NO_SUCH_METHOD: [u16; 2] = [405, 415];
 
@@ -28,7 +29,7 @@ impl Upstream {
             self.log_ban(endpoint, &blame.method, wish);
         }
         if answered && blame.is_failure() {
-            self.strike(endpoint, blame.client, blame.why(), now);
+            self.strike(endpoint, blame.client, now);
         }
         // Without probes, the lack of other successes is the evidence.
         let is_borne_out = is_alone || (answered && !endpoint.stats.is_alive(now));
@@ -44,11 +45,12 @@ impl Upstream {
     }
 
     /// Counts a request of `client` that another endpoint answered, and excludes this one for a
-    /// time if they are too many, unless it is the last one. `why`: as for [`Upstream::cool`].
-    pub(super) fn strike(&self, endpoint: &Endpoint, client: u64, why: (&str, &str, Option<u16>), now: Tick) {
+    /// time if they are too many, unless it is the last one.
+    pub(super) fn strike(&self, endpoint: &Endpoint, client: u64, now: Tick) {
         let is_outlier = self.settings.exclude_outliers && endpoint.stats.outlier.strike(client, now);
         if is_outlier && self.has_others(endpoint, now) {
-            self.cool(endpoint, &Decision { cooldown: CooldownWish::Backoff, ..Decision::RETURN }, why, now);
+            let backoff = Decision { cooldown: CooldownWish::Backoff, ..Decision::RETURN };
+            self.cool(endpoint, &backoff, ("outlier", OUTLIER, None), now);
         }
     }
 

@@ -21,7 +21,6 @@ use crate::model::{
 /// An overtaken attempt counts as slow after this multiple of the winner's time.
 const SLOWER: u32 = 2;
 const OVERTAKEN: &str = "said nothing while another endpoint answered";
-const OVERTAKEN_WHY: (&str, &str, Option<u16>) = ("canceled", OVERTAKEN, None);
 
 /// An attempt at an endpoint that is under way.
 pub struct Attempt {
@@ -202,7 +201,7 @@ impl Attempt {
             }
         } else {
             if was_slow {
-                self.upstream.strike(self.endpoint(), selection.request.client_key, OVERTAKEN_WHY, now);
+                self.upstream.strike(self.endpoint(), selection.request.client_key, now);
             }
             self.give_up(now);
         }

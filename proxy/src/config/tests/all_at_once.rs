@@ -197,14 +197,14 @@ fn a_placeholder_that_nobody_fills_in_is_refused_wherever_a_secret_stands() {
 
 #[test]
 fn a_reference_behind_other_text_is_refused_since_nothing_is_filled_in_there() {
-    for text in ["Bearer env:KEY", "http://h/v1/env:RPC_KEY", "Bearer file:keys/rpc"] {
+    for text in ["Bearer env:KEY", "http://h/v1/env:RPC_KEY", "http://h/env:key", "Bearer file:keys/rpc"] {
         let problem = "holds env: or file: behind other text, where nothing is filled in; put the whole value into a variable or a file, and write \"env:NAME\" or \"file:PATH\"";
         assert_added(&[(
             &format!("headers = {{ a = «'{text}' }}"),
             &[&format!("upstreams.eth.endpoints[0].headers.a: {problem}")],
         )]);
     }
-    for text in ["http://h/penv:KEY", "http://h/env:key", "http://h/file:x"] {
+    for text in ["http://h/penv:KEY", "http://h/env:", "http://h/file:x"] {
         super::accepted(&format!("[[upstreams.eth.endpoints]]\nurl = '{text}'"));
     }
 }
