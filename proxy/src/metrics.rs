@@ -243,7 +243,14 @@ mod tests {
         let retries = upstream.retries.clone();
         let attempts = endpoint.attempts(Outcome::Success).clone();
         let kinds = |name: &str| of_gone(&metrics).iter().filter(|series| series.contains(name)).count();
-        for (kind, count) in [("upstream", 0), ("requests_total", 2), ("policy_", 8), ("shadow_", 6), ("canary_", 4)] {
+        for (kind, count) in [
+            ("attempts_total", 1),
+            ("endpoint_", 1),
+            ("requests_total", 1),
+            ("policy_", 8),
+            ("shadow_", 6),
+            ("canary_", 4),
+        ] {
             assert!(kinds(kind) >= count, "{kind}: {:?}", of_gone(&metrics));
         }
         drop((upstream, endpoint, policy, shadow, arm, canary));

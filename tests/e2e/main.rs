@@ -45,8 +45,8 @@
 //! - `layers`: allowed imports of the source.
 //! - `documents`: links, the book's pages, and the page of the metrics.
 //!
-//! A test is a script and an expectation. Code shared by themes is in the package `testkit`, here `support`. A pure function is
-//! tested beside its code, not here.
+//! A test is a script and an expectation. Code shared by themes is in the package `testkit`, here
+//! `support`. A pure function is tested beside its code, not here.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a panic is how a test fails")]
 
 pub(crate) use testkit as support;

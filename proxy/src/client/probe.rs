@@ -101,8 +101,11 @@ async fn converse(
         ProbeRequest::Post(body) => send(stream, fresh, &target.head, &[], Some(body)).await?,
         ProbeRequest::Get(path) => send(stream, fresh, &Head::of_get(path, &target.destination), &[], None).await?,
     };
+    if !sent_whole {
+        return Err(Failure::silent("broke while the request was sent"));
+    }
     let body = response.read_body(MAX_ANSWER).await?;
-    let is_whole = sent_whole && response.is_complete() && body.len() <= MAX_ANSWER;
+    let is_whole = response.is_complete() && body.len() <= MAX_ANSWER;
     let (status, encoded) = (response.head.status, response.head.encoded);
     if is_whole {
         response.release(target, worker).await;

@@ -84,7 +84,7 @@ pub async fn run(upstream: &Arc<Upstream>, call: &Call, trace: &mut Trace) -> Re
         last: None,
         held: Vec::new(),
         failures: 0,
-        answered: false,
+        answered: AnsweredBy::Nobody,
         doubtful: false,
         excused: false,
     };
@@ -110,11 +110,38 @@ pub(super) struct Run<'a> {
     /// Failed attempts whose failure the request may have provoked.
     pub(super) failures: u32,
     /// An endpoint answered, possibly with an error that counts as an answer.
-    pub(super) answered: bool,
+    pub(super) answered: AnsweredBy,
     /// The endpoint of the last attempt was known to be doubtful.
     pub(super) doubtful: bool,
     /// One extra attempt was made without cost to a retry budget.
     pub(super) excused: bool,
+}
+
+/// The endpoints that answered a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum AnsweredBy {
+    Nobody,
+    One(u32),
+    Several,
+}
+
+impl AnsweredBy {
+    pub(super) fn add(&mut self, index: u32) {
+        *self = match *self {
+            AnsweredBy::Nobody => AnsweredBy::One(index),
+            AnsweredBy::One(known) if known == index => AnsweredBy::One(index),
+            AnsweredBy::One(_) | AnsweredBy::Several => AnsweredBy::Several,
+        };
+    }
+
+    /// Whether another endpoint answered than the one at `index`.
+    fn is_other_than(self, index: u32) -> bool {
+        match self {
+            AnsweredBy::Nobody => false,
+            AnsweredBy::One(known) => known != index,
+            AnsweredBy::Several => true,
+        }
+    }
 }
 
 type Pending<'a> = Pin<Box<dyn Future<Output = Exchanged> + Send + 'a>>;
@@ -166,7 +193,7 @@ impl Run<'_> {
     fn rule(&mut self) {
         let now = clock::now();
         for blame in self.held.drain(..) {
-            let elsewhere = match (self.answered, self.failures) {
+            let elsewhere = match (self.answered.is_other_than(blame.index), self.failures) {
                 (true, _) => Elsewhere::Answered,
                 (false, ..2) => Elsewhere::Untried,
                 (false, _) => Elsewhere::Failed,

@@ -88,7 +88,7 @@ impl Run<'_> {
         if ended.result.outcome != Outcome::Success {
             return Judged::Done(self.judge_whole(call, ended, Some(answer)));
         }
-        self.answered = true;
+        self.answered.add(ended.lease.index());
         Judged::Done(Next::Answer(succeed(call, ended, answer)))
     }
 
@@ -130,9 +130,12 @@ impl Run<'_> {
         };
         let selection = self.selection_of(call, ended.attempt, ended.prior_sent);
         let decision = ended.lease.decide(&selection, &case);
+        let index = ended.lease.index();
         let blame = ended.lease.fail(&selection, &ended.result, &[(case, decision)]);
         self.held.extend(blame);
-        self.answered |= decision.success;
+        if decision.success {
+            self.answered.add(index);
+        }
         self.failures += u32::from(is_provoked(&ended.result) && !decision.success);
         if let (true, Expected::Single(id)) = (decision.landed, &call.outgoing.expected)
             && let Some(body) = self.chain().known_answer(&call.outgoing.body, id)
@@ -200,8 +203,8 @@ impl Run<'_> {
     ) -> Vec<(&'t MemberFailure, Decision, bool)> {
         let Ended { lease, attempt, result, prior_sent } = ended;
         if failures.is_empty() {
+            self.answered.add(lease.index());
             lease.succeed(&call.facts, &result);
-            self.answered = true;
             return Vec::new();
         }
         let (mut decided, mut late) = (Vec::with_capacity(failures.len()), false);
@@ -217,9 +220,12 @@ impl Run<'_> {
             };
             decided.push((case, decision));
         }
+        let index = lease.index();
         let blame = lease.fail(&self.selection_of(call, attempt, prior_sent), &result, &decided);
         let answered = decided.iter().all(|(_, decision)| decision.success);
-        self.answered |= answered;
+        if answered {
+            self.answered.add(index);
+        }
         self.failures += u32::from(!answered);
         self.held.extend(blame);
         failures.iter().zip(decided).map(|(failure, (case, decision))| (failure, decision, case.may_retry)).collect()

@@ -139,7 +139,6 @@ async fn a_request_ends_at_its_deadline() {
     assert!(matches!(text, Err(Refusal::TimedOut)), "{text:?}");
 }
 
-/// Its answer to the fast ones shows how long one takes.
 #[tokio::test]
 async fn a_read_that_is_overdue_is_answered_elsewhere() {
     let upstream = upstream("", &[None, GOOD]).await;

@@ -2,7 +2,7 @@
 //!
 //! Nodes quote requests: a tracer's source, an unknown name, a value that they can't parse. A
 //! policy that detects endpoint failures by words would attribute the quotation to the endpoint.
-//! [`unquoted`] masks it, and `upstream::settle` follows a decision that blames the endpoint only
+//! [`unquoted`] masks it, and `upstream::retry` follows a decision that blames the endpoint only
 //! as far as the policy decides so without those words, too.
 //!
 //! Invariant: masking can remove blame from an endpoint, never add any, so any doubtful word is

@@ -13,7 +13,14 @@ type Labels = Vec<String>;
 type Removal = Box<dyn FnOnce() + Send + Sync>;
 
 /// The held series of all subjects of a kind.
-pub(super) struct Live<S>(Arc<Mutex<HashMap<Labels, Weak<S>>>>);
+pub(super) struct Live<S>(Arc<Mutex<HashMap<Labels, Entry<S>>>>);
+
+/// The removals belong to the labels: a subject that comes back before the old one has ended takes
+/// them over.
+struct Entry<S> {
+    series: Weak<S>,
+    removals: Arc<Mutex<Vec<Removal>>>,
+}
 
 /// Makes the series of one subject, and records how to remove them.
 #[derive(Clone)]
@@ -36,12 +43,13 @@ impl<S: Send + Sync + 'static> Live<S> {
     pub(super) fn get_or_make(&self, labels: &[&str], make: impl FnOnce(&Subject, Ends) -> S) -> Arc<S> {
         let labels: Labels = labels.iter().map(|label| (*label).to_owned()).collect();
         let mut live = lock(&self.0);
-        if let Some(series) = live.get(&labels).and_then(Weak::upgrade) {
+        if let Some(series) = live.get(&labels).and_then(|entry| entry.series.upgrade()) {
             return series;
         }
-        let subject = Subject { labels: labels.clone(), removals: Arc::default() };
+        let removals = live.get(&labels).map(|entry| Arc::clone(&entry.removals)).unwrap_or_default();
+        let subject = Subject { labels: labels.clone(), removals: Arc::clone(&removals) };
         let series = Arc::new(make(&subject, self.ends(&subject)));
-        live.insert(labels, Arc::downgrade(&series));
+        live.insert(labels, Entry { series: Arc::downgrade(&series), removals });
         series
     }
 
@@ -50,7 +58,7 @@ impl<S: Send + Sync + 'static> Live<S> {
         Ends(Some(Box::new(move || {
             let mut live = lock(&live);
             // A new holder may have requested them since the last one let go.
-            if live.get(&labels).is_none_or(|series| series.strong_count() == 0) {
+            if live.get(&labels).is_none_or(|entry| entry.series.strong_count() == 0) {
                 live.remove(&labels);
                 lock(&removals).drain(..).for_each(|remove| remove());
             }

@@ -3,9 +3,9 @@
 //! Invariant: **blame needs evidence beyond the request.** A client chooses its requests, and with
 //! them most of an endpoint's responses: error codes, words, HTTP statuses, timeouts, even resets.
 //! So a failure that a request can provoke excludes an endpoint only with evidence that the client
-//! doesn't control: a failed probe of the proxy's own. Without probes, another endpoint must have
-//! answered the same request, and this one must have answered no other request for a while. A share
-//! of requests that an endpoint fails and others answer is evidence, too, if most clients are
+//! doesn't control: a failed probe of the proxy's own. Without probes, this endpoint must have
+//! answered no request for a while, and another one the same request, if another one was tried. A
+//! share of requests that an endpoint fails and others answer is evidence, too, if most clients are
 //! affected: see `outlier`.
 //!
 //! Some failures can't be provoked by a request's content: a refused connection, a rate limit that

@@ -3,18 +3,20 @@
 //! A probe shows that an endpoint is alive, not that it serves. A request that an endpoint failed
 //! and another one answered is a *strike* against it. An endpoint is an *outlier* when strikes make
 //! up [`SHARE`] of its requests in a window that begins with the first one, at least [`STRIKES`],
-//! and for more than half of the clients that it served in that time. (Envoy's outlier detection by
+//! and for more than half of the clients that it served lately. (Envoy's outlier detection by
 //! failure percentage; the evidence is the same request answered elsewhere, in place of the pool's
 //! average.)
 //!
-//! Invariant: one client among several makes no endpoint an outlier, whatever it requests. For an
-//! endpoint without strikes, a success costs one load.
+//! Invariant: one client among several makes no endpoint an outlier, whatever it requests and
+//! however fast. So clients are counted before any strike, too. For an endpoint without strikes, a
+//! success of a known client costs three loads.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use super::Tick;
+use super::share::mix;
 
 /// The fewest strikes in a window that make an outlier. One burst of a restart has fewer.
 const STRIKES: u32 = 5;
@@ -22,12 +24,15 @@ const STRIKES: u32 = 5;
 const SHARE: u32 = 5;
 /// The time for which strikes count.
 const WINDOW: Duration = Duration::from_secs(10);
+/// The same in powers of two of nanoseconds, about: 8.6 s.
+const WINDOW_BITS: u32 = 33;
 /// The number of clients that are counted separately; all others are counted as one.
 const MAX_CLIENTS: usize = 64;
 
 /// The strikes of one endpoint.
 #[derive(Debug, Default)]
 pub struct Outlier {
+    recent: RecentClients,
     /// The end of the window, in nanoseconds.
     until: AtomicU64,
     /// The counts by client since the window began.
@@ -44,6 +49,7 @@ struct Given {
 impl Outlier {
     /// Records a good answer to a request of `client`.
     pub fn answer(&self, client: u64, now: Tick) {
+        self.recent.record(client, now);
         if now.as_nanos() < self.until.load(Relaxed) {
             let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
             let given = given(&mut clients, client);
@@ -61,12 +67,44 @@ impl Outlier {
         }
         let given = given(&mut clients, client);
         given.strikes = given.strikes.saturating_add(1);
-        let is_outlier = is_outlier(&clients);
+        let is_outlier = is_outlier(&clients, self.recent.count(now));
         if is_outlier {
             clients.clear();
             self.until.store(0, Relaxed);
         }
         is_outlier
+    }
+}
+
+/// The approximate number of clients in the last [`WINDOW`] and the one before: a bit for each of
+/// 64 groups of clients. Lock-free; a race at the turn of a window loses a bit at most.
+#[derive(Debug, Default)]
+struct RecentClients {
+    window: AtomicU64,
+    current: AtomicU64,
+    before: AtomicU64,
+}
+
+impl RecentClients {
+    fn record(&self, client: u64, now: Tick) {
+        self.turn(now);
+        let bit = 1 << (mix(client) & 63);
+        if self.current.load(Relaxed) & bit == 0 {
+            self.current.fetch_or(bit, Relaxed);
+        }
+    }
+
+    fn count(&self, now: Tick) -> usize {
+        self.turn(now);
+        (self.current.load(Relaxed) | self.before.load(Relaxed)).count_ones() as usize
+    }
+
+    fn turn(&self, now: Tick) {
+        let (window, known) = (now.as_nanos() >> WINDOW_BITS, self.window.load(Relaxed));
+        if window != known && self.window.compare_exchange(known, window, Relaxed, Relaxed).is_ok() {
+            let current = self.current.swap(0, Relaxed);
+            self.before.store(if window == known + 1 { current } else { 0 }, Relaxed);
+        }
     }
 }
 
@@ -81,12 +119,13 @@ fn given(clients: &mut Vec<Given>, client: u64) -> &mut Given {
     &mut clients[at]
 }
 
-fn is_outlier(clients: &[Given]) -> bool {
+/// `recent`: clients that were served lately.
+fn is_outlier(clients: &[Given], recent: usize) -> bool {
     let strikes: u32 = clients.iter().map(|given| given.strikes).sum();
     let is_many = |strikes: u32, answers: u32| strikes.saturating_mul(SHARE) >= strikes.saturating_add(answers);
     let answers = clients.iter().map(|given| given.answers).sum();
     let struck = clients.iter().filter(|given| given.strikes > 0 && is_many(given.strikes, given.answers)).count();
-    strikes >= STRIKES && is_many(strikes, answers) && 2 * struck > clients.len()
+    strikes >= STRIKES && is_many(strikes, answers) && 2 * struck > clients.len().max(recent)
 }
 
 #[cfg(test)]
@@ -128,6 +167,19 @@ mod tests {
         // A failure that all clients see makes an outlier.
         let all_see = (0..5_000).any(|_| outlier.strike(1, at(5_000)));
         assert!(all_see);
+    }
+
+    /// Before anybody counts strikes.
+    #[test]
+    fn a_burst_of_one_client_among_several_makes_no_outlier() {
+        let outlier = Outlier::default();
+        for client in 1..=3 {
+            outlier.answer(client, at(8_000));
+        }
+        for ms in [8_001, 17_000] {
+            assert!((0..100).all(|_| !outlier.strike(ATTACKER, at(ms))));
+        }
+        assert!((0..STRIKES).any(|_| outlier.strike(ATTACKER, at(60_000))), "it is alone by now");
     }
 
     #[test]

@@ -57,7 +57,6 @@ pub struct CanarySpec {
 impl Upstream {
     /// Builds the upstream of a new generation. `before` is the upstream of the same name in the
     /// serving generation.
-    /// one that serves.
     pub fn build(conf: &UpstreamConf, before: Option<&Upstream>, policies: Policies, resources: &Resources) -> Self {
         let endpoints = build_endpoints(conf, before, resources);
         let weights: Vec<u16> = endpoints.iter().map(Endpoint::weight).collect();

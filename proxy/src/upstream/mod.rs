@@ -1,9 +1,9 @@
 //! An upstream: a pool of endpoints, and the policies that choose among them.
 //!
 //! It belongs to one generation and is immutable; mutable state (statistics, limiters, connections,
-//! the retry budget) is behind handles that the next generation takes over. [`select`] is steps 3
-//! and 4 of a request's life, with the host's rules in [`candidates`]; [`settle`] is step 6: the
-//! only place where an attempt ends. [`deciders`] holds the policies.
+//! the retry budget) is behind handles that the next generation takes over. [`select`] is step 3
+//! of a request's life, with the host's rules in [`candidates`]; [`settle`] is step 5: the only
+//! place where an attempt ends. [`deciders`] holds the policies.
 
 mod admission;
 mod build;
@@ -82,7 +82,7 @@ impl Upstream {
         self.live.latencies.record(method, latency);
     }
 
-    /// Whether a read has waited longer than any answer to its method took.
+    /// Whether a read has waited far longer than nearly all answers to its method took.
     pub fn is_overdue(&self, request: &RequestFacts, waited: Duration) -> bool {
         !request.shape.is_batch() && self.live.latencies.is_overdue(&request.shape.method, waited)
     }

@@ -30,7 +30,7 @@ impl Proxy {
     /// Starts a proxy and waits until it serves.
     #[track_caller]
     pub fn start(conf: &Conf) -> Proxy {
-        for _ in 1..STARTS {
+        for _ in 0..STARTS {
             let proxy = Proxy::spawn(Site::new(conf));
             if proxy.is_ready() {
                 return proxy;

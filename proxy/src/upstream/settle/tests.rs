@@ -114,6 +114,6 @@ fn a_success_is_remembered_by_method_and_takes_a_strike_back() {
     assert_eq!(stats.consecutive_failures(), 2);
     attempt(&upstream, &request).succeed(&request, &AttemptResult { latency: SECOND, ..failed(Outcome::Success) });
     assert_eq!((stats.consecutive_failures(), stats.latency_ms()), (0, 1_000.0));
-    let batch = RequestFacts::of_single("eth_call", MethodClass::Read);
-    assert!(!upstream.is_overdue(&batch, 100 * SECOND), "one answer is no estimate");
+    let read = RequestFacts::of_single("eth_call", MethodClass::Read);
+    assert!(!upstream.is_overdue(&read, 100 * SECOND), "one answer is no estimate");
 }
