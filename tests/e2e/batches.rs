@@ -99,6 +99,8 @@ fn an_error_without_an_id_is_given_to_each_request() {
         assert_eq!(proxy.post(json::request("\"x\"", "eth_call")).text(), refusal("\"id\":\"x\","));
         let each = [1, 2].map(|id| refusal(&format!(r#""id":{id},"#))).join(",");
         assert_eq!(proxy.post(json::batch(2)).text(), format!("[{each}]"));
+        origin.answer(Answer::body(format!("[{}]", refusal(id))));
+        assert_eq!(proxy.post(json::batch(2)).text(), format!("[{each}]"), "in an array");
     }
 }
 

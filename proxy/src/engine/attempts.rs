@@ -279,11 +279,8 @@ impl Run<'_> {
                 Event::Look => {}
             }
             let now = clock::now();
-            let overdue = self.upstream.is_overdue(&call.facts, now.since(began));
-            let is_lost = |attempt: &Try| overdue || attempt.lease.is_silent(now);
-            if let Some(third) =
-                (is_lost(&older.0) && is_lost(&newer.0)).then(|| self.hedge(call, plan, now, false)).flatten()
-            {
+            let are_silent = older.0.lease.is_silent(now) && newer.0.lease.is_silent(now);
+            if let Some(third) = are_silent.then(|| self.hedge(call, plan, now, false)).flatten() {
                 older.0.lease.lose();
                 older = newer;
                 timer = unused.next().unwrap_or(&endless);

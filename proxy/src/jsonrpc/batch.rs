@@ -10,11 +10,15 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use bytes::{BufMut, Bytes, BytesMut};
+use serde_json::value::RawValue;
 
 use super::answer::{Member, Says};
 use super::id::Id;
 use super::raw::{for_each_element, normal_id};
 use crate::model::{MethodClass, RpcError};
+
+/// The longest error that is repeated for each member of a batch.
+const MAX_REPEATED: usize = 4 << 10;
 
 /// The answer that counts as good for a request.
 #[derive(Clone, Debug)]
@@ -85,12 +89,24 @@ pub(crate) fn find_answers(requests: &[MemberRequest], body: &Bytes) -> Option<A
     Some(answers)
 }
 
-/// Repeats the error of `body`, a single answer, for each member that has an id. `None` if `body`
-/// isn't an error.
+/// The error of `body` about a batch as a whole, as the answer to each member that has an id.
+/// `None` when there is none, or when it is too long to be repeated.
 pub(crate) fn error_for_each(requests: &[MemberRequest], body: &[u8]) -> Option<Bytes> {
-    let member = Member::parse(body)?;
-    let error = member.error()?;
+    let parts: Vec<&RawValue> = match body.trim_ascii_start().first()? {
+        b'[' => serde_json::from_slice(body).ok()?,
+        _ => vec![serde_json::from_slice(body).ok()?],
+    };
+    let error = parts.iter().find_map(|part| about_all(part.get()))?;
+    if error.len() > MAX_REPEATED {
+        return None;
+    }
     Some(array(requests.iter().filter_map(|request| request.id.as_deref()).map(|id| error_to(id, error))))
+}
+
+/// The error of an answer without an id.
+fn about_all(answer: &str) -> Option<&str> {
+    // Serde takes an array of the fields for an object.
+    Member::parse(answer.as_bytes()).filter(|member| answer.starts_with('{') && member.id().is_none())?.error()
 }
 
 /// An answer to this id with an error as an endpoint wrote it.

@@ -2,16 +2,16 @@
 //!
 //! A probe shows that an endpoint is alive, not that it serves. A request that an endpoint failed
 //! and another one answered is a *strike* against it. An endpoint is an *outlier* when strikes make
-//! up [`SHARE`] of its requests in a window that begins with the first one, at least [`STRIKES`],
-//! and for more than half of the clients that it served lately. (Envoy's outlier detection by
-//! failure percentage; the evidence is the same request answered elsewhere, in place of the pool's
-//! average.)
+//! up [`SHARE`] of its requests in a window that begins with the first one, or in the last second,
+//! at least [`STRIKES`], and for more than half of the clients that it served lately. (Envoy's
+//! outlier detection by failure percentage; the evidence is the same request answered elsewhere, in
+//! place of the pool's average.)
 //!
 //! Invariant: one client among several makes no endpoint an outlier, whatever it requests and
 //! however fast. So clients are counted before any strike, too. For an endpoint without strikes, a
-//! success of a known client costs three loads.
+//! success of a known client costs five loads and an addition.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -26,6 +26,8 @@ const SHARE: u32 = 5;
 const WINDOW: Duration = Duration::from_secs(10);
 /// The same in powers of two of nanoseconds, about: 8.6 s.
 const WINDOW_BITS: u32 = 33;
+/// A second in powers of two of nanoseconds, about.
+const SECOND_BITS: u32 = 30;
 /// The number of clients that are counted separately; all others are counted as one.
 const MAX_CLIENTS: usize = 64;
 
@@ -33,6 +35,7 @@ const MAX_CLIENTS: usize = 64;
 #[derive(Debug, Default)]
 pub struct Outlier {
     recent: RecentClients,
+    answers: RecentAnswers,
     /// The end of the window, in nanoseconds.
     until: AtomicU64,
     /// The counts by client since the window began.
@@ -50,6 +53,7 @@ impl Outlier {
     /// Records a good answer to a request of `client`.
     pub fn answer(&self, client: u64, now: Tick) {
         self.recent.record(client, now);
+        self.answers.record(now);
         if now.as_nanos() < self.until.load(Relaxed) {
             let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
             let given = given(&mut clients, client);
@@ -67,7 +71,7 @@ impl Outlier {
         }
         let given = given(&mut clients, client);
         given.strikes = given.strikes.saturating_add(1);
-        let is_outlier = is_outlier(&clients, self.recent.count(now));
+        let is_outlier = is_outlier(&clients, self.recent.count(now), self.answers.count(now));
         if is_outlier {
             clients.clear();
             self.until.store(0, Relaxed);
@@ -83,6 +87,34 @@ struct RecentClients {
     window: AtomicU64,
     current: AtomicU64,
     before: AtomicU64,
+}
+
+/// The number of answers in the present second, about, and the one before. Lock-free, as above.
+#[derive(Debug, Default)]
+struct RecentAnswers {
+    second: AtomicU64,
+    current: AtomicU32,
+    before: AtomicU32,
+}
+
+impl RecentAnswers {
+    fn record(&self, now: Tick) {
+        self.turn(now);
+        self.current.fetch_add(1, Relaxed);
+    }
+
+    fn count(&self, now: Tick) -> u32 {
+        self.turn(now);
+        self.current.load(Relaxed).saturating_add(self.before.load(Relaxed))
+    }
+
+    fn turn(&self, now: Tick) {
+        let (second, known) = (now.as_nanos() >> SECOND_BITS, self.second.load(Relaxed));
+        if second != known && self.second.compare_exchange(known, second, Relaxed, Relaxed).is_ok() {
+            let current = self.current.swap(0, Relaxed);
+            self.before.store(if second == known + 1 { current } else { 0 }, Relaxed);
+        }
+    }
 }
 
 impl RecentClients {
@@ -119,11 +151,11 @@ fn given(clients: &mut Vec<Given>, client: u64) -> &mut Given {
     &mut clients[at]
 }
 
-/// `recent`: clients that were served lately.
-fn is_outlier(clients: &[Given], recent: usize) -> bool {
+/// `recent`: clients that were served lately. `answered`: answers in the last second.
+fn is_outlier(clients: &[Given], recent: usize, answered: u32) -> bool {
     let strikes: u32 = clients.iter().map(|given| given.strikes).sum();
     let is_many = |strikes: u32, answers: u32| strikes.saturating_mul(SHARE) >= strikes.saturating_add(answers);
-    let answers = clients.iter().map(|given| given.answers).sum();
+    let answers = clients.iter().map(|given| given.answers).sum::<u32>().max(answered);
     let struck = clients.iter().filter(|given| given.strikes > 0 && is_many(given.strikes, given.answers)).count();
     strikes >= STRIKES && is_many(strikes, answers) && 2 * struck > clients.len().max(recent)
 }
@@ -180,6 +212,16 @@ mod tests {
             assert!((0..100).all(|_| !outlier.strike(ATTACKER, at(ms))));
         }
         assert!((0..STRIKES).any(|_| outlier.strike(ATTACKER, at(60_000))), "it is alone by now");
+    }
+
+    /// Five odd requests among many good ones of the same client, such as a load balancer.
+    #[test]
+    fn a_burst_among_many_answers_makes_no_outlier() {
+        let outlier = Outlier::default();
+        for ms in 0..1_000 {
+            outlier.answer(1, at(20_000 + ms));
+        }
+        assert!((0..50).all(|_| !outlier.strike(1, at(21_000))));
     }
 
     #[test]
