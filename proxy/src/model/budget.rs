@@ -10,10 +10,11 @@
 //! equal part of the floor. Client keys are divided into [`CLIENTS`] groups; the budgets of the
 //! groups add up to the whole.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use super::Tick;
+use super::windows::{Counts, Windows};
 
 /// The length of the window: Finagle's `ttl`.
 const WINDOW: Duration = Duration::from_secs(10);
@@ -32,8 +33,7 @@ pub struct BudgetLimits {
 /// The retry budget of an upstream.
 #[derive(Debug)]
 pub struct RetryBudget {
-    /// The number of the current window.
-    window: AtomicU64,
+    windows: Windows,
     clients: Box<[Client; CLIENTS]>,
 }
 
@@ -44,17 +44,10 @@ struct Client {
     spent: Counts,
 }
 
-/// Counts of the current and the previous window.
-#[derive(Debug, Default)]
-struct Counts {
-    now: AtomicU64,
-    before: AtomicU64,
-}
-
 impl Default for RetryBudget {
     fn default() -> Self {
         let clients = Box::new(std::array::from_fn(|_| Client::default()));
-        RetryBudget { window: AtomicU64::new(0), clients }
+        RetryBudget { windows: Windows::default(), clients }
     }
 }
 
@@ -70,10 +63,10 @@ impl RetryBudget {
         self.turn(now);
         let fading = 1.0 - now.as_nanos() as f64 % window_nanos() as f64 / window_nanos() as f64;
         let client = self.client(client);
-        let active = self.clients.iter().filter(|other| other.requests.sum(fading) > 0.0).count().max(1);
+        let active = self.clients.iter().filter(|other| sum(&other.requests, fading) > 0.0).count().max(1);
         let floor = f64::from(limits.floor_per_sec) * WINDOW.as_secs_f64() / active as f64;
-        let allowed = floor + f64::from(limits.share) * client.requests.sum(fading);
-        client.spent.sum(fading) + 1.0 <= allowed
+        let allowed = floor + f64::from(limits.share) * sum(&client.requests, fading);
+        sum(&client.spent, fading) + 1.0 <= allowed
     }
 
     /// Records a retry or hedge of this client.
@@ -88,27 +81,18 @@ impl RetryBudget {
 
     /// Starts a new window when its time has come.
     fn turn(&self, now: Tick) {
-        let current = now.as_nanos() / window_nanos();
-        let known = self.window.load(Relaxed);
-        if known < current && self.window.compare_exchange(known, current, Relaxed, Relaxed).is_ok() {
-            let follows = known + 1 == current;
+        self.windows.turn(now, window_nanos(), |follows| {
             for client in &*self.clients {
                 client.requests.turn(follows);
                 client.spent.turn(follows);
             }
-        }
+        });
     }
 }
 
-impl Counts {
-    fn sum(&self, fading: f64) -> f64 {
-        self.now.load(Relaxed) as f64 + self.before.load(Relaxed) as f64 * fading
-    }
-
-    fn turn(&self, follows: bool) {
-        let last = self.now.swap(0, Relaxed);
-        self.before.store(if follows { last } else { 0 }, Relaxed);
-    }
+/// The sum of both windows, with this share of the previous one.
+fn sum(counts: &Counts, fading: f64) -> f64 {
+    counts.now.load(Relaxed) as f64 + counts.before.load(Relaxed) as f64 * fading
 }
 
 const fn window_nanos() -> u64 {

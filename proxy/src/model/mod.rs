@@ -27,6 +27,7 @@ mod silence;
 mod stats;
 mod time;
 mod trial_slot;
+mod windows;
 mod workload;
 
 pub use attempt::{Action, AttemptResult, CooldownWish, Decision, OWN_LACK, Plan, Preference, RpcError, may_retry};

@@ -11,12 +11,13 @@
 //! however fast. So clients are counted before any strike, too. For an endpoint without strikes, a
 //! success of a known client costs five loads and an addition.
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use super::Tick;
 use super::share::mix;
+use super::windows::{Counts, Windows};
 
 /// The fewest strikes in a window that make an outlier. One burst of a restart has fewer.
 const STRIKES: u32 = 5;
@@ -24,18 +25,17 @@ const STRIKES: u32 = 5;
 const SHARE: u32 = 5;
 /// The time for which strikes count.
 const WINDOW: Duration = Duration::from_secs(10);
-/// The same in powers of two of nanoseconds, about: 8.6 s.
-const WINDOW_BITS: u32 = 33;
-/// A second in powers of two of nanoseconds, about.
-const SECOND_BITS: u32 = 30;
+/// The window in which clients are counted: about the same, in a power of two of nanoseconds.
+const CLIENTS_NANOS: u64 = 1 << 33;
+/// The window in which answers are counted: about a second.
+const ANSWERS_NANOS: u64 = 1 << 30;
 /// The number of clients that are counted separately; all others are counted as one.
 const MAX_CLIENTS: usize = 64;
 
 /// The strikes of one endpoint.
 #[derive(Debug, Default)]
 pub struct Outlier {
-    recent: RecentClients,
-    answers: RecentAnswers,
+    recent: Recent,
     /// The end of the window, in nanoseconds.
     until: AtomicU64,
     /// The counts by client since the window began.
@@ -53,7 +53,6 @@ impl Outlier {
     /// Records a good answer to a request of `client`.
     pub fn answer(&self, client: u64, now: Tick) {
         self.recent.record(client, now);
-        self.answers.record(now);
         if now.as_nanos() < self.until.load(Relaxed) {
             let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
             let given = given(&mut clients, client);
@@ -71,7 +70,7 @@ impl Outlier {
         }
         let given = given(&mut clients, client);
         given.strikes = given.strikes.saturating_add(1);
-        let is_outlier = is_outlier(&clients, self.recent.count(now), self.answers.count(now));
+        let is_outlier = is_outlier(&clients, self.recent.clients(now), self.recent.answers(now));
         if is_outlier {
             clients.clear();
             self.until.store(0, Relaxed);
@@ -80,63 +79,42 @@ impl Outlier {
     }
 }
 
-/// The approximate number of clients in the last [`WINDOW`] and the one before: a bit for each of
-/// 64 groups of clients. Lock-free; a race at the turn of a window loses a bit at most.
+/// The clients and answers of late, whether there are strikes or not.
 #[derive(Debug, Default)]
-struct RecentClients {
-    window: AtomicU64,
-    current: AtomicU64,
-    before: AtomicU64,
+struct Recent {
+    windows: Windows,
+    /// A bit for each of 64 groups of clients.
+    clients: Counts,
+    seconds: Windows,
+    answers: Counts,
 }
 
-/// The number of answers in the present second, about, and the one before. Lock-free, as above.
-#[derive(Debug, Default)]
-struct RecentAnswers {
-    second: AtomicU64,
-    current: AtomicU32,
-    before: AtomicU32,
-}
-
-impl RecentAnswers {
-    fn record(&self, now: Tick) {
-        self.turn(now);
-        self.current.fetch_add(1, Relaxed);
-    }
-
-    fn count(&self, now: Tick) -> u32 {
-        self.turn(now);
-        self.current.load(Relaxed).saturating_add(self.before.load(Relaxed))
-    }
-
-    fn turn(&self, now: Tick) {
-        let (second, known) = (now.as_nanos() >> SECOND_BITS, self.second.load(Relaxed));
-        if second != known && self.second.compare_exchange(known, second, Relaxed, Relaxed).is_ok() {
-            let current = self.current.swap(0, Relaxed);
-            self.before.store(if second == known + 1 { current } else { 0 }, Relaxed);
-        }
-    }
-}
-
-impl RecentClients {
+impl Recent {
     fn record(&self, client: u64, now: Tick) {
         self.turn(now);
         let bit = 1 << (mix(client) & 63);
-        if self.current.load(Relaxed) & bit == 0 {
-            self.current.fetch_or(bit, Relaxed);
+        if self.clients.now.load(Relaxed) & bit == 0 {
+            self.clients.now.fetch_or(bit, Relaxed);
         }
+        self.answers.now.fetch_add(1, Relaxed);
     }
 
-    fn count(&self, now: Tick) -> usize {
+    /// The approximate number of clients in the last window and the one before.
+    fn clients(&self, now: Tick) -> usize {
         self.turn(now);
-        (self.current.load(Relaxed) | self.before.load(Relaxed)).count_ones() as usize
+        (self.clients.now.load(Relaxed) | self.clients.before.load(Relaxed)).count_ones() as usize
+    }
+
+    /// The number of answers in the last second, about, and the one before.
+    fn answers(&self, now: Tick) -> u32 {
+        self.turn(now);
+        let answers = self.answers.now.load(Relaxed).saturating_add(self.answers.before.load(Relaxed));
+        u32::try_from(answers).unwrap_or(u32::MAX)
     }
 
     fn turn(&self, now: Tick) {
-        let (window, known) = (now.as_nanos() >> WINDOW_BITS, self.window.load(Relaxed));
-        if window != known && self.window.compare_exchange(known, window, Relaxed, Relaxed).is_ok() {
-            let current = self.current.swap(0, Relaxed);
-            self.before.store(if window == known + 1 { current } else { 0 }, Relaxed);
-        }
+        self.windows.turn(now, CLIENTS_NANOS, |follows| self.clients.turn(follows));
+        self.seconds.turn(now, ANSWERS_NANOS, |follows| self.answers.turn(follows));
     }
 }
 

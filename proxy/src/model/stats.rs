@@ -139,7 +139,8 @@ impl EndpointStats {
     }
 
     /// Records at `now` the success of an attempt that began at `started`.
-    pub fn succeed(&self, started: Tick, now: Tick) {
+    pub fn succeed(&self, client: u64, started: Tick, now: Tick) {
+        self.outlier.answer(client, now);
         self.success_rate.update(|rate| rate + SUCCESS_SMOOTHING * (1.0 - rate));
         if self.consecutive_failures.load(Relaxed) != 0 {
             self.consecutive_failures.store(0, Relaxed);
@@ -353,11 +354,11 @@ mod tests {
         assert_eq!(stats.penalty_ms(), 8_000.0);
         assert_eq!(stats.consecutive_failures(), 1);
         assert!(stats.success_rate() < 1.0);
-        stats.succeed(at(1), at(1));
+        stats.succeed(1, at(1), at(1));
         assert_eq!(stats.penalty_ms(), 4_000.0);
         assert_eq!(stats.consecutive_failures(), 0);
         for _ in 0..20 {
-            stats.succeed(at(1), at(1));
+            stats.succeed(1, at(1), at(1));
         }
         assert_eq!(stats.penalty_ms(), 0.0);
     }
