@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use super::super::*;
 use super::{MINIMAL, accepted};
+use crate::chain::{Chain, ChainId};
+use crate::model::Rails;
 
 #[test]
 fn the_least_conf_gets_every_default() {
