@@ -1,7 +1,7 @@
 //! `pointsman explain`: the endpoint for the next request, and why not the others.
 
 use super::client::AdminClient;
-use super::put;
+use super::{put, put_json};
 use crate::admin::{ExplainedEndpoint, Explanation};
 use crate::text;
 
@@ -21,11 +21,7 @@ pub(super) struct ExplainOptions {
 
 pub(super) fn show(client: &AdminClient, question: &ExplainOptions, json: bool) -> anyhow::Result<()> {
     let explanation = client.explain(&question.query())?;
-    if json {
-        put(&format!("{}\n", text::json(&serde_json::to_string_pretty(&explanation)?)))
-    } else {
-        put(&text::lines(&table(&explanation)))
-    }
+    if json { put_json(&explanation) } else { put(&text::lines(&table(&explanation))) }
 }
 
 impl ExplainOptions {

@@ -18,6 +18,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand};
+use serde::Serialize;
 
 use crate::config;
 use crate::files;
@@ -177,7 +178,11 @@ fn print(report: ReloadReport) -> anyhow::Result<()> {
     if let Some(error) = report.error {
         anyhow::bail!("{}: {error}", report.message);
     }
-    put(&format!("{}\n", text::json(&serde_json::to_string_pretty(&report)?)))
+    put_json(&report)
+}
+
+fn put_json(value: &impl Serialize) -> anyhow::Result<()> {
+    put(&format!("{}\n", text::json(&serde_json::to_string_pretty(value)?)))
 }
 
 /// Prints to standard output. A reader that closes early, such as `head`, isn't an error.

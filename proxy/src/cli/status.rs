@@ -1,17 +1,13 @@
 //! `pointsman status`: the status as a table.
 
 use super::client::AdminClient;
-use super::put;
+use super::{put, put_json};
 use crate::admin::{ArmStatus, CanaryStatus, EndpointStatus, PolicyStatus, Status};
 use crate::text;
 
 pub(super) fn show(client: &AdminClient, json: bool) -> anyhow::Result<()> {
     let status = client.status()?;
-    if json {
-        put(&format!("{}\n", text::json(&serde_json::to_string_pretty(&status)?)))
-    } else {
-        put(&text::lines(&table(&status)))
-    }
+    if json { put_json(&status) } else { put(&text::lines(&table(&status))) }
 }
 
 fn table(status: &Status) -> String {

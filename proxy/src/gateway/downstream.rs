@@ -239,14 +239,7 @@ pub(super) async fn respond_refusal(
     if matches!(why, Refusal::Stalled | Refusal::BrokenBody) {
         session.set_keepalive(None);
     }
-    let body = why.render(answer);
-    let mut head = build_head(session, why.status(), JSON, Some(body.len()))?;
-    if let Some(seconds) = why.retry_after_secs() {
-        head.insert_header(header::RETRY_AFTER, seconds)?;
-    }
-    let mut sending = Sending::new(session, None);
-    sending.begin(head).await?;
-    sending.finish(body).await
+    write_whole(session, why.status(), JSON, why.retry_after(), why.render(answer)).await
 }
 
 async fn write_whole(

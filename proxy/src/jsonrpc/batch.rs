@@ -10,7 +10,6 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use serde_json::value::RawValue;
 
 use super::answer::{Member, Says};
 use super::id::Id;
@@ -89,24 +88,26 @@ pub(crate) fn find_answers(requests: &[MemberRequest], body: &Bytes) -> Option<A
     Some(answers)
 }
 
-/// The error of `body` about a batch as a whole, as the answer to each member that has an id.
-/// `None` when there is none, or when it is too long to be repeated.
+/// The error of `body` about a batch as a whole, as the answer to each member that has an id. `None`
+/// when there is none, or when it is too long to be repeated.
 pub(crate) fn error_for_each(requests: &[MemberRequest], body: &[u8]) -> Option<Bytes> {
-    let parts: Vec<&RawValue> = match body.trim_ascii_start().first()? {
-        b'[' => serde_json::from_slice(body).ok()?,
-        _ => vec![serde_json::from_slice(body).ok()?],
-    };
-    let error = parts.iter().find_map(|part| about_all(part.get()))?;
-    if error.len() > MAX_REPEATED {
-        return None;
+    let text = std::str::from_utf8(body).ok()?;
+    let mut error = None;
+    let taken = for_each_element(text, |answer, member| {
+        error = error.or_else(|| about_all(answer, member.ok()?));
+        Ok::<(), Infallible>(())
+    });
+    if taken.is_none() {
+        error = about_all(text.trim_ascii_start(), Member::parse(body)?);
     }
+    let error = error.filter(|error| error.len() <= MAX_REPEATED)?;
     Some(array(requests.iter().filter_map(|request| request.id.as_deref()).map(|id| error_to(id, error))))
 }
 
 /// The error of an answer without an id.
-fn about_all(answer: &str) -> Option<&str> {
+fn about_all<'a>(answer: &str, member: Member<'a>) -> Option<&'a str> {
     // Serde takes an array of the fields for an object.
-    Member::parse(answer.as_bytes()).filter(|member| answer.starts_with('{') && member.id().is_none())?.error()
+    if answer.starts_with('{') && member.id().is_none() { member.error() } else { None }
 }
 
 /// An answer to this id with an error as an endpoint wrote it.

@@ -176,13 +176,12 @@ impl Refusal {
         }
     }
 
-    /// Seconds for `Retry-After`, rounded up.
-    pub fn retry_after_secs(&self) -> Option<u64> {
+    /// The delay for `Retry-After`.
+    pub fn retry_after(&self) -> Option<Duration> {
         match self {
-            Refusal::RateLimited { retry_after: Some(after) }
-            | Refusal::EndpointLimited { retry_after: Some(after) } => Some(whole_secs(*after)),
-            // The memory is usually free again within moments.
-            Refusal::NoMemory => Some(1),
+            Refusal::RateLimited { retry_after } | Refusal::EndpointLimited { retry_after } => *retry_after,
+            // The memory is free again within moments.
+            Refusal::NoMemory => Some(Duration::from_secs(1)),
             _ => None,
         }
     }
@@ -267,8 +266,9 @@ mod tests {
 
     #[test]
     fn retry_after_is_whole_seconds_and_never_none() {
-        let secs = |ms| Refusal::RateLimited { retry_after: Some(Duration::from_millis(ms)) }.retry_after_secs();
+        let secs =
+            |ms| Refusal::RateLimited { retry_after: Some(Duration::from_millis(ms)) }.retry_after().map(whole_secs);
         assert_eq!([0, 1, 1_000, 1_001].map(secs), [Some(1), Some(1), Some(1), Some(2)]);
-        assert_eq!(Refusal::NoEndpoint.retry_after_secs(), None);
+        assert_eq!(Refusal::NoEndpoint.retry_after(), None);
     }
 }

@@ -43,10 +43,11 @@ impl<S: Send + Sync + 'static> Live<S> {
     pub(super) fn get_or_make(&self, labels: &[&str], make: impl FnOnce(&Subject, Ends) -> S) -> Arc<S> {
         let labels: Labels = labels.iter().map(|label| (*label).to_owned()).collect();
         let mut live = lock(&self.0);
-        if let Some(series) = live.get(&labels).and_then(|entry| entry.series.upgrade()) {
+        let known = live.get(&labels);
+        if let Some(series) = known.and_then(|entry| entry.series.upgrade()) {
             return series;
         }
-        let removals = live.get(&labels).map(|entry| Arc::clone(&entry.removals)).unwrap_or_default();
+        let removals = known.map(|entry| Arc::clone(&entry.removals)).unwrap_or_default();
         let subject = Subject { labels: labels.clone(), removals: Arc::clone(&removals) };
         let series = Arc::new(make(&subject, self.ends(&subject)));
         live.insert(labels, Entry { series: Arc::downgrade(&series), removals });

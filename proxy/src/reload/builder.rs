@@ -42,14 +42,8 @@ impl GenerationBuilder {
         let fingerprint = fingerprint(&config);
         let catalog =
             if config.policies.is_empty() { Catalog::default() } else { self.scan(&config.plugins, &known, progress)? };
-        let cause = if before.is_some() { "reload" } else { "start" };
-        let parts = Parts {
-            config: Arc::new(config),
-            catalog,
-            fingerprint,
-            cause: cause.to_owned(),
-            canary_states: BTreeMap::new(),
-        };
+        let cause = before.map_or_else(|| "start".to_owned(), |before| Trigger::Reload.cause(before.generation));
+        let parts = Parts { config: Arc::new(config), catalog, fingerprint, cause, canary_states: BTreeMap::new() };
         self.build(parts, before, progress)
     }
 

@@ -148,12 +148,10 @@ impl Reloader {
         ReloadReport {
             success: true,
             message,
-            error: None,
             generation: after.generation,
             warnings,
             changes,
-            nothing_kept: false,
-            stuck: false,
+            ..ReloadReport::default()
         }
     }
 

@@ -86,8 +86,7 @@ impl Upstream {
             endpoint.stats.record_latency(result.latency, self.settings.smoothing, now);
         }
         if decision.success && decision.penalty_ms <= 0.0 {
-            endpoint.stats.succeed(began, now);
-            endpoint.stats.outlier.answer(blame.client, now);
+            endpoint.stats.succeed(blame.client, began, now);
             endpoint.stats.bans.succeed(method);
         }
     }

@@ -145,8 +145,7 @@ impl Attempt {
         let endpoint = self.endpoint();
         endpoint.details.series.duration.observe(result.latency.as_secs_f64());
         endpoint.stats.record_latency(result.latency, self.upstream.settings.smoothing, ended);
-        endpoint.stats.succeed(self.began, ended);
-        endpoint.stats.outlier.answer(request.client_key, ended);
+        endpoint.stats.succeed(request.client_key, self.began, ended);
         if self.footing == Footing::Trial {
             self.upstream.log_return(endpoint);
         }
