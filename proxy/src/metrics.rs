@@ -259,6 +259,20 @@ mod tests {
         assert_eq!(of_gone(&metrics), Vec::<String>::new());
     }
 
+    /// Between the end of the last holder and that of its series.
+    #[test]
+    fn a_subject_that_comes_back_too_late_takes_over_what_ends() {
+        let metrics = Metrics::new(Registry::new()).unwrap();
+        let old = metrics.upstream("gone");
+        old.count_request("eth_call", 200, 0.1);
+        let old = Arc::into_inner(old).unwrap();
+        let new = metrics.upstream("gone");
+        drop(old);
+        assert_ne!(of_gone(&metrics), Vec::<String>::new());
+        drop(new);
+        assert_eq!(of_gone(&metrics), Vec::<String>::new());
+    }
+
     #[test]
     fn a_subject_that_comes_back_while_an_old_handle_lives_keeps_its_series() {
         let metrics = Metrics::new(Registry::new()).unwrap();

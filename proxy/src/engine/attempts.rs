@@ -359,3 +359,20 @@ impl Looks {
         (!self.write).then(|| hedge.map_or(silence, |hedge| hedge.min(silence)))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_endpoints_own_answer_is_none_elsewhere() {
+        let mut answered = AnsweredBy::Nobody;
+        assert!(!answered.is_other_than(1));
+        for _ in 0..2 {
+            answered.add(1);
+            assert!(!answered.is_other_than(1) && answered.is_other_than(2));
+        }
+        answered.add(2);
+        assert!(answered.is_other_than(1) && answered.is_other_than(2));
+    }
+}
