@@ -11,6 +11,8 @@
 //! - `nonsense`: endpoints that send invalid answers.
 //! - `wire_endpoint`: a table of endpoints' raw bytes.
 //! - `ids`: ids that JSON libraries rewrite.
+//! - `http`: pools of plain HTTP, whose bytes stream through.
+//! - `websocket`: WebSocket connections and their ends.
 //! - `streams`: long bodies and answers, and slow readers and senders.
 //! - `batches`: answers of members, and retries of members.
 //! - `hedging`: hedges of slow attempts, and the retry budget.
@@ -69,6 +71,7 @@ mod framing;
 mod guests;
 mod health;
 mod hedging;
+mod http;
 mod ids;
 mod layers;
 mod lifecycle;
@@ -91,4 +94,5 @@ mod streams;
 mod table;
 mod tls;
 mod watch;
+mod websocket;
 mod wire_endpoint;

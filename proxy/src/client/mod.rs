@@ -20,6 +20,7 @@ pub use exchange::{Answer, AnswerBody, Arriving, Outgoing};
 pub(crate) use exchange::{Exchanged, exchange};
 pub(crate) use hedge_timer::HedgeTimer;
 pub use idle::{Connection, WorkerId};
+pub use response::retry_after;
 pub use stream::PlainStream;
 pub use target::{ClientSettings, Target};
 pub use transport::Transport;

@@ -104,6 +104,7 @@ fn endpoint(
     sources: &Sources<'_>,
 ) -> Option<EndpointConf> {
     let url = url(key, file, report, sources);
+    let ws_url = file.ws_url.as_ref().and_then(|text| ws_url(key.name("ws_url"), text, report, sources));
     let written_name = file.name.as_ref().map(|name| {
         check_label(key.name("name"), name, report);
         name.get_ref().clone()
@@ -119,7 +120,7 @@ fn endpoint(
     let headers = headers(key.name("headers"), file, url.as_ref(), report, sources);
     let url = url?;
     let name = written_name.unwrap_or_else(|| default_name(index, url.host()));
-    Some(EndpointConf { url, name, weight, rate_limit, max_batch_size, max_block_range, tags, price, headers })
+    Some(EndpointConf { url, ws_url, name, weight, rate_limit, max_batch_size, max_block_range, tags, price, headers })
 }
 
 fn url(
@@ -134,6 +135,17 @@ fn url(
         Ok(url) => Some(url),
         Err(message) => {
             report.add(key.name("url"), text.span(), message);
+            None
+        }
+    }
+}
+
+fn ws_url(key: Key<'_>, text: &Spanned<String>, report: &mut Report<'_>, sources: &Sources<'_>) -> Option<EndpointUrl> {
+    let resolved = sources.resolve(text.get_ref()).map_err(|error| error.to_string());
+    match resolved.and_then(|url| EndpointUrl::parse_websocket(&url).map_err(|error| error.to_string())) {
+        Ok(url) => Some(url),
+        Err(message) => {
+            report.add(key, text.span(), message);
             None
         }
     }

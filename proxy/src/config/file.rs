@@ -13,7 +13,9 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-pub(super) use super::file_upstream::{Canary, Client, Cooldown, Endpoint, HealthCheck, RetryBudget, Shadow, Upstream};
+pub(super) use super::file_upstream::{
+    Canary, Client, Cooldown, Endpoint, HealthCheck, RetryBudget, Shadow, Upstream, WebSocket,
+};
 use super::spanned::Spanned;
 pub(super) use super::spanned::Table;
 use super::units::{DurationText, SizeText};
@@ -75,6 +77,9 @@ pub(super) struct Server {
     ///
     /// Default: a random secret for each process.
     pub(super) client_key_secret: Option<Spanned<String>>,
+    /// Whether plain requests are read and answered without Pingora's session. Answers are the same
+    /// either way; without the lane each request costs more.
+    pub(super) express_lane: bool,
 }
 
 impl Default for Server {
@@ -88,6 +93,7 @@ impl Default for Server {
             max_connections_per_address: None,
             max_buffered: None,
             client_key_secret: None,
+            express_lane: true,
         }
     }
 }

@@ -44,8 +44,8 @@ use std::path::Path;
 pub use self::error::{ConfigError, Location, Problem};
 pub use self::policy::NATIVE;
 pub use self::resolved::{
-    Admin, CanaryConf, Client, Config, Cooldown, EndpointConf, HealthCheck, Plugins, PolicyConf, ProbeKind, RateLimit,
-    RetryBudget, Route, Server, ShadowConf, UpstreamConf,
+    Admin, CanaryConf, Client, Config, Cooldown, EndpointConf, HealthCheck, Plugins, PolicyConf, ProbeKind, Protocol,
+    RateLimit, RetryBudget, Route, Server, ShadowConf, UpstreamConf, WebSocket,
 };
 pub use self::secret::{ClientKey, Secret};
 pub use self::url::{EndpointUrl, UrlError};

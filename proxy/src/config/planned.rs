@@ -26,7 +26,6 @@ pub(super) const PLANNED: &[(&str, &[&str])] = &[
         &[
             "tls",
             "http2",
-            "replay_buffer",
             "consistency",
             "consistency_wait",
             "empty",
@@ -39,7 +38,7 @@ pub(super) const PLANNED: &[(&str, &[&str])] = &[
         ],
     ),
     ("upstreams.client", &["tls", "http2"]),
-    ("upstreams.endpoints", &["tls", "http2", "ws_url"]),
+    ("upstreams.endpoints", &["tls", "http2"]),
     (
         "routes",
         &[

@@ -71,6 +71,7 @@ fn server(file: &file::Server, report: &mut Report<'_>, sources: &Sources<'_>) -
             None => max_body.max(machine::memory() / 4),
         },
         client_key: file.client_key_secret.as_ref().and_then(|text| client_key(&key, text, report, sources)),
+        express_lane: file.express_lane,
     }
 }
 

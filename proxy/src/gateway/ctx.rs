@@ -1,13 +1,18 @@
 //! Facts about one request for the log and the metrics, however it ends.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use http::StatusCode;
-use pingora::protocols::http::ServerSession;
+use pingora::server::ShutdownWatch;
 
 use super::ProxyService;
+use super::bounds::Bounds;
+use super::forward::Forwarded;
+use super::framing::Framing;
+use super::rpc;
 use crate::clock;
 use crate::config::ClientKey;
 use crate::engine::Trace;
@@ -35,10 +40,18 @@ pub struct RequestCtx {
     pub(super) refusal: Option<&'static str>,
     /// The memory counted for its body.
     pub(super) held: Held,
-    /// The body is chunked, and Pingora reads it as one without an end (`chunked::ENDLESS`).
-    pub(super) endless: bool,
+    /// The client's address.
+    pub(super) client: Option<SocketAddr>,
+    /// The framing of a head of HTTP/1, which was read before.
+    pub(super) framing: Option<Framing>,
+    /// The bounds of a request over HTTP/1.
+    pub(super) bounds: Option<Bounds>,
+    /// Tells when the process drains.
+    pub(super) shutdown: Option<ShutdownWatch>,
+    /// The attempts of a request that streams through.
+    pub(super) forwarded: Option<Box<Forwarded>>,
     /// The key that hashes client addresses.
-    pub(super) client_key: ClientKey,
+    client_key: ClientKey,
     _in_flight: InFlight,
 }
 
@@ -58,21 +71,25 @@ impl RequestCtx {
             status: None,
             refusal: None,
             held: Held::default(),
-            endless: false,
+            client: None,
+            framing: None,
+            bounds: None,
+            shutdown: None,
+            forwarded: None,
             _in_flight: InFlight::new(&service.in_flight),
         }
     }
 
+    /// The hash of the client's address, for policies and rules.
+    pub(super) fn hashed_client(&self) -> u64 {
+        rpc::client_key(self.client.map(|client| client.ip()), self.client_key)
+    }
+
     /// The access log line.
-    pub(super) fn access_line<'a>(
-        &'a self,
-        session: &'a ServerSession,
-        status: u16,
-        latency: Duration,
-    ) -> AccessLine<'a> {
+    pub(super) fn access_line(&self, status: u16, latency: Duration) -> AccessLine<'_> {
         let outcome = self.refusal.or(self.trace.outcome.map(|outcome| outcome.label()));
         AccessLine {
-            client: session.client_addr().and_then(|address| address.as_inet()),
+            client: self.client.as_ref(),
             upstream: self.upstream.as_ref().map_or(NO_UPSTREAM, |upstream| upstream.name()),
             method: &self.method,
             batch: self.batch_size,

@@ -13,19 +13,26 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::future::join_all;
+use pingora::server::configuration::ServerConf;
 use pingora::server::{ListenFds, ShutdownWatch};
 use pingora::services::Service;
+use pingora_proxy::http_proxy;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Builder;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
+use super::connection::Connection;
 use super::connections::Full;
+use super::hooks::Gateway;
 use super::{ConnectionCount, Most, ProxyService};
 use crate::client::PlainStream;
 use crate::worker::become_worker;
 
 /// Pause in accepting when the process has no file descriptor left (nginx's `accept_mutex_delay`).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(500);
+
+/// Tries of one request in Pingora. The plan of the request and the retry policy end it earlier.
+const MAX_TRIES: usize = 1_000;
 
 /// Time for the workers to close shed connections.
 const SHED_PAUSE: Duration = Duration::from_millis(1);
@@ -145,18 +152,26 @@ impl Worker {
 
 /// A worker's event loop.
 async fn work(mut accepted: UnboundedReceiver<Accepted>, service: Arc<ProxyService>) {
+    // One for each worker: its connections to endpoints stay on this thread.
+    let proxy = Arc::new(http_proxy(&Arc::new(proxy_conf()), Gateway(Arc::clone(&service))));
     while let Some(Accepted { socket, client, shutdown, seat, share }) = accepted.recv().await {
-        let service = Arc::clone(&service);
+        let connection =
+            Connection { service: Arc::clone(&service), proxy: Arc::clone(&proxy), client, seat, shutdown };
         match TcpStream::from_std(socket).and_then(|socket| PlainStream::new(socket, client)) {
             Ok(stream) => drop(tokio::spawn(async move {
                 let _share = share;
-                service.converse(Box::new(stream), seat, shutdown).await;
+                connection.serve(Box::new(stream)).await;
             })),
             Err(error) => tracing::debug!(%error, "a client was gone as soon as it came"),
         }
     }
     // Accepting has ended. Open connections are served until the process ends.
     std::future::pending().await
+}
+
+/// The settings of Pingora's proxy.
+fn proxy_conf() -> ServerConf {
+    ServerConf { max_retries: MAX_TRIES, ..ServerConf::default() }
 }
 
 impl Workers {

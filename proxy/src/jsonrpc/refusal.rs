@@ -67,6 +67,9 @@ pub enum Refusal {
     /// The upstream's `max_concurrency` is reached.
     #[error("too many requests are under way")]
     Overloaded,
+    /// The client has as many WebSocket connections as it may.
+    #[error("this client has as many WebSocket connections as it may")]
+    TooManyTunnels,
     /// No endpoint may take the request.
     #[error("no endpoint is available")]
     NoEndpoint,
@@ -121,7 +124,9 @@ impl Refusal {
             Refusal::Overloaded | Refusal::NoMemory | Refusal::NoEndpoint | Refusal::OwnLack | Refusal::ByPolicy => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
-            Refusal::RateLimited { .. } | Refusal::EndpointLimited { .. } => StatusCode::TOO_MANY_REQUESTS,
+            Refusal::RateLimited { .. } | Refusal::EndpointLimited { .. } | Refusal::TooManyTunnels => {
+                StatusCode::TOO_MANY_REQUESTS
+            }
             Refusal::TimedOut => StatusCode::GATEWAY_TIMEOUT,
             Refusal::EndpointsFailed => StatusCode::BAD_GATEWAY,
         }
@@ -142,9 +147,11 @@ impl Refusal {
             | Refusal::NotPost
             | Refusal::NoRoute
             | Refusal::Stalled => INVALID_REQUEST,
-            Refusal::Overloaded | Refusal::NoMemory | Refusal::RateLimited { .. } | Refusal::EndpointLimited { .. } => {
-                LIMIT_EXCEEDED
-            }
+            Refusal::Overloaded
+            | Refusal::NoMemory
+            | Refusal::TooManyTunnels
+            | Refusal::RateLimited { .. }
+            | Refusal::EndpointLimited { .. } => LIMIT_EXCEEDED,
             Refusal::NoEndpoint | Refusal::OwnLack | Refusal::ByPolicy => RESOURCE_UNAVAILABLE,
             Refusal::TimedOut | Refusal::EndpointsFailed => SERVER_ERROR,
         }
@@ -167,6 +174,7 @@ impl Refusal {
             Refusal::HeadTooLarge(_) => "head_too_large",
             Refusal::NoMemory => "no_memory",
             Refusal::Overloaded => "overloaded",
+            Refusal::TooManyTunnels => "too_many_websockets",
             Refusal::NoEndpoint => "no_endpoint",
             Refusal::ByPolicy => "refused_by_policy",
             Refusal::RateLimited { .. } | Refusal::EndpointLimited { .. } => "rate_limited",

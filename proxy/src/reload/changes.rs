@@ -76,7 +76,8 @@ fn settings(old: &Config, new: &Config) -> Vec<String> {
         max_connections,
         max_connections_per_address,
         max_buffered,
-        client_key
+        client_key,
+        express_lane
     ));
     keys.extend(differing!("admin", old.admin, new.admin, listen, token, hosts));
     let (before, after) = (&old.plugins, &new.plugins);
@@ -108,6 +109,8 @@ fn upstream_settings(name: &str, old: &UpstreamConf, new: &UpstreamConf) -> Vec<
         prefix,
         old,
         new,
+        protocol,
+        replay_buffer,
         chain,
         chain_id,
         read_methods,
@@ -128,6 +131,7 @@ fn upstream_settings(name: &str, old: &UpstreamConf, new: &UpstreamConf) -> Vec<
         client,
         cooldown,
         health_check,
+        websocket,
     )
     .collect();
     // A changed setting that isn't listed above: names at least its upstream.

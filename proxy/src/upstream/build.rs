@@ -147,7 +147,11 @@ fn build_endpoint(
             max_batch_size: conf.max_batch_size,
             max_block_range: conf.max_block_range,
             limiter,
-            target: target(conf, settings, before, resources),
+            ws_target: conf.ws_url.as_ref().map(|url| {
+                let before = before.and_then(|before| before.details.ws_target.as_ref());
+                target(destination(url, conf), settings.clone(), before, resources)
+            }),
+            target: target(destination(&conf.url, conf), settings, before.map(Endpoint::target), resources),
             series: resources.metrics.endpoint(&upstream.name, &conf.name),
         }),
     }
@@ -171,13 +175,12 @@ fn tag_bits(conf: &EndpointConf, tags: &BTreeSet<&str>) -> u64 {
 }
 
 fn target(
-    conf: &EndpointConf,
+    destination: Destination,
     settings: ClientSettings,
-    before: Option<&Endpoint>,
+    before: Option<&Arc<Target>>,
     resources: &Resources,
 ) -> Arc<Target> {
-    let destination = destination(conf);
-    if let Some(target) = before.map(Endpoint::target) {
+    if let Some(target) = before {
         if target.destination == destination && target.settings == settings {
             return Arc::clone(target);
         }
@@ -199,8 +202,7 @@ fn settings(client: &Client) -> ClientSettings {
     }
 }
 
-fn destination(conf: &EndpointConf) -> Destination {
-    let url = &conf.url;
+fn destination(url: &EndpointUrl, conf: &EndpointConf) -> Destination {
     let mut headers: Vec<(HeaderName, HeaderValue)> = Vec::new();
     if let Some((user, password)) = url.userinfo() {
         let credentials = BASE64_STANDARD.encode(format!("{user}:{password}"));

@@ -11,7 +11,8 @@ use super::canary::Canary;
 use super::guarded_policy::Turn;
 use super::shadow::Shadow;
 use super::{GuardedPolicy, Upstream, Watched};
-use crate::model::RequestFacts;
+use crate::clock;
+use crate::model::{RequestFacts, Tick};
 use crate::policy::{Fault, Policy};
 
 /// The policies of an upstream, as far as the conf names them.
@@ -88,6 +89,11 @@ impl Upstream {
     /// Begins to watch an admitted request, while a canary decides some of them. `seed` is the
     /// request's.
     pub fn watch(&self, seed: u64) -> Option<Watched<'_>> {
-        self.canary()?.watch(seed)
+        self.watch_since(seed, clock::now())
+    }
+
+    /// Watches a request that was admitted at `began`.
+    pub fn watch_since(&self, seed: u64, began: Tick) -> Option<Watched<'_>> {
+        self.canary()?.watch(seed, began)
     }
 }

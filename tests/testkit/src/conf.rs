@@ -8,6 +8,10 @@ use crate::guests::Guest;
 use crate::origin::Origin;
 use crate::signer::Signer;
 
+/// The environment variable that names the lane of the tests' requests: `express`, where possible
+/// (the default), or `session`.
+const LANE: &str = "POINTSMAN_TEST_LANE";
+
 /// A conf, and the files beside it when a proxy starts with it.
 #[derive(Clone)]
 pub struct Conf {
@@ -185,7 +189,7 @@ impl Conf {
 
     /// The TOML.
     pub(crate) fn render(&self, listen: SocketAddr, admin: SocketAddr) -> String {
-        let mut text = format!("[server]\nlisten = ['{listen}']\n{}", lines(&self.server));
+        let mut text = format!("[server]\nlisten = ['{listen}']\n{}{}", lane(), lines(&self.server));
         text += &format!("\n[admin]\nlisten = '{admin}'\n{}", lines(&self.admin));
         text += &format!("\n[plugins]\n{}", lines(&self.plugins));
         text += &format!("\n[upstreams.main]\n{}", lines(&self.upstream));
@@ -201,6 +205,14 @@ impl Conf {
             text += &format!("\n[[upstreams.main.endpoints]]\n{}", lines(&endpoint.0));
         }
         text + "\n" + &self.extra
+    }
+}
+
+/// The line that sends every request past the express lane, if the tests are to run that way.
+fn lane() -> &'static str {
+    match std::env::var(LANE) {
+        Ok(lane) if lane == "session" => "express_lane = false\n",
+        _ => "",
     }
 }
 

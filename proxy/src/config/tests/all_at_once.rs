@@ -50,7 +50,7 @@ const MISTAKES: &[(&str, &[&[&str]])] = &[
             &["client = { timeout = '0s' }", "client = ['1s']", "client = { timeot = '1s' }"],
             &["cooldown = { jitter = 2 }", "cooldown = { base = true }"],
             &["chain_id = true"],
-            &["protocol = 'http'", "protocol = 1"],
+            &["protocol = 'htp'", "protocol = 1"],
             &["http2 = true", "colour = 1"],
         ],
     ),
@@ -154,7 +154,6 @@ fn what_is_still_to_come_is_called_so_in_its_place_only() {
         ("[plugins]\n«verify = true", "plugins.verify"),
         ("[upstreams.eth]\n«http2 = true", "upstreams.eth.http2"),
         ("[upstreams.eth.client]\n«tls = {}", "upstreams.eth.client.tls"),
-        ("«ws_url = 'ws://h'", "upstreams.eth.endpoints[0].ws_url"),
         ("[[routes]]\nupstream = 'eth'\npath_prefix = '/'\n«strip_prefix = true", "routes[0].strip_prefix"),
     ] {
         let conf = if key == "clients" { format!("{added}\n{MINIMAL}") } else { format!("{MINIMAL}{added}") };
@@ -166,7 +165,8 @@ fn what_is_still_to_come_is_called_so_in_its_place_only() {
     ]);
     for url in ["ws://h", "wss://h/key"] {
         let conf = format!("[[upstreams.eth.endpoints]]\nurl = «'{url}'");
-        let problem = "upstreams.eth.endpoints[0].url: must begin with http:// or https://; ws:// and wss:// are not supported yet";
+        let problem =
+            "upstreams.eth.endpoints[0].url: must begin with http:// or https://; a ws:// or wss:// URL is for ws_url";
         assert_problems(&conf, &[problem]);
     }
 }

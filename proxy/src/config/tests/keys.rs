@@ -37,6 +37,8 @@ fn the_least_conf_gets_every_default() {
     let upstream = &config.upstreams["eth"];
     let expected = UpstreamConf {
         name: "eth".into(),
+        protocol: Protocol::JsonRpc,
+        replay_buffer: 64 << 10,
         chain: Chain::default(),
         chain_id: None,
         read_methods: Vec::new(),
@@ -70,8 +72,15 @@ fn the_least_conf_gets_every_default() {
             healthy_threshold: 1,
             max_head_lag: None,
         }),
+        websocket: WebSocket {
+            max_connections: 1_000,
+            max_per_client: 100,
+            idle_timeout: Duration::from_secs(600),
+            ping_interval: Duration::from_secs(30),
+        },
         endpoints: vec![EndpointConf {
             url: EndpointUrl::parse("http://127.0.0.1:8545").unwrap(),
+            ws_url: None,
             name: "001_127.0.0.1".into(),
             weight: 20,
             rate_limit: None,
@@ -95,6 +104,7 @@ max_connections = 500
 max_connections_per_address = 50
 max_buffered = "1MiB"
 client_key_secret = "sixteen bytes..."
+express_lane = false
 
 [admin]
 listen = "0.0.0.0:8551"
@@ -212,6 +222,7 @@ fn server_admin_and_plugins_take_what_is_written() {
         max_connections_per_address: 50,
         max_buffered: 1 << 20,
         client_key: Some(ClientKey::derived("sixteen bytes...")),
+        express_lane: false,
     };
     assert_eq!(config.server, expected);
     assert_eq!(config.admin.listen, "0.0.0.0:8551".parse().unwrap());
@@ -240,7 +251,7 @@ fn a_policy_takes_what_is_written() {
         "number": 1, "fraction": 0.5, "flag": true, "since": "2024-05-27", "list": [1, "two", { "three": 3 }],
     });
     assert_eq!(policy.config, expected);
-    assert_eq!(policy.place, Location { line: 24, column: 11 });
+    assert_eq!(policy.place, Location { line: 25, column: 11 });
     let least = accepted(&format!("{MINIMAL}[policies.p]\nplugin = 'p'"));
     assert_eq!(least.policies["p"].version, semver::VersionReq::STAR);
     assert_eq!(least.policies["p"].sha256, None);

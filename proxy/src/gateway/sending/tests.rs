@@ -1,5 +1,7 @@
 use std::sync::Arc;
 
+use http::StatusCode;
+use pingora::protocols::http::ServerSession;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::time::Instant;
 
@@ -61,7 +63,7 @@ async fn a_client_that_takes_not_even_a_head_is_cut() {
     });
     let mut session = ServerSession::new_http1(Box::new(near));
     assert!(session.read_request().await.unwrap());
-    let head = ResponseHeader::build(200, None).unwrap();
+    let head = ResponseHead::without_body(StatusCode::OK);
     let mut sending = Sending::new(&mut session, None);
     let begun = timeout(2 * WRITE_TIMEOUT, sending.begin(head)).await;
     assert!(begun.expect("an end of the wait").is_err());
