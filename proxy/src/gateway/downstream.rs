@@ -26,7 +26,7 @@ use crate::clock;
 use crate::config::ClientKey;
 use crate::engine::{Call, Reply, ReplyBody};
 use crate::jsonrpc::{Expected, Inspected, Refusal, RequestWords, inspect, whole_secs};
-use crate::model::{Buffered, PolicyTime, RequestFacts};
+use crate::model::{Buffered, HttpFacts, PolicyTime, RequestFacts};
 use crate::upstream::{Ticket, Upstream};
 
 /// Seconds that a connection waits for its next request (nginx's default).
@@ -172,6 +172,7 @@ fn good_call(
     let whole = inspected.renumbered.is_some() && inspected.shape.is_batch();
     let facts = RequestFacts {
         shape: inspected.shape,
+        http: HttpFacts::json_rpc(),
         body_bytes: body.len(),
         client_key,
         seed: fastrand::u64(..),

@@ -1,7 +1,7 @@
 //! The input of the calls that probe a new policy before it is published.
 
 use super::abi::{AttemptBlock, EndpointRow, PlanBlock, RequestBlock, attempt_flags};
-use crate::model::Outcome;
+use crate::model::{HttpFacts, HttpMethod, Outcome, Protocol};
 
 /// The request, a plain read.
 pub(super) fn request() -> RequestBlock {
@@ -16,6 +16,15 @@ pub(super) fn request() -> RequestBlock {
         ..RequestBlock::new()
     };
     request.set_method("eth_blockNumber");
+    request.set_http(&HttpFacts::json_rpc(), true);
+    request
+}
+
+/// A request that isn't JSON-RPC, a read too.
+pub(super) fn http_request() -> RequestBlock {
+    let mut request = RequestBlock { body_bytes: 0, ..request() };
+    request.set_method("GET");
+    request.set_http(&HttpFacts::new(Protocol::Http, HttpMethod::Get).at("/v1/orders/4711"), true);
     request
 }
 
@@ -97,4 +106,16 @@ pub(super) fn attempts() -> impl Iterator<Item = AttemptBlock> {
         }
         attempt
     })
+}
+
+/// Attempts of a request that isn't JSON-RPC: an HTTP error, and a gRPC error.
+pub(super) fn http_attempts() -> impl Iterator<Item = AttemptBlock> {
+    let failed = attempts().find(|attempt| attempt.outcome == Outcome::HttpError.code());
+    let unavailable = failed.map(|attempt| AttemptBlock {
+        outcome: Outcome::RpcError.code(),
+        http_status: 200,
+        grpc_status: 14,
+        ..attempt
+    });
+    failed.into_iter().chain(unavailable)
 }
