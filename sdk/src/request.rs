@@ -113,7 +113,8 @@ impl Request {
             HttpMethod::Put | HttpMethod::Delete => Self::WRITE | Self::IDEMPOTENT | Self::RESENDABLE,
             _ => Self::WRITE,
         };
-        let http = Request { protocol: Protocol::Http as u32, http_method: http_method as u32, flags, ..Self::default() };
+        let http =
+            Request { protocol: Protocol::Http as u32, http_method: http_method as u32, flags, ..Self::default() };
         let mut request = http.at(path);
         request.method_len = crate::export::fill(&mut request.method, method.as_bytes());
         request

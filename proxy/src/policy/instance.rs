@@ -178,7 +178,6 @@ impl Instance {
         spent::note(fuel.saturating_sub(self.store.get_fuel().unwrap_or(0)), &answer);
         answer
     }
-
 }
 
 impl ReadyInstance {
@@ -225,7 +224,8 @@ impl ReadyInstance {
         let data = inner.memory.data_mut(&mut inner.store);
         scores.clear();
         let at = area.request + FLAGS_AT;
-        if self.minor >= MINOR_OF_1_2 && refusal(request.flags, pod_read_unaligned(slot(data, at, size_of::<u32>())?))? {
+        if self.minor >= MINOR_OF_1_2 && refusal(request.flags, pod_read_unaligned(slot(data, at, size_of::<u32>())?))?
+        {
             scores.resize(len, f64::NEG_INFINITY);
             return Ok(Scored::Refused);
         }

@@ -266,12 +266,7 @@ impl Policy {
     ///
     /// # Errors
     /// A [`Fault`]; the instance is then replaced in the background.
-    pub fn score_aside(
-        &self,
-        request: &RequestBlock,
-        rows: Rows<'_>,
-        scores: &mut Vec<f64>,
-    ) -> Result<Scored, Fault> {
+    pub fn score_aside(&self, request: &RequestBlock, rows: Rows<'_>, scores: &mut Vec<f64>) -> Result<Scored, Fault> {
         let score = |instance: &mut ReadyInstance| decode::useful(instance.score(request, rows, scores)?, scores);
         self.replacing(self.pool.with_spare(score))
     }

@@ -151,7 +151,8 @@ fn parse_tags(tags: serde_json::Value) -> Result<Vec<String>, PluginError> {
     }
     for (n, tag) in tags.iter().enumerate() {
         if !is_label(tag) {
-            let reason = format!("its tag {tag:?} must be 1 to 64 characters without spaces, quotes or control characters");
+            let reason =
+                format!("its tag {tag:?} must be 1 to 64 characters without spaces, quotes or control characters");
             return Err(refuse(reason));
         }
         if tags[..n].contains(tag) {
