@@ -39,6 +39,23 @@ fn a_module_gets_the_blocks_of_its_version() {
     }
 }
 
+#[test]
+fn a_policy_sees_that_a_request_is_json_rpc() {
+    let [a, b] = ["a", "b"].map(Origin::start);
+    // Protocol and HTTP method as two digits, for the first endpoint only and if the path is `/`.
+    let digits = "(i32.add (i32.mul (i32.load offset=128 (local.get $request)) (i32.const 10))
+        (i32.load offset=132 (local.get $request)))";
+    let is_root = "(i64.eq (i64.load offset=136 (local.get $request)) (i64.const 0xaf63a24c860189fe))";
+    let is_first = "(i32.eqz (i32.load (local.get $row)))";
+    let score = format!("(f64.convert_i32_u (i32.mul {digits} (i32.and {is_root} {is_first})))");
+    let proxy = Proxy::start(&Conf::of([&a, &b]).scored_by(&Guest::new("looks", "1.0.0").abi(1, 2).score_each(&score)));
+    assert_eq!(proxy.admin("GET", "/explain").json()["endpoints"][0]["score"], 13.0);
+    // The scores would be equal otherwise, and the seed would decide.
+    for _ in 0..10 {
+        assert_eq!(proxy.post(json::READ).result(), "a");
+    }
+}
+
 /// A scoring policy of this version whose score is the row's tags.
 fn tagged(name: &str, minor: u32, tags: &str) -> Guest {
     let describe = format!(r#"{{"name":"{name}","version":"1.0.0","kinds":["scoring"]{tags}}}"#);

@@ -75,9 +75,8 @@ fn whatever_was_not_sent_is_retried_whatever_the_method() {
 
 #[test]
 fn a_rate_limit_is_retried_and_cools_as_long_as_it_says() {
-    let limited = Attempt::http_error(429);
-    let after = |retry_after_ms| Attempt { retry_after_ms, ..limited };
-    assert_eq!(decide(&get(), limited), again(0.0));
+    let after = |retry_after_ms| Attempt { retry_after_ms, ..Attempt::http_error(429) };
+    assert_eq!(decide(&get(), Attempt::http_error(429)), again(0.0));
     assert_eq!(decide(&get(), after(0)), again(0.0), "0 is no promise");
     assert_eq!(decide(&get(), after(7_000)), Decision::retry().cooldown(fixed(7)));
     assert_eq!(decide(&get(), after(3_600_000)), Decision::retry().cooldown(fixed(300)), "the longest");

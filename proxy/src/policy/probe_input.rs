@@ -5,7 +5,22 @@ use crate::model::{HttpFacts, HttpMethod, Outcome, Protocol};
 
 /// The request, a plain read.
 pub(super) fn request() -> RequestBlock {
-    let mut request = RequestBlock {
+    let mut request = nameless();
+    request.set_method("eth_blockNumber");
+    request.set_http(&HttpFacts::json_rpc(), true);
+    request
+}
+
+/// A request that isn't JSON-RPC, a read too.
+pub(super) fn http_request() -> RequestBlock {
+    let mut request = nameless();
+    request.set_method("GET");
+    request.set_http(&HttpFacts::new(Protocol::Http, HttpMethod::Get).at("/v1/orders/4711"), true);
+    request
+}
+
+fn nameless() -> RequestBlock {
+    RequestBlock {
         unix_ms: 1_700_000_000_000,
         seed: 0x9e37_79b9_7f4a_7c15,
         batch_size: 1,
@@ -14,18 +29,7 @@ pub(super) fn request() -> RequestBlock {
         body_bytes: 64,
         deadline_left_ms: 10_000,
         ..RequestBlock::new()
-    };
-    request.set_method("eth_blockNumber");
-    request.set_http(&HttpFacts::json_rpc(), true);
-    request
-}
-
-/// A request that isn't JSON-RPC, a read too.
-pub(super) fn http_request() -> RequestBlock {
-    let mut request = RequestBlock { body_bytes: 0, ..request() };
-    request.set_method("GET");
-    request.set_http(&HttpFacts::new(Protocol::Http, HttpMethod::Get).at("/v1/orders/4711"), true);
-    request
+    }
 }
 
 /// A new endpoint, a used one, and one that fails.

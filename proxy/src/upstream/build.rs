@@ -93,10 +93,10 @@ fn build_deciders(
     };
     let shadow = conf.shadow.as_ref().zip(shadow.map(own));
     let shadow = shadow.map(|(shadow, bound)| Shadow::build(&conf.name, shadow, bound, endpoints, before, resources));
-    let mut deciders =
+    let deciders =
         Deciders { scoring, retry, shadow, canary, reads_http: false, time_budget: conf.policy_time_budget };
-    deciders.reads_http = deciders.all().any(|policy| policy.policy.reads_http());
-    deciders
+    let reads_http = deciders.all().any(|policy| policy.policy.reads_http());
+    Deciders { reads_http, ..deciders }
 }
 
 /// Builds the endpoints of the conf. Those that existed before keep their state.
