@@ -271,7 +271,6 @@ unsafe fn sized_block<'a, T: Block>(at: *const u64) -> &'a T {
 }
 
 /// A block in the proxy's memory, or a copy of an older proxy's with all fields of this version.
-#[expect(clippy::large_enum_variant, reason = "it lives on the stack, for one call")]
 enum Seen<'a, T> {
     Whole(&'a T),
     Completed(T),

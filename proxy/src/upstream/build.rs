@@ -93,8 +93,7 @@ fn build_deciders(
     };
     let shadow = conf.shadow.as_ref().zip(shadow.map(own));
     let shadow = shadow.map(|(shadow, bound)| Shadow::build(&conf.name, shadow, bound, endpoints, before, resources));
-    let deciders =
-        Deciders { scoring, retry, shadow, canary, reads_http: false, time_budget: conf.policy_time_budget };
+    let deciders = Deciders { scoring, retry, shadow, canary, reads_http: false, time_budget: conf.policy_time_budget };
     let reads_http = deciders.all().any(|policy| policy.policy.reads_http());
     Deciders { reads_http, ..deciders }
 }
