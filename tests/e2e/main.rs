@@ -40,6 +40,7 @@
 //! - `explain`: the explanation of the next request.
 //! - `shadow`: policies that run without effect.
 //! - `canary`: policies that decide a share of the requests.
+//! - `abi`: modules of each minor version of the ABI, and tags by name.
 //! - `policies`: good and bad decisions of modules.
 //! - `examples`: policies in other languages, of the SDK's folder.
 //! - `guests`: hostile and broken modules, each file of `tests/guests` and each generated one.
@@ -53,6 +54,7 @@
 
 pub(crate) use testkit as support;
 
+mod abi;
 mod admin;
 mod admin_wire;
 mod answers;

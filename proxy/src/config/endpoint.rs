@@ -160,12 +160,17 @@ fn default_name(index: usize, host: &str) -> String {
 /// Names and tags appear everywhere, so they must be printable, and not a URL by mistake.
 fn check_label(key: Key<'_>, text: &Spanned<String>, report: &mut Report<'_>) {
     let label = text.get_ref();
-    let unfit = |c: char| c.is_control() || c.is_whitespace() || matches!(c, '"' | '\'' | '`');
-    if label.is_empty() || label.chars().count() > MAX_NAME || label.contains(unfit) {
+    if !is_label(label) {
         report.add(key, text.span(), "must be 1 to 64 characters without spaces, quotes or control characters");
     } else if label.contains("://") {
         report.add(key, text.span(), "must not be a URL, since it is shown in logs and metrics");
     }
+}
+
+/// Whether `text` has the form of a name or tag: 1 to 64 printable characters.
+pub fn is_label(text: &str) -> bool {
+    let unfit = |c: char| c.is_control() || c.is_whitespace() || matches!(c, '"' | '\'' | '`');
+    !text.is_empty() && text.chars().count() <= MAX_NAME && !text.contains(unfit)
 }
 
 fn rate_limit(key: Key<'_>, file: &file::Endpoint, report: &mut Report<'_>) -> Option<RateLimit> {

@@ -41,6 +41,7 @@ mod validate;
 
 use std::path::Path;
 
+pub use self::endpoint::is_label;
 pub use self::error::{ConfigError, Location, Problem};
 pub use self::policy::NATIVE;
 pub use self::resolved::{

@@ -29,7 +29,7 @@ use super::raw_head::RawHead;
 use super::rpc::{self, Arrived};
 use crate::config::Protocol;
 use crate::jsonrpc::whole_secs;
-use crate::model::Buffered;
+use crate::model::{Buffered, HttpFacts};
 use crate::upstream::Upstream;
 
 /// Capacity for a response's head: all of ours are shorter.
@@ -38,6 +38,7 @@ const HEAD_BYTES: usize = 320;
 /// A plain request, as far as its head describes it.
 pub(super) struct Plain {
     upstream: Arc<Upstream>,
+    http: HttpFacts,
     headers: Vec<(HeaderName, HeaderValue)>,
     /// Length of the head.
     head: usize,
@@ -63,7 +64,8 @@ impl Plain {
             return None;
         }
         let headers = accepted.forwarded.ok()?;
-        Some(Plain { upstream: Arc::clone(&route.upstream), headers, head: head.length, body })
+        let http = HttpFacts::json_rpc().at(path).of_host(fields.host_hash());
+        Some(Plain { upstream: Arc::clone(&route.upstream), http, headers, head: head.length, body })
     }
 
     /// Reads the rest of the request and answers it. `bytes` begin with its head. Returns the bytes
@@ -96,7 +98,7 @@ impl Plain {
         ctx: &mut RequestCtx,
         alarm: &mut Alarm,
     ) -> Result<()> {
-        let Plain { upstream, headers, head, body } = self;
+        let Plain { upstream, http, headers, head, body } = self;
         ctx.upstream = Some(Arc::clone(&upstream));
         drop(client.next.split_to(head));
         let read = read_rest(buffered, client.stream, &mut client.next, ctx, alarm, body).await;
@@ -104,7 +106,7 @@ impl Plain {
             // The rest of the body would be read as a request.
             client.close();
         }
-        match read.and_then(|body| Arrived { upstream, headers, body }.inspect(buffered, ctx)) {
+        match read.and_then(|body| Arrived { upstream, http, headers, body }.inspect(buffered, ctx)) {
             Ok(prepared) => prepared.answer(client, ctx).await,
             Err(refusal) => rpc::refuse(client, ctx, &refusal, None).await,
         }

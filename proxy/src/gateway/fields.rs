@@ -6,6 +6,8 @@
 
 use http::{HeaderMap, HeaderName, header};
 
+use crate::model::host_hash;
+
 /// A field that may occur once in a head.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Single<'h> {
@@ -48,6 +50,11 @@ impl<'h> Fields<'h> {
     /// The fields of a parsed head.
     pub(super) fn of_map(headers: &'h HeaderMap) -> Self {
         Fields::of(headers.iter().map(|(name, value)| (name.as_str().as_bytes(), value.as_bytes())))
+    }
+
+    /// The hash of the host for policies.
+    pub(super) fn host_hash(&self) -> u64 {
+        self.host.value.and_then(|host| std::str::from_utf8(host).ok()).map_or(0, host_hash)
     }
 
     fn add(&mut self, name: &[u8], value: &'h [u8]) {

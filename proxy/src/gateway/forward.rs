@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Method, StatusCode, header};
+use http::{StatusCode, header};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::protocols::http::ServerSession;
 use pingora::upstreams::peer::HttpPeer;
@@ -26,7 +26,8 @@ use crate::clock;
 use crate::engine::{Relay, Trace, classify};
 use crate::jsonrpc::{Refusal, whole_secs};
 use crate::model::{
-    AttemptResult, FloorRate, MethodClass, Outcome, Pace, PolicyTime, RequestFacts, RequestShape, Tick,
+    AttemptResult, FloorRate, HttpFacts, HttpMethod, MethodClass, Outcome, Pace, PolicyTime, Protocol, RequestFacts,
+    RequestShape, Tick,
 };
 use crate::upstream::Upstream;
 
@@ -49,6 +50,14 @@ pub(super) enum Kind {
     WebSocket {
         whole: bool,
     },
+}
+
+/// Where a request goes, in the client's words.
+pub(super) struct Place<'h> {
+    /// The normal form of the path.
+    pub(super) path: &'h str,
+    /// The hash of the host.
+    pub(super) host: u64,
 }
 
 /// The state of a request that streams through.
@@ -79,6 +88,7 @@ impl Forwarded {
         upstream: Arc<Upstream>,
         session: &mut ServerSession,
         kind: Kind,
+        place: &Place<'_>,
         framing: &Framing,
         ctx: &RequestCtx,
     ) -> std::result::Result<Self, Refusal> {
@@ -86,13 +96,11 @@ impl Forwarded {
         session.set_write_timeout(Some(WRITE_TIMEOUT));
         session.set_min_send_rate(Some(READ_FLOOR));
         let replay_buffer = upstream.settings().replay_buffer;
-        let mut facts = facts(session.req_header(), framing, upstream.settings().deadline, ctx.hashed_client());
+        let (deadline, client_key) = (upstream.settings().deadline, ctx.hashed_client());
+        let facts = facts(session.req_header(), kind, place, framing, deadline, client_key);
         let relay = match kind {
             Kind::Http => Relay::admit(upstream, facts).await?,
-            Kind::WebSocket { .. } => {
-                facts.shape.method = websocket::METHOD.to_owned();
-                Relay::admit_tunnel(upstream, facts)?
-            }
+            Kind::WebSocket { .. } => Relay::admit_tunnel(upstream, facts)?,
         };
         let body = BodyPace { pace: Pace::new(BODY_FLOOR), since: clock::now(), bytes: 0 };
         Ok(Forwarded { relay, kind, target: None, replay_buffer, body, refusal: None })
@@ -276,21 +284,40 @@ fn broken(error: &Error) -> AttemptResult {
     }
 }
 
-fn facts(head: &RequestHeader, framing: &Framing, deadline: Duration, client_key: u64) -> RequestFacts {
-    let class = match head.method {
-        Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE => MethodClass::Read,
-        Method::PUT | Method::DELETE => MethodClass::IdempotentWrite,
-        _ if head.headers.contains_key("idempotency-key") => MethodClass::IdempotentWrite,
-        _ => MethodClass::Write,
+fn facts(
+    head: &RequestHeader,
+    kind: Kind,
+    place: &Place<'_>,
+    framing: &Framing,
+    deadline: Duration,
+    client_key: u64,
+) -> RequestFacts {
+    let method = head.method.as_str();
+    let (protocol, shape) = match kind {
+        Kind::Http if is_grpc(head) => (Protocol::Grpc, http_shape(head)),
+        Kind::Http => (Protocol::Http, http_shape(head)),
+        Kind::WebSocket { .. } => {
+            (Protocol::WebSocket, RequestShape::single(websocket::METHOD.to_owned(), MethodClass::Read))
+        }
     };
     RequestFacts {
-        shape: RequestShape::single(head.method.as_str().to_owned(), class),
+        shape,
+        http: HttpFacts::new(protocol, HttpMethod::named(method)).at(place.path).of_host(place.host),
         body_bytes: if let BodyLength::Bytes(length) = framing.body { length } else { 0 },
         client_key,
         seed: fastrand::u64(..),
         deadline: clock::now().after(deadline),
         policy_time: PolicyTime::default(),
     }
+}
+
+fn http_shape(head: &RequestHeader) -> RequestShape {
+    RequestShape::http(head.method.as_str(), head.headers.contains_key("idempotency-key"))
+}
+
+fn is_grpc(head: &RequestHeader) -> bool {
+    let content_type = head.headers.get(header::CONTENT_TYPE);
+    content_type.is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
 }
 
 /// Refuses a request in plain text.

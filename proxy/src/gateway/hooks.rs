@@ -26,7 +26,7 @@ use super::body;
 use super::bounds::Bounds;
 use super::ctx::RequestCtx;
 use super::fields::Fields;
-use super::forward::{self, Forwarded, Kind};
+use super::forward::{self, Forwarded, Kind, Place};
 use super::framing::{BodyLength, Framing, announced};
 use super::path::normalise;
 use super::rpc::{self, Arrived};
@@ -35,7 +35,7 @@ use super::websocket;
 use crate::clock;
 use crate::config::Protocol;
 use crate::jsonrpc::Refusal;
-use crate::model::Buffered;
+use crate::model::{Buffered, HttpFacts, host_hash};
 use crate::upstream::Upstream;
 
 /// The proxy behind Pingora's sessions.
@@ -190,6 +190,7 @@ enum Direction {
 /// A JSON-RPC request whose body is to be read.
 struct RpcRequest {
     upstream: Arc<Upstream>,
+    http: HttpFacts,
     headers: Vec<(HeaderName, HeaderValue)>,
     framing: Framing,
 }
@@ -202,7 +203,7 @@ async fn direct(session: &mut ServerSession, ctx: &mut RequestCtx) -> std::resul
         Some(framing) => framing,
         None => framing_of_stream(&fields)?,
     };
-    let (accepted, is_post) = (Accepted::of(&fields), head.method == Method::POST);
+    let (accepted, host, is_post) = (Accepted::of(&fields), host_of(head, &fields), head.method == Method::POST);
     let path = normalise(head.uri.path())?.into_owned();
     set_limits(session, framing.may_follow);
     let snapshot = Arc::clone(&ctx.snapshot);
@@ -220,7 +221,8 @@ async fn direct(session: &mut ServerSession, ctx: &mut RequestCtx) -> std::resul
             Kind::WebSocket { .. } => websocket::METHOD.to_owned(),
         };
         ctx.batch_size = 1;
-        let forwarded = Forwarded::begin(upstream, session, kind, &framing, ctx).await?;
+        let place = Place { path: &path, host };
+        let forwarded = Forwarded::begin(upstream, session, kind, &place, &framing, ctx).await?;
         return Ok(Direction::Forward(Box::new(forwarded)));
     }
     if !is_post {
@@ -229,7 +231,13 @@ async fn direct(session: &mut ServerSession, ctx: &mut RequestCtx) -> std::resul
     if !route.accept_any_content_type && !accepted.json {
         return Err(Refusal::NotJsonType);
     }
-    Ok(Direction::Rpc(RpcRequest { upstream, headers: accepted.forwarded?, framing }))
+    let http = HttpFacts::json_rpc().at(&path).of_host(host);
+    Ok(Direction::Rpc(RpcRequest { upstream, http, headers: accepted.forwarded?, framing }))
+}
+
+/// The hash of the host: of HTTP/2, the authority.
+fn host_of(head: &RequestHeader, fields: &Fields<'_>) -> u64 {
+    head.uri.authority().map_or_else(|| fields.host_hash(), |authority| host_hash(authority.as_str()))
 }
 
 /// The framing of an HTTP/2 request, which its stream ends.
@@ -248,10 +256,10 @@ async fn answer(
     ctx: &mut RequestCtx,
     request: RpcRequest,
 ) -> Result<bool> {
-    let RpcRequest { upstream, headers, framing } = request;
+    let RpcRequest { upstream, http, headers, framing } = request;
     let mut alarm = Alarm::new(clock::now());
     let body = body::read(buffered, session, ctx, &mut alarm, &framing).await;
-    match body.and_then(|body| Arrived { upstream, headers, body }.inspect(buffered, ctx)) {
+    match body.and_then(|body| Arrived { upstream, http, headers, body }.inspect(buffered, ctx)) {
         Ok(prepared) => prepared.answer(session, ctx).await?,
         Err(refusal) => rpc::refuse(session, ctx, &refusal, None).await?,
     }

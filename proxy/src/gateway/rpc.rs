@@ -18,7 +18,7 @@ use crate::clock;
 use crate::config::ClientKey;
 use crate::engine::{self, Call, Reply, ReplyBody, Trace};
 use crate::jsonrpc::{Expected, Inspected, Refusal, RequestWords, inspect};
-use crate::model::{Buffered, Held, PolicyTime, RequestFacts};
+use crate::model::{Buffered, Held, HttpFacts, PolicyTime, RequestFacts};
 use crate::upstream::{Ticket, Upstream};
 
 /// Bytes of a method name that are logged.
@@ -27,6 +27,8 @@ const LOGGED_METHOD: usize = 64;
 /// The parts of a request, once its body has arrived.
 pub(super) struct Arrived {
     pub(super) upstream: Arc<Upstream>,
+    /// The facts from the head.
+    pub(super) http: HttpFacts,
     /// The headers for the endpoint.
     pub(super) headers: Vec<(HeaderName, HeaderValue)>,
     pub(super) body: Bytes,
@@ -38,7 +40,7 @@ impl Arrived {
     /// # Errors
     /// The refusal for the client.
     pub(super) fn inspect(self, buffered: &Arc<Buffered>, ctx: &mut RequestCtx) -> Result<Prepared, Refusal> {
-        let Arrived { upstream, headers, body } = self;
+        let Arrived { upstream, http, headers, body } = self;
         let (max_answer, max_buffered) = (ctx.snapshot.config.server.max_body, ctx.snapshot.config.server.max_buffered);
         let settings = upstream.settings();
         let inspected = inspect(&body, settings.max_batch_size, &settings.methods)?;
@@ -49,7 +51,8 @@ impl Arrived {
         }
         ctx.method = inspected.shape.method[..inspected.shape.method.floor_char_boundary(LOGGED_METHOD)].to_owned();
         ctx.batch_size = inspected.shape.size();
-        let call = good_call(settings.deadline, inspected, headers, body, max_answer, ctx.hashed_client());
+        let mut call = good_call(settings.deadline, inspected, headers, body, max_answer, ctx.hashed_client());
+        call.facts.http = http;
         Ok(Prepared { upstream, call })
     }
 }
@@ -67,6 +70,7 @@ fn good_call(
     let whole = inspected.renumbered.is_some() && inspected.shape.is_batch();
     let facts = RequestFacts {
         shape: inspected.shape,
+        http: HttpFacts::json_rpc(),
         body_bytes: body.len(),
         client_key,
         seed: fastrand::u64(..),

@@ -19,6 +19,7 @@ use crate::client::{ClientSettings, Target, Transport};
 use crate::config::{Client, EndpointConf, EndpointUrl, UpstreamConf};
 use crate::metrics::Metrics;
 use crate::model::{BucketRate, EndpointHealth, EndpointStats, HealthRules};
+use crate::policy::tag_bits;
 
 /// The resources of the process that upstreams are built with.
 #[derive(Clone)]
@@ -81,17 +82,20 @@ fn build_deciders(
     resources: &Resources,
 ) -> Deciders {
     let Policies { scoring, retry, shadow, canary } = policies;
-    let live = [scoring, retry];
+    let own = |policy: GuardedPolicy| policy.of_upstream(&conf.endpoints);
+    let live = [scoring.map(own), retry.map(own)];
     let canary = conf.canary.as_ref().zip(canary).map(|(canary, CanarySpec { policy, decision })| {
-        Canary::build(&conf.name, canary, policy, live.clone(), before, decision, resources)
+        Canary::build(&conf.name, canary, own(policy), live.clone(), before, decision, resources)
     });
     let [scoring, retry] = match &canary {
         Some(canary) => canary.or_promoted(live),
         None => live,
     };
-    let shadow = conf.shadow.as_ref().zip(shadow);
+    let shadow = conf.shadow.as_ref().zip(shadow.map(own));
     let shadow = shadow.map(|(shadow, bound)| Shadow::build(&conf.name, shadow, bound, endpoints, before, resources));
-    Deciders { scoring, retry, shadow, canary, time_budget: conf.policy_time_budget }
+    let deciders = Deciders { scoring, retry, shadow, canary, reads_http: false, time_budget: conf.policy_time_budget };
+    let reads_http = deciders.all().any(|policy| policy.policy.reads_http());
+    Deciders { reads_http, ..deciders }
 }
 
 /// Builds the endpoints of the conf. Those that existed before keep their state.
@@ -136,7 +140,7 @@ fn build_endpoint(
         },
         index,
         weight: conf.weight,
-        tags: tag_bits(conf, tags),
+        tags: tag_bits(tags, &conf.tags),
         price: conf.price.unwrap_or(f32::NAN),
         archive: conf.tags.iter().any(|tag| tag == ARCHIVE_TAG),
         limited: limiter.is_some(),
@@ -165,13 +169,6 @@ fn health(before: Option<&Arc<EndpointHealth>>, same_chain: bool) -> Arc<Endpoin
         Some(before) => Arc::new(before.for_another_chain()),
         None => Arc::default(),
     }
-}
-
-/// Bit n stands for the n-th of the upstream's tags in alphabetical order; the conf allows at most
-/// 64.
-fn tag_bits(conf: &EndpointConf, tags: &BTreeSet<&str>) -> u64 {
-    let set = tags.iter().enumerate().filter(|(_, tag)| conf.tags.iter().any(|t| t == *tag));
-    set.fold(0, |bits, (n, _)| bits | 1 << n)
 }
 
 fn target(

@@ -21,6 +21,8 @@ pub(super) struct Deciders {
     pub(super) retry: Option<GuardedPolicy>,
     pub(super) shadow: Option<Arc<Shadow>>,
     pub(super) canary: Option<Canary>,
+    /// Whether any of them gets the facts of the HTTP head.
+    pub(super) reads_http: bool,
     /// The time limit of all calls for one request together.
     pub(super) time_budget: Duration,
 }
@@ -41,6 +43,13 @@ impl Deciders {
     /// The policies that plan and decide about retries of the request with this seed, in order.
     pub(super) fn retry(&self, seed: u64) -> impl Iterator<Item = Decider<'_>> {
         in_order(self.canary.as_ref().filter(|canary| canary.decides(seed)), self.retry.as_ref())
+    }
+
+    /// All of them.
+    pub(super) fn all(&self) -> impl Iterator<Item = &GuardedPolicy> {
+        let shadow = self.shadow.as_ref().map(|shadow| shadow.policy());
+        let canary = self.canary.as_ref().map(Canary::policy);
+        [self.scoring.as_ref(), self.retry.as_ref(), shadow, canary].into_iter().flatten()
     }
 
     /// The terms of all calls for this request.
@@ -74,6 +83,11 @@ impl Upstream {
     /// The policies in use: scoring, then retry.
     pub fn policies(&self) -> [Option<&GuardedPolicy>; 2] {
         [self.deciders.scoring.as_ref(), self.deciders.retry.as_ref()]
+    }
+
+    /// Whether any policy gets the facts of a request's HTTP head: without one, nobody reads them.
+    pub fn reads_http(&self) -> bool {
+        self.deciders.reads_http
     }
 
     /// The policy that scores without effect.
