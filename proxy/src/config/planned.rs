@@ -7,10 +7,6 @@ pub(super) const PLANNED: &[(&str, &[&str])] = &[
     (
         "server",
         &[
-            "listeners",
-            "tls",
-            "http2",
-            "proxy_protocol",
             "trusted_proxies",
             "max_connections",
             "max_buffered",

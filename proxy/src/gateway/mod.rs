@@ -14,9 +14,13 @@ mod ctx;
 mod downstream;
 mod fields;
 mod framing;
+mod handshakes;
 mod head;
+mod listener;
 mod path;
+mod proxy_protocol;
 mod sending;
+mod tls_stream;
 mod workers;
 
 use std::io;
@@ -45,7 +49,7 @@ use downstream::{
     Head, begin, parse_head, read_request, release_endless, respond, respond_refusal, set_limits, until_gone,
 };
 use head::{Arrival, Entrance, HeadLimits, turn_away};
-pub use workers::Acceptor;
+pub use workers::{Acceptor, Bound};
 
 /// The proxy's service: the state that all requests share, on all worker threads.
 pub struct ProxyService {
