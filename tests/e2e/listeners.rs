@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::support::{Authority, Client, Conf, Issued, Origin, Proxy, TlsClient, json, wait_until};
+use crate::support::{Answer, Authority, Client, Conf, Issued, Origin, Proxy, TlsClient, json, wait_until};
 
 /// The proxy's limit for the beginning of a connection.
 const OPENING: Duration = Duration::from_secs(10);
@@ -54,10 +54,11 @@ fn long_bodies_and_answers_pass() {
     let (origin, _, proxy) = start(&authority);
     let long = "x".repeat(3 << 20);
     let result = long.clone();
-    origin.script(move |_| crate::support::Answer::result(&result));
+    origin.script(move |_| Answer::result(&result));
     let mut client = TlsClient::trusting(&authority).connect(proxy.second(), "a.example");
     for _ in 0..2 {
-        assert_eq!(client.post(READ_LONG).result(), long);
+        let body = json::request("1", "eth_call").replace("[]", &format!("[\"{long}\"]"));
+        assert_eq!(client.post(body).result(), long);
     }
     assert_eq!(proxy.metrics().sum("tls_handshakes_total", &[]), 1.0);
 }

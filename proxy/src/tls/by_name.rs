@@ -64,19 +64,22 @@ impl fmt::Debug for ByName {
 mod tests {
     use testkit::Authority;
 
+    use tokio_rustls::rustls::crypto::ring;
+
     use super::*;
     use crate::config::CertificateFiles;
-    use tokio_rustls::rustls::crypto::ring;
+
+    const NOW: i64 = 2_000_000_000;
 
     #[test]
     fn exact_names_come_before_wildcards_and_these_before_the_default() {
         let (authority, folder) = (Authority::new(), tempfile::tempdir().unwrap());
         let certificate = |(file, names): (&str, &[&str])| {
             let [chain, key] = ["pem", "key"].map(|kind| folder.path().join(file).with_extension(kind));
-            let issued = authority.certify_for_days(names, -100_000, 100_000);
+            let issued = authority.certify_for_days(names, -10_000, 10_000);
             std::fs::write(&chain, issued.chain).unwrap();
             std::fs::write(&key, issued.key).unwrap();
-            Certificate::read("key", &CertificateFiles { chain, key }, &ring::default_provider(), 0).unwrap()
+            Certificate::read("key", &CertificateFiles { chain, key }, &ring::default_provider(), NOW).unwrap()
         };
         let certificates = [
             ("default", &["one.example"][..]),

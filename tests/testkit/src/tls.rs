@@ -56,7 +56,8 @@ impl Authority {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock");
         let day = |days: i32| {
             let shift = DAY * days.unsigned_abs();
-            date_time_ymd(1970, 1, 1) + if days < 0 { now - shift } else { now + shift }
+            let today = date_time_ymd(1970, 1, 1) + now;
+            if days < 0 { today - shift } else { today + shift }
         };
         (params.not_before, params.not_after) = (day(from), day(until));
         let certificate = params.signed_by(&key, &self.0).expect("a certificate");
