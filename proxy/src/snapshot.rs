@@ -144,7 +144,7 @@ fn certificate_series(tls: &TlsConfigs, metrics: &Metrics) -> Vec<(Arc<Certifica
         let expiry = earliest.entry((facts.listener, facts.name)).or_insert(facts.expiry);
         *expiry = facts.expiry.min(*expiry);
     }
-    let series = |((listener, name), expiry)| (metrics.certificate(&format!("{listener}"), name), expiry);
+    let series = |((listener, name), expiry)| (metrics.certificate(&listener.to_string(), name), expiry);
     earliest.into_iter().map(series).collect()
 }
 

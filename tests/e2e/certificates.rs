@@ -86,14 +86,22 @@ fn files_that_cannot_serve_refuse_the_reload_and_are_named() {
     for ((chain, key), file, part) in [
         (of(&days(-20, -10)), "a.pem", "holds a certificate that expired on 2"),
         (of(&days(10, 20)), "a.pem", "isn't valid before 2"),
-        ((good.chain.clone(), authority.certify(&["a.example"]).key), "a.key", "doesn't belong to the first certificate of"),
+        (
+            (good.chain.clone(), authority.certify(&["a.example"]).key),
+            "a.key",
+            "doesn't belong to the first certificate of",
+        ),
         ((good.chain.clone(), encrypted.to_owned()), "a.key", "is encrypted"),
         ((good.chain.clone(), "no key".to_owned()), "a.key", "holds no private key in PEM form"),
         ((good.chain.clone(), good.key.replace("M", "!")), "a.key", "isn't well-formed PEM"),
         ((good.key.clone(), good.key.clone()), "a.pem", "holds no certificate in PEM form"),
         ((cut_off, good.key.clone()), "a.pem", "isn't well-formed PEM"),
         ((no_certificate.to_owned(), good.key.clone()), "a.pem", "certificate number 1 can't be parsed"),
-        ((format!("{}{no_certificate}", good.chain), good.key.clone()), "a.pem", "certificate number 2 can't be parsed"),
+        (
+            (format!("{}{no_certificate}", good.chain), good.key.clone()),
+            "a.pem",
+            "certificate number 2 can't be parsed",
+        ),
     ] {
         let key_of_conf = if file == "a.pem" { "chain" } else { "key" };
         renew(&conf, &proxy, &Issued { chain, key });
@@ -188,10 +196,7 @@ fn an_old_ticket_does_not_replace_a_certificate_of_the_client() {
     // From one to another, in the same file.
     proxy.rewrite_conf(&required.file("ca.pem", &second.pem()));
     let report = proxy.post_reload().json();
-    assert_eq!(
-        report["changes"]["certificates_changed"],
-        serde_json::json!([format!("{}/client_ca", proxy.second())])
-    );
+    assert_eq!(report["changes"]["certificates_changed"], serde_json::json!([format!("{}/client_ca", proxy.second())]));
     assert!(!is_served(&known) && !is_served(&anonymous));
     assert!(is_served(&TlsClient::with_certificate(&authority, &second.certify(&["client"]))));
     // And back to none.

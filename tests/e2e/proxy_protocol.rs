@@ -86,7 +86,8 @@ fn a_connection_without_a_good_header_is_closed() {
 fn a_slow_header_is_cut() {
     let (_origin, proxy) = start(|conf| conf);
     let began = Instant::now();
-    let mut slow = [Client::connect(proxy.second()), connect(&proxy, "PROXY TCP4 192.0"), connect(&proxy, &v2(0x21, 1)[..20])];
+    let mut slow =
+        [Client::connect(proxy.second()), connect(&proxy, "PROXY TCP4 192.0"), connect(&proxy, &v2(0x21, 1)[..20])];
     for client in &mut slow {
         assert!(client.is_closed_by_server());
     }
@@ -117,9 +118,7 @@ fn the_header_precedes_the_handshake() {
     let conf = with(Conf::of([&origin]), "a", &authority.certify(&["a.example"]));
     let proxy = Proxy::start(&conf.listener(&format!("proxy_protocol = true\n{TLS_A}")));
     let tls = TlsClient::trusting(&authority);
-    for (header, expected) in
-        [(v1("192.0.2.7").into_bytes(), "192.0.2.7:4711"), (v2(0x21, 8), "198.51.100.8:4711")]
-    {
+    for (header, expected) in [(v1("192.0.2.7").into_bytes(), "192.0.2.7:4711"), (v2(0x21, 8), "198.51.100.8:4711")] {
         let mut client = tls.try_connect_after(proxy.second(), "a.example", &header).unwrap();
         assert_eq!(client.post(json::READ).result(), "good");
         wait_until("the log names the client", || proxy.lines(&format!("client={expected} ")) == 1);

@@ -19,8 +19,8 @@ mod transport;
 
 pub use exchange::{Answer, AnswerBody, Arriving, Outgoing};
 pub(crate) use exchange::{Exchanged, exchange};
-pub(crate) use hedge_timer::HedgeTimer;
 pub use gathered::Gathered;
+pub(crate) use hedge_timer::HedgeTimer;
 pub use idle::{Connection, WorkerId};
 pub use stream::{PlainStream, socket_digest};
 pub use target::{ClientSettings, Target};

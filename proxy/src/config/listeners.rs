@@ -93,20 +93,10 @@ fn listener(key: Key<'_>, table: &Table<file::Listener>, report: &mut Report<'_>
     let text = required(key, "address", "0.0.0.0:443", table.address.as_ref(), table.span(), report);
     let address = text.map_or(NO_ADDRESS, |text| fixed_address(key.name("address"), text, report));
     let tls = table.tls.as_ref().map(|file| tls(key.name("tls"), file, report, sources));
-    Listener {
-        address,
-        http2: table.http2.unwrap_or(tls.is_some()),
-        tls,
-        proxy_protocol: table.proxy_protocol,
-    }
+    Listener { address, http2: table.http2.unwrap_or(tls.is_some()), tls, proxy_protocol: table.proxy_protocol }
 }
 
-fn tls(
-    key: Key<'_>,
-    table: &Table<file::ListenerTls>,
-    report: &mut Report<'_>,
-    sources: &Sources<'_>,
-) -> ListenerTls {
+fn tls(key: Key<'_>, table: &Table<file::ListenerTls>, report: &mut Report<'_>, sources: &Sources<'_>) -> ListenerTls {
     let list = key.name("certificates");
     if table.certificates.is_empty() {
         let message = "must hold at least one certificate, such as [{ chain = \"site.pem\", key = \"site.key\" }]";

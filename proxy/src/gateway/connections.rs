@@ -126,8 +126,7 @@ impl Connections {
                 return Err(self.refuse(inner, Full::InAll));
             }
         }
-        let member =
-            Arc::new(Member { waits_since: AtomicU64::new(waiting(clock::now())), task: AtomicWaker::new() });
+        let member = Arc::new(Member { waits_since: AtomicU64::new(waiting(clock::now())), task: AtomicWaker::new() });
         let number = inner.next;
         inner.next += 1;
         inner.members.insert(number, Open { member: Arc::clone(&member), address });

@@ -48,7 +48,8 @@ impl ResolvesServerCert for ByName {
     /// certificate and an RSA one for old clients.
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         let positions = self.positions(hello.server_name());
-        let is_usable = |position: &&usize| self.keys[**position].key.choose_scheme(hello.signature_schemes()).is_some();
+        let is_usable =
+            |position: &&usize| self.keys[**position].key.choose_scheme(hello.signature_schemes()).is_some();
         let chosen = positions.iter().find(is_usable).or(positions.first())?;
         self.keys.get(*chosen).cloned()
     }

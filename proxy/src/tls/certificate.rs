@@ -46,8 +46,7 @@ impl Certificate {
     ) -> Result<Self, TlsError> {
         let chain_key = format!("{conf_key}.chain");
         let in_chain = |problem| TlsError { key: chain_key.clone(), file: files.chain.clone(), problem };
-        let in_key =
-            |problem| TlsError { key: format!("{conf_key}.key"), file: files.key.clone(), problem };
+        let in_key = |problem| TlsError { key: format!("{conf_key}.key"), file: files.key.clone(), problem };
         let chain = read_certificates(&files.chain).map_err(in_chain)?;
         let (hosts, name, valid) = {
             let leaf = parsed(&chain).map_err(in_chain)?;

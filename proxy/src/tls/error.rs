@@ -43,7 +43,9 @@ pub enum Problem {
     #[error("is encrypted, and nobody could type its passphrase; decrypt it (openssl pkey -in … -out …)")]
     EncryptedKey,
     /// The private key is broken or of an unsupported kind.
-    #[error("holds a private key that can't be used; keys of RSA (2,048 to 8,192 bits), ECDSA (P-256, P-384) and Ed25519 can")]
+    #[error(
+        "holds a private key that can't be used; keys of RSA (2,048 to 8,192 bits), ECDSA (P-256, P-384) and Ed25519 can"
+    )]
     BadKey,
     /// The private key is another certificate's.
     #[error(

@@ -126,7 +126,9 @@ impl TlsConfigs {
     }
 
     fn all(&self) -> impl Iterator<Item = (SocketAddr, &Certificate)> {
-        self.0.iter().flat_map(|(address, config)| config.certificates.iter().map(|certificate| (*address, certificate)))
+        self.0
+            .iter()
+            .flat_map(|(address, config)| config.certificates.iter().map(|certificate| (*address, certificate)))
     }
 }
 
@@ -141,10 +143,10 @@ impl TlsConfig {
     ) -> Result<Self, TlsError> {
         let provider = Arc::new(ring::default_provider());
         let read = |(index, files)| Certificate::read(&format!("{key}.certificates[{index}]"), files, &provider, now);
-        let certificates: Vec<Certificate> =
-            tls.certificates.iter().enumerate().map(read).collect::<Result<_, _>>()?;
+        let certificates: Vec<Certificate> = tls.certificates.iter().enumerate().map(read).collect::<Result<_, _>>()?;
         let client_ca = tls.client_ca.as_deref();
-        let client_ca = client_ca.map(|file| Ok((file, read_authorities(key, file)?))).transpose()?;
+        let authorities = |file| read_authorities(key, file).map(|authorities| (file, authorities));
+        let client_ca = client_ca.map(authorities).transpose()?;
         let verifier = client_ca.as_ref().map(|(file, authorities)| verifier(key, file, authorities, &provider));
         // Not the file's failure but the system's; an error names a file all the same.
         let failed = |error| TlsError {

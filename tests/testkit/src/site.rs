@@ -45,7 +45,8 @@ impl Site {
     pub fn new(conf: &Conf) -> Site {
         let folder = tempfile::Builder::new().prefix("pointsman-").tempdir().expect("a folder");
         let (environment, open_files) = (conf.environment.clone(), conf.open_files);
-        let site = Site { folder, environment, open_files, listen: free_port(), second: free_port(), admin: free_port() };
+        let site =
+            Site { folder, environment, open_files, listen: free_port(), second: free_port(), admin: free_port() };
         std::fs::create_dir(site.plugins()).expect("a folder");
         site.write(conf);
         site
