@@ -144,8 +144,8 @@ fn certificate_series(tls: &TlsConfigs, metrics: &Metrics) -> Vec<(Arc<Certifica
         let expiry = earliest.entry((facts.listener, facts.name)).or_insert(facts.expiry);
         *expiry = facts.expiry.min(*expiry);
     }
-    let series = |((listener, name), expiry)| (metrics.certificate(&listener.to_string(), name), expiry);
-    earliest.into_iter().map(series).collect()
+    let each = earliest.into_iter();
+    each.map(|((listener, name), expiry)| (metrics.certificate(&listener.to_string(), name), expiry)).collect()
 }
 
 impl LiveGeneration {

@@ -1,7 +1,7 @@
 //! Certificates as a part of the generation: renewal, refusal, rollback, session tickets, metrics.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::listeners::{TLS_A, start, with};
 use crate::refusals::{expect_refusal, expect_warning};
