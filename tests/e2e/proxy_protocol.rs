@@ -128,5 +128,5 @@ fn the_header_precedes_the_handshake() {
     // The address behind the header of one that doesn't speak TLS.
     let mut plain = connect(&proxy, v1("192.0.2.7"));
     assert_eq!(plain.post(json::READ).status, 400);
-    assert_eq!(tls_failures(&proxy, "plaintext"), 1.0);
+    wait_until("it is counted", || tls_failures(&proxy, "plaintext") == 1.0);
 }

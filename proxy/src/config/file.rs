@@ -52,6 +52,8 @@ pub(super) struct Server {
     pub(super) listen: Option<Spanned<Vec<Spanned<String>>>>,
     /// More addresses where clients connect, with TLS or other settings of their own. Adding or
     /// removing one needs a restart; certificates don't.
+    ///
+    /// Default: none.
     pub(super) listeners: Vec<Table<Listener>>,
     /// Worker threads. A client's connection stays with one of them. A change needs a restart.
     ///

@@ -98,7 +98,7 @@ impl GenerationBuilder {
     }
 
     fn tls_error(&self, error: TlsError) -> ReloadError {
-        ReloadError::Tls { conf: self.conf.clone(), error }
+        ReloadError::Tls { conf: self.conf.clone(), error: Box::new(error) }
     }
 
     /// Compiles the modules of the plugin folder, except those that `known` or the cache on disk

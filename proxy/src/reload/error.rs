@@ -25,7 +25,7 @@ pub enum ReloadError {
         /// The conf file.
         conf: PathBuf,
         /// The file, and its problem.
-        error: TlsError,
+        error: Box<TlsError>,
     },
     /// A policy of the conf.
     #[error("{}:{line}:{column}: policies.{policy}: {reason}", conf.display())]

@@ -12,9 +12,14 @@ const MISTAKES: &[(&str, &[&[&str]])] = &[
             &["threads = 0", "threads = 'two'"],
             &["max_body = 0", "max_body = true"],
             &["shutdown_grace = '30'", "shutdown_grace = 5"],
-            &["listen = []", "listen = 'here'", "listen = ['there']"],
+            &[
+                "listen = []",
+                "listen = 'here'",
+                "listen = ['there']",
+                "listeners = [{ address = 'x' }]",
+                "listeners = 1",
+            ],
             &["treads = 4", "trusted_proxies = true"],
-            &["listeners = [{ address = 'x' }]", "listeners = [{ adress = '[::1]:1' }]", "listeners = 1"],
         ],
     ),
     (
