@@ -17,7 +17,7 @@ const LAYERS: [&[&str]; 11] = [
     &["files", "hex", "model", "progress", "report", "text", "worker"],
     &["chain", "clock", "fingerprint", "signature"],
     &["config", "jsonrpc", "metrics"],
-    &["client", "policy"],
+    &["client", "policy", "tls"],
     &["upstream"],
     &["engine", "snapshot"],
     &["dns", "logging"],

@@ -24,6 +24,9 @@
 //! - `slow_clients`: clients that send requests slowly.
 //! - `room`: limits of clients' connections and memory.
 //! - `tls`: endpoints behind HTTPS.
+//! - `listeners`: TLS for clients.
+//! - `certificates`: certificates as a part of the generation.
+//! - `proxy_protocol`: clients that a load balancer's header names.
 //! - `lifecycle`: start, signals, clients that disconnect.
 //! - `reload`: changed and kept state, also under load.
 //! - `rollback`: the previous generation's state.
@@ -62,6 +65,7 @@ mod bad_input;
 mod batches;
 mod cache;
 mod canary;
+mod certificates;
 mod chain;
 mod connections;
 mod documents;
@@ -78,12 +82,14 @@ mod ids;
 mod layers;
 mod lifecycle;
 mod limits;
+mod listeners;
 mod nodes;
 mod nonsense;
 mod poison;
 mod policies;
 mod printed;
 mod property;
+mod proxy_protocol;
 mod refusals;
 mod reload;
 mod rollback;

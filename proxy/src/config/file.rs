@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
+pub(super) use super::file_listener::{Certificate, Listener, ListenerTls};
 pub(super) use super::file_upstream::{
     Canary, Client, Cooldown, Endpoint, HealthCheck, RetryBudget, Shadow, Upstream, WebSocket,
 };
@@ -47,8 +48,15 @@ pub(super) struct File {
 #[serde(deny_unknown_fields, default)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(super) struct Server {
-    /// IP addresses and ports where clients connect. A change needs a restart.
-    pub(super) listen: Spanned<Vec<Spanned<String>>>,
+    /// IP addresses and ports where clients connect in cleartext. A change needs a restart.
+    ///
+    /// Default: `["127.0.0.1:8549"]`; none if there are `listeners`.
+    pub(super) listen: Option<Spanned<Vec<Spanned<String>>>>,
+    /// More addresses where clients connect, with TLS or other settings of their own. Adding or
+    /// removing one needs a restart; certificates don't.
+    ///
+    /// Default: none.
+    pub(super) listeners: Vec<Table<Listener>>,
     /// Worker threads. A client's connection stays with one of them. A change needs a restart.
     ///
     /// Default: the cores that the process may use.
@@ -85,7 +93,8 @@ pub(super) struct Server {
 impl Default for Server {
     fn default() -> Self {
         Self {
-            listen: or(vec![text("127.0.0.1:8549")]),
+            listen: None,
+            listeners: Vec::new(),
             threads: None,
             max_body: or(SizeText::new("10MiB")),
             shutdown_grace: duration("30s"),

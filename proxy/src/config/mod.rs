@@ -16,8 +16,10 @@ mod check;
 mod endpoint;
 mod error;
 mod file;
+mod file_listener;
 mod file_upstream;
 mod health;
+mod listeners;
 mod machine;
 mod planned;
 mod plugins;
@@ -43,6 +45,7 @@ use std::path::Path;
 
 pub use self::endpoint::is_label;
 pub use self::error::{ConfigError, Location, Problem};
+pub use self::listeners::{CertificateFiles, Listener, ListenerTls, TlsVersion};
 pub use self::policy::NATIVE;
 pub use self::resolved::{
     Admin, CanaryConf, Client, Config, Cooldown, EndpointConf, HealthCheck, Plugins, PolicyConf, ProbeKind, Protocol,

@@ -4,21 +4,7 @@
 /// The keys, by their table.
 pub(super) const PLANNED: &[(&str, &[&str])] = &[
     ("", &["clients", "include", "watch", "state_file", "client_key", "cors"]),
-    (
-        "server",
-        &[
-            "listeners",
-            "tls",
-            "http2",
-            "proxy_protocol",
-            "trusted_proxies",
-            "max_connections",
-            "max_buffered",
-            "client_key",
-            "cors",
-            "state_file",
-        ],
-    ),
+    ("server", &["trusted_proxies", "max_connections", "max_buffered", "client_key", "cors", "state_file"]),
     ("admin", &["hosts", "tls"]),
     ("plugins", &["on_error", "verify"]),
     (

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use http::HeaderName;
 
-use super::{ClientKey, EndpointUrl, Location, Secret};
+use super::{ClientKey, EndpointUrl, Listener, Location, Secret};
 use crate::chain::{Chain, ChainId};
 use crate::model::Rails;
 use crate::signature::TrustedKey;
@@ -36,9 +36,12 @@ pub struct Config {
 /// The listeners for clients, and their limits.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Server {
-    /// `listen`: IP addresses and ports, at least one; port 0 takes a free one. Default
-    /// `["127.0.0.1:8549"]`.
+    /// `listen`: IP addresses and ports for cleartext; port 0 takes a free one. Default
+    /// `["127.0.0.1:8549"]`, none with `listeners`.
     pub listen: Vec<SocketAddr>,
+    /// `[[server.listeners]]`: addresses with settings of their own, each of them once. Default:
+    /// none. There is at least one address in all.
+    pub listeners: Vec<Listener>,
     /// `threads`: worker threads, 1 to 1,024. Default: the cores that the process may use.
     pub threads: usize,
     /// `max_body`: the largest request body in bytes, such as `"64KiB"`, `"10MiB"` or `1048576`; 1
@@ -63,6 +66,13 @@ pub struct Server {
     /// `express_lane`: plain requests are read and answered without Pingora's session. Default
     /// `true`.
     pub express_lane: bool,
+}
+
+impl Server {
+    /// All listeners: those of the short form, then the others.
+    pub fn all_listeners(&self) -> impl Iterator<Item = Listener> {
+        self.listen.iter().copied().map(Listener::cleartext).chain(self.listeners.iter().cloned())
+    }
 }
 
 /// The listener for operators.

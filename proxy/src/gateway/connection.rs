@@ -12,8 +12,8 @@ use std::sync::Arc;
 
 use bytes::BytesMut;
 use pingora::apps::HttpServerApp;
-use pingora::protocols::Stream;
 use pingora::protocols::http::ServerSession;
+use pingora::protocols::{ALPN, Stream};
 use pingora::server::ShutdownWatch;
 use pingora_proxy::HttpProxy;
 
@@ -26,8 +26,10 @@ use super::express::Plain;
 use super::framing::Framing;
 use super::head::{Arrival, Entrance, HeadLimits, turn_away};
 use super::hooks::{Gateway, HandedOver};
+use super::http2;
 use super::layer::Layered;
 use super::raw_head::RawHead;
+use super::replay::Replay;
 use crate::clock;
 use crate::jsonrpc::Refusal;
 
@@ -39,7 +41,8 @@ pub(super) struct Connection {
     pub(super) service: Arc<ProxyService>,
     /// The way of requests that aren't plain.
     pub(super) proxy: Arc<HttpProxy<Gateway>>,
-    pub(super) client: SocketAddr,
+    /// Clients may speak HTTP/2.
+    pub(super) http2: bool,
     pub(super) seat: ConnectionCount,
     pub(super) shutdown: ShutdownWatch,
 }
@@ -53,6 +56,10 @@ enum Lane {
 impl Connection {
     /// Serves the connection's requests, one after the other, until either side ends it.
     pub(super) async fn serve(self, mut stream: Stream) {
+        if self.http2 && matches!(stream.selected_alpn_proto(), Some(ALPN::H2)) {
+            return Box::pin(http2::serve(self, stream)).await;
+        }
+        let client = client_of(&stream);
         let mut alarm = Alarm::new(clock::now().after(HeadLimits::USUAL.head));
         let mut entrance =
             Entrance { stream: &mut stream, seat: &self.seat, alarm: &mut alarm, limits: &HeadLimits::USUAL };
@@ -63,8 +70,13 @@ impl Connection {
                 Arrival::Nothing => return,
                 Arrival::Refused(why) => return Box::pin(turn_away(&mut stream, &why)).await,
             };
+            if self.http2 && bytes.starts_with(http2::PREFACE_HEAD) {
+                let stream = Layered::new(stream, Replay { bytes, protocol: ALPN::H2 });
+                return Box::pin(http2::serve(self, stream)).await;
+            }
             let next = match self.choose(&bytes, bare_lf) {
                 Ok(Lane::Express(plain, mut ctx, may_follow)) => {
+                    ctx.client = client;
                     // Boxed, so that an idle connection has no room for it.
                     let buffered = &self.service.buffered;
                     let serving = plain.serve(buffered, &mut stream, bytes, &mut ctx, &mut alarm, may_follow);
@@ -73,7 +85,7 @@ impl Connection {
                     next.map(|next| (stream, next))
                 }
                 Ok(Lane::Session(framing, head)) => self.hand_over(stream, bytes, framing, head).await,
-                Err(refusal) => return Box::pin(self.reject(&mut stream, &refusal)).await,
+                Err(refusal) => return Box::pin(self.reject(&mut stream, client, &refusal)).await,
             };
             let Some((kept, beginning)) = next else { return };
             stream = kept;
@@ -92,9 +104,8 @@ impl Connection {
         }
         // A process that shuts down keeps no connection alive.
         let may_follow = head.framing.may_follow && !*self.shutdown.borrow();
-        let mut ctx = RequestCtx::new(&self.service);
+        let ctx = RequestCtx::new(&self.service);
         if let Some(plain) = Plain::of(&head, &ctx) {
-            ctx.client = Some(self.client);
             return Ok(Lane::Express(plain, ctx, may_follow));
         }
         Ok(Lane::Session(Framing { may_follow, ..head.framing }, head.length))
@@ -123,12 +134,17 @@ impl Connection {
     }
 
     /// Refuses a head that is malformed, and closes the connection.
-    async fn reject(&self, stream: &mut Stream, why: &Refusal) {
+    async fn reject(&self, stream: &mut Stream, client: Option<SocketAddr>, why: &Refusal) {
         let mut ctx = RequestCtx::new(&self.service);
-        ctx.client = Some(self.client);
+        ctx.client = client;
         (ctx.status, ctx.refusal) = (Some(why.status()), Some(why.label()));
         self.service.log(&ctx);
         drop(ctx);
         turn_away(stream, why).await;
     }
+}
+
+/// The client's address: behind a load balancer the one that the PROXY protocol names.
+fn client_of(stream: &Stream) -> Option<SocketAddr> {
+    stream.get_socket_digest()?.peer_addr()?.as_inet().copied()
 }

@@ -23,14 +23,20 @@ mod fields;
 mod forward;
 mod frames;
 mod framing;
+mod handshakes;
 mod head;
 mod hooks;
+mod http2;
 mod layer;
+mod listener;
 mod path;
+mod proxy_protocol;
 mod raw_head;
+mod replay;
 mod rpc;
 mod sending;
 mod session;
+mod tls_stream;
 mod tunnel;
 mod websocket;
 mod workers;
@@ -48,7 +54,7 @@ use crate::model::Buffered;
 use crate::snapshot::Published;
 pub use connections::{ConnectionCount, Connections, Full, Most};
 pub use ctx::RequestCtx;
-pub use workers::Acceptor;
+pub use workers::{Acceptor, Bound};
 
 /// The proxy's service: the state that all requests share, on all worker threads.
 pub struct ProxyService {

@@ -18,12 +18,7 @@ pub(super) struct Replay {
 }
 
 impl Layer for Replay {
-    fn poll_read(
-        &mut self,
-        inner: &mut Stream,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
+    fn poll_read(&mut self, inner: &mut Stream, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         if self.bytes.is_empty() {
             return Pin::new(inner).poll_read(cx, buf);
         }

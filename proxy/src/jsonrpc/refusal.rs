@@ -37,6 +37,9 @@ pub enum Refusal {
     /// The head is ambiguous or malformed. The connection is closed.
     #[error("invalid request: not well-formed HTTP: {0}")]
     Malformed(&'static str),
+    /// A plain HTTP request to a listener with TLS.
+    #[error("this port speaks TLS: the URL must begin with https://")]
+    NeedsTls,
     /// The content type isn't JSON.
     #[error("invalid request: the body must be sent with content-type application/json")]
     NotJsonType,
@@ -113,6 +116,7 @@ impl Refusal {
             | Refusal::Invalid(_)
             | Refusal::BatchTooLong(_)
             | Refusal::Malformed(_)
+            | Refusal::NeedsTls
             | Refusal::BrokenBody => StatusCode::BAD_REQUEST,
             Refusal::NotJsonType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Refusal::HeadersTooLarge(_) => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
@@ -139,6 +143,7 @@ impl Refusal {
             Refusal::Invalid(_)
             | Refusal::BatchTooLong(_)
             | Refusal::Malformed(_)
+            | Refusal::NeedsTls
             | Refusal::NotJsonType
             | Refusal::HeadersTooLarge(_)
             | Refusal::BodyTooLarge(_)
@@ -164,6 +169,7 @@ impl Refusal {
             Refusal::Invalid(_) => "invalid",
             Refusal::BatchTooLong(_) => "batch_too_long",
             Refusal::Malformed(_) => "malformed",
+            Refusal::NeedsTls => "needs_tls",
             Refusal::NotJsonType => "not_json_type",
             Refusal::HeadersTooLarge(_) => "headers_too_large",
             Refusal::BodyTooLarge(_) => "body_too_large",

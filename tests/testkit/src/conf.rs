@@ -24,6 +24,8 @@ pub struct Conf {
     health: Vec<(String, String)>,
     endpoints: Vec<Endpoint>,
     extra: String,
+    listener: Option<String>,
+    pub(crate) files: Vec<(String, String)>,
     pub(crate) environment: Vec<(String, String)>,
     pub(crate) open_files: Option<(usize, usize)>,
     pub(crate) shipped: Vec<String>,
@@ -56,6 +58,8 @@ impl Conf {
             health: Vec::new(),
             endpoints: endpoints.into_iter().collect(),
             extra: String::new(),
+            listener: None,
+            files: Vec::new(),
             environment: Vec::new(),
             open_files: None,
             shipped: Vec::new(),
@@ -117,6 +121,22 @@ impl Conf {
     /// Adds an endpoint.
     pub fn and(mut self, endpoint: Endpoint) -> Conf {
         self.endpoints.push(endpoint);
+        self
+    }
+
+    /// A listener at the proxy's second address, with these keys.
+    pub fn listener(self, toml: &str) -> Conf {
+        Conf { listener: Some(toml.to_owned()), ..self }
+    }
+
+    /// Without the listener at the second address.
+    pub fn without_listener(self) -> Conf {
+        Conf { listener: None, ..self }
+    }
+
+    /// A file beside the conf.
+    pub fn file(mut self, name: &str, text: &str) -> Conf {
+        put(&mut self.files, name, text);
         self
     }
 
@@ -188,8 +208,11 @@ impl Conf {
     }
 
     /// The TOML.
-    pub(crate) fn render(&self, listen: SocketAddr, admin: SocketAddr) -> String {
+    pub(crate) fn render(&self, listen: SocketAddr, second: SocketAddr, admin: SocketAddr) -> String {
         let mut text = format!("[server]\nlisten = ['{listen}']\n{}{}", lane(), lines(&self.server));
+        if let Some(listener) = &self.listener {
+            text += &format!("\n[[server.listeners]]\naddress = '{second}'\n{listener}\n");
+        }
         text += &format!("\n[admin]\nlisten = '{admin}'\n{}", lines(&self.admin));
         text += &format!("\n[plugins]\n{}", lines(&self.plugins));
         text += &format!("\n[upstreams.main]\n{}", lines(&self.upstream));

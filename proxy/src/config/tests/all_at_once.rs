@@ -12,8 +12,14 @@ const MISTAKES: &[(&str, &[&[&str]])] = &[
             &["threads = 0", "threads = 'two'"],
             &["max_body = 0", "max_body = true"],
             &["shutdown_grace = '30'", "shutdown_grace = 5"],
-            &["listen = []", "listen = 'here'", "listen = ['there']"],
-            &["treads = 4", "tls = true"],
+            &[
+                "listen = []",
+                "listen = 'here'",
+                "listen = ['there']",
+                "listeners = [{ address = 'x' }]",
+                "listeners = 1",
+            ],
+            &["treads = 4", "trusted_proxies = true"],
         ],
     ),
     (
@@ -148,8 +154,7 @@ fn what_only_follows_from_another_mistake_is_not_named() {
 fn what_is_still_to_come_is_called_so_in_its_place_only() {
     for (added, key) in [
         ("«clients = []", "clients"),
-        ("[[server.«listeners]]\naddress = 'x'", "server.listeners"),
-        ("[server]\n«tls = { certificates = [] }", "server.tls"),
+        ("[server]\n«trusted_proxies = []", "server.trusted_proxies"),
         ("[admin]\n«tls = true", "admin.tls"),
         ("[plugins]\n«verify = true", "plugins.verify"),
         ("[upstreams.eth]\n«http2 = true", "upstreams.eth.http2"),

@@ -215,6 +215,7 @@ fn server_admin_and_plugins_take_what_is_written() {
     let config = accepted(FULL);
     let expected = Server {
         listen: vec!["0.0.0.0:80".parse().unwrap(), "[::1]:81".parse().unwrap()],
+        listeners: Vec::new(),
         threads: 4,
         max_body: 64 << 10,
         shutdown_grace: Duration::ZERO,
