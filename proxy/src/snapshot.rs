@@ -3,6 +3,10 @@
 //! Invariants: a request holds one [`Snapshot`] from its head to its answer; nothing that a reload
 //! changes lives outside of it; only [`Published::publish`] changes the serving generation.
 
+mod header_edits;
+mod health;
+mod routes;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -15,6 +19,10 @@ use crate::fingerprint::FolderFingerprint;
 use crate::metrics::Metrics;
 use crate::policy::Catalog;
 use crate::upstream::{CanarySpec, CanaryState, GuardedPolicy, Policies, Resources, Upstream};
+pub use header_edits::{HeaderEdits, Headers};
+pub use health::Health;
+use routes::Routes;
+pub use routes::{Route, Target, UpstreamTarget};
 
 /// One generation.
 pub struct Snapshot {
@@ -31,17 +39,8 @@ pub struct Snapshot {
     /// The policies by name.
     pub policies: BTreeMap<String, GuardedPolicy>,
     upstreams: BTreeMap<String, Arc<Upstream>>,
-    routes: Vec<Route>,
+    routes: Routes,
     _live: LiveGeneration,
-}
-
-/// The target of a path.
-pub struct Route {
-    path_prefix: String,
-    /// The upstream.
-    pub upstream: Arc<Upstream>,
-    /// Whether bodies of any content type are read as JSON.
-    pub accept_any_content_type: bool,
 }
 
 /// The parts of a generation, besides its policies.
@@ -87,17 +86,11 @@ impl Snapshot {
         };
         let upstreams: BTreeMap<String, Arc<Upstream>> =
             config.upstreams.iter().map(|(name, conf)| (name.clone(), build(conf))).collect();
-        let routes = config.routes.iter().filter_map(|route| {
-            Some(Route {
-                path_prefix: route.path_prefix.clone(),
-                upstream: Arc::clone(upstreams.get(&route.upstream)?),
-                accept_any_content_type: route.accept_any_content_type,
-            })
-        });
+        let routes = Routes::build(&config.routes, |name| upstreams.get(name).cloned());
         Snapshot {
             generation: before.map_or(1, |b| b.generation + 1),
             cause,
-            routes: routes.collect(),
+            routes,
             config,
             catalog,
             fingerprint,
@@ -112,14 +105,9 @@ impl Snapshot {
         self.upstreams.values()
     }
 
-    /// The route of a request's normalized path: the longest prefix of whole segments wins.
-    pub fn route(&self, path: &str) -> Option<&Route> {
-        let fits = |prefix: &str| {
-            let rest = path.strip_prefix(prefix.trim_end_matches('/'));
-            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-        };
-        // The conf has sorted them, longest first.
-        self.routes.iter().find(|route| fits(&route.path_prefix))
+    /// The route of a request, by its `Host` header or authority and its normalized path.
+    pub fn route(&self, host: Option<&[u8]>, path: &str) -> Option<&Route> {
+        self.routes.find(host, path)
     }
 }
 

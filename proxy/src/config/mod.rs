@@ -13,17 +13,25 @@
 
 mod canary;
 mod check;
+mod client_identity;
+mod cors;
 mod endpoint;
 mod error;
 mod file;
+mod file_route;
 mod file_upstream;
+mod header_edits;
 mod health;
+mod host_pattern;
 mod machine;
 mod planned;
 mod plugins;
 mod policy;
 mod report;
 mod resolved;
+mod resolved_route;
+mod respond;
+mod route_path;
 mod routes;
 #[cfg(test)]
 mod schema;
@@ -44,8 +52,11 @@ use std::path::Path;
 pub use self::error::{ConfigError, Location, Problem};
 pub use self::policy::NATIVE;
 pub use self::resolved::{
-    Admin, CanaryConf, Client, Config, Cooldown, EndpointConf, HealthCheck, Plugins, PolicyConf, ProbeKind, RateLimit,
-    RetryBudget, Route, Server, ShadowConf, UpstreamConf,
+    Admin, CanaryConf, Client, ClientKeySource, Config, Cooldown, EndpointConf, HealthCheck, Plugins, PolicyConf,
+    ProbeKind, RateLimit, RetryBudget, Server, ShadowConf, UpstreamConf,
+};
+pub use self::resolved_route::{
+    Cors, CorsHeaders, FixedAnswer, HeaderEdits, HostPattern, OriginPattern, Origins, Route, RouteTarget,
 };
 pub use self::secret::{ClientKey, Secret};
 pub use self::url::{EndpointUrl, UrlError};

@@ -3,22 +3,8 @@
 
 /// The keys, by their table.
 pub(super) const PLANNED: &[(&str, &[&str])] = &[
-    ("", &["clients", "include", "watch", "state_file", "client_key", "cors"]),
-    (
-        "server",
-        &[
-            "listeners",
-            "tls",
-            "http2",
-            "proxy_protocol",
-            "trusted_proxies",
-            "max_connections",
-            "max_buffered",
-            "client_key",
-            "cors",
-            "state_file",
-        ],
-    ),
+    ("", &["clients", "include", "watch", "state_file"]),
+    ("server", &["listeners", "tls", "http2", "proxy_protocol", "max_connections", "max_buffered", "state_file"]),
     ("admin", &["hosts", "tls"]),
     ("plugins", &["on_error", "verify"]),
     (
@@ -34,23 +20,8 @@ pub(super) const PLANNED: &[(&str, &[&str])] = &[
             "broadcast",
             "record",
             "explore",
-            "client_key",
-            "cors",
         ],
     ),
     ("upstreams.client", &["tls", "http2"]),
     ("upstreams.endpoints", &["tls", "http2", "ws_url"]),
-    (
-        "routes",
-        &[
-            "hosts",
-            "strip_prefix",
-            "replace_prefix",
-            "request_headers",
-            "response_headers",
-            "respond",
-            "client_key",
-            "cors",
-        ],
-    ),
 ];

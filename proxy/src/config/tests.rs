@@ -7,6 +7,7 @@ mod keys;
 mod pools;
 mod problems;
 mod redaction;
+mod routes;
 mod samples;
 
 use std::path::Path;

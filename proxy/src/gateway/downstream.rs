@@ -27,6 +27,7 @@ use crate::config::ClientKey;
 use crate::engine::{Call, Reply, ReplyBody};
 use crate::jsonrpc::{Expected, Inspected, Refusal, RequestWords, inspect, whole_secs};
 use crate::model::{Buffered, PolicyTime, RequestFacts};
+use crate::snapshot::Target;
 use crate::upstream::{Ticket, Upstream};
 
 /// Seconds that a connection waits for its next request (nginx's default).
@@ -133,7 +134,8 @@ pub(super) async fn read_request(
 ) -> Result<(Arc<Upstream>, Call), Refusal> {
     let request = session.req_header();
     let path = normalise(request.uri.path())?;
-    let route = ctx.snapshot.route(&path).ok_or(Refusal::NoRoute)?;
+    let route = ctx.snapshot.route(None, &path).ok_or(Refusal::NoRoute)?;
+    let Target::Upstream(route) = &route.target else { return Err(Refusal::NoRoute) };
     let upstream = Arc::clone(&route.upstream);
     ctx.upstream = Some(Arc::clone(&upstream));
     if request.method != Method::POST {
