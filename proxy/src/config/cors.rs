@@ -73,7 +73,7 @@ fn origin(text: &str) -> Result<OriginPattern, String> {
     if port.is_some_and(|port| !is_port(port)) {
         return Err("must have a port from 1 to 65535, or none".to_owned());
     }
-    let port = port.filter(|port| !DEFAULT_PORTS.contains(&(scheme, port)));
+    let port = port.filter(|port| !DEFAULT_PORTS.contains(&(scheme, *port)));
     let port = port.map_or_else(String::new, |port| format!(":{port}"));
     match host_pattern(host).map_err(|problem| format!("{problem} (its host)"))? {
         HostPattern::Exact(host) => Ok(OriginPattern::Exact(format!("{scheme}://{host}{port}"))),

@@ -67,7 +67,10 @@ fn fixed(key: Key<'_>, file: &file::Respond, report: &mut Report<'_>) -> FixedAn
     let location = file.location.as_ref().and_then(|text| location(key.name("location"), text, report));
     let default = if file.location.is_some() { TEMPORARY } else { OK };
     let status = file.status.as_ref().map_or(default, |status| report.whole(key.name("status"), status, STATUS));
-    check_redirect(key, status, file, report);
+    // A number out of range is replaced, which must not cause another problem.
+    if file.status.as_ref().is_none_or(|written| *written.get_ref() == i64::from(status)) {
+        check_redirect(key, status, file, report);
+    }
     let body = file.body.as_ref().map_or("", |text| body(key.name("body"), status, text, report));
     let unwritten = (!body.is_empty()).then_some(HeaderValue::from_static("text/plain; charset=utf-8"));
     let content_type = file.content_type.as_ref();

@@ -1,6 +1,7 @@
 //! Routes from hosts and paths to upstreams, and to answers of the proxy's own.
 
 use std::collections::HashMap;
+use std::ops::Range;
 
 use super::check::required;
 use super::cors::cors;
@@ -196,22 +197,26 @@ impl Seen {
     ) -> bool {
         let mut is_new = true;
         let hosts = route.hosts.iter().cloned().map(Some).chain(route.hosts.is_empty().then_some(None));
-        for (at, host) in hosts.enumerate() {
+        for host in hosts {
+            let written = host.as_ref().and_then(|host| written_host(table, host));
             let Some(first) = self.0.insert((host, route.path_prefix.clone()), index) else { continue };
             is_new = false;
-            let host = table.hosts.as_ref().and_then(|hosts| hosts.get_ref().get(at));
-            match (host, &table.path_prefix) {
-                (Some(host), _) => {
-                    let message = format!("has routes[{first}] for the same path_prefix already; remove one of them");
-                    report.add(key.name("hosts").item(at), host.span(), message);
-                }
-                (None, prefix) => {
-                    let span = prefix.as_ref().map_or(table.span(), Spanned::span);
-                    let message = format!("is the same as routes[{first}].path_prefix; remove one of them");
-                    report.add(key.name("path_prefix"), span, message);
-                }
+            if let Some((at, span)) = written {
+                let message = format!("has routes[{first}] for the same path_prefix already; remove one of them");
+                report.add(key.name("hosts").item(at), span, message);
+            } else {
+                let span = table.path_prefix.as_ref().map_or(table.span(), Spanned::span);
+                let message = format!("is the same as routes[{first}].path_prefix; remove one of them");
+                report.add(key.name("path_prefix"), span, message);
             }
         }
         is_new
     }
+}
+
+/// Index and place of a host in the list of a route.
+fn written_host(table: &file::Route, host: &HostPattern) -> Option<(usize, Range<usize>)> {
+    let mut hosts = table.hosts.as_ref()?.get_ref().iter().enumerate();
+    let (at, text) = hosts.find(|(_, text)| host_pattern(text.get_ref()).as_ref() == Ok(host))?;
+    Some((at, text.span()))
 }

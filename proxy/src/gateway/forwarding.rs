@@ -48,7 +48,8 @@ pub fn forwarding_headers(hop: Hop<'_>, headers: &HeaderMap, random: impl FnOnce
         edits.remove.extend(headers.keys().filter(|name| names_a_client(name)).cloned());
     }
     edits.set.push((X_FORWARDED_FOR, chain(&hop.client, headers)));
-    let proto = single(headers, &X_FORWARDED_PROTO).filter(|value| trusted && (value == "http" || value == "https"));
+    let is_scheme = |value: &&HeaderValue| matches!(value.as_bytes(), b"http" | b"https");
+    let proto = single(headers, &X_FORWARDED_PROTO).filter(|value| trusted && is_scheme(value));
     edits.set.push((X_FORWARDED_PROTO, proto.cloned().unwrap_or(HeaderValue::from_static(scheme))));
     let kept = single(headers, &X_FORWARDED_HOST).filter(|value| trusted && is_some_host(value.as_bytes()));
     let own = || hop.host.filter(|host| !host.is_empty()).and_then(|host| HeaderValue::from_bytes(host).ok());

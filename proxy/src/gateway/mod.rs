@@ -18,6 +18,7 @@ mod fields;
 pub mod forwarding;
 mod framing;
 mod head;
+mod message_headers;
 mod path;
 mod sending;
 mod workers;

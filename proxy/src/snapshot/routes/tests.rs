@@ -11,8 +11,7 @@ use crate::upstream::fixture;
 fn routes(tables: &str) -> Routes {
     let conf = format!("[[upstreams.u.endpoints]]\nurl = 'http://h'\n{tables}");
     let conf = config::parse(&conf, Path::new("conf.toml"), &|_| None).unwrap_or_else(|error| panic!("{error}"));
-    let upstream = fixture::upstream("", &[1]);
-    Routes::build(&conf.routes, |_| Some(Arc::clone(&upstream)))
+    Routes::build(&conf.routes, |_| Some(fixture::upstream("", &[1])))
 }
 
 /// A route with its name as its answer.
