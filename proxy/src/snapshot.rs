@@ -3,6 +3,8 @@
 //! Invariants: a request holds one [`Snapshot`] from its head to its answer; nothing that a reload
 //! changes lives outside of it; only [`Published::publish`] changes the serving generation.
 
+#[cfg(test)]
+pub(crate) mod fixture;
 mod header_edits;
 mod health;
 mod routes;

@@ -19,6 +19,7 @@ pub mod forwarding;
 mod framing;
 mod head;
 mod message_headers;
+pub mod own_answers;
 mod path;
 mod sending;
 mod workers;

@@ -10,7 +10,7 @@ use crate::model::Tick;
 use crate::upstream::Upstream;
 
 /// The state of all upstreams together.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Default, Serialize)]
 pub struct Health {
     /// `ok`, `degraded` or `down`.
     pub status: &'static str,

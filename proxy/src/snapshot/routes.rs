@@ -105,6 +105,11 @@ impl Routes {
         routes
     }
 
+    #[cfg(test)]
+    pub(super) fn into_first(self) -> Option<Route> {
+        self.all.into_iter().next()
+    }
+
     pub(super) fn find(&self, host: Option<&[u8]>, path: &str) -> Option<&Route> {
         let of_host = self.by_host.as_ref().and_then(|by_host| self.find_by_host(by_host, host?, path));
         of_host.or_else(|| self.first(&self.of_every_host, path))

@@ -1,18 +1,10 @@
 #![allow(clippy::unwrap_used, reason = "a test that can't go on must fail")]
 
-use std::path::Path;
-
 use fastrand::Rng;
 
+use super::super::fixture::routes;
 use super::*;
 use crate::upstream::fixture;
-
-/// The routes of a conf's `[[routes]]`.
-fn routes(tables: &str) -> Routes {
-    let conf = format!("[[upstreams.u.endpoints]]\nurl = 'http://h'\n{tables}");
-    let conf = config::parse(&conf, Path::new("conf.toml"), &|_| None).unwrap_or_else(|error| panic!("{error}"));
-    Routes::build(&conf.routes, |_| Some(fixture::upstream("", &[1])))
-}
 
 /// A route with its name as its answer.
 fn table(name: &str, hosts: &str, prefix: &str) -> String {
