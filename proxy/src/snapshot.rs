@@ -24,7 +24,7 @@ use crate::upstream::{CanarySpec, CanaryState, GuardedPolicy, Policies, Resource
 pub use header_edits::{HeaderEdits, Headers};
 pub use health::Health;
 use routes::Routes;
-pub use routes::{Route, Target, UpstreamTarget};
+pub use routes::{Route, RouteId, Target, UpstreamTarget};
 
 /// One generation.
 pub struct Snapshot {
@@ -110,6 +110,11 @@ impl Snapshot {
     /// The route of a request, by its `Host` header or authority and its normalized path.
     pub fn route(&self, host: Option<&[u8]>, path: &str) -> Option<&Route> {
         self.routes.find(host, path)
+    }
+
+    /// A route of this generation by its place.
+    pub fn route_by_id(&self, id: RouteId) -> Option<&Route> {
+        self.routes.by_id(id)
     }
 }
 

@@ -22,7 +22,7 @@ use crate::model::{HealthState, Tick};
 use crate::report::{ReloadReport, UnderWay};
 use crate::snapshot::Published;
 use crate::text;
-use crate::upstream::{CanaryState, Endpoint, Upstream};
+use crate::upstream::{CanaryState, Endpoint};
 use connections::OpenConnection;
 use explain::ExplainQuery;
 pub use explain::{ExplainedEndpoint, Explanation, ImaginedRequest, Inputs};

@@ -14,8 +14,14 @@ use super::header_edits::HeaderEdits;
 use crate::config::{self, Cors, FixedAnswer, HostPattern, RouteTarget};
 use crate::upstream::Upstream;
 
+/// The place of a route in its generation, for those who can't hold a reference to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RouteId(usize);
+
 /// The target of hosts and a path prefix.
 pub struct Route {
+    /// Its place.
+    pub id: RouteId,
     /// Without a trailing slash; `/` is empty.
     prefix: String,
     /// The side that answers.
@@ -96,6 +102,7 @@ impl Routes {
                 conf.hosts.iter().for_each(|host| by_host.insert(host, index));
             }
             routes.all.push(Route {
+                id: RouteId(index),
                 prefix: conf.path_prefix.trim_end_matches('/').to_owned(),
                 target,
                 response_headers: HeaderEdits::of(&conf.response_headers),
@@ -113,6 +120,10 @@ impl Routes {
     pub(super) fn find(&self, host: Option<&[u8]>, path: &str) -> Option<&Route> {
         let of_host = self.by_host.as_ref().and_then(|by_host| self.find_by_host(by_host, host?, path));
         of_host.or_else(|| self.first(&self.of_every_host, path))
+    }
+
+    pub(super) fn by_id(&self, id: RouteId) -> Option<&Route> {
+        self.all.get(id.0)
     }
 
     fn find_by_host(&self, by_host: &ByHost, host: &[u8], path: &str) -> Option<&Route> {

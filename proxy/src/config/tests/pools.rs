@@ -1,7 +1,7 @@
 //! Problems of upstreams and endpoints, with their places.
 
 use super::super::{CanaryConf, ShadowConf};
-use super::{MINIMAL, accepted, assert_added, assert_problems, read, refused};
+use super::{MINIMAL, accepted, assert_problems, read, refused};
 use crate::model::Rails;
 
 #[test]

@@ -20,7 +20,10 @@ fn name_of(route: &Route) -> String {
 }
 
 fn found(routes: &Routes, host: &str, path: &str) -> String {
-    routes.find(Some(host.as_bytes()), path).map_or_else(|| "none".to_owned(), name_of)
+    let Some(route) = routes.find(Some(host.as_bytes()), path) else { return "none".to_owned() };
+    let name = name_of(route);
+    assert_eq!(routes.by_id(route.id).map(name_of).as_ref(), Some(&name));
+    name
 }
 
 #[test]
@@ -80,6 +83,7 @@ fn without_hosts_the_table_of_hosts_does_not_exist() {
 #[test]
 fn a_prefix_is_kept_stripped_or_replaced() {
     let route = |prefix: &str, replacement: Option<&str>| Route {
+        id: RouteId(0),
         prefix: prefix.trim_end_matches('/').to_owned(),
         target: Target::Upstream(UpstreamTarget {
             upstream: fixture::upstream("", &[1]),
