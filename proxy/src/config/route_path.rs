@@ -1,6 +1,5 @@
 //! The path of a route, and the path that replaces it.
 
-use super::check::required;
 use super::file::{self, Table};
 use super::report::{Key, Report};
 use super::spanned::Spanned;
@@ -10,11 +9,13 @@ const MAX_PREFIX: usize = 256;
 
 /// A prefix matches whole segments, so a trailing slash has no meaning and is dropped.
 pub(super) fn path_prefix(key: Key<'_>, table: &Table<file::Route>, report: &mut Report<'_>) -> Option<String> {
-    let written = table.path_prefix.as_ref();
-    if written.is_none() && table.hosts.is_some() {
+    let Some(text) = &table.path_prefix else {
+        if table.hosts.is_none() {
+            report.add(key.name("path_prefix"), table.span(), "is missing; add path_prefix = \"/\", or hosts");
+            return None;
+        }
         return Some("/".to_owned());
-    }
-    let text = required(key, "path_prefix", "/", written, table.span(), report)?;
+    };
     let trimmed = plain_path(key.name("path_prefix"), text, report)?;
     Some(if trimmed.is_empty() { "/".to_owned() } else { trimmed.to_owned() })
 }

@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
-use super::check::required;
 use super::cors::cors;
 use super::file::{self, File, Table};
 use super::header_edits::{Edited, header_edits};
@@ -142,7 +141,10 @@ fn accepts_any_content_type(upstream: &str, file: &File) -> bool {
 }
 
 fn upstream(key: Key<'_>, table: &Table<file::Route>, file: &File, report: &mut Report<'_>) -> Option<String> {
-    let name = required(key, "upstream", "NAME", table.upstream.as_ref(), table.span(), report)?;
+    let Some(name) = &table.upstream else {
+        report.add(key.name("upstream"), table.span(), "is missing; add upstream = \"NAME\", or respond");
+        return None;
+    };
     let known = file.upstreams.keys().map(|name| name.get_ref().as_str());
     report.reference(key.name("upstream"), name, "upstreams", known).then(|| name.get_ref().clone())
 }
