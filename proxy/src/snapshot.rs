@@ -3,6 +3,12 @@
 //! Invariants: a request holds one [`Snapshot`] from its head to its answer; nothing that a reload
 //! changes lives outside of it; only [`Published::publish`] changes the serving generation.
 
+#[cfg(test)]
+pub(crate) mod fixture;
+mod header_edits;
+mod health;
+mod routes;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -16,6 +22,10 @@ use crate::metrics::{CertificateSeries, Metrics};
 use crate::policy::Catalog;
 use crate::tls::TlsConfigs;
 use crate::upstream::{CanarySpec, CanaryState, GuardedPolicy, Policies, Resources, Upstream};
+pub use header_edits::{HeaderEdits, Headers};
+pub use health::Health;
+use routes::Routes;
+pub use routes::{Route, RouteId, Target, UpstreamTarget};
 
 /// One generation.
 pub struct Snapshot {
@@ -36,17 +46,8 @@ pub struct Snapshot {
     /// The series of each certificate, and the time when it expires.
     certificates: Vec<(Arc<CertificateSeries>, i64)>,
     upstreams: BTreeMap<String, Arc<Upstream>>,
-    routes: Vec<Route>,
+    routes: Routes,
     _live: LiveGeneration,
-}
-
-/// The target of a path.
-pub struct Route {
-    path_prefix: String,
-    /// The upstream.
-    pub upstream: Arc<Upstream>,
-    /// Whether bodies of any content type are read as JSON.
-    pub accept_any_content_type: bool,
 }
 
 /// The parts of a generation, besides its policies.
@@ -94,17 +95,11 @@ impl Snapshot {
         };
         let upstreams: BTreeMap<String, Arc<Upstream>> =
             config.upstreams.iter().map(|(name, conf)| (name.clone(), build(conf))).collect();
-        let routes = config.routes.iter().filter_map(|route| {
-            Some(Route {
-                path_prefix: route.path_prefix.clone(),
-                upstream: Arc::clone(upstreams.get(&route.upstream)?),
-                accept_any_content_type: route.accept_any_content_type,
-            })
-        });
+        let routes = Routes::build(&config.routes, |name| upstreams.get(name).cloned());
         Snapshot {
             generation: before.map_or(1, |b| b.generation + 1),
             cause,
-            routes: routes.collect(),
+            routes,
             config,
             catalog,
             fingerprint,
@@ -126,14 +121,14 @@ impl Snapshot {
         self.upstreams.values()
     }
 
-    /// The route of a request's normalized path: the longest prefix of whole segments wins.
-    pub fn route(&self, path: &str) -> Option<&Route> {
-        let fits = |prefix: &str| {
-            let rest = path.strip_prefix(prefix.trim_end_matches('/'));
-            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-        };
-        // The conf has sorted them, longest first.
-        self.routes.iter().find(|route| fits(&route.path_prefix))
+    /// The route of a request, by its `Host` header or authority and its normalized path.
+    pub fn route(&self, host: Option<&[u8]>, path: &str) -> Option<&Route> {
+        self.routes.find(host, path)
+    }
+
+    /// A route of this generation by its place.
+    pub fn route_by_id(&self, id: RouteId) -> Option<&Route> {
+        self.routes.by_id(id)
     }
 }
 

@@ -22,7 +22,7 @@ use crate::model::{HealthState, Tick};
 use crate::report::{ReloadReport, UnderWay};
 use crate::snapshot::Published;
 use crate::text;
-use crate::upstream::{CanaryState, Endpoint, Upstream};
+use crate::upstream::{CanaryState, Endpoint};
 use connections::OpenConnection;
 use explain::ExplainQuery;
 pub use explain::{ExplainedEndpoint, Explanation, ImaginedRequest, Inputs};
@@ -95,35 +95,9 @@ impl AdminService {
         reported(if path == "/reload" { self.reload.reload().await } else { self.reload.rollback().await })
     }
 
-    /// Reports whether requests get an endpoint. 503 means that all requests of some upstream are
-    /// refused. An upstream whose endpoints are all unfit is degraded: the least bad of them
-    /// serves, and a load balancer that took the proxy away would only make it worse. A policy in
-    /// quarantine costs no responses, either.
     fn health(&self) -> Answer {
-        #[derive(Serialize)]
-        struct Health<'a> {
-            status: &'a str,
-            #[serde(skip_serializing_if = "Vec::is_empty")]
-            unavailable: Vec<String>,
-            #[serde(skip_serializing_if = "Vec::is_empty")]
-            degraded: Vec<String>,
-            #[serde(skip_serializing_if = "Vec::is_empty")]
-            policies_quarantined: Vec<&'a str>,
-        }
-        let (snapshot, now) = (self.published.load(), clock::now());
-        let unfit = snapshot.upstreams().filter(|u| u.endpoints().iter().all(|e| e.exclusion(now).is_some()));
-        let (degraded, unavailable): (Vec<_>, Vec<_>) = unfit.partition(|upstream| upstream.serves());
-        let names =
-            |upstreams: Vec<&'_ Arc<Upstream>>| upstreams.into_iter().map(|u| u.name().to_string()).collect::<Vec<_>>();
-        let (degraded, unavailable) = (names(degraded), names(unavailable));
-        let (code, status) = match (degraded.is_empty(), unavailable.is_empty()) {
-            (_, false) => (StatusCode::SERVICE_UNAVAILABLE, "down"),
-            (false, true) => (StatusCode::OK, "degraded"),
-            (true, true) => (StatusCode::OK, "ok"),
-        };
-        let quarantined = snapshot.policies.iter().filter(|(_, bound)| bound.quarantine().is_active());
-        let policies_quarantined = quarantined.map(|(name, _)| name.as_str()).collect();
-        json(code, &Health { status, unavailable, degraded, policies_quarantined })
+        let health = self.published.load().health(clock::now());
+        json(health.code(), &health)
     }
 
     fn status(&self) -> Status {

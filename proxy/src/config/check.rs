@@ -37,3 +37,22 @@ pub(super) fn required<'f>(
     }
     value
 }
+
+/// The list of a key without a default. Reports a missing or empty one with an example.
+pub(super) fn required_list<'f>(
+    parent: Key<'_>,
+    name: &str,
+    example: &str,
+    value: Option<&'f Spanned<Vec<Spanned<String>>>>,
+    table: Range<usize>,
+    report: &mut Report<'_>,
+) -> Option<&'f Spanned<Vec<Spanned<String>>>> {
+    match value {
+        None => report.add(parent.name(name), table, format!("is missing; add {name} = [\"{example}\"]")),
+        Some(list) if list.get_ref().is_empty() => {
+            report.add(parent.name(name), list.span(), format!("is empty; write {name} = [\"{example}\"]"));
+        }
+        Some(_) => return value,
+    }
+    None
+}

@@ -4,10 +4,11 @@ use std::collections::{HashMap, HashSet};
 use std::num::NonZeroU32;
 use std::ops::RangeInclusive;
 
-use http::{HeaderName, HeaderValue, header};
+use http::{HeaderName, header};
 
 use super::check::required;
 use super::file::{self, Table};
+use super::header_edits::header_value;
 use super::report::{Key, Report};
 use super::secret::{Secret, Sources};
 use super::spanned::Spanned;
@@ -240,18 +241,4 @@ fn headers(
         }
     }
     headers
-}
-
-fn header_value(
-    key: Key<'_>,
-    text: &Spanned<String>,
-    report: &mut Report<'_>,
-    sources: &Sources<'_>,
-) -> Option<Secret> {
-    match sources.resolve(text.get_ref()) {
-        Ok(value) if HeaderValue::from_str(&value).is_ok() => return Some(Secret::new(value)),
-        Ok(_) => report.add(key, text.span(), "must be printable ASCII"),
-        Err(error) => report.add(key, text.span(), error.to_string()),
-    }
-    None
 }

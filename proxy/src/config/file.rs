@@ -14,6 +14,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 pub(super) use super::file_listener::{Certificate, Listener, ListenerTls};
+pub(super) use super::file_route::{Cors, HeaderEdits, Respond, Route};
 pub(super) use super::file_upstream::{
     Canary, Client, Cooldown, Endpoint, HealthCheck, RetryBudget, Shadow, Upstream, WebSocket,
 };
@@ -38,7 +39,8 @@ pub(super) struct File {
     pub(super) policies: Named<Policy>,
     /// The pools of endpoints, by name. At least one is needed.
     pub(super) upstreams: Named<Upstream>,
-    /// Which path leads to which upstream; the longest prefix that matches wins.
+    /// Which hosts and paths lead to which upstream. Of the routes that match, those of the most
+    /// specific host win, and of these the longest prefix.
     ///
     /// Default: every path leads to the only upstream. With several upstreams, routes are needed.
     pub(super) routes: Vec<Table<Route>>,
@@ -80,6 +82,12 @@ pub(super) struct Server {
     ///
     /// Default: a quarter of the memory of the machine or of its control group.
     pub(super) max_buffered: Option<Spanned<SizeText>>,
+    /// Networks of the proxies in front of this one, such as `10.0.0.0/8` or `::1`. Their
+    /// `X-Forwarded-For` or `Forwarded` names the client; anyone else's is ignored.
+    pub(super) trusted_proxies: Spanned<Vec<Spanned<String>>>,
+    /// The value that tells clients apart for policies and retry budgets: `address`, `header:NAME`
+    /// or `certificate`, of which the last two are the address for a client without one.
+    pub(super) client_key: Spanned<String>,
     /// At least 16 bytes, also as `env:NAME` or `file:PATH`. Processes that share it give policies
     /// the same client keys.
     ///
@@ -101,6 +109,8 @@ impl Default for Server {
             max_connections: None,
             max_connections_per_address: None,
             max_buffered: None,
+            trusted_proxies: or(Vec::new()),
+            client_key: text("address"),
             client_key_secret: None,
             express_lane: true,
         }
@@ -195,20 +205,6 @@ impl Default for Policy {
     fn default() -> Self {
         Self { plugin: None, version: text("*"), sha256: None, fuel: or(100_000), config: or(toml::Table::new()) }
     }
-}
-
-#[derive(Deserialize, Default)]
-#[serde(deny_unknown_fields, default)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(extend("required" = ["path_prefix", "upstream"])))]
-pub(super) struct Route {
-    /// The prefix, in whole segments: `/eth` is also the prefix of `/eth/x`.
-    pub(super) path_prefix: Option<Spanned<String>>,
-    /// The name of the upstream.
-    pub(super) upstream: Option<Spanned<String>>,
-    /// The upstream's key of this name, for this route.
-    ///
-    /// Default: as the upstream.
-    pub(super) accept_any_content_type: Option<bool>,
 }
 
 /// A default has no place in the file, and passes every check, so none is ever asked for.

@@ -13,12 +13,17 @@
 
 mod canary;
 mod check;
+mod client_identity;
+mod cors;
 mod endpoint;
 mod error;
 mod file;
 mod file_listener;
+mod file_route;
 mod file_upstream;
+mod header_edits;
 mod health;
+mod host_pattern;
 mod listeners;
 mod machine;
 mod planned;
@@ -26,6 +31,9 @@ mod plugins;
 mod policy;
 mod report;
 mod resolved;
+mod resolved_route;
+mod respond;
+mod route_path;
 mod routes;
 #[cfg(test)]
 mod schema;
@@ -48,8 +56,11 @@ pub use self::error::{ConfigError, Location, Problem};
 pub use self::listeners::{CertificateFiles, Listener, ListenerTls, TlsVersion};
 pub use self::policy::NATIVE;
 pub use self::resolved::{
-    Admin, CanaryConf, Client, Config, Cooldown, EndpointConf, HealthCheck, Plugins, PolicyConf, ProbeKind, Protocol,
-    RateLimit, RetryBudget, Route, Server, ShadowConf, UpstreamConf, WebSocket,
+    Admin, CanaryConf, Client, ClientKeySource, Config, Cooldown, EndpointConf, HealthCheck, Plugins, PolicyConf,
+    ProbeKind, Protocol, RateLimit, RetryBudget, Server, ShadowConf, UpstreamConf, WebSocket,
+};
+pub use self::resolved_route::{
+    Cors, CorsHeaders, FixedAnswer, HeaderEdits, HostPattern, OriginPattern, Origins, Route, RouteTarget,
 };
 pub use self::secret::{ClientKey, Secret};
 pub use self::url::{EndpointUrl, UrlError};

@@ -3,39 +3,14 @@
 
 /// The keys, by their table.
 pub(super) const PLANNED: &[(&str, &[&str])] = &[
-    ("", &["clients", "include", "watch", "state_file", "client_key", "cors"]),
-    ("server", &["trusted_proxies", "max_connections", "max_buffered", "client_key", "cors", "state_file"]),
+    ("", &["clients", "include", "watch", "state_file"]),
+    ("server", &["max_connections", "max_buffered", "state_file"]),
     ("admin", &["hosts", "tls"]),
     ("plugins", &["on_error", "verify"]),
     (
         "upstreams",
-        &[
-            "tls",
-            "http2",
-            "consistency",
-            "consistency_wait",
-            "empty",
-            "learn_limits",
-            "broadcast",
-            "record",
-            "explore",
-            "client_key",
-            "cors",
-        ],
+        &["tls", "http2", "consistency", "consistency_wait", "empty", "learn_limits", "broadcast", "record", "explore"],
     ),
     ("upstreams.client", &["tls", "http2"]),
     ("upstreams.endpoints", &["tls", "http2"]),
-    (
-        "routes",
-        &[
-            "hosts",
-            "strip_prefix",
-            "replace_prefix",
-            "request_headers",
-            "response_headers",
-            "respond",
-            "client_key",
-            "cors",
-        ],
-    ),
 ];

@@ -97,7 +97,7 @@ pub(super) fn shown(name: &str) -> &str {
 /// secret.
 pub(super) fn shown_below<'n>(parent: &str, name: &'n str) -> &'n str {
     let usual = || name.len() <= SHORT_HEADER || USUAL_HEADERS.iter().any(|usual| name.eq_ignore_ascii_case(usual));
-    if parent != "headers" || usual() { shown(name) } else { HIDDEN }
+    if !matches!(parent, "headers" | "set") || usual() { shown(name) } else { HIDDEN }
 }
 
 fn is_like_a_token(name: &str) -> bool {

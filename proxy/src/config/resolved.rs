@@ -7,8 +7,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use http::HeaderName;
+use ipnet::IpNet;
 
-use super::{ClientKey, EndpointUrl, Listener, Location, Secret};
+use super::{ClientKey, EndpointUrl, Listener, Location, Route, Secret};
 use crate::chain::{Chain, ChainId};
 use crate::model::Rails;
 use crate::signature::TrustedKey;
@@ -28,8 +29,8 @@ pub struct Config {
     /// `[upstreams.NAME]`, by name: 1 to 64 characters of `a-z 0-9 - _`. At least one, with at most
     /// 100,000 endpoints in all.
     pub upstreams: BTreeMap<String, UpstreamConf>,
-    /// `[[routes]]`, longest prefix first. With a single upstream they may be omitted: `/` leads to
-    /// it.
+    /// `[[routes]]`, longest prefix first; no two of them have a host and the prefix in common.
+    /// With a single upstream they may be omitted: `/` leads to it.
     pub routes: Vec<Route>,
 }
 
@@ -60,6 +61,11 @@ pub struct Server {
     /// `max_buffered`: bytes of request bodies in memory at once, not counting the first 16 KiB of
     /// each; `max_body` to 1 TiB. Default: a quarter of the memory that the process may use.
     pub max_buffered: usize,
+    /// `trusted_proxies`: networks whose addresses may name the client in `X-Forwarded-For` or
+    /// `Forwarded`; at most 1,000. Default: none.
+    pub trusted_proxies: Vec<IpNet>,
+    /// `client_key`: the value that tells clients apart. Default `"address"`.
+    pub client_key_source: ClientKeySource,
     /// `client_key_secret`: keys the hash of a client's address that policies see; processes that
     /// share it agree. A secret of 16 bytes or more. Default: random, different for each process.
     pub client_key: Option<ClientKey>,
@@ -73,6 +79,17 @@ impl Server {
     pub fn all_listeners(&self) -> impl Iterator<Item = Listener> {
         self.listen.iter().copied().map(Listener::cleartext).chain(self.listeners.iter().cloned())
     }
+}
+
+/// The value that tells clients apart, for policies and retry budgets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ClientKeySource {
+    /// `"address"`.
+    Address,
+    /// `"header:NAME"`; the address if the header is missing.
+    Header(HeaderName),
+    /// `"certificate"`; the address of a client without one.
+    Certificate,
 }
 
 /// The listener for operators.
@@ -361,17 +378,4 @@ pub struct RateLimit {
     pub per_sec: NonZeroU32,
     /// `burst_size`: requests at once after a pause; 1 to 1,000,000. Default: `rate_limit_per_sec`.
     pub burst: NonZeroU32,
-}
-
-/// A route from a path prefix to an upstream.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Route {
-    /// `path_prefix`: `/`, or whole segments such as `/eth`, stored without a trailing slash.
-    /// Required.
-    pub path_prefix: String,
-    /// `upstream`: a declared upstream. Required.
-    pub upstream: String,
-    /// `accept_any_content_type`: whether bodies of any content type are read as JSON. Default: the
-    /// upstream's `accept_any_content_type`, whose default is `false`.
-    pub accept_any_content_type: bool,
 }

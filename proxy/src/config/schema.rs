@@ -18,6 +18,7 @@ use serde_json::{Map, Value, json};
 
 use super::file::{self, File};
 use super::health::HealthText;
+use super::respond::RespondText;
 use super::shadow::ShadowText;
 use super::spanned::{Spanned, Table};
 use super::units::{ChainIdText, DurationText, SizeText};
@@ -139,6 +140,9 @@ written_as!(ChainIdText, "ChainId", |_generator| json_schema!({
 }));
 written_as!(HealthText, "HealthCheck", |generator| json_schema!({
     "anyOf": [file::HealthCheck::json_schema(generator), { "type": "string", "enum": ["off"] }]
+}));
+written_as!(RespondText, "Respond", |generator| json_schema!({
+    "anyOf": [file::Respond::json_schema(generator), { "type": "string", "enum": ["health"] }]
 }));
 written_as!(ShadowText, "Shadow", |generator| json_schema!({
     "anyOf": [file::Shadow::json_schema(generator), { "type": "string" }]

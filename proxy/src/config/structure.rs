@@ -14,6 +14,7 @@ use super::file::File;
 use super::health::HEALTH_FORM;
 use super::planned::PLANNED;
 use super::report::{Key, Report, shown_below};
+use super::respond::RESPOND_FORM;
 use super::shadow::SHADOW_FORM;
 use super::suggest::did_you_mean;
 use super::units::{CHAIN_ID_FORM, DURATION_FORM, SIZE_FORM};
@@ -243,7 +244,8 @@ fn worded(expected: &str) -> &str {
         "a map" => "a table",
         // These are static texts, ours or Serde's. Any other text could contain a part of the
         // value.
-        "a string" | "a table" | DURATION_FORM | SIZE_FORM | CHAIN_ID_FORM | SHADOW_FORM | HEALTH_FORM => expected,
+        "a string" | "a table" | DURATION_FORM | SIZE_FORM | CHAIN_ID_FORM | SHADOW_FORM | HEALTH_FORM
+        | RESPOND_FORM => expected,
         _ => "of another type",
     }
 }

@@ -8,6 +8,7 @@ mod listeners;
 mod pools;
 mod problems;
 mod redaction;
+mod routes;
 mod samples;
 
 use std::path::Path;

@@ -9,7 +9,9 @@ use super::file::{self, File};
 use super::report::{Key, Report};
 use super::secret::{ClientKey, Secret, Sources};
 use super::spanned::Spanned;
-use super::{Admin, Config, Server, UpstreamConf, listeners, machine, plugins, policy, routes, upstream};
+use super::{
+    Admin, Config, Server, UpstreamConf, client_identity, listeners, machine, plugins, policy, routes, upstream,
+};
 
 /// Worker threads. The largest machines have fewer cores.
 const THREADS: RangeInclusive<usize> = 1..=1_024;
@@ -33,7 +35,7 @@ pub(super) fn config(file: &File, report: &mut Report<'_>, sources: &Sources<'_>
     listeners::check_overlaps(&file.server, &server, &file.admin, &admin, report);
     let policies = policy::policies(&file.policies, report);
     let upstreams = upstreams(file, report, sources);
-    let routes = routes::routes(file, report);
+    let routes = routes::routes(file, report, sources);
     Config { server, admin, plugins: plugins::plugins(&file.plugins, report, sources), policies, upstreams, routes }
 }
 
@@ -63,6 +65,8 @@ fn server(file: &file::Server, report: &mut Report<'_>, sources: &Sources<'_>) -
             Some(most) => report.size(key.name("max_buffered"), most, max_body..=MAX_BUFFERED),
             None => max_body.max(machine::memory() / 4),
         },
+        trusted_proxies: client_identity::trusted_proxies(key.name("trusted_proxies"), &file.trusted_proxies, report),
+        client_key_source: client_identity::client_key_source(key.name("client_key"), &file.client_key, report),
         client_key: file.client_key_secret.as_ref().and_then(|text| client_key(&key, text, report, sources)),
         express_lane: file.express_lane,
     }

@@ -74,9 +74,8 @@ impl Connection {
                 let stream = Layered::new(stream, Replay { bytes, protocol: ALPN::H2 });
                 return Box::pin(http2::serve(self, stream)).await;
             }
-            let next = match self.choose(&bytes, bare_lf) {
+            let next = match self.choose(client, &bytes, bare_lf) {
                 Ok(Lane::Express(plain, mut ctx, may_follow)) => {
-                    ctx.client = client;
                     // Boxed, so that an idle connection has no room for it.
                     let buffered = &self.service.buffered;
                     let serving = plain.serve(buffered, &mut stream, bytes, &mut ctx, &mut alarm, may_follow);
@@ -96,7 +95,7 @@ impl Connection {
     }
 
     /// The lane of the request whose head begins `bytes`.
-    fn choose(&self, bytes: &BytesMut, bare_lf: bool) -> Result<Lane, Refusal> {
+    fn choose(&self, client: Option<SocketAddr>, bytes: &BytesMut, bare_lf: bool) -> Result<Lane, Refusal> {
         let head = RawHead::read(bytes, bare_lf)?;
         // A tunnel's bytes are no requests.
         if head.line.method == "CONNECT" {
@@ -104,8 +103,11 @@ impl Connection {
         }
         // A process that shuts down keeps no connection alive.
         let may_follow = head.framing.may_follow && !*self.shutdown.borrow();
-        let ctx = RequestCtx::new(&self.service);
+        let mut ctx = RequestCtx::new(&self.service);
         if let Some(plain) = Plain::of(&head, &ctx) {
+            if let Some(client) = client {
+                ctx.identify(client, &head.fields.forwarding_map(), None);
+            }
             return Ok(Lane::Express(plain, ctx, may_follow));
         }
         Ok(Lane::Session(Framing { may_follow, ..head.framing }, head.length))

@@ -5,14 +5,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
-use http::StatusCode;
+use http::{HeaderMap, StatusCode};
 use pingora::server::ShutdownWatch;
 
 use super::ProxyService;
 use super::bounds::Bounds;
+use super::client_identity::{ClientAddress, ClientKeyMaterial};
 use super::forward::Forwarded;
 use super::framing::Framing;
-use super::rpc;
+use super::own_answers::complete;
 use crate::clock;
 use crate::config::ClientKey;
 use crate::engine::Trace;
@@ -20,7 +21,7 @@ use crate::logging::AccessLine;
 use crate::metrics::NO_UPSTREAM;
 use crate::model::Held;
 use crate::model::Tick;
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Headers, RouteId, Snapshot};
 use crate::upstream::Upstream;
 
 /// The logged status of a request whose client went away first, as in nginx.
@@ -40,8 +41,16 @@ pub struct RequestCtx {
     pub(super) refusal: Option<&'static str>,
     /// The memory counted for its body.
     pub(super) held: Held,
-    /// The client's address.
+    /// The client's address; port 0 if another proxy named it.
     pub(super) client: Option<SocketAddr>,
+    /// How that address is known.
+    pub(super) identity: Option<ClientAddress>,
+    /// The hash of the client's key, for policies and rules.
+    pub(super) client_hash: u64,
+    /// The connection has TLS.
+    pub(super) tls: bool,
+    /// The route of the request.
+    pub(super) route: Option<RouteId>,
     /// The framing of a head of HTTP/1, which was read before.
     pub(super) framing: Option<Framing>,
     /// The bounds of a request over HTTP/1.
@@ -72,6 +81,10 @@ impl RequestCtx {
             refusal: None,
             held: Held::default(),
             client: None,
+            identity: None,
+            client_hash: 0,
+            tls: false,
+            route: None,
             framing: None,
             bounds: None,
             shutdown: None,
@@ -80,9 +93,23 @@ impl RequestCtx {
         }
     }
 
-    /// The hash of the client's address, for policies and rules.
-    pub(super) fn hashed_client(&self) -> u64 {
-        rpc::client_key(self.client.map(|client| client.ip()), self.client_key)
+    /// Finds out who the client is. `peer` is the other end of the connection, `headers` are the
+    /// request's.
+    pub(super) fn identify(&mut self, peer: SocketAddr, headers: &HeaderMap, certificate: Option<&[u8]>) {
+        let server = &self.snapshot.config.server;
+        let found = ClientAddress::find(peer.ip(), &server.trusted_proxies, headers);
+        let port = if found.address == found.peer { peer.port() } else { 0 };
+        let material = ClientKeyMaterial::find(&server.client_key_source, found.address, headers, certificate);
+        self.client_hash = material.hash(self.client_key);
+        self.client = Some(SocketAddr::new(found.address, port));
+        self.identity = Some(found);
+    }
+
+    /// Adds to a response what its route adds to every one. `headers` are the request's.
+    pub(super) fn complete(&self, headers: &HeaderMap, response: &mut impl Headers) {
+        if let Some(route) = self.route.and_then(|id| self.snapshot.route_by_id(id)) {
+            complete(route, headers, response);
+        }
     }
 
     /// The access log line.

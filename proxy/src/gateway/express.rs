@@ -1,8 +1,9 @@
 //! The express lane: a plain request is read from its connection and answered on it directly.
 //!
 //! It saves the session of Pingora, which prepares for everything that HTTP/1.1 allows. A plain
-//! request is a POST over HTTP/1.1 to a JSON-RPC route, with one `Content-Length` and nothing that
-//! needs more than a body and a response: no `Upgrade`, `Expect` or `Origin`, no coding. Any other
+//! request is a POST over HTTP/1.1 to a JSON-RPC route that changes no headers, with one
+//! `Content-Length` and nothing that needs more than a body and a response: no `Upgrade`, `Expect`
+//! or `Origin`, no coding. Any other
 //! request goes to Pingora from its first byte on ([`hooks`](super::hooks)).
 //!
 //! Invariant: both lanes give the same bytes, apart from `Date`.
@@ -27,9 +28,10 @@ use super::framing::BodyLength;
 use super::path::normalise;
 use super::raw_head::RawHead;
 use super::rpc::{self, Arrived};
-use crate::config::Protocol;
+use crate::config::{ClientKeySource, Protocol};
 use crate::jsonrpc::whole_secs;
 use crate::model::{Buffered, HttpFacts};
+use crate::snapshot::{Route, Target};
 use crate::upstream::Upstream;
 
 /// Capacity for a response's head: all of ours are shorter.
@@ -52,20 +54,23 @@ impl Plain {
         let server = &ctx.snapshot.config.server;
         let BodyLength::Bytes(body) = head.framing.body else { return None };
         let (line, fields) = (&head.line, &head.fields);
-        let odd = fields.upgrades || fields.has_origin || fields.expect.value.is_some() || !line.knows_11;
+        // The key may be in any header, of which few are read here.
+        let is_keyed = matches!(server.client_key_source, ClientKeySource::Header(_));
+        let odd = is_keyed || fields.upgrades || fields.has_origin || fields.expect.value.is_some() || !line.knows_11;
         if !server.express_lane || line.method != "POST" || odd || body > server.max_body {
             return None;
         }
         let path = line.target.split('?').next().filter(|path| path.starts_with('/') && path.is_ascii())?;
         let Ok(Cow::Borrowed(path)) = normalise(path) else { return None };
-        let route = ctx.snapshot.route(path).filter(|route| route.upstream.settings().protocol == Protocol::JsonRpc)?;
+        let route = ctx.snapshot.route(fields.host.value, path).filter(|route| is_plain(route))?;
+        let Target::Upstream(target) = &route.target else { return None };
         let accepted = Accepted::of(fields);
-        if !accepted.json && !route.accept_any_content_type {
+        if !accepted.json && !target.accept_any_content_type {
             return None;
         }
         let headers = accepted.forwarded.ok()?;
         let http = HttpFacts::json_rpc().at(path).of_host(fields.host_hash());
-        Some(Plain { upstream: Arc::clone(&route.upstream), http, headers, head: head.length, body })
+        Some(Plain { upstream: Arc::clone(&target.upstream), http, headers, head: head.length, body })
     }
 
     /// Reads the rest of the request and answers it. `bytes` begin with its head. Returns the bytes
@@ -111,6 +116,14 @@ impl Plain {
             Err(refusal) => rpc::refuse(client, ctx, &refusal, None).await,
         }
     }
+}
+
+/// Whether the route's requests and responses pass as they are.
+fn is_plain(route: &Route) -> bool {
+    let changes_nothing = route.cors.is_none() && route.response_headers.is_empty();
+    changes_nothing
+        && matches!(&route.target, Target::Upstream(target) if target.request_headers.is_empty()
+            && target.upstream.settings().protocol == Protocol::JsonRpc)
 }
 
 /// The client's side of a plain request.

@@ -4,8 +4,9 @@
 //! [`framing`](super::framing), [`accepted`](super::accepted) and the express lane use these
 //! fields.
 
-use http::{HeaderMap, HeaderName, header};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
 
+use super::client_identity::X_FORWARDED_FOR;
 use crate::model::host_hash;
 
 /// A field that may occur once in a head.
@@ -26,6 +27,8 @@ pub(super) struct Fields<'h> {
     pub(super) expect: Single<'h>,
     /// The first value of each header that is forwarded to endpoints.
     pub(super) forwarded: Vec<(HeaderName, &'h [u8])>,
+    /// The headers in which a trusted proxy names the client.
+    pub(super) forwarding: Vec<(HeaderName, &'h [u8])>,
     /// `Origin` is present: the request comes from a browser's page.
     pub(super) has_origin: bool,
     /// `Upgrade` is present: the client offers another protocol (RFC 9110, section 7.8).
@@ -52,6 +55,18 @@ impl<'h> Fields<'h> {
         Fields::of(headers.iter().map(|(name, value)| (name.as_str().as_bytes(), value.as_bytes())))
     }
 
+    /// The headers in which a trusted proxy names the client.
+    pub(super) fn forwarding_map(&self) -> HeaderMap {
+        let mut map = HeaderMap::new();
+        for (name, value) in &self.forwarding {
+            // A parsed head has no other bytes.
+            if let Ok(value) = HeaderValue::from_bytes(value) {
+                map.append(name.clone(), value);
+            }
+        }
+        map
+    }
+
     /// The hash of the host for policies.
     pub(super) fn host_hash(&self) -> u64 {
         self.host.value.and_then(|host| std::str::from_utf8(host).ok()).map_or(0, host_hash)
@@ -65,6 +80,7 @@ impl<'h> Fields<'h> {
             6 if is("expect") => self.expect.add(value),
             6 if is("origin") => self.has_origin = true,
             7 if is("upgrade") => self.upgrades = true,
+            9 if is("forwarded") => self.forwarding.push((header::FORWARDED, value)),
             10 if is("connection") => self.add_connection(value),
             // No others are forwarded: cookies and credentials are meant for the proxy.
             10 if is("user-agent") => self.add_forwarded(header::USER_AGENT, value),
@@ -73,6 +89,7 @@ impl<'h> Fields<'h> {
             12 if is("x-request-id") => self.add_forwarded(HeaderName::from_static("x-request-id"), value),
             12 if is("content-type") => self.content_type.add(value),
             14 if is("content-length") => self.content_length.add(value),
+            15 if is("x-forwarded-for") => self.forwarding.push((X_FORWARDED_FOR, value)),
             17 if is("transfer-encoding") => self.transfer_encoding.add(value),
             _ => {}
         }

@@ -5,6 +5,7 @@
 //! `replay_buffer` bytes), and never once a byte of a response was passed on; a client that is slow
 //! or goes away is no endpoint's failure.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,6 +19,8 @@ use pingora_proxy::Session;
 
 use super::bounds::Bounds;
 use super::ctx::RequestCtx;
+use super::direction;
+use super::forwarding::{Hop, forwarding_headers};
 use super::framing::{BodyLength, Framing};
 use super::websocket;
 use crate::client::target::Destination;
@@ -29,6 +32,7 @@ use crate::model::{
     AttemptResult, FloorRate, HttpFacts, HttpMethod, MethodClass, Outcome, Pace, PolicyTime, Protocol, RequestFacts,
     RequestShape, Tick,
 };
+use crate::snapshot;
 use crate::upstream::Upstream;
 
 /// The average rate at which a client must send a body (Apache's `RequestReadTimeout`).
@@ -64,6 +68,8 @@ pub(super) struct Place<'h> {
 pub(super) struct Forwarded {
     relay: Relay,
     kind: Kind,
+    /// The path for endpoints behind their own, without the query.
+    path: String,
     target: Option<Arc<Target>>,
     replay_buffer: usize,
     /// The client's progress with its body.
@@ -89,6 +95,7 @@ impl Forwarded {
         session: &mut ServerSession,
         kind: Kind,
         place: &Place<'_>,
+        path: String,
         framing: &Framing,
         ctx: &RequestCtx,
     ) -> std::result::Result<Self, Refusal> {
@@ -96,14 +103,14 @@ impl Forwarded {
         session.set_write_timeout(Some(WRITE_TIMEOUT));
         session.set_min_send_rate(Some(READ_FLOOR));
         let replay_buffer = upstream.settings().replay_buffer;
-        let (deadline, client_key) = (upstream.settings().deadline, ctx.hashed_client());
+        let (deadline, client_key) = (upstream.settings().deadline, ctx.client_hash);
         let facts = facts(session.req_header(), kind, place, framing, deadline, client_key);
         let relay = match kind {
             Kind::Http => Relay::admit(upstream, facts).await?,
             Kind::WebSocket { .. } => Relay::admit_tunnel(upstream, facts)?,
         };
         let body = BodyPace { pace: Pace::new(BODY_FLOOR), since: clock::now(), bytes: 0 };
-        Ok(Forwarded { relay, kind, target: None, replay_buffer, body, refusal: None })
+        Ok(Forwarded { relay, kind, path, target: None, replay_buffer, body, refusal: None })
     }
 
     /// The endpoint of the next attempt.
@@ -135,15 +142,26 @@ impl Forwarded {
         Error::explain(ErrorType::HTTPStatus(status), "no endpoint takes the request")
     }
 
-    /// Directs the request to the endpoint: its host, its path, and the headers of the conf.
-    pub(super) fn direct(&self, request: &mut RequestHeader) -> Result<()> {
+    /// Directs the request to the endpoint: its host and path, the headers that tell of the client,
+    /// the route's, and the endpoint's own, which win.
+    pub(super) fn direct(&self, session: &Session, request: &mut RequestHeader, ctx: &RequestCtx) -> Result<()> {
         let Some(target) = &self.target else { return Ok(()) };
         let destination = &target.destination;
-        if self.kind == (Kind::WebSocket { whole: true }) {
-            request.set_raw_path(destination.path.as_bytes())?;
-        } else {
-            request.set_raw_path(Self::path(request, destination).as_bytes())?;
+        let from = session.req_header();
+        if let Some(client) = ctx.identity {
+            let hop = Hop { client, tls: ctx.tls, host: direction::host(from) };
+            forwarding_headers(hop, &from.headers, || fastrand::u128(..)).apply(request);
         }
+        if let Some(route) = ctx.route.and_then(|id| ctx.snapshot.route_by_id(id))
+            && let snapshot::Target::Upstream(of_route) = &route.target
+        {
+            of_route.request_headers.apply(request);
+        }
+        let path = match self.kind {
+            Kind::WebSocket { whole: true } => Cow::Borrowed(&*destination.path),
+            _ => Cow::Owned(self.path_at(destination, from.uri.query())),
+        };
+        request.set_raw_path(path.as_bytes())?;
         request.insert_header(header::HOST, destination.authority.clone())?;
         for (name, value) in &destination.headers {
             request.insert_header(name.clone(), value.clone())?;
@@ -152,12 +170,10 @@ impl Forwarded {
     }
 
     /// The path at the endpoint: its own, then the request's.
-    fn path(request: &RequestHeader, destination: &Destination) -> String {
-        let uri = &request.uri;
+    fn path_at(&self, destination: &Destination, query: Option<&str>) -> String {
         let (base, _) = destination.path.split_once('?').unwrap_or((&destination.path, ""));
-        let mut path = base.trim_end_matches('/').to_owned();
-        path.push_str(uri.path());
-        if let Some(query) = uri.query() {
+        let mut path = format!("{}{}", base.trim_end_matches('/'), self.path);
+        if let Some(query) = query {
             path.push('?');
             path.push_str(query);
         }
@@ -334,6 +350,7 @@ pub(super) async fn refuse(session: &mut ServerSession, ctx: &mut RequestCtx, wh
     if let Some(after) = why.retry_after() {
         head.insert_header(header::RETRY_AFTER, whole_secs(after))?;
     }
+    ctx.complete(&session.req_header().headers, &mut head);
     session.write_response_header(Box::new(head)).await?;
     session.write_response_body(text, true).await
 }

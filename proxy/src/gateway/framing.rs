@@ -124,7 +124,7 @@ fn check_host(knows_11: bool, fields: &Fields<'_>) -> Result<(), Refusal> {
 }
 
 /// Clients send an empty host for a URL without an authority.
-fn is_host(host: &[u8]) -> bool {
+pub(super) fn is_host(host: &[u8]) -> bool {
     let (name, rest) = match host.first() {
         Some(b'[') => match host.iter().position(|byte| *byte == b']') {
             Some(end) => (&host[1..end], &host[end + 1..]),

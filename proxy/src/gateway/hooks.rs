@@ -10,7 +10,6 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Method};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::protocols::http::ServerSession;
@@ -20,23 +19,20 @@ use pingora::{Error, ErrorSource, ErrorType, Result};
 use pingora_proxy::{FailToProxy, ProxyHttp, Session};
 
 use super::ProxyService;
-use super::accepted::Accepted;
 use super::alarm::Alarm;
 use super::body;
 use super::bounds::Bounds;
 use super::ctx::RequestCtx;
-use super::fields::Fields;
-use super::forward::{self, Forwarded, Kind, Place};
-use super::framing::{BodyLength, Framing, announced};
-use super::path::normalise;
+use super::direction::{Direction, RpcRequest, direct, write_own};
+use super::forward;
+use super::framing::Framing;
 use super::rpc::{self, Arrived};
-use super::session::set_limits;
+use super::session::RpcSession;
 use super::websocket;
 use crate::clock;
 use crate::config::Protocol;
 use crate::jsonrpc::Refusal;
-use crate::model::{Buffered, HttpFacts, host_hash};
-use crate::upstream::Upstream;
+use crate::model::Buffered;
 
 /// The proxy behind Pingora's sessions.
 pub(super) struct Gateway(pub(super) Arc<ProxyService>);
@@ -70,8 +66,8 @@ impl ProxyHttp for Gateway {
     /// Answers a JSON-RPC request; prepares any other one for its pool.
     async fn request_filter(&self, session: &mut Session, ctx: &mut RequestCtx) -> Result<bool> {
         let session = session.as_downstream_mut();
-        ctx.client = session.client_addr().and_then(|address| address.as_inet()).copied();
         match direct(session, ctx).await {
+            Ok(Direction::Own(answer)) => write_own(session, ctx, answer).await,
             Ok(Direction::Rpc(request)) => answer(&self.0.buffered, session, ctx, request).await,
             Ok(Direction::Forward(forwarded)) => {
                 ctx.forwarded = Some(forwarded);
@@ -98,11 +94,11 @@ impl ProxyHttp for Gateway {
     /// Writes the request as the endpoint gets it.
     async fn upstream_request_filter(
         &self,
-        _: &mut Session,
+        session: &mut Session,
         request: &mut RequestHeader,
         ctx: &mut RequestCtx,
     ) -> Result<()> {
-        ctx.forwarded.as_ref().map_or(Ok(()), |forwarded| forwarded.direct(request))
+        ctx.forwarded.as_ref().map_or(Ok(()), |forwarded| forwarded.direct(session, request, ctx))
     }
 
     /// Counts the body of the request.
@@ -134,6 +130,19 @@ impl ProxyHttp for Gateway {
         {
             session.set_read_timeout(None);
             bounds.open(websocket::tunnel(Arc::clone(&self.0.published), shutdown, endpoint));
+        }
+        Ok(())
+    }
+
+    /// Adds to the response what its route adds.
+    async fn response_filter(
+        &self,
+        session: &mut Session,
+        head: &mut ResponseHeader,
+        ctx: &mut RequestCtx,
+    ) -> Result<()> {
+        if !head.status.is_informational() {
+            ctx.complete(&session.req_header().headers, head);
         }
         Ok(())
     }
@@ -181,74 +190,6 @@ impl ProxyHttp for Gateway {
     }
 }
 
-/// Where a request goes, by its head.
-enum Direction {
-    Rpc(RpcRequest),
-    Forward(Box<Forwarded>),
-}
-
-/// A JSON-RPC request whose body is to be read.
-struct RpcRequest {
-    upstream: Arc<Upstream>,
-    http: HttpFacts,
-    headers: Vec<(HeaderName, HeaderValue)>,
-    framing: Framing,
-}
-
-/// Checks the head, and finds its route.
-async fn direct(session: &mut ServerSession, ctx: &mut RequestCtx) -> std::result::Result<Direction, Refusal> {
-    let head = session.req_header();
-    let fields = Fields::of_map(&head.headers);
-    let framing = match ctx.framing {
-        Some(framing) => framing,
-        None => framing_of_stream(&fields)?,
-    };
-    let (accepted, host, is_post) = (Accepted::of(&fields), host_of(head, &fields), head.method == Method::POST);
-    let path = normalise(head.uri.path())?.into_owned();
-    set_limits(session, framing.may_follow);
-    let snapshot = Arc::clone(&ctx.snapshot);
-    let route = snapshot.route(&path).ok_or(Refusal::NoRoute)?;
-    let upstream = Arc::clone(&route.upstream);
-    ctx.upstream = Some(Arc::clone(&upstream));
-    let is_http = upstream.settings().protocol == Protocol::Http;
-    let kind = match websocket::is_handshake(session.req_header()) {
-        true => Some(Kind::WebSocket { whole: !is_http }),
-        false => is_http.then_some(Kind::Http),
-    };
-    if let Some(kind) = kind {
-        ctx.method = match kind {
-            Kind::Http => session.req_header().method.as_str().to_owned(),
-            Kind::WebSocket { .. } => websocket::METHOD.to_owned(),
-        };
-        ctx.batch_size = 1;
-        let place = Place { path: &path, host };
-        let forwarded = Forwarded::begin(upstream, session, kind, &place, &framing, ctx).await?;
-        return Ok(Direction::Forward(Box::new(forwarded)));
-    }
-    if !is_post {
-        return Err(Refusal::NotPost);
-    }
-    if !route.accept_any_content_type && !accepted.json {
-        return Err(Refusal::NotJsonType);
-    }
-    let http = HttpFacts::json_rpc().at(&path).of_host(host);
-    Ok(Direction::Rpc(RpcRequest { upstream, http, headers: accepted.forwarded?, framing }))
-}
-
-/// The hash of the host: of HTTP/2, the authority.
-fn host_of(head: &RequestHeader, fields: &Fields<'_>) -> u64 {
-    head.uri.authority().map_or_else(|| fields.host_hash(), |authority| host_hash(authority.as_str()))
-}
-
-/// The framing of an HTTP/2 request, which its stream ends.
-fn framing_of_stream(fields: &Fields<'_>) -> std::result::Result<Framing, Refusal> {
-    let body = match fields.content_length.value {
-        Some(length) => BodyLength::Bytes(announced(length)?),
-        None => BodyLength::Stream,
-    };
-    Ok(Framing { may_follow: true, body, expects_continue: false })
-}
-
 /// Reads and answers a JSON-RPC request.
 async fn answer(
     buffered: &Arc<Buffered>,
@@ -259,9 +200,10 @@ async fn answer(
     let RpcRequest { upstream, http, headers, framing } = request;
     let mut alarm = Alarm::new(clock::now());
     let body = body::read(buffered, session, ctx, &mut alarm, &framing).await;
+    let mut client = rpc_session(session, ctx);
     match body.and_then(|body| Arrived { upstream, http, headers, body }.inspect(buffered, ctx)) {
-        Ok(prepared) => prepared.answer(session, ctx).await?,
-        Err(refusal) => rpc::refuse(session, ctx, &refusal, None).await?,
+        Ok(prepared) => prepared.answer(&mut client, ctx).await?,
+        Err(refusal) => rpc::refuse(&mut client, ctx, &refusal, None).await?,
     }
     Ok(true)
 }
@@ -271,9 +213,13 @@ async fn refuse(session: &mut ServerSession, ctx: &mut RequestCtx, why: &Refusal
     let is_http = ctx.upstream.as_ref().is_some_and(|upstream| upstream.settings().protocol == Protocol::Http);
     match is_http {
         true => forward::refuse(session, ctx, why).await?,
-        false => rpc::refuse(session, ctx, why, None).await?,
+        false => rpc::refuse(&mut rpc_session(session, ctx), ctx, why, None).await?,
     }
     Ok(true)
+}
+
+fn rpc_session<'s>(session: &'s mut ServerSession, ctx: &RequestCtx) -> RpcSession<'s> {
+    RpcSession { session, route: ctx.route.map(|id| (Arc::clone(&ctx.snapshot), id)) }
 }
 
 fn with_retry(mut error: Box<Error>, retries: bool) -> Box<Error> {

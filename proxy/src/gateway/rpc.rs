@@ -1,21 +1,17 @@
 //! A JSON-RPC request, whichever lane it came by: from its whole body to the end of its response.
 
-use std::hash::{Hash, Hasher};
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, StatusCode};
 use pingora::{Error, Result};
-use siphasher::sip::SipHasher13;
 
 use super::ctx::RequestCtx;
 use super::downstream::{Downstream, ResponseHead};
 use super::sending::{JSON, Sending, json_type};
 use crate::client::Outgoing;
 use crate::clock;
-use crate::config::ClientKey;
 use crate::engine::{self, Call, Reply, ReplyBody, Trace};
 use crate::jsonrpc::{Expected, Inspected, Refusal, RequestWords, inspect};
 use crate::model::{Buffered, Held, HttpFacts, PolicyTime, RequestFacts};
@@ -51,7 +47,7 @@ impl Arrived {
         }
         ctx.method = inspected.shape.method[..inspected.shape.method.floor_char_boundary(LOGGED_METHOD)].to_owned();
         ctx.batch_size = inspected.shape.size();
-        let mut call = good_call(settings.deadline, inspected, headers, body, max_answer, ctx.hashed_client());
+        let mut call = good_call(settings.deadline, inspected, headers, body, max_answer, ctx.client_hash);
         call.facts.http = http;
         Ok(Prepared { upstream, call })
     }
@@ -197,12 +193,4 @@ async fn write_whole(
     let head = ResponseHead { status, content_type: Some(content_type), length: Some(body.len()), retry_after };
     sending.begin(head).await?;
     sending.finish(body).await
-}
-
-/// A hash of the client's address without its port. Without the key nobody can compute it or choose
-/// addresses that collide.
-pub(super) fn client_key(client: Option<IpAddr>, key: ClientKey) -> u64 {
-    let mut hasher = SipHasher13::new_with_key(&key.0);
-    client.hash(&mut hasher);
-    hasher.finish()
 }

@@ -1,5 +1,6 @@
 //! The client's side of a request in Pingora's session: HTTP/1.1 and HTTP/2.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -9,7 +10,9 @@ use pingora::protocols::http::ServerSession;
 use pingora::{Error, ErrorType, Result};
 
 use super::downstream::{Downstream, ResponseHead};
+use super::own_answers::complete;
 use crate::jsonrpc::whole_secs;
+use crate::snapshot::{RouteId, Snapshot};
 
 /// Seconds that a connection waits for its next request (nginx's default).
 const KEEPALIVE_SECS: u64 = 75;
@@ -31,26 +34,36 @@ pub(super) fn set_limits(session: &mut ServerSession, may_follow: bool) {
     session.set_total_drain_timeout(Some(DRAIN_TIMEOUT));
 }
 
-impl Downstream for ServerSession {
+/// The session of a JSON-RPC request.
+pub(super) struct RpcSession<'s> {
+    pub(super) session: &'s mut ServerSession,
+    /// The request's route, which may add to the response.
+    pub(super) route: Option<(Arc<Snapshot>, RouteId)>,
+}
+
+impl Downstream for RpcSession<'_> {
     async fn write_head(&mut self, head: ResponseHead) -> Result<()> {
-        let head = build_head(self, head)?;
-        self.write_response_header(Box::new(head)).await
+        let mut head = build_head(self.session, head)?;
+        if let Some(route) = self.route.as_ref().and_then(|(snapshot, id)| snapshot.route_by_id(*id)) {
+            complete(route, &self.session.req_header().headers, &mut head);
+        }
+        self.session.write_response_header(Box::new(head)).await
     }
 
     async fn write_body(&mut self, bytes: Bytes, last: bool) -> Result<()> {
-        self.write_response_body(bytes, last).await
+        self.session.write_response_body(bytes, last).await
     }
 
     async fn gone(&mut self) -> Box<Error> {
         // No bytes follow the request: see `bounds`.
-        match self.read_body_or_idle(true).await {
+        match self.session.read_body_or_idle(true).await {
             Err(error) => error,
             Ok(_) => Error::new(ErrorType::ConnectionClosed),
         }
     }
 
     fn close(&mut self) {
-        self.set_keepalive(None);
+        self.session.set_keepalive(None);
     }
 }
 

@@ -73,6 +73,9 @@ pub enum Refusal {
     /// The client has as many WebSocket connections as it may.
     #[error("this client has as many WebSocket connections as it may")]
     TooManyTunnels,
+    /// A page of an origin that the route doesn't allow.
+    #[error("pages of this origin may not open a WebSocket here")]
+    ForbiddenOrigin,
     /// No endpoint may take the request.
     #[error("no endpoint is available")]
     NoEndpoint,
@@ -123,6 +126,7 @@ impl Refusal {
             Refusal::BodyTooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Refusal::NotPost => StatusCode::METHOD_NOT_ALLOWED,
             Refusal::NoRoute => StatusCode::NOT_FOUND,
+            Refusal::ForbiddenOrigin => StatusCode::FORBIDDEN,
             Refusal::Stalled => StatusCode::REQUEST_TIMEOUT,
             Refusal::HeadTooLarge(_) => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Refusal::Overloaded | Refusal::NoMemory | Refusal::NoEndpoint | Refusal::OwnLack | Refusal::ByPolicy => {
@@ -151,6 +155,7 @@ impl Refusal {
             | Refusal::BrokenBody
             | Refusal::NotPost
             | Refusal::NoRoute
+            | Refusal::ForbiddenOrigin
             | Refusal::Stalled => INVALID_REQUEST,
             Refusal::Overloaded
             | Refusal::NoMemory
@@ -175,6 +180,7 @@ impl Refusal {
             Refusal::BodyTooLarge(_) => "body_too_large",
             Refusal::NotPost => "not_post",
             Refusal::NoRoute => "no_route",
+            Refusal::ForbiddenOrigin => "forbidden_origin",
             Refusal::BrokenBody => "broken_body",
             Refusal::Stalled => "stalled",
             Refusal::HeadTooLarge(_) => "head_too_large",

@@ -88,9 +88,11 @@ fn settings(old: &Config, new: &Config) -> Vec<String> {
         max_connections,
         max_connections_per_address,
         max_buffered,
-        client_key,
-        express_lane
+        express_lane,
+        trusted_proxies,
     ));
+    keys.extend((before.client_key_source != after.client_key_source).then(|| "server.client_key".to_owned()));
+    keys.extend((before.client_key != after.client_key).then(|| "server.client_key_secret".to_owned()));
     keys.extend(differing!("admin", old.admin, new.admin, listen, token, hosts));
     let (before, after) = (&old.plugins, &new.plugins);
     keys.extend(differing!(

@@ -9,7 +9,7 @@ const TOP: [&str; 6] = ["server", "admin", "plugins", "policies", "upstreams", "
 
 const HEAD: &str = "# Reference of the conf
 
-<!-- Made of proxy/src/config/file.rs and file_upstream.rs by `make reference`: change the comments there. -->
+<!-- Made of proxy/src/config/file.rs, file_upstream.rs and file_route.rs by `make reference`: change the comments there. -->
 
 Every table and key. [Configuration](configuration.md) explains how they work together. A *duration* is text with a
 unit, such as `\"250ms\"`, `\"10s\"` or `\"1m 30s\"`, of at most a day; a *size* is text such as `\"64KiB\"` or `\"10MiB\"`, or a number of bytes.

@@ -123,8 +123,9 @@ fn collect(schema: &Value, path: &mut Vec<String>, bounded: &mut Vec<(Vec<String
     }
 }
 
-/// Keys that require another key, and that key's value.
-const NEEDED: [(&str, &str, &str); 2] = [("burst_size", "rate_limit_per_sec", "1"), ("status", "path", "'/'")];
+/// Keys that require another key beside them, and that key's value.
+const NEEDED: [(&str, &str, &str); 2] =
+    [("endpoints.[].burst_size", "rate_limit_per_sec", "1"), ("health_check.status", "path", "'/'")];
 
 /// Whether the proxy reports a problem with this very key.
 fn is_refused(path: &[String], schema: &Value, number: f64) -> bool {
@@ -133,7 +134,7 @@ fn is_refused(path: &[String], schema: &Value, number: f64) -> bool {
     let number = if whole { json!(number as i64) } else { json!(number) };
     let (last, parents) = path.split_last().unwrap();
     let mut entry = json!({ last.as_str(): number });
-    if let Some((_, needed, value)) = NEEDED.iter().find(|(key, ..)| key == last) {
+    if let Some((_, needed, value)) = NEEDED.iter().find(|(key, ..)| path.join(".").ends_with(key)) {
         entry[needed] = toml::from_str::<Value>(&format!("v = {value}")).unwrap()["v"].clone();
     }
     let value = parents.iter().rev().fold(entry, |value, step| match step.as_str() {

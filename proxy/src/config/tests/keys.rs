@@ -32,7 +32,20 @@ fn the_least_conf_gets_every_default() {
         }
     );
     assert!(config.policies.is_empty());
-    let route = Route { path_prefix: "/".into(), upstream: "eth".into(), accept_any_content_type: false };
+    assert_eq!(config.server.trusted_proxies, []);
+    assert_eq!(config.server.client_key_source, ClientKeySource::Address);
+    let route = Route {
+        hosts: Vec::new(),
+        path_prefix: "/".into(),
+        target: RouteTarget::Upstream {
+            name: "eth".into(),
+            accept_any_content_type: false,
+            replace_prefix: None,
+            request_headers: HeaderEdits::default(),
+        },
+        response_headers: HeaderEdits::default(),
+        cors: None,
+    };
     assert_eq!(config.routes, [route]);
     let upstream = &config.upstreams["eth"];
     let expected = UpstreamConf {
@@ -103,6 +116,8 @@ shutdown_grace = "0s"
 max_connections = 500
 max_connections_per_address = 50
 max_buffered = "1MiB"
+trusted_proxies = ["10.0.0.0/8", "::1"]
+client_key = "header:X-Api-Key"
 client_key_secret = "sixteen bytes..."
 express_lane = false
 
@@ -222,6 +237,8 @@ fn server_admin_and_plugins_take_what_is_written() {
         max_connections: 500,
         max_connections_per_address: 50,
         max_buffered: 1 << 20,
+        trusted_proxies: vec!["10.0.0.0/8".parse().unwrap(), "::1/128".parse().unwrap()],
+        client_key_source: ClientKeySource::Header("x-api-key".parse().unwrap()),
         client_key: Some(ClientKey::derived("sixteen bytes...")),
         express_lane: false,
     };
@@ -252,7 +269,7 @@ fn a_policy_takes_what_is_written() {
         "number": 1, "fraction": 0.5, "flag": true, "since": "2024-05-27", "list": [1, "two", { "three": 3 }],
     });
     assert_eq!(policy.config, expected);
-    assert_eq!(policy.place, Location { line: 25, column: 11 });
+    assert_eq!(policy.place, Location { line: 27, column: 11 });
     let least = accepted(&format!("{MINIMAL}[policies.p]\nplugin = 'p'"));
     assert_eq!(least.policies["p"].version, semver::VersionReq::STAR);
     assert_eq!(least.policies["p"].sha256, None);
@@ -354,29 +371,6 @@ fn an_endpoint_takes_what_is_written() {
     let headers: Vec<_> = full.headers.iter().map(|(name, value)| (name.as_str(), value.expose())).collect();
     assert_eq!(headers, [("x-api-key", "token-from-env"), ("accept", "application/json")]);
     assert_eq!((v6.name.as_str(), v6.rate_limit, v6.price), ("003_::1", Some(limit(5, 5)), Some(1.0)));
-}
-
-#[test]
-fn a_route_takes_any_content_type_if_it_or_else_its_upstream_says_so() {
-    let routes = "[[routes]]\npath_prefix = '/a'\nupstream = 'eth'\n\
-                  [[routes]]\npath_prefix = '/b'\nupstream = 'eth'\naccept_any_content_type = true\n\
-                  [[routes]]\npath_prefix = '/c'\nupstream = 'eth'\naccept_any_content_type = false\n";
-    for (of_upstream, expected) in
-        [("", [false, true, false]), ("accept_any_content_type = true\n", [true, true, false])]
-    {
-        let config = accepted(&format!("[upstreams.eth]\n{of_upstream}{MINIMAL}{routes}"));
-        let taken: Vec<bool> = config.routes.iter().map(|route| route.accept_any_content_type).collect();
-        assert_eq!(taken, expected, "{of_upstream}");
-    }
-    let config = accepted(&format!("[upstreams.eth]\naccept_any_content_type = true\n{MINIMAL}"));
-    assert!(config.routes[0].accept_any_content_type);
-}
-
-#[test]
-fn routes_stand_longest_prefix_first() {
-    let config = accepted(FULL);
-    let order: Vec<_> = config.routes.iter().map(|route| (&route.path_prefix[..], &route.upstream[..])).collect();
-    assert_eq!(order, [("/arb/one", "arb"), ("/arb", "arb"), ("/eth", "eth"), ("/", "eth")]);
 }
 
 #[test]

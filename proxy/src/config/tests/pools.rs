@@ -1,7 +1,7 @@
-//! Problems of upstreams, endpoints and routes, with their places.
+//! Problems of upstreams and endpoints, with their places.
 
 use super::super::{CanaryConf, ShadowConf};
-use super::{MINIMAL, accepted, assert_added, assert_problems, read, refused};
+use super::{MINIMAL, accepted, assert_problems, read, refused};
 use crate::model::Rails;
 
 #[test]
@@ -340,24 +340,4 @@ fn an_upstream_has_at_most_64_different_tags() {
     };
     assert!(read(&conf("")).is_ok());
     assert_problems(&conf("«'one-more', 'and-more'"), &["upstreams.e.endpoints[1].tags[14]: is one tag too many"]);
-}
-
-#[test]
-fn routes_are_checked() {
-    assert_added(&[
-        ("««[[routes]]", &["routes[0].path_prefix: is missing", "routes[0].upstream: is missing"]),
-        ("[[routes]]\nupstream = 'eth'\npath_prefix = «'eth'", &["routes[0].path_prefix: must begin with /"]),
-        ("[[routes]]\nupstream = 'eth'\npath_prefix = «'/a?b'", &["routes[0].path_prefix: must be a plain path"]),
-        ("[[routes]]\nupstream = 'eth'\npath_prefix = «'/a b'", &["routes[0].path_prefix: must be a plain path"]),
-        ("[[routes]]\nupstream = 'eth'\npath_prefix = «'/a//b'", &["routes[0].path_prefix: must not hold //"]),
-        ("[[routes]]\nupstream = 'eth'\npath_prefix = «'/a/../b'", &["routes[0].path_prefix: must not hold //"]),
-    ]);
-    assert_added(&[(
-        "[[routes]]\nupstream = 'eth'\npath_prefix = '/a'\n[[routes]]\nupstream = 'eth'\npath_prefix = «'/a/'",
-        &["routes[1].path_prefix: is the same as routes[0].path_prefix"],
-    )]);
-    assert_problems(
-        "[[upstreams.a.endpoints]]\nurl = 'http://a'\n[[upstreams.«b.endpoints]]\nurl = 'http://b'\n",
-        &["routes: must say which path leads to which upstream"],
-    );
 }

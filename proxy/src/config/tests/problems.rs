@@ -121,6 +121,12 @@ fn server_and_admin_are_checked() {
             &["server.max_connections_per_address: must be at most 1000000"],
         ),
         ("[server]\nmax_buffered = «'9MiB'", &["server.max_buffered: must be at least 10485760 B"]),
+        ("[server]\ntrusted_proxies = ['::1', «'a']", &["server.trusted_proxies[1]: must be an address or a network"]),
+        ("[server]\ntrusted_proxies = [«'10.0.0.1/8']", &["server.trusted_proxies[0]: has address bits behind"]),
+        ("[server]\nclient_key = «'ip'", &["server.client_key: must be \"address\""]),
+        ("[server]\nclient_key = «'header:'", &["server.client_key: must name a header after header:"]),
+        ("[server]\nclient_key = «'header:a b'", &["server.client_key: must name a header after header:"]),
+        ("[server]\nclient_key = «'header:Host'", &["server.client_key: must not be a header that says nothing"]),
         ("[server]\nclient_key_secret = «'short'", &["server.client_key_secret: must be at least 16 bytes"]),
         (
             "[server]\nclient_key_secret = «'env:UNSET'",

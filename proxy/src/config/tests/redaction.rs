@@ -16,7 +16,9 @@ fn a_config_prints_without_its_secrets() {
         "[[upstreams.eth.endpoints]]\n\
          url = 'https://s3cr3t:s3cr3t@rpc.example.com/v1/s3cr3t?key=s3cr3t'\n\
          headers = { x-api-key = 's3cr3t' }\n\
-         [admin]\ntoken = 's3cr3t'\n",
+         [admin]\ntoken = 's3cr3t'\n\
+         [[routes]]\npath_prefix = '/'\nupstream = 'eth'\n\
+         request_headers = { set = { x-key = 's3cr3t' } }\nresponse_headers = { set = { x-key = 's3cr3t' } }\n",
     );
     for printed in [format!("{config:?}"), format!("{config:#?}")] {
         assert_silent(&printed);
@@ -38,6 +40,14 @@ fn an_error_prints_without_the_values() {
         "url = 'https://h/s3cr3t' 's3cr3t'",
         "a = 's3cr3t'\na = 's3cr3t'",
         "[[upstreams.eth.endpoints]]\nurl = 'http://h/s3cr3t'\nurl = 'http://h/s3cr3t'",
+        "[[routes]]\npath_prefix = '/'\nrespond = 's3cr3t'",
+        "[[routes]]\npath_prefix = '/'\nrespond = { location = 'https://h/s3cr3t x' }",
+        "[[routes]]\npath_prefix = '/'\nrespond = {}\nresponse_headers = { set = { a = \"s3cr3t\\n\" } }",
+        "[[routes]]\npath_prefix = '/'\nrespond = {}\nresponse_headers = { set = { 'https://h/s3cr3t' = 'x' } }",
+        "[[routes]]\npath_prefix = '/'\nrespond = {}\nresponse_headers = { set = { host = 's3cr3t' } }",
+        "[[routes]]\npath_prefix = '/'\nrespond = {}\nresponse_headers = { set = { 's3cr3t-name-0' = [] } }",
+        "[[routes]]\npath_prefix = '/'\nrespond = {}\nresponse_headers = { remove = ['s3cr3t s3cr3t'] }",
+        "[[routes]]\npath_prefix = '/'\nhosts = ['https://h/s3cr3t']\nrespond = {}",
         // Types and keys.
         "upstreams = 'https://h/s3cr3t'",
         "'https://h/s3cr3t' = 1",
