@@ -198,6 +198,7 @@ fn native(endpoints: usize) -> Snapshot {
         catalog: Catalog::default(),
         fingerprint: pointsman::fingerprint::FolderFingerprint::default(),
         cause: "start".to_owned(),
+        tls: Arc::default(),
         canary_states: BTreeMap::new(),
     };
     Snapshot::assemble(parts, BTreeMap::new(), None, &resources)
