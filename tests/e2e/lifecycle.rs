@@ -176,11 +176,13 @@ fn a_bad_conf_ends_the_start_with_its_reason() {
 fn the_access_log_has_one_line_per_request() {
     let origin = Origin::start("a");
     let proxy = Proxy::start(&Conf::of([&origin]));
-    proxy.post(json::READ);
-    proxy.post("rubbish");
     let lines = || -> Vec<String> {
         proxy.log().lines().filter(|line| line.contains("pointsman::access")).map(str::to_owned).collect()
     };
+    proxy.post(json::READ);
+    // Each request has a thread of its own, and is logged after its answer.
+    wait_until("the first is logged", || lines().len() == 1);
+    proxy.post("rubbish");
     wait_until("both requests are logged", || lines().len() == 2);
     let [good, bad] = <[String; 2]>::try_from(lines()).unwrap();
     for part in ["method=\"eth_blockNumber\"", "endpoint=\"a\"", "attempts=1", "outcome=\"success\"", "status=200"] {

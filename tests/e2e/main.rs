@@ -12,6 +12,8 @@
 //! - `wire_endpoint`: a table of endpoints' raw bytes.
 //! - `ids`: ids that JSON libraries rewrite.
 //! - `http`: pools of plain HTTP, whose bytes stream through.
+//! - `routes`: hosts, changed paths and headers, own answers, CORS, the client's identity.
+//! - `http2`: HTTP/2 to clients, and its floods.
 //! - `websocket`: WebSocket connections and their ends.
 //! - `streams`: long bodies and answers, and slow readers and senders.
 //! - `batches`: answers of members, and retries of members.
@@ -78,6 +80,7 @@ mod guests;
 mod health;
 mod hedging;
 mod http;
+mod http2;
 mod ids;
 mod layers;
 mod lifecycle;
@@ -94,6 +97,7 @@ mod refusals;
 mod reload;
 mod rollback;
 mod room;
+mod routes;
 mod shadow;
 mod signed;
 mod silence;

@@ -162,7 +162,7 @@ fn what_only_follows_from_another_mistake_is_not_named() {
 fn what_is_still_to_come_is_called_so_in_its_place_only() {
     for (added, key) in [
         ("«clients = []", "clients"),
-        ("[server]\n«trusted_proxies = []", "server.trusted_proxies"),
+        ("[server]\n«state_file = 'x'", "server.state_file"),
         ("[admin]\n«tls = true", "admin.tls"),
         ("[plugins]\n«verify = true", "plugins.verify"),
         ("[upstreams.eth]\n«http2 = true", "upstreams.eth.http2"),
