@@ -210,7 +210,7 @@ mod tests {
         let (mut far, near) = duplex(1 << 10);
         let mut bytes = BytesMut::from(&[HEAD, &all[..came]].concat()[..]);
         let bounds = Bounds::new(body, &mut bytes, HEAD.len());
-        let mut stream = Layered::new(Box::new(near), bounds.clone());
+        let mut stream = Layered::over(Box::new(near), bounds.clone());
         far.write_all(&all[came..]).await.unwrap();
         far.shutdown().await.unwrap();
         let mut read = bytes[HEAD.len()..].to_vec();
@@ -242,7 +242,7 @@ mod tests {
     async fn a_body_that_leaves_the_grammar_is_not_read_on() {
         let (mut far, near) = duplex(1 << 10);
         let bounds = Bounds::new(BodyLength::Chunked, &mut BytesMut::from(HEAD), HEAD.len());
-        let mut stream = Layered::new(Box::new(near), bounds.clone());
+        let mut stream = Layered::over(Box::new(near), bounds.clone());
         far.write_all(b"1\r\nabPOST / HTTP/1.1").await.unwrap();
         let mut read = Vec::new();
         assert!(stream.read_buf(&mut read).await.is_err() && read.is_empty());

@@ -48,6 +48,7 @@ pub(super) struct Connection {
 }
 
 /// The way of a request.
+#[expect(clippy::large_enum_variant, reason = "the large variant is the usual one, and lives for one match")]
 enum Lane {
     Express(Plain, RequestCtx, bool),
     Session(Framing, usize),
@@ -71,7 +72,7 @@ impl Connection {
                 Arrival::Refused(why) => return Box::pin(turn_away(&mut stream, &why)).await,
             };
             if self.http2 && bytes.starts_with(http2::PREFACE_HEAD) {
-                let stream = Layered::new(stream, Replay { bytes, protocol: ALPN::H2 });
+                let stream = Layered::over(stream, Replay { bytes, protocol: ALPN::H2 });
                 return Box::pin(http2::serve(self, stream)).await;
             }
             let next = match self.choose(client, &bytes, bare_lf) {
@@ -123,7 +124,7 @@ impl Connection {
         head: usize,
     ) -> Option<(Stream, BytesMut)> {
         let bounds = Bounds::new(framing.body, &mut bytes, head);
-        let mut session = ServerSession::new_http1(Layered::new(stream, bounds.clone()));
+        let mut session = ServerSession::new_http1(Layered::over(stream, bounds.clone()));
         session.set_keepalive(Some(READ_SECS));
         session.set_pipelined_prefix(bytes);
         session.set_connection_user_context(Some(Box::new(HandedOver {

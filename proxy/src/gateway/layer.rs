@@ -39,7 +39,7 @@ pub(super) struct Layered<L> {
 }
 
 impl<L: Layer> Layered<L> {
-    pub(super) fn new(inner: Stream, layer: L) -> Stream {
+    pub(super) fn over(inner: Stream, layer: L) -> Stream {
         Box::new(Layered { inner, layer })
     }
 
