@@ -182,7 +182,7 @@ fn requesting(snapshot: Snapshot) -> Work {
 }
 
 fn upstream_of(snapshot: &Snapshot) -> Arc<Upstream> {
-    Arc::clone(&snapshot.route("/").expect("a route").upstream)
+    Arc::clone(snapshot.upstreams().next().expect("an upstream"))
 }
 
 /// A pool without policies.
