@@ -1,6 +1,6 @@
 # Pointsman's build. `make` alone lists the targets.
 
-PLUGINS := tiers peak-ewma json-rpc-retry
+PLUGINS := tiers peak-ewma json-rpc-retry http-retry
 WASM    := wasm32-unknown-unknown
 DIST    := plugins/dist
 TARGET  := $(or $(CARGO_TARGET_DIR),target)

@@ -31,6 +31,13 @@ pub fn unix_ms(tick: Tick) -> u64 {
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
+/// The wall clock in seconds since the Unix epoch, also after somebody has set it: certificates are
+/// valid by it.
+pub fn wall_secs() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+}
+
 /// `tick` as an instant, for timers.
 pub fn instant(tick: Tick) -> Instant {
     let start = origin().monotonic;

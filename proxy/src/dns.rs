@@ -47,7 +47,7 @@ type ByName = BTreeMap<(String, u16), Vec<Arc<Target>>>;
 fn targets(snapshot: &Snapshot, wanted: impl Fn(&Target) -> bool) -> ByName {
     let mut names = ByName::new();
     let endpoints = snapshot.upstreams().flat_map(|upstream| upstream.endpoints());
-    for target in endpoints.map(|e| e.target()).filter(|target| target.needs_dns() && wanted(target)) {
+    for target in endpoints.flat_map(|e| e.targets()).filter(|target| target.needs_dns() && wanted(target)) {
         let name = (target.destination.host.clone(), target.destination.port);
         names.entry(name).or_default().push(Arc::clone(target));
     }

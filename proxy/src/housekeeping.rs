@@ -45,7 +45,7 @@ impl Housekeeper {
         let snapshot = self.published.load();
         let now = clock::now();
         for endpoint in snapshot.upstreams().flat_map(|upstream| upstream.endpoints()) {
-            endpoint.target().reap(now);
+            endpoint.targets().for_each(|target| target.reap(now));
         }
         let pending = period.is_multiple_of(PENDING_DNS_PERIODS) && dns::is_pending(&snapshot);
         if pending || period.is_multiple_of(DNS_PERIODS) {

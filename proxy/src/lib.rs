@@ -30,6 +30,7 @@ pub mod server;
 pub mod signature;
 pub mod snapshot;
 pub mod text;
+pub mod tls;
 pub mod upstream;
 pub mod watcher;
 pub mod worker;

@@ -9,6 +9,7 @@ mod endpoint;
 mod live;
 mod policy;
 mod shadow;
+mod tls;
 mod upstream;
 
 use std::sync::Arc;
@@ -26,6 +27,8 @@ use policy::PolicyMetrics;
 pub use policy::PolicySeries;
 use shadow::ShadowMetrics;
 pub use shadow::ShadowSeries;
+pub use tls::CertificateSeries;
+use tls::TlsMetrics;
 use upstream::UpstreamMetrics;
 pub use upstream::UpstreamSeries;
 
@@ -45,6 +48,7 @@ pub struct Metrics {
     policies: PolicyMetrics,
     shadows: ShadowMetrics,
     canaries: CanaryMetrics,
+    tls: TlsMetrics,
     reloads: IntCounterVec,
     plugin_cache: IntCounterVec,
     connections_refused: IntCounterVec,
@@ -75,6 +79,7 @@ impl Metrics {
             policies: PolicyMetrics::new(&build)?,
             shadows: ShadowMetrics::new(&build)?,
             canaries: CanaryMetrics::new(&build)?,
+            tls: TlsMetrics::new(&build)?,
             reloads: build.counters("reloads_total", "Reloads by result.", &["result"])?,
             plugin_cache: build.counters(
                 "plugin_cache_total",
@@ -133,6 +138,26 @@ impl Metrics {
     /// Counts a client connection that is refused, by the limit that was reached.
     pub fn count_refused_connection(&self, reason: &'static str) {
         self.connections_refused.with_label_values(&[reason]).inc();
+    }
+
+    /// Counts a client's TLS handshake.
+    pub fn count_handshake(&self, resumed: bool) {
+        self.tls.count_handshake(resumed);
+    }
+
+    /// Counts a client's TLS handshake that failed.
+    pub fn count_handshake_failure(&self, reason: &'static str) {
+        self.tls.count_handshake_failure(reason);
+    }
+
+    /// Counts a connection without a good header of the PROXY protocol.
+    pub fn count_proxy_protocol_failure(&self, reason: &'static str) {
+        self.tls.count_proxy_protocol_failure(reason);
+    }
+
+    /// The handle of a listener's certificate, shared by all holders.
+    pub fn certificate(&self, listener: &str, certificate: &str) -> Arc<CertificateSeries> {
+        self.tls.certificate(listener, certificate)
     }
 
     /// The handles of an upstream, shared by all holders.

@@ -54,6 +54,9 @@ pub struct Changes {
     pub plugins_removed: Vec<PluginChange>,
     /// Policies with a different module.
     pub plugins_changed: Vec<PluginChange>,
+    /// New contents of certificate files, as `listener/name`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub certificates_changed: Vec<String>,
     /// Whether anything in the conf changed.
     pub config_updated: bool,
     /// The keys of changed settings, such as `upstreams.ethereum.deadline`.
@@ -79,10 +82,11 @@ pub struct PluginChange {
 }
 
 impl Changes {
-    /// Whether endpoints, policies or settings changed.
+    /// Whether endpoints, policies, certificates or settings changed.
     pub fn is_any(&self) -> bool {
         // Endpoints are part of the conf; settings that need a restart don't count by themselves.
         self.config_updated
+            || !self.certificates_changed.is_empty()
             || [&self.plugins_added, &self.plugins_removed, &self.plugins_changed].iter().any(|list| !list.is_empty())
     }
 
@@ -95,6 +99,7 @@ impl Changes {
             ("policy added", self.plugins_added.len()),
             ("policy removed", self.plugins_removed.len()),
             ("policy changed", self.plugins_changed.len()),
+            ("certificate changed", self.certificates_changed.len()),
             ("setting waits for a restart", self.restart_required.len()),
         ];
         let mut parts: Vec<String> =

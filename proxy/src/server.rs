@@ -23,9 +23,10 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::admin::{AdminServer, AdminService, Reload};
 use crate::client::Transport;
-use crate::config::{self, Config};
+use crate::clock;
+use crate::config::{self, Config, Listener};
 use crate::dns;
-use crate::gateway::{Acceptor, ProxyService};
+use crate::gateway::{Acceptor, Bound, ProxyService};
 use crate::health::HealthChecker;
 use crate::housekeeping::Housekeeper;
 use crate::logging::Log;
@@ -115,6 +116,7 @@ pub fn run(prepared: Prepared, signals: Signals, log: Arc<Log>) -> anyhow::Resul
     let Prepared { builder, comparer, snapshot } = prepared;
     let config = Arc::clone(&snapshot.config);
     let sockets = bind_all(&config)?;
+    snapshot.warnings(clock::wall_secs()).iter().for_each(|warning| tracing::warn!("{warning}"));
     dns::resolve_new(&snapshot);
     let metrics = Arc::clone(&builder.resources.metrics);
     let doubts = Arc::clone(&builder.resources.doubts);
@@ -133,13 +135,14 @@ pub fn run(prepared: Prepared, signals: Signals, log: Arc<Log>) -> anyhow::Resul
     let access = Arc::clone(log.access());
     let proxy = ProxyService::new(Arc::clone(&published), Arc::clone(&metrics), access).context("random numbers")?;
     let shutdown = Shutdown { in_flight: Arc::clone(&proxy.in_flight), published: Arc::clone(&published), log };
-    let listeners = listen_on(sockets, &config.server.listen)?;
+    let listen: Vec<SocketAddr> = config.server.all_listeners().map(|listener| listener.address).collect();
+    let listeners = listen_on(sockets, &config)?;
     server.add_service(Acceptor::new(listeners, config.server.threads, proxy).context("worker threads")?);
     server.add_service(admin_service(&config, Arc::clone(&published), metrics, handle));
     server.add_service(background_service("health", HealthChecker::new(Arc::clone(&published), doubts)));
     server.add_service(background_service("watcher", watcher));
     server.add_service(background_service("housekeeping", Housekeeper { published }));
-    tracing::info!(generation, listen = ?config.server.listen, admin = %config.admin.listen, "serving");
+    tracing::info!(generation, ?listen, admin = %config.admin.listen, "serving");
     server.run(RunArgs { shutdown_signal: Box::new(shutdown) });
     Ok(())
 }
@@ -191,8 +194,10 @@ impl Reload for ReloadHandle {
 fn bind_all(config: &Config) -> anyhow::Result<Vec<Socket>> {
     let admin = config.admin.listen;
     TcpListener::bind(admin).with_context(|| format!("admin.listen: can't listen on {admin}"))?;
-    let proxy = config.server.listen.iter();
-    proxy.map(|&at| bind(at).with_context(|| format!("server.listen: can't listen on {at}"))).collect()
+    let bind_one = |(key, listener): (&str, Listener)| {
+        bind(listener.address).with_context(|| format!("{key}: can't listen on {}", listener.address))
+    };
+    keyed_listeners(config).map(bind_one).collect()
 }
 
 fn bind(address: SocketAddr) -> io::Result<Socket> {
@@ -206,12 +211,19 @@ fn bind(address: SocketAddr) -> io::Result<Socket> {
 
 /// Clients find the ports open from here on. Another process may have taken one since: an address
 /// can be bound again as long as no socket listens.
-fn listen_on(sockets: Vec<Socket>, addresses: &[SocketAddr]) -> anyhow::Result<Vec<TcpListener>> {
-    let listen = |(socket, at): (Socket, &SocketAddr)| {
-        socket.listen(BACKLOG).with_context(|| format!("server.listen: can't listen on {at}"))?;
-        Ok(socket.into())
+fn listen_on(sockets: Vec<Socket>, config: &Config) -> anyhow::Result<Vec<Bound>> {
+    let listen = |(socket, (key, listener)): (Socket, (&str, Listener))| {
+        socket.listen(BACKLOG).with_context(|| format!("{key}: can't listen on {}", listener.address))?;
+        Ok(Bound { socket: socket.into(), listener })
     };
-    sockets.into_iter().zip(addresses).map(listen).collect()
+    sockets.into_iter().zip(keyed_listeners(config)).map(listen).collect()
+}
+
+/// All listeners with the keys of the conf that name them.
+fn keyed_listeners(config: &Config) -> impl Iterator<Item = (&'static str, Listener)> {
+    let short = config.server.listen.len();
+    let key = move |index| if index < short { "server.listen" } else { "server.listeners" };
+    config.server.all_listeners().enumerate().map(move |(index, listener)| (key(index), listener))
 }
 
 /// SIGHUP, handled from the very start: without a handler it would end the process.
@@ -302,8 +314,10 @@ mod tests {
         let first = bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let address = first.local_addr().unwrap().as_socket().unwrap();
         let second = bind(address).unwrap();
-        let _listening = listen_on(vec![first], &[address]).unwrap();
-        let error = listen_on(vec![second], &[address]).unwrap_err().to_string();
+        let text = format!("[server]\nlisten = ['{address}']\n[[upstreams.u.endpoints]]\nurl = 'http://h'");
+        let config = config::parse(&text, std::path::Path::new("a.toml"), &|_| None).unwrap();
+        let _listening = listen_on(vec![first], &config).unwrap();
+        let error = listen_on(vec![second], &config).map(drop).unwrap_err().to_string();
         assert_eq!(error, format!("server.listen: can't listen on {address}"));
     }
 }

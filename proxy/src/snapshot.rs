@@ -18,8 +18,9 @@ use tokio::sync::watch;
 
 use crate::config::{Config, UpstreamConf};
 use crate::fingerprint::FolderFingerprint;
-use crate::metrics::Metrics;
+use crate::metrics::{CertificateSeries, Metrics};
 use crate::policy::Catalog;
+use crate::tls::TlsConfigs;
 use crate::upstream::{CanarySpec, CanaryState, GuardedPolicy, Policies, Resources, Upstream};
 pub use header_edits::{HeaderEdits, Headers};
 pub use health::Health;
@@ -40,6 +41,10 @@ pub struct Snapshot {
     pub fingerprint: FolderFingerprint,
     /// The policies by name.
     pub policies: BTreeMap<String, GuardedPolicy>,
+    /// The TLS of the listeners.
+    pub tls: Arc<TlsConfigs>,
+    /// The series of each certificate, and the time when it expires.
+    certificates: Vec<(Arc<CertificateSeries>, i64)>,
     upstreams: BTreeMap<String, Arc<Upstream>>,
     routes: Routes,
     _live: LiveGeneration,
@@ -55,6 +60,8 @@ pub struct Parts {
     pub fingerprint: FolderFingerprint,
     /// The reason for the publish.
     pub cause: String,
+    /// The TLS of the listeners.
+    pub tls: Arc<TlsConfigs>,
     /// New states of canaries, by upstream. The others keep their state.
     pub canary_states: BTreeMap<String, CanaryState>,
 }
@@ -70,7 +77,7 @@ impl Snapshot {
         before: Option<&Snapshot>,
         resources: &Resources,
     ) -> Self {
-        let Parts { config, catalog, fingerprint, cause, canary_states } = parts;
+        let Parts { config, catalog, fingerprint, cause, tls, canary_states } = parts;
         let bound = |name: Option<&String>| name.and_then(|name| policies.get(name)).cloned();
         let canary = |conf: &UpstreamConf| {
             let policy = bound(conf.canary.as_ref().map(|canary| &canary.policy))?;
@@ -97,9 +104,16 @@ impl Snapshot {
             catalog,
             fingerprint,
             policies,
+            certificates: certificate_series(&tls, &resources.metrics),
+            tls,
             upstreams,
             _live: LiveGeneration::new(&resources.metrics),
         }
+    }
+
+    /// Problems that refused nothing. `now` is in seconds since the Unix epoch.
+    pub fn warnings(&self, now: i64) -> Vec<String> {
+        [self.catalog.warnings(), self.tls.warnings(now)].concat()
     }
 
     /// The upstreams, sorted by name.
@@ -116,6 +130,17 @@ impl Snapshot {
     pub fn route_by_id(&self, id: RouteId) -> Option<&Route> {
         self.routes.by_id(id)
     }
+}
+
+/// Certificates of one listener that have the same name share a series: the earliest end counts.
+fn certificate_series(tls: &TlsConfigs, metrics: &Metrics) -> Vec<(Arc<CertificateSeries>, i64)> {
+    let mut earliest = BTreeMap::new();
+    for facts in tls.certificates() {
+        let expiry = earliest.entry((facts.listener, facts.name)).or_insert(facts.expiry);
+        *expiry = facts.expiry.min(*expiry);
+    }
+    let each = earliest.into_iter();
+    each.map(|((listener, name), expiry)| (metrics.certificate(&listener.to_string(), name), expiry)).collect()
 }
 
 impl LiveGeneration {
@@ -177,6 +202,9 @@ impl Published {
         self.metrics.generation.set(i64::try_from(snapshot.generation).unwrap_or(i64::MAX));
         for upstream in snapshot.upstreams() {
             upstream.series().endpoints.set(i64::try_from(upstream.endpoints().len()).unwrap_or(i64::MAX));
+        }
+        for (series, expiry) in &snapshot.certificates {
+            series.expiry.set(*expiry);
         }
         self.generations.send_replace(snapshot.generation);
     }

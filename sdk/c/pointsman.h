@@ -19,8 +19,24 @@ enum {
     POINTSMAN_BATCH = 1 << 1,
     POINTSMAN_IDEMPOTENT = 1 << 2,
     POINTSMAN_PRIOR_SENT = 1 << 3,
+    POINTSMAN_RESENDABLE = 1 << 4,
 };
 #define POINTSMAN_REFUSE 0x80000000u /* set by pointsman_score: no endpoint is to get the request */
+
+/* Values of pointsman_request.protocol and .http_method. */
+enum { POINTSMAN_JSON_RPC = 1, POINTSMAN_HTTP = 2, POINTSMAN_GRPC = 3, POINTSMAN_WEBSOCKET = 4 };
+enum {
+    POINTSMAN_OTHER_METHOD = 0,
+    POINTSMAN_GET = 1,
+    POINTSMAN_HEAD = 2,
+    POINTSMAN_POST = 3,
+    POINTSMAN_PUT = 4,
+    POINTSMAN_DELETE = 5,
+    POINTSMAN_CONNECT = 6,
+    POINTSMAN_OPTIONS = 7,
+    POINTSMAN_TRACE = 8,
+    POINTSMAN_PATCH = 9,
+};
 
 /* Bits of pointsman_row.flags; set in a panic only. */
 enum { POINTSMAN_COOLING = 1 << 0, POINTSMAN_UNHEALTHY = 1 << 1, POINTSMAN_BANNED = 1 << 2 };
@@ -44,6 +60,7 @@ enum {
     POINTSMAN_BAD_RESPONSE = 6,
 };
 #define POINTSMAN_NO_RETRY_AFTER UINT32_MAX
+#define POINTSMAN_NO_GRPC_STATUS (-1)
 
 /* Values of pointsman_decision.action and .cooldown, and bits of its flags. */
 enum { POINTSMAN_RETURN = 0, POINTSMAN_RETRY = 1 };
@@ -63,6 +80,12 @@ typedef struct {
     uint64_t unix_ms, seed, client_key;
     uint32_t flags, batch_size, attempt, max_attempts, body_bytes, deadline_left_ms, method_len, chain;
     uint8_t method[64]; /* method_len bytes of it, without a NUL */
+    /* From here on only if size says so: a proxy of version 1.1 has 128 bytes. */
+    uint32_t protocol, http_method;
+    uint64_t path_hash, host_hash; /* see pointsman_hash */
+    uint32_t path_len, path_bytes;
+    uint64_t reserved[8];
+    uint8_t path[96]; /* path_len bytes of it, without a NUL */
 } pointsman_request;
 
 /* Floats that are not known are NaN: whatever is computed of NaN is NaN. See pointsman_known. */
@@ -85,6 +108,9 @@ typedef struct {
     uint32_t message_len;
     uint64_t reserved;
     uint8_t message[192];
+    /* From here on only if size says so: a proxy of version 1.1 has 256 bytes. */
+    int32_t grpc_status;
+    uint32_t reserved_2;
 } pointsman_attempt;
 
 typedef struct {
@@ -98,9 +124,9 @@ typedef struct {
     float timeout_ms, hedge_delay_ms, latency_p95_ms, method_p75_ms;
 } pointsman_plan_block;
 
-_Static_assert(sizeof(pointsman_request) == 128, "ABI.md, section 4");
+_Static_assert(sizeof(pointsman_request) == 320, "ABI.md, section 4");
 _Static_assert(sizeof(pointsman_row) == 64, "ABI.md, section 4");
-_Static_assert(sizeof(pointsman_attempt) == 256, "ABI.md, section 4");
+_Static_assert(sizeof(pointsman_attempt) == 264, "ABI.md, section 4");
 _Static_assert(sizeof(pointsman_decision) == 32, "ABI.md, section 4");
 _Static_assert(sizeof(pointsman_plan_block) == 24, "ABI.md, section 4");
 
@@ -119,6 +145,16 @@ static inline const pointsman_row *pointsman_row_at(
 static inline float pointsman_known(float value, float otherwise)
 {
     return value == value ? value : otherwise;
+}
+
+/* The hash of a path, or of a host in lower case. */
+static inline uint64_t pointsman_hash(const char *text, size_t len)
+{
+    uint64_t hash = 0xcbf29ce484222325u;
+    for (size_t i = 0; i < len; i++) {
+        hash = (hash ^ (uint8_t)text[i]) * 0x100000001b3u;
+    }
+    return hash;
 }
 
 /* A text for describe and for a refused config: it must stay, so use a string literal. */

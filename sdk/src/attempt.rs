@@ -8,6 +8,8 @@ use std::time::Duration;
 const MESSAGE_BYTES: usize = 192;
 /// `retry_after_ms` of a response without `Retry-After`.
 const NO_RETRY_AFTER: u32 = u32::MAX;
+/// `grpc_status` of a response without one.
+const NO_GRPC_STATUS: i32 = -1;
 
 /// Outcome of an attempt. The proxy classifies each attempt once; a policy never parses a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,22 +27,24 @@ pub enum Outcome {
     /// An HTTP status other than 2xx; see [`Attempt::http_status`].
     HttpError = 4,
     /// An HTTP 2xx whose body is a JSON-RPC error or contains one for a batch member
-    /// ([`Attempt::is_member`]).
+    /// ([`Attempt::is_member`]), or a gRPC response with an error status
+    /// ([`Attempt::grpc_status`]).
     RpcError = 5,
-    /// An HTTP 2xx that is not a valid JSON-RPC response, or has no response for a batch member.
+    /// An HTTP 2xx that is not a valid response of its protocol, or has no response for a batch
+    /// member.
     BadResponse = 6,
     /// An outcome of a later ABI version.
     Unknown = u32::MAX,
 }
 
-/// An attempt that was not a clean success: the ABI's attempt block, 256 bytes.
+/// An attempt that was not a clean success: the ABI's attempt block, 264 bytes.
 ///
 /// The fields are public so that tests can write
 /// `Attempt { latency_ms: 40.0, ..Attempt::new(Outcome::Timeout) }`.
 #[derive(Clone, Copy, Debug)]
 #[repr(C, align(8))]
 pub struct Attempt {
-    /// Size of this block in bytes, set by the proxy: 256 in version 1.1, more in later ones.
+    /// Size of the proxy's block in bytes: 256 in version 1.1, 264 in 1.2, more in later ones.
     pub size: u32,
     /// [`index`](crate::Endpoint::index) of the endpoint.
     pub endpoint: u32,
@@ -71,6 +75,10 @@ pub struct Attempt {
     pub reserved: u64,
     /// Read it with [`Attempt::message`].
     pub message: [u8; MESSAGE_BYTES],
+    /// Read it with [`Attempt::grpc_status`]. New in version 1.2.
+    pub grpc_status: i32,
+    #[doc(hidden)]
+    pub reserved_2: u32,
 }
 
 impl Attempt {
@@ -103,6 +111,8 @@ impl Attempt {
             message_len: 0,
             reserved: 0,
             message: [0; MESSAGE_BYTES],
+            grpc_status: NO_GRPC_STATUS,
+            reserved_2: 0,
         }
     }
 
@@ -125,6 +135,11 @@ impl Attempt {
         attempt.flags |= Self::HAS_RPC_CODE;
         attempt.message_len = crate::export::fill(&mut attempt.message, message.as_bytes());
         attempt
+    }
+
+    /// Creates an [`Outcome::RpcError`] for tests: a gRPC response with this status.
+    pub fn grpc_error(status: i32) -> Self {
+        Attempt { http_status: 200, grpc_status: status, ..Attempt::new(Outcome::RpcError) }
     }
 
     /// Returns the attempt's outcome.
@@ -162,6 +177,11 @@ impl Attempt {
         (self.flags & Self::HAS_RPC_CODE != 0).then_some(self.rpc_code)
     }
 
+    /// Returns the status of a gRPC response.
+    pub fn grpc_status(&self) -> Option<i32> {
+        (self.grpc_status >= 0).then_some(self.grpc_status)
+    }
+
     /// Returns the delay of the response's `Retry-After` header.
     pub fn retry_after(&self) -> Option<Duration> {
         (self.retry_after_ms != NO_RETRY_AFTER).then(|| Duration::from_millis(u64::from(self.retry_after_ms)))
@@ -181,7 +201,7 @@ impl Attempt {
 
 // ABI.md, section 4, "Attempt block".
 const _: () = {
-    assert!(size_of::<Attempt>() == 256 && align_of::<Attempt>() == 8);
+    assert!(size_of::<Attempt>() == 264 && align_of::<Attempt>() == 8);
     assert!(offset_of!(Attempt, size) == 0);
     assert!(offset_of!(Attempt, endpoint) == 4);
     assert!(offset_of!(Attempt, outcome) == 8);
@@ -197,6 +217,8 @@ const _: () = {
     assert!(offset_of!(Attempt, message_len) == 52);
     assert!(offset_of!(Attempt, reserved) == 56);
     assert!(offset_of!(Attempt, message) == 64);
+    assert!(offset_of!(Attempt, grpc_status) == 256);
+    assert!(offset_of!(Attempt, reserved_2) == 260);
 };
 
 #[cfg(test)]
@@ -216,7 +238,8 @@ mod tests {
     #[test]
     fn absent_is_none_and_zero_is_not() {
         let absent = Attempt::new(Outcome::HttpError);
-        assert_eq!((absent.rpc_code(), absent.retry_after()), (None, None));
+        assert_eq!((absent.rpc_code(), absent.retry_after(), absent.grpc_status()), (None, None, None));
+        assert_eq!(Attempt::grpc_error(0).grpc_status(), Some(0));
         let zero = Attempt { retry_after_ms: 0, ..Attempt::rpc_error(0, "") };
         assert_eq!((zero.rpc_code(), zero.retry_after()), (Some(0), Some(Duration::ZERO)));
     }

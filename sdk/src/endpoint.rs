@@ -25,7 +25,9 @@ pub struct Endpoint {
     pub cooldown_attempts: u16,
     /// Latency EWMA. A new endpoint starts at the upstream's timeout.
     pub latency_ms: f32,
-    /// Bit *n* is set if the endpoint has the *n*-th of the upstream's tags in alphabetical order.
+    /// Bit *n* is set if the endpoint has the *n*-th tag of [`Policy::TAGS`](crate::Policy::TAGS);
+    /// if that list is empty or the proxy is older than version 1.2, the *n*-th of the upstream's
+    /// tags in alphabetical order.
     pub tags: u64,
     /// Peak-sensitive latency EWMA: it rises at once and decays with a time constant of 1 s (10 s
     /// with a proxy of ABI 1.0). Since ABI 1.1 the ages of attempts in flight are a lower bound.
@@ -75,8 +77,8 @@ impl Endpoint {
         self.flags & (Self::COOLING | Self::UNHEALTHY | Self::BANNED) != 0
     }
 
-    /// Returns `true` if the endpoint has the `n`-th of the upstream's tags in alphabetical order;
-    /// `false` from 64 on.
+    /// Returns `true` if the endpoint has tag number `n`, as [`Endpoint::tags`] numbers them;
+    /// `false` from 64 on. [`tag_number`](crate::tag_number) returns a tag's number.
     pub fn has_tag(&self, n: u32) -> bool {
         self.tags.checked_shr(n).is_some_and(|tags| tags & 1 != 0)
     }

@@ -13,9 +13,10 @@
 #![expect(unsafe_code, reason = "the ABI passes pointers; each block says why it is sound")]
 
 use std::mem::offset_of;
+use std::ops::Deref;
 use std::sync::OnceLock;
 
-use crate::{Attempt, Decision, Endpoint, Endpoints, Plan, Planning, Policy, Request, Retry, Scoring};
+use crate::{Attempt, Decision, Endpoint, Endpoints, Outcome, Plan, Planning, Policy, Request, Retry, Scoring};
 
 #[cfg(target_endian = "big")]
 compile_error!("the ABI's blocks are little-endian and are viewed as they lie in memory");
@@ -47,9 +48,34 @@ unsafe impl Block for Decision {}
 // SAFETY: as for `Request`.
 unsafe impl Block for Plan {}
 
+/// A block that has grown since its first version, so an older proxy's is shorter.
+pub(crate) trait Grown: Block {
+    /// Size in the first version.
+    const FIRST_SIZE: usize;
+
+    /// The values of fields that an older proxy doesn't write.
+    fn unknown() -> Self;
+}
+
+impl Grown for Request {
+    const FIRST_SIZE: usize = 128;
+
+    fn unknown() -> Self {
+        Request::unknown()
+    }
+}
+
+impl Grown for Attempt {
+    const FIRST_SIZE: usize = 256;
+
+    fn unknown() -> Self {
+        Attempt::new(Outcome::Success)
+    }
+}
+
 /// Size of a block in bytes, for its `size` field.
 pub(crate) const fn size<T: Block>() -> u32 {
-    #[expect(clippy::cast_possible_truncation, reason = "every block is at most 256 bytes")]
+    #[expect(clippy::cast_possible_truncation, reason = "every block is at most 320 bytes")]
     let size = size_of::<T>() as u32;
     size
 }
@@ -101,6 +127,20 @@ pub const fn is_name(name: &str) -> bool {
     at > 0 && at <= MAX_NAME_BYTES
 }
 
+/// Returns `true` if a policy may list these tags.
+pub const fn are_tags(tags: &[&str]) -> bool {
+    crate::tags::are_tags(tags)
+}
+
+/// `pointsman_describe` without its pointer. `kinds` is a JSON array. The arguments need no escapes.
+pub fn describe(name: &str, version: &str, kinds: &str, tags: &[&str]) -> String {
+    let mut text = format!("{{\"name\":\"{name}\",\"version\":\"{version}\",\"kinds\":{kinds}");
+    if !tags.is_empty() {
+        text += &format!(",\"tags\":[\"{}\"]", tags.join("\",\""));
+    }
+    text + "}"
+}
+
 /// `pointsman_alloc`: allocates memory for the lifetime of the instance. Returns null if memory is
 /// exhausted or the alignment is not one of the ABI's.
 pub fn alloc(size: usize, align: usize) -> *mut u8 {
@@ -149,7 +189,7 @@ pub fn configure<P: Policy>(slot: &OnceLock<P>, config: &[u8]) -> Option<String>
 pub unsafe fn score<P: Scoring>(slot: &OnceLock<P>, block: *mut u64, rows: *const u64, count: usize, scores: *mut f64) {
     let policy = configured(slot);
     // SAFETY: the caller passes a request block; the reference ends before the block is written.
-    let request: &Request = unsafe { sized_block(block) };
+    let request: Seen<'_, Request> = unsafe { grown_block(block) };
     let stride = request.row_stride as usize;
     let bytes = stride.checked_mul(count).filter(|bytes| isize::try_from(*bytes).is_ok());
     let Some(bytes) = bytes.filter(|_| aligned(rows) && aligned(scores)) else {
@@ -164,13 +204,13 @@ pub unsafe fn score<P: Scoring>(slot: &OnceLock<P>, block: *mut u64, rows: *cons
     // SAFETY: aligned and not null; the caller ensures that the scores exist and don't overlap. A
     // score is shorter than a row, so their size is below `isize::MAX` too.
     let scores = unsafe { std::slice::from_raw_parts_mut(scores, count) };
-    if !policy.refuses(request, endpoints) {
-        return policy.score(request, endpoints, scores);
+    if !policy.refuses(&request, endpoints) {
+        return policy.score(&request, endpoints, scores);
     }
     // For proxies of version 1.1, which ignore the flag.
     scores.fill(f64::NEG_INFINITY);
     let flags = request.flags | Request::REFUSE;
-    // SAFETY: `sized_block` checked the pointer, the flags lie within the block, and the caller
+    // SAFETY: `grown_block` checked the pointer, the flags lie within the block, and the caller
     // allows writing to it.
     unsafe { block.byte_add(offset_of!(Request, flags)).cast::<u32>().write(flags) };
 }
@@ -184,10 +224,11 @@ pub unsafe fn score<P: Scoring>(slot: &OnceLock<P>, block: *mut u64, rows: *cons
 pub unsafe fn retry<P: Retry>(slot: &OnceLock<P>, request: *const u64, attempt: *const u64, decision: *mut u64) {
     let policy = configured(slot);
     // SAFETY: the caller passes both blocks.
-    let (request, attempt) = unsafe { (sized_block(request), sized_block(attempt)) };
+    let (request, attempt): (Seen<'_, Request>, Seen<'_, Attempt>) =
+        unsafe { (grown_block(request), grown_block(attempt)) };
     // SAFETY: the caller passes the block; the reference ends before it is written.
     let size = unsafe { sized_block::<Decision>(decision) }.size();
-    let answer = policy.retry(request, attempt).with_size(size);
+    let answer = policy.retry(&request, &attempt).with_size(size);
     // SAFETY: `sized_block` checked the pointer, and the caller ensures that the block exists and
     // may be written to.
     unsafe { decision.cast::<Decision>().write(answer) };
@@ -202,7 +243,7 @@ pub unsafe fn retry<P: Retry>(slot: &OnceLock<P>, request: *const u64, attempt: 
 pub unsafe fn plan<P: Planning>(slot: &OnceLock<P>, request: *const u64, row: *const u64, plan: *mut u64) {
     let policy = configured(slot);
     // SAFETY: the caller passes a request block.
-    let request: &Request = unsafe { sized_block(request) };
+    let request: Seen<'_, Request> = unsafe { grown_block(request) };
     let stride = request.row_stride;
     assert!(aligned(row) && stride >= size::<Endpoint>(), "a row of {stride} bytes can't be at {row:?}");
     // SAFETY: aligned, not null, at least as long as an `Endpoint` as the caller ensures, and every
@@ -210,7 +251,7 @@ pub unsafe fn plan<P: Planning>(slot: &OnceLock<P>, request: *const u64, row: *c
     let endpoint = unsafe { &*row.cast::<Endpoint>() };
     // SAFETY: the caller passes a plan block; the reference ends before it is written.
     let proposed: Plan = *unsafe { sized_block(plan) };
-    let answer = policy.plan(request, endpoint, proposed).with_size(proposed.size);
+    let answer = policy.plan(&request, endpoint, proposed).with_size(proposed.size);
     // SAFETY: `sized_block` checked the pointer, and the caller ensures that the block exists and
     // may be written to.
     unsafe { plan.cast::<Plan>().write(answer) };
@@ -222,13 +263,60 @@ pub unsafe fn plan<P: Planning>(slot: &OnceLock<P>, request: *const u64, row: *c
 ///
 /// If `at` is aligned and not null, it points to such a block, which is not written to during `'a`.
 unsafe fn sized_block<'a, T: Block>(at: *const u64) -> &'a T {
-    assert!(aligned(at), "a block can't be at {at:?}");
-    // SAFETY: aligned and not null, so the caller ensures that at least the `size` field exists.
-    let told = unsafe { *at.cast::<u32>() };
-    assert!(told >= size::<T>(), "a block of {told} bytes is shorter than its first version's");
+    // SAFETY: the caller passes a block.
+    unsafe { size_of_block(at, size_of::<T>()) };
     // SAFETY: the block is at least as long as a `T` and aligned to 8, and every bit pattern is a
     // `T` (`Block`).
     unsafe { &*at.cast::<T>() }
+}
+
+/// A block in the proxy's memory, or a copy of an older proxy's with all fields of this version.
+enum Seen<'a, T> {
+    Whole(&'a T),
+    Completed(T),
+}
+
+impl<T> Deref for Seen<'_, T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        match self {
+            Seen::Whole(block) => block,
+            Seen::Completed(block) => block,
+        }
+    }
+}
+
+/// Returns a block that begins with its size and may be an older proxy's.
+///
+/// # Safety
+///
+/// As for [`sized_block`].
+unsafe fn grown_block<'a, T: Grown>(at: *const u64) -> Seen<'a, T> {
+    // SAFETY: the caller passes a block.
+    let told = unsafe { size_of_block(at, T::FIRST_SIZE) };
+    if told >= size_of::<T>() {
+        // SAFETY: as in `sized_block`.
+        return Seen::Whole(unsafe { &*at.cast::<T>() });
+    }
+    let mut block = T::unknown();
+    // SAFETY: the proxy's block has `told` bytes, fewer than a `T` has, `block` is no part of it,
+    // and every bit pattern is a `T` (`Block`).
+    unsafe { at.cast::<u8>().copy_to_nonoverlapping((&raw mut block).cast::<u8>(), told) };
+    Seen::Completed(block)
+}
+
+/// Returns the size of a block, which is at least `least`.
+///
+/// # Safety
+///
+/// If `at` is aligned and not null, it points to a block.
+unsafe fn size_of_block(at: *const u64, least: usize) -> usize {
+    assert!(aligned(at), "a block can't be at {at:?}");
+    // SAFETY: aligned and not null, so the caller ensures that at least the `size` field exists.
+    let told = unsafe { *at.cast::<u32>() } as usize;
+    assert!(told >= least, "a block of {told} bytes is shorter than its first version's");
+    told
 }
 
 fn aligned<T>(at: *const T) -> bool {

@@ -69,18 +69,22 @@ mod endpoint;
 mod endpoints;
 #[doc(hidden)]
 pub mod export;
+mod http;
 mod log;
 mod macros;
 mod plan;
 mod request;
+mod tags;
 
 pub use attempt::{Attempt, Outcome};
 pub use decision::{Cooldown, Decision};
 pub use endpoint::Endpoint;
 pub use endpoints::{Endpoints, Iter};
+pub use http::{HttpMethod, Protocol, hash};
 pub use log::{Level, log};
 pub use plan::Plan;
 pub use request::{Chain, Request};
+pub use tags::tag_number;
 
 /// The ABI version that this crate implements, `major << 16 | minor`: 1.2.
 pub const ABI_VERSION: u32 = 1 << 16 | 2;
@@ -93,6 +97,12 @@ pub trait Policy: Sized + Send + Sync + 'static {
     /// give keys a default where possible. Use `#[serde(deny_unknown_fields)]`, so that a misspelt
     /// key is an error at load time. [`NoConfig`] is for policies without keys.
     type Config: serde::de::DeserializeOwned;
+
+    /// The tags that the policy reads: bit *n* of [`Endpoint::tags`] is the *n*-th of this list,
+    /// whatever other tags the conf has. At most 64 different ones of 1 to 64 printable ASCII
+    /// characters. Without a list the bits follow the alphabetical order of the upstream's tags, so
+    /// a new tag in the conf can move them. Since version 1.2; an older proxy ignores the list.
+    const TAGS: &'static [&'static str] = &[];
 
     /// Validates the configuration and builds the policy. Called once per instance. The operator
     /// sees an error, and the conf is refused, so name the key, its value and the expected value.

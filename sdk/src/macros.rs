@@ -24,7 +24,8 @@
 ///
 /// The policy's kinds follow the colon: `scoring`, `retry` or both. The type must implement the
 /// traits of these names. `plan` may follow `retry` for a type that implements
-/// [`Planning`](crate::Planning). The conf refers to the policy by the package's name, which may
+/// [`Planning`](crate::Planning). The tags are those of [`Policy::TAGS`](crate::Policy::TAGS). The
+/// conf refers to the policy by the package's name, which may
 /// contain `a-z 0-9 -` only. Exports exist on `wasm32` only. A crate can have one policy.
 #[macro_export]
 macro_rules! export_policy {
@@ -55,6 +56,10 @@ macro_rules! export_policy {
             $crate::export::is_name(env!("CARGO_PKG_NAME")),
             "a policy's name, which is its package's, is 1 to 64 of a-z 0-9 - and begins with a letter"
         );
+        const _: () = assert!(
+            $crate::export::are_tags(<$policy as $crate::Policy>::TAGS),
+            "TAGS has at most 64 different tags of 1 to 64 printable ASCII characters without quotes and backslashes"
+        );
 
         #[cfg(target_arch = "wasm32")]
         static POINTSMAN_POLICY: ::std::sync::OnceLock<$policy> = ::std::sync::OnceLock::new();
@@ -74,14 +79,11 @@ macro_rules! export_policy {
 
             #[unsafe(no_mangle)]
             extern "C" fn pointsman_describe() -> u64 {
-                $crate::export::slice(
-                    concat!(
-                        "{\"name\":\"", env!("CARGO_PKG_NAME"),
-                        "\",\"version\":\"", env!("CARGO_PKG_VERSION"),
-                        "\",\"kinds\":[", $kinds, "]}"
-                    )
-                    .as_bytes(),
-                )
+                let (name, version) = (env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"));
+                let tags = <$policy as $crate::Policy>::TAGS;
+                let text = $crate::export::describe(name, version, concat!("[", $kinds, "]"), tags);
+                // Called once per load.
+                $crate::export::slice(text.leak().as_bytes())
             }
 
             #[unsafe(no_mangle)]

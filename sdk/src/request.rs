@@ -3,10 +3,12 @@
 use std::mem::offset_of;
 use std::time::Duration;
 
-use crate::Endpoint;
+use crate::{Endpoint, HttpMethod, Protocol};
 
 /// Capacity of the method field, in bytes.
 const METHOD_BYTES: usize = 64;
+/// Capacity of the path field, in bytes.
+const PATH_BYTES: usize = 96;
 
 /// The JSON-RPC dialect of the upstream's endpoints. Some error codes depend on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,14 +23,14 @@ pub enum Chain {
     Unknown = u32::MAX,
 }
 
-/// The request to route: the ABI's request block, 128 bytes.
+/// The request to route: the ABI's request block, 320 bytes.
 ///
 /// The fields are public so that tests can write
 /// `Request { seed: 7, ..Request::for_method("eth_call") }`.
 #[derive(Clone, Copy, Debug)]
 #[repr(C, align(8))]
 pub struct Request {
-    /// Size of this block in bytes, set by the proxy: 128 in version 1.1, more in later ones.
+    /// Size of the proxy's block in bytes: 128 in version 1.1, 320 in 1.2, more in later ones.
     pub size: u32,
     /// Bytes from one endpoint row to the next. [`Endpoints`](crate::Endpoints) applies it.
     pub row_stride: u32,
@@ -38,7 +40,8 @@ pub struct Request {
     pub seed: u64,
     /// Hash of the client's address, stable within a process.
     pub client_key: u64,
-    /// [`Request::WRITE`], [`Request::BATCH`], [`Request::IDEMPOTENT`], [`Request::PRIOR_SENT`].
+    /// [`Request::WRITE`], [`Request::BATCH`], [`Request::IDEMPOTENT`], [`Request::PRIOR_SENT`],
+    /// [`Request::RESENDABLE`].
     pub flags: u32,
     /// Number of batch members; 1 for a single request.
     pub batch_size: u32,
@@ -54,9 +57,27 @@ pub struct Request {
     pub method_len: u32,
     /// Read it with [`Request::chain`].
     pub chain: u32,
-    /// The method's name, truncated to 64 bytes; empty for a batch of different methods. Read it
-    /// with [`Request::method`].
+    /// The method's name, truncated to 64 bytes; empty for a batch of different methods. The HTTP
+    /// method's name if the protocol isn't JSON-RPC. Read it with [`Request::method`].
     pub method: [u8; METHOD_BYTES],
+    /// Read it with [`Request::protocol`]. This and the following fields are new in version 1.2.
+    pub protocol: u32,
+    /// Read it with [`Request::http_method`].
+    pub http_method: u32,
+    /// [`hash`](crate::hash) of the whole path; 0 if the proxy is older than version 1.2.
+    pub path_hash: u64,
+    /// [`hash`](crate::hash) of the client's host name, in lower case and without its port; 0
+    /// without one.
+    pub host_hash: u64,
+    /// Used bytes of `path`, 0 to 96.
+    pub path_len: u32,
+    /// Size of the whole path in bytes.
+    pub path_bytes: u32,
+    #[doc(hidden)]
+    pub reserved: [u64; 8],
+    /// The client's path in its normal form, without the query, truncated to 96 bytes. Read it with
+    /// [`Request::path`].
+    pub path: [u8; PATH_BYTES],
 }
 
 impl Request {
@@ -68,6 +89,9 @@ impl Request {
     pub const IDEMPOTENT: u32 = 1 << 2;
     /// Flag: an earlier attempt of this request was sent.
     pub const PRIOR_SENT: u32 = 1 << 3;
+    /// Flag: the proxy may send the request to another endpoint although one may have executed it.
+    /// Read it with [`Request::is_resendable`].
+    pub const RESENDABLE: u32 = 1 << 4;
     /// Flag of the policy, never set by the proxy: the request is refused. See
     /// [`Scoring::refuses`](crate::Scoring::refuses).
     pub(crate) const REFUSE: u32 = 1 << 31;
@@ -80,11 +104,62 @@ impl Request {
         request
     }
 
+    /// Creates a request with this HTTP method and path on its first attempt, for tests. It is a
+    /// write unless the method is safe, and idempotent if the method is.
+    pub fn for_http(method: &str, path: &str) -> Self {
+        let http_method = HttpMethod::named(method);
+        let flags = match http_method {
+            HttpMethod::Get | HttpMethod::Head | HttpMethod::Options | HttpMethod::Trace => Self::RESENDABLE,
+            HttpMethod::Put | HttpMethod::Delete => Self::WRITE | Self::IDEMPOTENT | Self::RESENDABLE,
+            _ => Self::WRITE,
+        };
+        let http =
+            Request { protocol: Protocol::Http as u32, http_method: http_method as u32, flags, ..Self::default() };
+        let mut request = http.at(path);
+        request.method_len = crate::export::fill(&mut request.method, method.as_bytes());
+        request
+    }
+
+    /// The values of fields that an older proxy doesn't write. It carries JSON-RPC only, and the
+    /// path isn't known.
+    pub(crate) fn unknown() -> Self {
+        Request { path_len: 0, path_bytes: 0, path_hash: 0, path: [0; PATH_BYTES], ..Self::default() }
+    }
+
+    /// The same request for this path.
+    fn at(mut self, path: &str) -> Self {
+        self.path = [0; PATH_BYTES];
+        self.path_len = crate::export::fill(&mut self.path, path.as_bytes());
+        self.path_bytes = u32::try_from(path.len()).unwrap_or(u32::MAX);
+        self.path_hash = crate::hash(path);
+        self
+    }
+
     /// Returns the method's name up to the first byte that is not UTF-8 (truncation may split a
     /// character); empty for a batch of different methods.
     pub fn method(&self) -> &str {
-        let len = (self.method_len as usize).min(METHOD_BYTES);
-        self.method[..len].utf8_chunks().next().map_or("", |chunk| chunk.valid())
+        text(&self.method, self.method_len)
+    }
+
+    /// Returns the path up to the first byte that is not UTF-8; the whole one if
+    /// [`Request::is_path_whole`]. Empty if the proxy is older than version 1.2.
+    pub fn path(&self) -> &str {
+        text(&self.path, self.path_len)
+    }
+
+    /// Returns `true` if [`Request::path`] is not truncated.
+    pub fn is_path_whole(&self) -> bool {
+        self.path_bytes <= self.path_len
+    }
+
+    /// Returns the protocol.
+    pub fn protocol(&self) -> Protocol {
+        Protocol::of(self.protocol)
+    }
+
+    /// Returns the HTTP method. Of JSON-RPC it is `POST`.
+    pub fn http_method(&self) -> HttpMethod {
+        HttpMethod::of(self.http_method)
     }
 
     /// Returns `true` if the request is a write. A batch is a write if any member is.
@@ -100,6 +175,13 @@ impl Request {
     /// Returns `true` for a write that may be sent twice; `false` for reads, which always may.
     pub fn is_idempotent(&self) -> bool {
         self.flags & Self::IDEMPOTENT != 0
+    }
+
+    /// Returns `true` if the proxy may send the request to another endpoint although one may have
+    /// executed it: a read, or an idempotent write.
+    pub fn is_resendable(&self) -> bool {
+        // An older proxy sets the other bits only.
+        self.flags & (Self::RESENDABLE | Self::IDEMPOTENT) != 0 || !self.is_write()
     }
 
     /// Returns `true` if an earlier attempt of this request was sent. An endpoint may have executed
@@ -123,8 +205,14 @@ impl Request {
     }
 }
 
+/// Returns the text of a field up to the first byte that is not UTF-8.
+fn text(field: &[u8], len: u32) -> &str {
+    let len = (len as usize).min(field.len());
+    field[..len].utf8_chunks().next().map_or("", |chunk| chunk.valid())
+}
+
 /// A single read on Ethereum without a method, on the first of three attempts, far from its
-/// deadline.
+/// deadline. Its path is `/`.
 impl Default for Request {
     fn default() -> Self {
         Request {
@@ -142,13 +230,22 @@ impl Default for Request {
             method_len: 0,
             chain: Chain::Ethereum as u32,
             method: [0; METHOD_BYTES],
+            protocol: Protocol::JsonRpc as u32,
+            http_method: HttpMethod::Post as u32,
+            path_hash: 0,
+            host_hash: 0,
+            path_len: 0,
+            path_bytes: 0,
+            reserved: [0; 8],
+            path: [0; PATH_BYTES],
         }
+        .at("/")
     }
 }
 
 // ABI.md, section 4, "Request block".
 const _: () = {
-    assert!(size_of::<Request>() == 128 && align_of::<Request>() == 8);
+    assert!(size_of::<Request>() == 320 && align_of::<Request>() == 8);
     assert!(offset_of!(Request, size) == 0);
     assert!(offset_of!(Request, row_stride) == 4);
     assert!(offset_of!(Request, unix_ms) == 8);
@@ -163,6 +260,14 @@ const _: () = {
     assert!(offset_of!(Request, method_len) == 56);
     assert!(offset_of!(Request, chain) == 60);
     assert!(offset_of!(Request, method) == 64);
+    assert!(offset_of!(Request, protocol) == 128);
+    assert!(offset_of!(Request, http_method) == 132);
+    assert!(offset_of!(Request, path_hash) == 136);
+    assert!(offset_of!(Request, host_hash) == 144);
+    assert!(offset_of!(Request, path_len) == 152);
+    assert!(offset_of!(Request, path_bytes) == 156);
+    assert!(offset_of!(Request, reserved) == 160);
+    assert!(offset_of!(Request, path) == 224);
 };
 
 #[cfg(test)]
@@ -192,10 +297,35 @@ mod tests {
     fn each_flag_is_its_own() {
         let flags = |flags| Request { flags, ..Request::default() };
         let seen = |r: Request| [r.is_write(), r.is_batch(), r.is_idempotent(), r.prior_sent()];
+        let resendable = [0, 1, 4, 5, 16, 17].map(|bits| flags(bits).is_resendable());
+        assert_eq!(resendable, [true, false, true, true, true, true]);
         assert_eq!(seen(flags(1)), [true, false, false, false]);
         assert_eq!(seen(flags(2)), [false, true, false, false]);
         assert_eq!(seen(flags(4)), [false, false, true, false]);
         assert_eq!(seen(flags(8)), [false, false, false, true]);
+    }
+
+    #[test]
+    fn an_http_request_has_its_path_and_a_long_one_is_cut() {
+        let get = Request::for_http("GET", "/v1/orders");
+        assert_eq!((get.method(), get.path(), get.is_path_whole()), ("GET", "/v1/orders", true));
+        assert_eq!((get.protocol(), get.http_method()), (Protocol::Http, HttpMethod::Get));
+        let path = format!("/{}", "x".repeat(200));
+        let long = Request::for_http("PUT", &path);
+        assert_eq!((long.path(), long.path_bytes, long.is_path_whole()), (&path[..96], 201, false));
+        assert_eq!(long.path_hash, crate::hash(&path));
+        let kinds = ["GET", "PUT", "POST"].map(|name| {
+            let request = Request::for_http(name, "/");
+            [request.is_write(), request.is_idempotent(), request.is_resendable()]
+        });
+        assert_eq!(kinds, [[false, false, true], [true, true, true], [true, false, false]]);
+    }
+
+    #[test]
+    fn json_rpc_is_a_post_to_the_root() {
+        let request = Request::for_method("eth_call");
+        assert_eq!((request.protocol(), request.http_method()), (Protocol::JsonRpc, HttpMethod::Post));
+        assert_eq!((request.path(), request.path_hash), ("/", crate::hash("/")));
     }
 
     #[test]

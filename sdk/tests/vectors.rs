@@ -10,8 +10,8 @@ use std::fmt::Debug;
 use std::str::FromStr;
 use std::time::Duration;
 
-use pointsman_sdk::export::{view, words};
-use pointsman_sdk::{Attempt, Chain, Cooldown, Decision, Endpoint, Outcome, Plan, Request};
+use pointsman_sdk::export::{Block, view, words};
+use pointsman_sdk::{Attempt, Chain, Cooldown, Decision, Endpoint, HttpMethod, Outcome, Plan, Protocol, Request, hash};
 
 /// A parsed vector. Tests remove fields one by one, so a field without a test is found.
 struct Vector {
@@ -61,6 +61,13 @@ impl Vector {
         assert!(self.fields.keys().eq(keys), "{:?}", self.fields.keys());
     }
 
+    /// The block; of an older version's the other fields are those of `unknown`.
+    fn block<T: Block>(&self, unknown: T) -> T {
+        let mut words = words(&[unknown]).to_vec();
+        words[..self.words.len()].copy_from_slice(&self.words);
+        *view(&words).unwrap()
+    }
+
     fn finish(self, size: usize) {
         assert_eq!(self.fields, BTreeMap::new(), "fields that were not looked at");
         assert_eq!(self.words.len() * 8, size);
@@ -70,7 +77,7 @@ impl Vector {
 /// Version 1.0 calls the last number reserved; 1.1 gave it a meaning.
 fn read_request(text: &str, chain: &str) -> Request {
     let mut vector = Vector::parse(text);
-    let request: Request = *view(&vector.words).unwrap();
+    let request: Request = vector.block(Request::default());
     vector.is("size", request.size);
     vector.is("row_stride", request.row_stride);
     vector.is("unix_ms", request.unix_ms);
@@ -85,7 +92,17 @@ fn read_request(text: &str, chain: &str) -> Request {
     vector.is("method_len", request.method_len);
     vector.is(chain, request.chain);
     vector.is("method", request.method().to_owned());
-    vector.finish(128);
+    if request.size > 128 {
+        vector.is("protocol", request.protocol);
+        vector.is("http_method", request.http_method);
+        vector.is_hex("path_hash", request.path_hash);
+        vector.is_hex("host_hash", request.host_hash);
+        vector.is("path_len", request.path_len);
+        vector.is("path_bytes", request.path_bytes);
+        vector.is("reserved", request.reserved.into_iter().sum::<u64>());
+        vector.is("path", request.path().to_owned());
+    }
+    vector.finish(request.size as usize);
     request
 }
 
@@ -103,13 +120,31 @@ fn request_of_version_1_1() {
     assert_eq!(request.chain(), Chain::Solana);
 }
 
+#[test]
+fn request_of_version_1_2() {
+    let request = read_request(include_str!("../vectors/request-1.2.txt"), "chain");
+    assert!(request.is_write() && request.is_idempotent() && request.is_resendable() && !request.prior_sent());
+    assert_eq!((request.protocol(), request.http_method()), (Protocol::Http, HttpMethod::Put));
+    assert_eq!((request.path_hash, request.host_hash), (hash("/v1/orders/4711"), hash("api.example.com")));
+    assert!(request.is_path_whole());
+}
+
 /// The block of a policy that refuses.
 #[test]
 fn refused_request_of_version_1_2() {
     let request = read_request(include_str!("../vectors/request-refused-1.2.txt"), "chain");
-    let found = read_request(include_str!("../vectors/request-1.1.txt"), "chain");
+    let found = read_request(include_str!("../vectors/request-1.2.txt"), "chain");
     assert_eq!(request.flags, found.flags | 1 << 31);
-    assert!(request.is_write() && request.prior_sent() && !request.is_batch() && !request.is_idempotent());
+    assert!(request.is_write() && request.is_resendable() && !request.is_batch());
+}
+
+#[test]
+fn hashes_of_version_1_2() {
+    let vector = Vector::parse(include_str!("../vectors/hash-1.2.txt"));
+    assert_eq!(vector.fields.len(), 5);
+    for (text, expected) in vector.fields {
+        assert_eq!(format!("{:#018x}", hash(&text)), expected, "{text}");
+    }
 }
 
 fn read_row(text: &str) -> Endpoint {
@@ -161,7 +196,7 @@ fn scores() {
 
 fn read_attempt(text: &str) -> Attempt {
     let mut vector = Vector::parse(text);
-    let attempt: Attempt = *view(&vector.words).unwrap();
+    let attempt: Attempt = vector.block(Attempt::new(Outcome::Success));
     vector.is("size", attempt.size);
     vector.is("endpoint", attempt.endpoint);
     vector.is("outcome", attempt.outcome);
@@ -177,7 +212,11 @@ fn read_attempt(text: &str) -> Attempt {
     vector.is("message_len", attempt.message_len);
     vector.is("reserved", attempt.reserved);
     vector.is("message", attempt.message_lossy().into_owned());
-    vector.finish(256);
+    if attempt.size > 256 {
+        vector.is("grpc_status", attempt.grpc_status);
+        vector.is("reserved_2", attempt.reserved_2);
+    }
+    vector.finish(attempt.size as usize);
     attempt
 }
 
@@ -194,6 +233,13 @@ fn attempt_of_version_1_1() {
     let attempt = read_attempt(include_str!("../vectors/attempt-1.1.txt"));
     assert_eq!((attempt.outcome(), attempt.rpc_code()), (Outcome::RpcError, Some(-32_601)));
     assert!(attempt.bytes_sent() && attempt.may_retry() && attempt.is_member());
+}
+
+#[test]
+fn attempt_of_version_1_2() {
+    let attempt = read_attempt(include_str!("../vectors/attempt-1.2.txt"));
+    assert_eq!((attempt.outcome(), attempt.http_status, attempt.grpc_status()), (Outcome::RpcError, 200, Some(14)));
+    assert_eq!((attempt.rpc_code(), attempt.message_lossy().as_ref()), (None, "upstream is draining"));
 }
 
 /// The start of a body that is not JSON-RPC, hence without a code.

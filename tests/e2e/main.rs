@@ -11,6 +11,10 @@
 //! - `nonsense`: endpoints that send invalid answers.
 //! - `wire_endpoint`: a table of endpoints' raw bytes.
 //! - `ids`: ids that JSON libraries rewrite.
+//! - `http`: pools of plain HTTP, whose bytes stream through.
+//! - `route_details`: own answers, precedence of headers, reloads of routes.
+//! - `cors`: pages of other sites.
+//! - `websocket`: WebSocket connections and their ends.
 //! - `streams`: long bodies and answers, and slow readers and senders.
 //! - `batches`: answers of members, and retries of members.
 //! - `hedging`: hedges of slow attempts, and the retry budget.
@@ -22,6 +26,9 @@
 //! - `slow_clients`: clients that send requests slowly.
 //! - `room`: limits of clients' connections and memory.
 //! - `tls`: endpoints behind HTTPS.
+//! - `listeners`: TLS for clients.
+//! - `certificates`: certificates as a part of the generation.
+//! - `proxy_protocol`: clients that a load balancer's header names.
 //! - `lifecycle`: start, signals, clients that disconnect.
 //! - `reload`: changed and kept state, also under load.
 //! - `rollback`: the previous generation's state.
@@ -38,6 +45,7 @@
 //! - `explain`: the explanation of the next request.
 //! - `shadow`: policies that run without effect.
 //! - `canary`: policies that decide a share of the requests.
+//! - `abi`: modules of each minor version of the ABI, and tags by name.
 //! - `policies`: good and bad decisions of modules.
 //! - `examples`: policies in other languages, of the SDK's folder.
 //! - `guests`: hostile and broken modules, each file of `tests/guests` and each generated one.
@@ -51,6 +59,7 @@
 
 pub(crate) use testkit as support;
 
+mod abi;
 mod admin;
 mod admin_wire;
 mod answers;
@@ -58,8 +67,10 @@ mod bad_input;
 mod batches;
 mod cache;
 mod canary;
+mod certificates;
 mod chain;
 mod connections;
+mod cors;
 mod documents;
 mod examples;
 mod explain;
@@ -69,20 +80,24 @@ mod framing;
 mod guests;
 mod health;
 mod hedging;
+mod http;
 mod ids;
 mod layers;
 mod lifecycle;
 mod limits;
+mod listeners;
 mod nodes;
 mod nonsense;
 mod poison;
 mod policies;
 mod printed;
 mod property;
+mod proxy_protocol;
 mod refusals;
 mod reload;
 mod rollback;
 mod room;
+mod route_details;
 mod shadow;
 mod signed;
 mod silence;
@@ -91,4 +106,5 @@ mod streams;
 mod table;
 mod tls;
 mod watch;
+mod websocket;
 mod wire_endpoint;

@@ -61,7 +61,7 @@ fn a_broken_conf_is_told_with_line_and_column() {
         (text.replace("weight = 100", "weight = 'much'"), "weight"),
         (text.replace("deadline = '8s'", "deadline = '8'"), "deadline"),
         (text.replace("health_check = 'off'", "health_check = { interval = '1ms' }"), "must be at least 100ms"),
-        (text.replace("deadline = '8s'", "protocol = 'http'"), "not supported yet"),
+        (text.replace("deadline = '8s'", "protocol = 'htp'"), "must be \"json-rpc\" or"),
         (text.replace("deadline = '8s'", "scoring = 'nobody'"), "isn't in [policies]"),
     ];
     for (broken, part) in cases {

@@ -18,7 +18,7 @@ use pointsman::jsonrpc::classify::classify;
 use pointsman::jsonrpc::{Inspected, inspect};
 use pointsman::logging::AccessLog;
 use pointsman::metrics::Metrics;
-use pointsman::model::{AttemptResult, MethodClass, Outcome, PolicyTime, RequestFacts, RequestShape, Tick};
+use pointsman::model::{AttemptResult, HttpFacts, MethodClass, Outcome, PolicyTime, RequestFacts, RequestShape, Tick};
 use pointsman::policy::Catalog;
 use pointsman::server::prepare_first;
 use pointsman::snapshot::{Parts, Published, Snapshot};
@@ -121,6 +121,7 @@ fn counting() -> Work {
 fn facts() -> RequestFacts {
     RequestFacts {
         shape: RequestShape::single("eth_blockNumber".into(), MethodClass::Read),
+        http: HttpFacts::json_rpc(),
         body_bytes: REQUEST.len(),
         client_key: 7,
         seed: 7,

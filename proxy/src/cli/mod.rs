@@ -20,6 +20,7 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand};
 use serde::Serialize;
 
+use crate::clock;
 use crate::config;
 use crate::files;
 use crate::logging::Log;
@@ -161,7 +162,7 @@ fn check(conf: PathBuf) -> anyhow::Result<()> {
     let prepared = prepare_first(conf)?;
     let snapshot = &prepared.snapshot;
     let endpoints: usize = snapshot.upstreams().map(|upstream| upstream.endpoints().len()).sum();
-    for warning in snapshot.catalog.warnings() {
+    for warning in snapshot.warnings(clock::wall_secs()) {
         eprintln!("warning: {}", text::lines(&warning));
     }
     let shown = text::lines(&shown);

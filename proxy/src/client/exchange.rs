@@ -194,6 +194,7 @@ async fn converse(
         bytes_sent: true,
         http_status: Some(status.as_u16()),
         rpc_error: classified.rpc_error,
+        grpc_status: None,
         text: classified.text,
         retry_after,
         latency: Duration::ZERO,

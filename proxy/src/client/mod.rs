@@ -6,6 +6,7 @@
 
 mod duplex;
 mod exchange;
+mod gathered;
 mod hedge_timer;
 mod idle;
 pub mod probe;
@@ -18,8 +19,10 @@ mod transport;
 
 pub use exchange::{Answer, AnswerBody, Arriving, Outgoing};
 pub(crate) use exchange::{Exchanged, exchange};
+pub use gathered::Gathered;
 pub(crate) use hedge_timer::HedgeTimer;
 pub use idle::{Connection, WorkerId};
-pub use stream::PlainStream;
+pub use response::retry_after;
+pub use stream::{PlainStream, socket_digest};
 pub use target::{ClientSettings, Target};
 pub use transport::Transport;

@@ -291,7 +291,8 @@ fn content_type(value: &[u8]) -> Option<HeaderValue> {
     if value == JSON.as_bytes() { Some(JSON) } else { HeaderValue::from_bytes(value).ok() }
 }
 
-fn retry_after(value: &[u8]) -> Option<Duration> {
+/// The delay of a `Retry-After`, if it is in seconds.
+pub fn retry_after(value: &[u8]) -> Option<Duration> {
     let seconds = decimal(value.trim_ascii())?;
     Some(Duration::from_secs(seconds as u64).min(MAX_RETRY_AFTER))
 }

@@ -2,9 +2,9 @@
 //! connections.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -23,6 +23,8 @@ const TIMED_OUT: &str = "connect timed out";
 const REFUSED: &str = "connection refused";
 const NO_ROUTE: &str = "no route to the host";
 const FAILED: &str = "connect failed";
+/// A placeholder for the address of a name that has none.
+const NO_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
 
 /// The connection settings of an upstream.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,7 +70,11 @@ pub struct Target {
     addresses: ArcSwap<Vec<SocketAddr>>,
     preferred: AtomicUsize,
     idle: IdlePool,
+    /// Unique in the process.
+    number: u64,
 }
+
+static NEXT_NUMBER: AtomicU64 = AtomicU64::new(0);
 
 impl Target {
     /// A target without an address, unless its host is one: [`Target::set_addresses`] follows DNS.
@@ -83,6 +89,7 @@ impl Target {
             destination,
             settings,
             transport,
+            number: NEXT_NUMBER.fetch_add(1, Relaxed),
         }
     }
 
@@ -143,6 +150,28 @@ impl Target {
         let stream =
             socket.and_then(|socket| PlainStream::new(socket, address)).map_err(|error| plain_kind(&error, address))?;
         Ok(Box::new(stream))
+    }
+
+    /// The endpoint as Pingora's proxy connects to it, with the address that worked last. `timeout`
+    /// limits each wait for the endpoint.
+    pub fn peer_for_proxy(&self, timeout: Duration) -> Option<HttpPeer> {
+        let addresses = self.addresses.load();
+        let position = self.preferred.load(Relaxed).checked_rem(addresses.len())?;
+        let mut peer = self.peer(addresses[position]);
+        peer.options.read_timeout = Some(timeout);
+        peer.options.write_timeout = Some(timeout);
+        peer.options.idle_timeout = Some(self.settings.idle_timeout);
+        // Connections belong to this target: another one has other settings or headers.
+        peer.group_key = self.number;
+        Some(peer)
+    }
+
+    /// Prefers the next address, after a connection by [`Target::peer_for_proxy`] failed. Returns
+    /// the kind of the failure.
+    pub fn fail_to_connect(&self, error: &pingora::Error) -> &'static str {
+        self.preferred.fetch_add(1, Relaxed);
+        let address = self.addresses.load().first().copied().unwrap_or(NO_ADDRESS);
+        kind(error, address)
     }
 
     /// Returns a connection to the idle pool, unless its address is no longer current.

@@ -105,6 +105,7 @@ fn endpoint(
     sources: &Sources<'_>,
 ) -> Option<EndpointConf> {
     let url = url(key, file, report, sources);
+    let ws_url = file.ws_url.as_ref().and_then(|text| ws_url(key.name("ws_url"), text, report, sources));
     let written_name = file.name.as_ref().map(|name| {
         check_label(key.name("name"), name, report);
         name.get_ref().clone()
@@ -120,7 +121,7 @@ fn endpoint(
     let headers = headers(key.name("headers"), file, url.as_ref(), report, sources);
     let url = url?;
     let name = written_name.unwrap_or_else(|| default_name(index, url.host()));
-    Some(EndpointConf { url, name, weight, rate_limit, max_batch_size, max_block_range, tags, price, headers })
+    Some(EndpointConf { url, ws_url, name, weight, rate_limit, max_batch_size, max_block_range, tags, price, headers })
 }
 
 fn url(
@@ -140,6 +141,17 @@ fn url(
     }
 }
 
+fn ws_url(key: Key<'_>, text: &Spanned<String>, report: &mut Report<'_>, sources: &Sources<'_>) -> Option<EndpointUrl> {
+    let resolved = sources.resolve(text.get_ref()).map_err(|error| error.to_string());
+    match resolved.and_then(|url| EndpointUrl::parse_websocket(&url).map_err(|error| error.to_string())) {
+        Ok(url) => Some(url),
+        Err(message) => {
+            report.add(key, text.span(), message);
+            None
+        }
+    }
+}
+
 /// Position from 1 and host, as in `002_rpc.example.com`, truncated to the longest name.
 fn default_name(index: usize, host: &str) -> String {
     let position = index + 1;
@@ -149,12 +161,17 @@ fn default_name(index: usize, host: &str) -> String {
 /// Names and tags appear everywhere, so they must be printable, and not a URL by mistake.
 fn check_label(key: Key<'_>, text: &Spanned<String>, report: &mut Report<'_>) {
     let label = text.get_ref();
-    let unfit = |c: char| c.is_control() || c.is_whitespace() || matches!(c, '"' | '\'' | '`');
-    if label.is_empty() || label.chars().count() > MAX_NAME || label.contains(unfit) {
+    if !is_label(label) {
         report.add(key, text.span(), "must be 1 to 64 characters without spaces, quotes or control characters");
     } else if label.contains("://") {
         report.add(key, text.span(), "must not be a URL, since it is shown in logs and metrics");
     }
+}
+
+/// Whether `text` has the form of a name or tag: 1 to 64 printable characters.
+pub fn is_label(text: &str) -> bool {
+    let unfit = |c: char| c.is_control() || c.is_whitespace() || matches!(c, '"' | '\'' | '`');
+    !text.is_empty() && text.chars().count() <= MAX_NAME && !text.contains(unfit)
 }
 
 fn rate_limit(key: Key<'_>, file: &file::Endpoint, report: &mut Report<'_>) -> Option<RateLimit> {

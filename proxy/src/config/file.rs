@@ -13,8 +13,11 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
+pub(super) use super::file_listener::{Certificate, Listener, ListenerTls};
 pub(super) use super::file_route::{Cors, HeaderEdits, Respond, Route};
-pub(super) use super::file_upstream::{Canary, Client, Cooldown, Endpoint, HealthCheck, RetryBudget, Shadow, Upstream};
+pub(super) use super::file_upstream::{
+    Canary, Client, Cooldown, Endpoint, HealthCheck, RetryBudget, Shadow, Upstream, WebSocket,
+};
 use super::spanned::Spanned;
 pub(super) use super::spanned::Table;
 use super::units::{DurationText, SizeText};
@@ -47,8 +50,15 @@ pub(super) struct File {
 #[serde(deny_unknown_fields, default)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(super) struct Server {
-    /// IP addresses and ports where clients connect. A change needs a restart.
-    pub(super) listen: Spanned<Vec<Spanned<String>>>,
+    /// IP addresses and ports where clients connect in cleartext. A change needs a restart.
+    ///
+    /// Default: `["127.0.0.1:8549"]`; none if there are `listeners`.
+    pub(super) listen: Option<Spanned<Vec<Spanned<String>>>>,
+    /// More addresses where clients connect, with TLS or other settings of their own. Adding or
+    /// removing one needs a restart; certificates don't.
+    ///
+    /// Default: none.
+    pub(super) listeners: Vec<Table<Listener>>,
     /// Worker threads. A client's connection stays with one of them. A change needs a restart.
     ///
     /// Default: the cores that the process may use.
@@ -83,12 +93,16 @@ pub(super) struct Server {
     ///
     /// Default: a random secret for each process.
     pub(super) client_key_secret: Option<Spanned<String>>,
+    /// Whether plain requests are read and answered without Pingora's session. Answers are the same
+    /// either way; without the lane each request costs more.
+    pub(super) express_lane: bool,
 }
 
 impl Default for Server {
     fn default() -> Self {
         Self {
-            listen: or(vec![text("127.0.0.1:8549")]),
+            listen: None,
+            listeners: Vec::new(),
             threads: None,
             max_body: or(SizeText::new("10MiB")),
             shutdown_grace: duration("30s"),
@@ -98,6 +112,7 @@ impl Default for Server {
             trusted_proxies: or(Vec::new()),
             client_key: text("address"),
             client_key_secret: None,
+            express_lane: true,
         }
     }
 }

@@ -9,15 +9,19 @@ use super::file::{duration, or, text};
 use super::health::HealthText;
 use super::shadow::ShadowText;
 use super::spanned::{Spanned, Table};
-use super::units::{ChainIdText, DurationText};
+use super::units::{ChainIdText, DurationText, SizeText};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, default)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(extend("required" = ["endpoints"])))]
 pub(super) struct Upstream {
-    /// The protocol of the endpoints.
-    #[cfg_attr(test, schemars(extend("enum" = ["json-rpc"])))]
+    /// The protocol of the endpoints. With `http` requests and responses of any kind and size stream
+    /// through; with `json-rpc` they are read, and an error in a response can be retried.
+    #[cfg_attr(test, schemars(extend("enum" = ["json-rpc", "http"])))]
     pub(super) protocol: Spanned<String>,
+    /// For `protocol = "http"`: bytes of a request's body that are kept. A request whose body is
+    /// longer is sent once. At most 64 KiB.
+    pub(super) replay_buffer: Spanned<SizeText>,
     /// The chain whose methods are known as reads or writes.
     #[cfg_attr(test, schemars(extend("enum" = crate::chain::Chain::all().map(crate::chain::Chain::name).collect::<Vec<_>>())))]
     pub(super) chain: Spanned<String>,
@@ -85,6 +89,8 @@ pub(super) struct Upstream {
     ///
     /// Default: the table's defaults with an interval of 60 s.
     pub(super) health_check: Option<Spanned<HealthText>>,
+    /// WebSocket connections through the pool.
+    pub(super) websocket: Table<WebSocket>,
     /// The endpoints of the pool. At least one is needed.
     pub(super) endpoints: Vec<Table<Endpoint>>,
 }
@@ -93,6 +99,7 @@ impl Default for Upstream {
     fn default() -> Self {
         Self {
             protocol: text("json-rpc"),
+            replay_buffer: or(SizeText::new("64KiB")),
             chain: text("ethereum"),
             chain_id: None,
             read_methods: or(Vec::new()),
@@ -114,7 +121,35 @@ impl Default for Upstream {
             client: Table::default(),
             cooldown: Table::default(),
             health_check: None,
+            websocket: Table::default(),
             endpoints: Vec::new(),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(super) struct WebSocket {
+    /// Connections of all clients together. They don't count for `max_concurrency`.
+    #[cfg_attr(test, schemars(range(min = 0, max = 1_000_000)))]
+    pub(super) max_connections: Spanned<i64>,
+    /// Connections of one client.
+    #[cfg_attr(test, schemars(range(min = 0, max = 1_000_000)))]
+    pub(super) max_per_client: Spanned<i64>,
+    /// A connection without a byte in either direction for this long is closed.
+    pub(super) idle_timeout: Spanned<DurationText>,
+    /// A client that is silent for this long gets a ping, and has as long again to answer.
+    pub(super) ping_interval: Spanned<DurationText>,
+}
+
+impl Default for WebSocket {
+    fn default() -> Self {
+        Self {
+            max_connections: or(1_000),
+            max_per_client: or(100),
+            idle_timeout: duration("10m"),
+            ping_interval: duration("30s"),
         }
     }
 }
@@ -334,6 +369,11 @@ pub(super) struct Endpoint {
     /// Default: none.
     #[cfg_attr(test, schemars(range(min = 0)))]
     pub(super) price: Option<Spanned<f32>>,
+    /// The WebSocket URL (`ws` or `wss`), where it differs from `url`; also `env:NAME` or
+    /// `file:PATH`.
+    ///
+    /// Default: `url`.
+    pub(super) ws_url: Option<Spanned<String>>,
     /// Headers of each request to the endpoint; the values may be `env:NAME` or `file:PATH`.
     pub(super) headers: BTreeMap<Spanned<String>, Spanned<String>>,
 }
@@ -342,6 +382,7 @@ impl Default for Endpoint {
     fn default() -> Self {
         Self {
             url: None,
+            ws_url: None,
             name: None,
             weight: or(20),
             rate_limit_per_sec: None,

@@ -18,11 +18,13 @@ mod cors;
 mod endpoint;
 mod error;
 mod file;
+mod file_listener;
 mod file_route;
 mod file_upstream;
 mod header_edits;
 mod health;
 mod host_pattern;
+mod listeners;
 mod machine;
 mod planned;
 mod plugins;
@@ -49,11 +51,13 @@ mod validate;
 
 use std::path::Path;
 
+pub use self::endpoint::is_label;
 pub use self::error::{ConfigError, Location, Problem};
+pub use self::listeners::{CertificateFiles, Listener, ListenerTls, TlsVersion};
 pub use self::policy::NATIVE;
 pub use self::resolved::{
     Admin, CanaryConf, Client, ClientKeySource, Config, Cooldown, EndpointConf, HealthCheck, Plugins, PolicyConf,
-    ProbeKind, RateLimit, RetryBudget, Server, ShadowConf, UpstreamConf,
+    ProbeKind, Protocol, RateLimit, RetryBudget, Server, ShadowConf, UpstreamConf, WebSocket,
 };
 pub use self::resolved_route::{
     Cors, CorsHeaders, FixedAnswer, HeaderEdits, HostPattern, OriginPattern, Origins, Route, RouteTarget,

@@ -4,24 +4,13 @@
 /// The keys, by their table.
 pub(super) const PLANNED: &[(&str, &[&str])] = &[
     ("", &["clients", "include", "watch", "state_file"]),
-    ("server", &["listeners", "tls", "http2", "proxy_protocol", "max_connections", "max_buffered", "state_file"]),
+    ("server", &["max_connections", "max_buffered", "state_file"]),
     ("admin", &["hosts", "tls"]),
     ("plugins", &["on_error", "verify"]),
     (
         "upstreams",
-        &[
-            "tls",
-            "http2",
-            "replay_buffer",
-            "consistency",
-            "consistency_wait",
-            "empty",
-            "learn_limits",
-            "broadcast",
-            "record",
-            "explore",
-        ],
+        &["tls", "http2", "consistency", "consistency_wait", "empty", "learn_limits", "broadcast", "record", "explore"],
     ),
     ("upstreams.client", &["tls", "http2"]),
-    ("upstreams.endpoints", &["tls", "http2", "ws_url"]),
+    ("upstreams.endpoints", &["tls", "http2"]),
 ];

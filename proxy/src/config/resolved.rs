@@ -9,7 +9,7 @@ use std::time::Duration;
 use http::HeaderName;
 use ipnet::IpNet;
 
-use super::{ClientKey, EndpointUrl, Location, Route, Secret};
+use super::{ClientKey, EndpointUrl, Listener, Location, Route, Secret};
 use crate::chain::{Chain, ChainId};
 use crate::model::Rails;
 use crate::signature::TrustedKey;
@@ -37,9 +37,12 @@ pub struct Config {
 /// The listeners for clients, and their limits.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Server {
-    /// `listen`: IP addresses and ports, at least one; port 0 takes a free one. Default
-    /// `["127.0.0.1:8549"]`.
+    /// `listen`: IP addresses and ports for cleartext; port 0 takes a free one. Default
+    /// `["127.0.0.1:8549"]`, none with `listeners`.
     pub listen: Vec<SocketAddr>,
+    /// `[[server.listeners]]`: addresses with settings of their own, each of them once. Default:
+    /// none. There is at least one address in all.
+    pub listeners: Vec<Listener>,
     /// `threads`: worker threads, 1 to 1,024. Default: the cores that the process may use.
     pub threads: usize,
     /// `max_body`: the largest request body in bytes, such as `"64KiB"`, `"10MiB"` or `1048576`; 1
@@ -66,6 +69,16 @@ pub struct Server {
     /// `client_key_secret`: keys the hash of a client's address that policies see; processes that
     /// share it agree. A secret of 16 bytes or more. Default: random, different for each process.
     pub client_key: Option<ClientKey>,
+    /// `express_lane`: plain requests are read and answered without Pingora's session. Default
+    /// `true`.
+    pub express_lane: bool,
+}
+
+impl Server {
+    /// All listeners: those of the short form, then the others.
+    pub fn all_listeners(&self) -> impl Iterator<Item = Listener> {
+        self.listen.iter().copied().map(Listener::cleartext).chain(self.listeners.iter().cloned())
+    }
 }
 
 /// The value that tells clients apart, for policies and retry budgets.
@@ -134,11 +147,25 @@ pub struct PolicyConf {
     pub place: Location,
 }
 
-/// A named pool of endpoints. Its `protocol` is `"json-rpc"`, which is also the default.
+/// The protocol of an upstream's endpoints.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Protocol {
+    /// `"json-rpc"`: requests are read, and a 200 with an error in it can be retried.
+    JsonRpc,
+    /// `"http"`: requests and responses stream through.
+    Http,
+}
+
+/// A named pool of endpoints.
 #[derive(Debug, Clone, PartialEq)]
 pub struct UpstreamConf {
     /// The name in `[upstreams.NAME]`.
     pub name: String,
+    /// `protocol`: `"json-rpc"` or `"http"`. Default `"json-rpc"`.
+    pub protocol: Protocol,
+    /// `replay_buffer`: bytes of a request's body that are kept to send it once more; 0 to 64 KiB.
+    /// For `protocol = "http"`; bodies of JSON-RPC requests are kept whole. Default `"64KiB"`.
+    pub replay_buffer: usize,
     /// `chain`: `"ethereum"` or `"solana"`, whose methods are known. Default `"ethereum"`.
     pub chain: Chain,
     /// `chain_id`: the chain that each endpoint must report; an endpoint of another one is never
@@ -191,9 +218,26 @@ pub struct UpstreamConf {
     /// `health_check`: a table, or `"off"`: then endpoints are judged by their answers to requests
     /// alone. Default: a check with the table's defaults, every 60 s.
     pub health_check: Option<HealthCheck>,
+    /// `websocket`.
+    pub websocket: WebSocket,
     /// `[[upstreams.NAME.endpoints]]`, in the order of the file: at least one, not all of weight 0,
     /// with at most 64 different tags, and no URL or name twice.
     pub endpoints: Vec<EndpointConf>,
+}
+
+/// WebSocket connections through a pool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WebSocket {
+    /// `max_connections`: of all clients together; 0 to 1,000,000. Default 1,000.
+    pub max_connections: usize,
+    /// `max_per_client`: of one client; 0 to 1,000,000. Default 100.
+    pub max_per_client: usize,
+    /// `idle_timeout`: longest time without a byte in either direction; `"1ms"` to a day. Default
+    /// `"10m"`.
+    pub idle_timeout: Duration,
+    /// `ping_interval`: silence of a client after which it gets a ping, and then has as long again;
+    /// `"1ms"` to a day. Default `"30s"`.
+    pub ping_interval: Duration,
 }
 
 /// A scoring policy that is compared with the live one, without effect on requests.
@@ -303,6 +347,8 @@ pub struct EndpointConf {
     /// `url`: `http://` or `https://`, up to 8 KiB; user and password are sent as basic
     /// authentication. A secret; it is also the endpoint's identity. Required.
     pub url: EndpointUrl,
+    /// `ws_url`: the URL for WebSocket connections. A secret, too. Default: `url`.
+    pub ws_url: Option<EndpointUrl>,
     /// `name`: the display name; 1 to 64 characters without spaces, quotes or control characters,
     /// unique in the upstream. Default: position, from 1, and host, as in `002_rpc.example.com`.
     pub name: String,

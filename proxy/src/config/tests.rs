@@ -4,6 +4,7 @@
 
 mod all_at_once;
 mod keys;
+mod listeners;
 mod pools;
 mod problems;
 mod redaction;

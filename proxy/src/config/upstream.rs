@@ -9,7 +9,10 @@ use super::policy::NATIVE;
 use super::report::{Key, Report};
 use super::secret::Sources;
 use super::spanned::Spanned;
-use super::{Client, Cooldown, RetryBudget, UpstreamConf, canary, endpoint, health, shadow};
+use super::{
+    Client, Cooldown, HealthCheck, ProbeKind, Protocol, RetryBudget, UpstreamConf, WebSocket, canary, endpoint, health,
+    shadow,
+};
 use crate::chain::Chain;
 
 /// Candidates per decision. One leaves no choice; the maximum costs more than a decision should.
@@ -22,6 +25,10 @@ const CANDIDATES_OF_LARGE_POOL: usize = 32;
 const MAX_ATTEMPTS: RangeInclusive<u32> = 1..=16;
 /// The longest time for the policies of one request. More would block the worker's other requests.
 const LONGEST_POLICY_TIME: Duration = Duration::from_secs(1);
+/// WebSocket connections.
+const TUNNELS: RangeInclusive<usize> = 0..=1_000_000;
+/// Bytes of a body that Pingora keeps for a retry.
+const MAX_REPLAY: usize = 64 << 10;
 /// Members of a JSON-RPC batch.
 pub(super) const MAX_BATCH_SIZE: RangeInclusive<usize> = 1..=10_000;
 /// Requests in flight.
@@ -46,10 +53,12 @@ pub(super) fn upstream(
 ) -> UpstreamConf {
     let parent = Key::Root.name("upstreams");
     let key = parent.name(name.get_ref());
-    check_protocol(key, &file.protocol, report);
+    let protocol = protocol(key, file, report);
     let chain = chain(key.name("chain"), &file.chain, report);
     UpstreamConf {
         name: name.get_ref().clone(),
+        protocol,
+        replay_buffer: report.size(key.name("replay_buffer"), &file.replay_buffer, 0..=MAX_REPLAY),
         chain,
         chain_id: health::chain_id(key, file, chain, report),
         read_methods: read_methods(key.name("read_methods"), &file.read_methods, report),
@@ -73,18 +82,60 @@ pub(super) fn upstream(
         latency_smoothing_factor: smoothing(key, &file.latency_smoothing_factor, report),
         client: client(key.name("client"), &file.client, report),
         cooldown: cooldown(key.name("cooldown"), &file.cooldown, report),
-        health_check: health::health_check(key.name("health_check"), file.health_check.as_ref(), chain, report),
+        health_check: health_check(key.name("health_check"), file, protocol, chain, report),
+        websocket: websocket(key.name("websocket"), &file.websocket, report),
         endpoints: endpoint::endpoints(key, file, report, sources),
     }
 }
 
-fn check_protocol(key: Key<'_>, protocol: &Spanned<String>, report: &mut Report<'_>) {
-    let message = match protocol.get_ref().as_str() {
-        "json-rpc" => return,
-        "http" => "\"http\" is not supported yet; leave it out, or write \"json-rpc\"",
-        _ => "must be \"json-rpc\"",
+fn protocol(key: Key<'_>, file: &file::Upstream, report: &mut Report<'_>) -> Protocol {
+    let protocol = match file.protocol.get_ref().as_str() {
+        "json-rpc" => return Protocol::JsonRpc,
+        "http" => Protocol::Http,
+        _ => {
+            report.add(key.name("protocol"), file.protocol.span(), "must be \"json-rpc\" or \"http\"");
+            return Protocol::JsonRpc;
+        }
     };
-    report.add(key.name("protocol"), protocol.span(), message);
+    let message = "is for protocol = \"json-rpc\"; remove it";
+    if let Some(id) = &file.chain_id {
+        report.add(key.name("chain_id"), id.span(), message);
+    }
+    if let Some(method) = file.read_methods.get_ref().first() {
+        report.add(key.name("read_methods"), method.span(), message);
+    }
+    protocol
+}
+
+/// An HTTP pool is probed where the conf names a path: there is none that every server answers.
+fn health_check(
+    key: Key<'_>,
+    file: &file::Upstream,
+    protocol: Protocol,
+    chain: Chain,
+    report: &mut Report<'_>,
+) -> Option<HealthCheck> {
+    let check = health::health_check(key, file.health_check.as_ref(), chain, report)?;
+    match (&check.probe, &file.health_check) {
+        (ProbeKind::Path { .. }, _) => Some(check),
+        _ if protocol == Protocol::JsonRpc => Some(check),
+        (_, None) => None,
+        (ProbeKind::Method(_), Some(written)) => {
+            let message = "needs path for protocol = \"http\", such as { path = \"/health\" }, and no method";
+            report.add(key, written.span(), message);
+            None
+        }
+    }
+}
+
+fn websocket(key: Key<'_>, file: &file::WebSocket, report: &mut Report<'_>) -> WebSocket {
+    let times = SHORTEST..=LONGEST;
+    WebSocket {
+        max_connections: report.whole(key.name("max_connections"), &file.max_connections, TUNNELS),
+        max_per_client: report.whole(key.name("max_per_client"), &file.max_per_client, TUNNELS),
+        idle_timeout: report.duration(key.name("idle_timeout"), &file.idle_timeout, times.clone()),
+        ping_interval: report.duration(key.name("ping_interval"), &file.ping_interval, times),
+    }
 }
 
 fn candidates(key: Key<'_>, file: &file::Upstream, report: &mut Report<'_>) -> usize {

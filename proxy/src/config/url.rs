@@ -60,6 +60,12 @@ impl EndpointUrl {
         })
     }
 
+    /// The same for a WebSocket URL, whose scheme is `ws` or `wss`: a connection begins as HTTP.
+    pub fn parse_websocket(text: &str) -> Result<Self, UrlError> {
+        let rest = text.strip_prefix("ws").filter(|rest| rest.starts_with("://") || rest.starts_with("s://"));
+        EndpointUrl::parse(&format!("http{}", rest.ok_or(UrlError::NoWebSocket)?))
+    }
+
     /// The whole URL, which identifies the endpoint. A secret: never print it.
     pub fn canonical(&self) -> &str {
         &self.canonical
@@ -114,8 +120,11 @@ pub enum UrlError {
     #[error("must begin with http:// or https://")]
     Scheme,
     /// `ws` or `wss`.
-    #[error("must begin with http:// or https://; ws:// and wss:// are not supported yet")]
+    #[error("must begin with http:// or https://; a ws:// or wss:// URL is for ws_url")]
     WebSocket,
+    /// A URL for WebSocket connections that is neither.
+    #[error("must begin with ws:// or wss://")]
+    NoWebSocket,
     /// Port 0.
     #[error("must not have port 0")]
     Port,

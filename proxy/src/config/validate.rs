@@ -1,7 +1,6 @@
 //! From [`File`] to [`Config`]: ranges, references, and rules between keys.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
@@ -10,7 +9,9 @@ use super::file::{self, File};
 use super::report::{Key, Report};
 use super::secret::{ClientKey, Secret, Sources};
 use super::spanned::Spanned;
-use super::{Admin, Config, Server, UpstreamConf, client_identity, machine, plugins, policy, routes, upstream};
+use super::{
+    Admin, Config, Server, UpstreamConf, client_identity, listeners, machine, plugins, policy, routes, upstream,
+};
 
 /// Worker threads. The largest machines have fewer cores.
 const THREADS: RangeInclusive<usize> = 1..=1_024;
@@ -26,14 +27,12 @@ const SHORTEST_SECRET: usize = 16;
 const MAX_ENDPOINTS: usize = 100_000;
 /// Length of a host name (RFC 1035).
 const LONGEST_HOST: usize = 253;
-/// A placeholder for an invalid address.
-const NO_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
 /// Checks everything. The result is valid only if the report is empty.
 pub(super) fn config(file: &File, report: &mut Report<'_>, sources: &Sources<'_>) -> Config {
     let server = server(&file.server, report, sources);
     let admin = admin(&file.admin, report, sources);
-    check_listeners(&file.server, &server, &file.admin, &admin, report);
+    listeners::check_overlaps(&file.server, &server, &file.admin, &admin, report);
     let policies = policy::policies(&file.policies, report);
     let upstreams = upstreams(file, report, sources);
     let routes = routes::routes(file, report, sources);
@@ -42,18 +41,14 @@ pub(super) fn config(file: &File, report: &mut Report<'_>, sources: &Sources<'_>
 
 fn server(file: &file::Server, report: &mut Report<'_>, sources: &Sources<'_>) -> Server {
     let key = Key::Root.name("server");
-    let listen_key = key.name("listen");
-    if file.listen.get_ref().is_empty() {
-        report.add(listen_key, file.listen.span(), "must hold at least one address, such as \"127.0.0.1:8549\"");
-    }
-    let listen = file.listen.get_ref().iter().enumerate();
     let max_body = report.size(key.name("max_body"), &file.max_body, MAX_BODY);
     let max_connections = match &file.max_connections {
         Some(most) => report.whole(key.name("max_connections"), most, CONNECTIONS),
         None => machine::connections(machine::open_files()),
     };
     Server {
-        listen: listen.map(|(index, text)| address(listen_key.item(index), text, report)).collect(),
+        listen: listeners::listen(file, report),
+        listeners: listeners::listeners(file, report, sources),
         threads: match &file.threads {
             Some(threads) => report.whole(key.name("threads"), threads, THREADS),
             None => std::thread::available_parallelism().map_or(1, usize::from),
@@ -73,6 +68,7 @@ fn server(file: &file::Server, report: &mut Report<'_>, sources: &Sources<'_>) -
         trusted_proxies: client_identity::trusted_proxies(key.name("trusted_proxies"), &file.trusted_proxies, report),
         client_key_source: client_identity::client_key_source(key.name("client_key"), &file.client_key, report),
         client_key: file.client_key_secret.as_ref().and_then(|text| client_key(&key, text, report, sources)),
+        express_lane: file.express_lane,
     }
 }
 
@@ -95,7 +91,7 @@ fn client_key(
 
 pub(super) fn admin(file: &file::Admin, report: &mut Report<'_>, sources: &Sources<'_>) -> Admin {
     let key = Key::Root.name("admin");
-    let listen = address(key.name("listen"), &file.listen, report);
+    let listen = listeners::address(key.name("listen"), &file.listen, report);
     if file.token.is_none() && !listen.ip().to_canonical().is_loopback() {
         let message = "needs admin.token, since it isn't a loopback address; add a token, or listen on 127.0.0.1";
         report.add(key.name("listen"), file.listen.span(), message);
@@ -129,43 +125,6 @@ fn token(key: Key<'_>, text: &Spanned<String>, report: &mut Report<'_>, sources:
         Err(error) => report.add(key, text.span(), error.to_string()),
     }
     None
-}
-
-fn address(key: Key<'_>, text: &Spanned<String>, report: &mut Report<'_>) -> SocketAddr {
-    text.get_ref().parse().unwrap_or_else(|_| {
-        let message = "must be an IP address and a port, such as \"127.0.0.1:8549\" or \"[::1]:8549\"";
-        report.add(key, text.span(), message);
-        NO_ADDRESS
-    })
-}
-
-/// Two listeners can't share a port of the same address: the second couldn't start.
-fn check_listeners(
-    server_file: &file::Server,
-    server: &Server,
-    admin_file: &file::Admin,
-    admin: &Admin,
-    report: &mut Report<'_>,
-) {
-    let parent = Key::Root.name("server");
-    let key = parent.name("listen");
-    for (index, (address, text)) in server.listen.iter().zip(server_file.listen.get_ref()).enumerate() {
-        if let Some(other) = server.listen.iter().take(index).position(|other| overlap(address, other)) {
-            report.add(key.item(index), text.span(), format!("overlaps server.listen[{other}]; use another port"));
-        }
-    }
-    if server.listen.iter().any(|other| overlap(&admin.listen, other)) {
-        let message = "overlaps server.listen; use another port";
-        // A default has no place in the file; at least one of them is written there.
-        let given = [admin_file.listen.span(), server_file.listen.span()].into_iter().find(|span| !span.is_empty());
-        report.add(Key::Root.name("admin").name("listen"), given.unwrap_or(0..0), message);
-    }
-}
-
-fn overlap(a: &SocketAddr, b: &SocketAddr) -> bool {
-    let same_family = a.is_ipv4() == b.is_ipv4();
-    let same_ip = a.ip() == b.ip() || (same_family && (a.ip().is_unspecified() || b.ip().is_unspecified()));
-    a.port() != 0 && a.port() == b.port() && same_ip
 }
 
 fn upstreams(file: &File, report: &mut Report<'_>, sources: &Sources<'_>) -> BTreeMap<String, UpstreamConf> {

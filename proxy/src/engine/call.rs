@@ -42,9 +42,11 @@ impl Call {
     /// The facts of one member as a request of its own.
     fn facts_of(&self, member: &MemberRequest) -> RequestFacts {
         // Field by field: a copy of the batch's shape for each member would take quadratic time.
-        let RequestFacts { shape: _, body_bytes: _, client_key, seed, deadline, ref policy_time } = self.facts;
+        let RequestFacts { shape: _, ref http, body_bytes: _, client_key, seed, deadline, ref policy_time } =
+            self.facts;
         RequestFacts {
             shape: RequestShape::single(method_of(&member.raw), member.class),
+            http: http.clone(),
             body_bytes: member.raw.len(),
             client_key,
             seed,

@@ -13,7 +13,7 @@ use crate::chain::Methods;
 use crate::client::Outgoing;
 use crate::clock;
 use crate::jsonrpc::{Inspected, Refusal, RequestWords, inspect};
-use crate::model::{PolicyTime, RequestFacts};
+use crate::model::{HttpFacts, PolicyTime, RequestFacts};
 use crate::upstream::Upstream;
 use crate::upstream::fixture::of_conf;
 
@@ -67,6 +67,7 @@ fn call(body: &'static str) -> Call {
     let resendable = shape.is_resendable();
     let facts = RequestFacts {
         shape,
+        http: HttpFacts::json_rpc(),
         body_bytes: body.len(),
         client_key: 1,
         seed: 1,

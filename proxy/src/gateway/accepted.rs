@@ -1,8 +1,8 @@
 //! The client's headers: accepted body types, and the headers that are forwarded.
 
-use http::{HeaderMap, HeaderName, HeaderValue, header};
+use http::{HeaderName, HeaderValue};
 
-use super::fields::{Fields, options};
+use super::fields::Fields;
 use crate::jsonrpc::Refusal;
 
 /// Bytes of names and values together. Endpoints refuse a head that is too large (nginx and Apache
@@ -23,12 +23,12 @@ pub(super) struct Accepted {
 }
 
 impl Accepted {
-    pub(super) fn of(fields: &Fields<'_>, headers: &HeaderMap) -> Self {
+    pub(super) fn of(fields: &Fields<'_>) -> Self {
         let json = match fields.content_type.value {
             None => !fields.has_origin,
-            Some(one) => !fields.content_type.repeated && is_json(one.as_bytes()),
+            Some(one) => !fields.content_type.repeated && is_json(one),
         };
-        Accepted { json, forwarded: forwarded(fields, headers) }
+        Accepted { json, forwarded: forwarded(fields) }
     }
 }
 
@@ -49,31 +49,35 @@ pub(super) fn is_json(value: &[u8]) -> bool {
     is(b"application/json") || is(b"application/json-rpc") || is(b"application/jsonrequest") || is_suffixed()
 }
 
-fn forwarded(fields: &Fields<'_>, headers: &HeaderMap) -> Result<Vec<(HeaderName, HeaderValue)>, Refusal> {
-    if fields.forwarded.is_empty() {
-        return Ok(Vec::new());
+fn forwarded(fields: &Fields<'_>) -> Result<Vec<(HeaderName, HeaderValue)>, Refusal> {
+    let is_nominated =
+        |name: &HeaderName| fields.nominated.iter().any(|option| option.eq_ignore_ascii_case(name.as_str().as_bytes()));
+    let (mut forwarded, mut size) = (Vec::new(), 0);
+    for (name, value) in fields.forwarded.iter().filter(|(name, _)| !is_nominated(name)) {
+        size += name.as_str().len() + value.len();
+        if size > MAX_FORWARDED {
+            return Err(Refusal::HeadersTooLarge(MAX_FORWARDED));
+        }
+        // A parsed head has no other bytes.
+        if let Ok(value) = HeaderValue::from_bytes(value) {
+            forwarded.push((name.clone(), value));
+        }
     }
-    let kept = fields.forwarded.iter().filter(|(name, _)| !fields.nominates || !is_nominated(headers, name));
-    let forwarded: Vec<_> = kept.map(|(name, value)| ((*name).clone(), (*value).clone())).collect();
-    let size: usize = forwarded.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
-    if size > MAX_FORWARDED { Err(Refusal::HeadersTooLarge(MAX_FORWARDED)) } else { Ok(forwarded) }
-}
-
-fn is_nominated(headers: &HeaderMap, name: &HeaderName) -> bool {
-    let mut options = headers.get_all(header::CONNECTION).iter().flat_map(options);
-    options.any(|option| option.eq_ignore_ascii_case(name.as_str().as_bytes()))
+    Ok(forwarded)
 }
 
 #[cfg(test)]
 mod tests {
+    use http::{HeaderMap, header};
+
     use super::*;
 
     fn is_taken(headers: &HeaderMap) -> bool {
-        Accepted::of(&Fields::of(headers), headers).json
+        Accepted::of(&Fields::of_map(headers)).json
     }
 
     fn passed_on(headers: &HeaderMap) -> Result<Vec<(HeaderName, HeaderValue)>, Refusal> {
-        Accepted::of(&Fields::of(headers), headers).forwarded
+        Accepted::of(&Fields::of_map(headers)).forwarded
     }
 
     fn map(headers: &[(&'static str, &str)]) -> HeaderMap {

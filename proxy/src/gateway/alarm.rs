@@ -6,13 +6,13 @@
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::clock;
 use crate::model::Tick;
 
+#[derive(Debug)]
 pub(super) struct Alarm(Pin<Box<Sleep>>);
 
 impl Alarm {
@@ -36,11 +36,6 @@ impl Alarm {
         }
     }
 
-    /// Waits for `delay`. The clock is read only when the future is polled.
-    pub(super) async fn after(&mut self, delay: Duration) {
-        self.at(clock::now().after(delay)).await;
-    }
-
     /// Waits until `due`.
     pub(super) async fn at(&mut self, due: Tick) {
         poll_fn(|cx| self.poll_due(cx, due)).await;
@@ -53,6 +48,8 @@ fn instant(tick: Tick) -> Instant {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     const LATE: Duration = Duration::from_secs(3_600);

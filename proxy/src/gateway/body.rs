@@ -6,12 +6,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
-use http::header;
+use bytes::{BufMut, Bytes, BytesMut};
 use pingora::protocols::http::ServerSession;
+use tokio::io::{AsyncRead, AsyncReadExt};
 
 use super::alarm::Alarm;
-use super::chunked::{Chunks, ENDLESS};
+use super::bounds::Bounds;
 use super::ctx::RequestCtx;
 use super::framing::{BodyLength, Framing};
 use crate::clock;
@@ -40,13 +40,16 @@ pub(super) async fn read(
     framing: &Framing,
 ) -> Result<Bytes, Refusal> {
     let (max, most) = (ctx.snapshot.config.server.max_body, ctx.snapshot.config.server.max_buffered);
-    let (announced, mut chunks) = match framing.body {
-        BodyLength::None => (None, None),
-        BodyLength::Bytes(bytes) => (Some(bytes), None),
-        BodyLength::Chunked => (None, Some(take_coding(session, ctx)?)),
+    let announced = match framing.body {
+        BodyLength::None => Some(0),
+        BodyLength::Bytes(bytes) => Some(bytes),
+        BodyLength::Chunked | BodyLength::Stream => None,
     };
     if announced.is_some_and(|length| length > max) {
         return Err(Refusal::BodyTooLarge(max));
+    }
+    if let Some(bounds) = &ctx.bounds {
+        bounds.limit(max);
     }
     if framing.expects_continue {
         invite(session, alarm, body_due(ctx.began, 0)).await?;
@@ -59,14 +62,14 @@ pub(super) async fn read(
             piece = session.read_request_body() => piece,
             () = stalled(alarm, body_due(ctx.began, body.len())) => return Err(Refusal::Stalled),
         };
-        let piece = match piece.map_err(|_| Refusal::BrokenBody)? {
-            Some(piece) => piece,
-            None if chunks.is_none() => return Ok(body.freeze()),
-            None => return Err(Refusal::BrokenBody),
-        };
+        if let Some(fault) = ctx.bounds.as_ref().and_then(Bounds::fault) {
+            // Pingora may take the body for ended.
+            session.set_keepalive(None);
+            return Err(fault);
+        }
+        let Some(piece) = piece.map_err(|_| Refusal::BrokenBody)? else { return Ok(body.freeze()) };
         let length = body.len() + piece.len();
-        // In a chunked body the piece includes the chunk sizes.
-        if length > max && chunks.is_none() {
+        if length > max {
             return Err(Refusal::BodyTooLarge(max));
         }
         if body.is_empty() && Some(length) == announced {
@@ -74,13 +77,6 @@ pub(super) async fn read(
         }
         let likely = announced.unwrap_or_default().min(MOST_AT_ONCE).min(max);
         make_room(&mut body, length, likely, |size| ctx.held.cover(buffered, size, most))?;
-        if let Some(chunks) = &mut chunks {
-            if let Some(behind) = chunks.take(&piece, &mut body, max)? {
-                end_of_chunks(session, behind);
-                return Ok(body.freeze());
-            }
-            continue;
-        }
         body.extend_from_slice(&piece);
     }
 }
@@ -93,6 +89,51 @@ async fn invite(session: &mut ServerSession, alarm: &mut Alarm, due: Tick) -> Re
         written = session.write_continue_response() => written.map_err(|_| Refusal::Stalled),
         () = stalled(alarm, due) => Err(Refusal::Stalled),
     }
+}
+
+/// Reads the rest of a body of `length` bytes from a connection. `next` holds the bytes that were
+/// read already, and in the end those that follow the body.
+///
+/// # Errors
+/// When it is too slow or ends early, or there is no memory for it.
+pub(super) async fn read_rest(
+    buffered: &Arc<Buffered>,
+    stream: &mut (impl AsyncRead + Unpin),
+    next: &mut BytesMut,
+    ctx: &mut RequestCtx,
+    alarm: &mut Alarm,
+    length: usize,
+) -> Result<Bytes, Refusal> {
+    let most = ctx.snapshot.config.server.max_buffered;
+    if next.len() >= length {
+        return if ctx.held.cover(buffered, length, most) {
+            Ok(next.split_to(length).freeze())
+        } else {
+            Err(Refusal::NoMemory)
+        };
+    }
+    let mut body = BytesMut::new();
+    make_room(&mut body, next.len(), length.min(MOST_AT_ONCE), |size| ctx.held.cover(buffered, size, most))?;
+    body.extend_from_slice(next);
+    next.clear();
+    while body.len() < length {
+        if body.len() == body.capacity() {
+            let wanted = length.min(2 * body.len().max(1));
+            make_room(&mut body, wanted, wanted, |size| ctx.held.cover(buffered, size, most))?;
+        }
+        let room = (length - body.len()).min(body.capacity() - body.len());
+        let arrived = body.len();
+        let mut limited = (&mut body).limit(room);
+        let read = tokio::select! {
+            biased;
+            read = stream.read_buf(&mut limited) => read,
+            () = stalled(alarm, body_due(ctx.began, arrived)) => return Err(Refusal::Stalled),
+        };
+        if !matches!(read, Ok(1..)) {
+            return Err(Refusal::BrokenBody);
+        }
+    }
+    Ok(body.freeze())
 }
 
 /// Grows `body` to hold `length` bytes, in one allocation of exactly the counted size. `covers`
@@ -111,25 +152,6 @@ fn make_room(
         *body = larger;
     }
     Ok(())
-}
-
-/// Makes Pingora pass a chunked body through unparsed: [`Chunks`] finds its end.
-fn take_coding(session: &mut ServerSession, ctx: &mut RequestCtx) -> Result<Chunks, Refusal> {
-    let head = session.req_header_mut();
-    head.remove_header(&header::TRANSFER_ENCODING);
-    head.insert_header(header::CONTENT_LENGTH, ENDLESS).map_err(|_| Refusal::BrokenBody)?;
-    ctx.endless = true;
-    Ok(Chunks::new())
-}
-
-/// Prepares the connection for the next request after a chunked body. Pingora can't take back the
-/// `behind` bytes that followed the body, so they close the connection.
-fn end_of_chunks(session: &mut ServerSession, behind: usize) {
-    session.set_close_on_response_before_downstream_finish(false);
-    session.set_pipelining_enabled(false);
-    if behind > 0 {
-        session.set_keepalive(None);
-    }
 }
 
 /// Waits until nothing arrived for [`MAX_SILENCE`], or until `due`. The clock is read only when the

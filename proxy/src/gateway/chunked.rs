@@ -1,21 +1,17 @@
-//! Strict parsing of chunked bodies (RFC 9112, section 7.1).
+//! Strict reading of chunked bodies (RFC 9112, section 7.1).
 //!
 //! Pingora's parser, httparse's, reads an empty chunk size as zero and accepts any byte, LF
 //! included, in an extension; and for a chunk of 2^63 bytes it waits for the first. A reader in
-//! front of this proxy may then see another end of the body. So Pingora only passes bytes through
-//! ([`ENDLESS`]), and this module finds the end by the grammar alone. Anything outside it is
-//! refused.
+//! front of this proxy may then see another end of the body. So the bytes are held against the
+//! grammar on their way to Pingora ([`Bounds`](super::bounds::Bounds)). Anything
+//! outside it is refused.
 //!
 //! Invariants: a size beyond the limit is refused when the size is read, not when the data arrives;
 //! extensions and trailers, which are ignored, have one limit together; the result doesn't depend
 //! on how the bytes are split.
 
-use bytes::BytesMut;
-
 use crate::jsonrpc::Refusal;
 
-/// The length given to Pingora in place of the coding. No body reaches it.
-pub(super) const ENDLESS: usize = usize::MAX >> 1;
 /// Hexadecimal digits of a 64-bit number.
 const MAX_DIGITS: u32 = 16;
 /// Maximum bytes of extensions and trailers in one body (RFC 9112, section 7.1.1, requires a
@@ -26,6 +22,10 @@ const MAX_EXTRA: usize = 8 << 10;
 #[derive(Debug)]
 pub(super) struct Chunks {
     state: State,
+    /// The sizes of all chunks so far.
+    total: u64,
+    /// The limit of `total`.
+    max: usize,
     /// While in `Size`, the digits read so far; then the bytes left of the chunk.
     size: u64,
     extra: usize,
@@ -55,20 +55,33 @@ enum State {
 }
 
 impl Chunks {
+    /// A body of any length.
     pub(super) fn new() -> Self {
-        Chunks { state: State::Size(0), size: 0, extra: 0 }
+        Chunks { state: State::Size(0), total: 0, max: usize::MAX, size: 0, extra: 0 }
     }
 
-    /// Parses the next bytes and appends their data to `body`, which may hold `max` bytes. Once the
-    /// body has ended, returns the number of bytes that follow it.
+    /// Limits the data of the whole body to `max` bytes.
+    ///
+    /// # Errors
+    /// When the sizes so far exceed it.
+    pub(super) fn limit(&mut self, max: usize) -> Result<(), Refusal> {
+        self.max = max;
+        if self.total > max as u64 { Err(Refusal::BodyTooLarge(max)) } else { Ok(()) }
+    }
+
+    /// Whether the body has ended.
+    pub(super) fn is_over(&self) -> bool {
+        self.state == State::Done
+    }
+
+    /// Reads the next bytes. Once the body has ended, returns the number of bytes that follow it.
     ///
     /// # Errors
     /// When the bytes aren't valid chunks, or exceed a limit.
-    pub(super) fn take(&mut self, mut bytes: &[u8], body: &mut BytesMut, max: usize) -> Result<Option<usize>, Refusal> {
+    pub(super) fn read(&mut self, mut bytes: &[u8]) -> Result<Option<usize>, Refusal> {
         while self.state != State::Done {
             if self.state == State::Data {
                 let count = usize::try_from(self.size).unwrap_or(usize::MAX).min(bytes.len());
-                body.extend_from_slice(&bytes[..count]);
                 self.size -= count as u64;
                 bytes = &bytes[count..];
                 if self.size > 0 {
@@ -78,8 +91,9 @@ impl Chunks {
             }
             let Some((&byte, rest)) = bytes.split_first() else { return Ok(None) };
             self.state = self.step(byte)?;
-            if self.state == State::Data && (body.len() as u64).saturating_add(self.size) > max as u64 {
-                return Err(Refusal::BodyTooLarge(max));
+            if self.state == State::Data {
+                self.total = self.total.saturating_add(self.size);
+                self.limit(self.max)?;
             }
             bytes = rest;
         }
@@ -136,34 +150,34 @@ mod tests {
 
     const MAX: usize = 100;
 
-    /// The body and the number of bytes after it; `None` while the end is missing.
-    fn read(pieces: &[&[u8]]) -> Result<Option<(Vec<u8>, usize)>, Refusal> {
-        let (mut chunks, mut body) = (Chunks::new(), BytesMut::new());
+    /// The bytes of data and the number of bytes after the body; `None` while the end is missing.
+    fn read(pieces: &[&[u8]]) -> Result<Option<(u64, usize)>, Refusal> {
+        let mut chunks = Chunks::new();
+        chunks.limit(MAX)?;
         let mut behind = None;
         for piece in pieces {
             match &mut behind {
                 Some(count) => *count += piece.len(),
-                None => behind = chunks.take(piece, &mut body, MAX)?,
+                None => behind = chunks.read(piece)?,
             }
         }
-        Ok(behind.map(|count| (body.to_vec(), count)))
+        Ok(behind.map(|count| (chunks.total, count)))
     }
 
-    fn good(text: &str) -> (String, usize) {
-        let (body, behind) = read(&[text.as_bytes()]).unwrap().expect("an end");
-        (String::from_utf8(body).unwrap(), behind)
+    fn good(text: &str) -> (u64, usize) {
+        read(&[text.as_bytes()]).unwrap().expect("an end")
     }
 
     #[test]
-    fn a_body_is_put_together() {
-        for (text, body, behind) in [
-            ("0\r\n\r\n", "", 0),
-            ("3\r\nabc\r\n0\r\n\r\n", "abc", 0),
-            ("3\r\nabc\r\n00\r\n\r\nPOST", "abc", 4),
-            ("0000000000000003\r\nabc\r\nA\r\n0123456789\r\n0\r\n\r\n", "abc0123456789", 0),
-            ("3 \t;a=\"b;\";c\r\na\r\n\r\n0;d\r\nx:\r\ny: z \r\n\r\n", "a\r\n", 0),
+    fn a_body_ends_with_its_last_chunk() {
+        for (text, size, behind) in [
+            ("0\r\n\r\n", 0, 0),
+            ("3\r\nabc\r\n0\r\n\r\n", 3, 0),
+            ("3\r\nabc\r\n00\r\n\r\nPOST", 3, 4),
+            ("0000000000000003\r\nabc\r\nA\r\n0123456789\r\n0\r\n\r\n", 13, 0),
+            ("3 \t;a=\"b;\";c\r\na\r\n\r\n0;d\r\nx:\r\ny: z \r\n\r\n", 3, 0),
         ] {
-            assert_eq!(good(text), (body.to_owned(), behind), "{text:?}");
+            assert_eq!(good(text), (size, behind), "{text:?}");
         }
     }
 
@@ -215,16 +229,23 @@ mod tests {
     }
 
     #[test]
+    fn a_limit_that_comes_late_counts_for_earlier_sizes() {
+        let mut chunks = Chunks::new();
+        assert_eq!(chunks.read(b"1\r\na\r\n64\r\n"), Ok(None));
+        assert_eq!(chunks.limit(MAX), Err(Refusal::BodyTooLarge(MAX)));
+        assert_eq!(chunks.limit(MAX + 1), Ok(()));
+    }
+
+    #[test]
     fn extensions_and_trailers_have_a_limit_together() {
         let text = |extension: usize, trailer: usize| {
             format!("1;{}\r\na\r\n0\r\nx:{}\r\n\r\n", "e".repeat(extension), "t".repeat(trailer))
         };
         let others = "; x:".len() - 1;
-        assert_eq!(good(&text(4_000, MAX_EXTRA - 4_000 - others)).0, "a");
+        assert_eq!(good(&text(4_000, MAX_EXTRA - 4_000 - others)).0, 1);
         assert!(read(&[text(4_000, MAX_EXTRA - 4_000 - others + 1).as_bytes()]).is_err());
         let many = "1;\r\na\r\n".repeat(MAX_EXTRA + 1);
-        let (mut chunks, mut body) = (Chunks::new(), BytesMut::new());
-        assert_eq!(chunks.take(many.as_bytes(), &mut body, usize::MAX), Err(Refusal::BrokenBody));
+        assert_eq!(Chunks::new().read(many.as_bytes()), Err(Refusal::BrokenBody));
     }
 
     #[test]

@@ -28,18 +28,18 @@ const MAX_HOPS: usize = 32;
 
 /// The address of a client, and how it is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ClientAddress {
+pub(super) struct ClientAddress {
     /// The client's address; IPv4 in its own form.
-    pub address: IpAddr,
+    pub(super) address: IpAddr,
     /// The address of the connection's other end.
-    pub peer: IpAddr,
+    pub(super) peer: IpAddr,
     /// Whether the peer is a trusted proxy, whose headers count.
-    pub by_trusted_proxy: bool,
+    pub(super) by_trusted_proxy: bool,
 }
 
 impl ClientAddress {
     /// Finds the client of a request from `peer`.
-    pub fn find(peer: IpAddr, trusted: &[IpNet], headers: &HeaderMap) -> Self {
+    pub(super) fn find(peer: IpAddr, trusted: &[IpNet], headers: &HeaderMap) -> Self {
         let peer = peer.to_canonical();
         let is_trusted = |address: &IpAddr| trusted.iter().any(|network| network.contains(address));
         if !is_trusted(&peer) {
@@ -128,7 +128,7 @@ fn split_unquoted(text: &[u8], separator: u8) -> Option<Vec<&[u8]>> {
 
 /// The value that tells a client apart from others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum ClientKeyMaterial<'a> {
+pub(super) enum ClientKeyMaterial<'a> {
     /// Its address.
     Address(IpAddr),
     /// The first value of the header that the conf names. The client chooses it, and may choose
@@ -140,7 +140,7 @@ pub enum ClientKeyMaterial<'a> {
 
 impl<'a> ClientKeyMaterial<'a> {
     /// Takes the value from where the conf says, or else the address.
-    pub fn find(
+    pub(super) fn find(
         source: &ClientKeySource,
         address: IpAddr,
         headers: &'a HeaderMap,
@@ -159,7 +159,7 @@ impl<'a> ClientKeyMaterial<'a> {
 
     /// The client key of policies. Without `key` nobody can compute it, or choose values that
     /// collide.
-    pub fn hash(&self, key: ClientKey) -> u64 {
+    pub(super) fn hash(&self, key: ClientKey) -> u64 {
         let mut hasher = SipHasher13::new_with_key(&key.0);
         Hash::hash(self, &mut hasher);
         hasher.finish()

@@ -40,7 +40,7 @@ pub struct Connections {
 
 #[derive(Default)]
 struct Inner {
-    members: HashMap<u64, Arc<Member>>,
+    members: HashMap<u64, Open>,
     by_address: HashMap<IpAddr, usize>,
     /// Connections that are shed and still open.
     closing: usize,
@@ -49,8 +49,13 @@ struct Inner {
     refused_since: u64,
 }
 
+struct Open {
+    member: Arc<Member>,
+    /// `None` until a header of the PROXY protocol has named the client.
+    address: Option<IpAddr>,
+}
+
 struct Member {
-    address: IpAddr,
     /// The beginning of the idle time in nanoseconds, or `BUSY` or `SHED`.
     waits_since: AtomicU64,
     task: AtomicWaker,
@@ -92,15 +97,24 @@ impl Connections {
     /// # Errors
     /// When none is idle. The refusal is counted and logged.
     pub fn enter(self: &Arc<Self>, client: IpAddr, most: Most) -> Result<ConnectionCount, Full> {
-        let address = network(client);
+        self.admit(Some(network(client)), most)
+    }
+
+    /// The same for a client whose address isn't known yet: see [`ConnectionCount::name_client`].
+    ///
+    /// # Errors
+    /// As of [`Connections::enter`].
+    pub(super) fn enter_unnamed(self: &Arc<Self>, most: Most) -> Result<ConnectionCount, Full> {
+        self.admit(None, most)
+    }
+
+    fn admit(self: &Arc<Self>, address: Option<IpAddr>, most: Most) -> Result<ConnectionCount, Full> {
         let mut inner = self.lock();
         let mut shed = 0;
-        // By default one address may use the whole limit; then this limit is never the one reached.
-        let has_limit = most.per_address < most.in_all;
-        if has_limit && inner.by_address.get(&address).is_some_and(|count| *count >= most.per_address) {
-            shed += inner.shed(1, |member| member.address == address);
-            if shed == 0 {
-                return Err(self.refuse(inner, Full::PerAddress));
+        if let Some(address) = address {
+            match inner.make_room(address, most) {
+                Some(count) => shed += count,
+                None => return Err(self.refuse(inner, Full::PerAddress)),
             }
         }
         if inner.members.len() >= most.in_all {
@@ -112,12 +126,13 @@ impl Connections {
                 return Err(self.refuse(inner, Full::InAll));
             }
         }
-        let member =
-            Arc::new(Member { address, waits_since: AtomicU64::new(waiting(clock::now())), task: AtomicWaker::new() });
+        let member = Arc::new(Member { waits_since: AtomicU64::new(waiting(clock::now())), task: AtomicWaker::new() });
         let number = inner.next;
         inner.next += 1;
-        inner.members.insert(number, Arc::clone(&member));
-        *inner.by_address.entry(address).or_default() += 1;
+        inner.members.insert(number, Open { member: Arc::clone(&member), address });
+        if let Some(address) = address {
+            *inner.by_address.entry(address).or_default() += 1;
+        }
         self.metrics.connections_shed.inc_by(shed as u64);
         self.tell(&inner);
         Ok(ConnectionCount { all: Arc::clone(self), number, member })
@@ -157,11 +172,23 @@ impl Connections {
 }
 
 impl Inner {
+    /// Makes room for one more connection from `address`. Returns the number of shed connections;
+    /// `None` if the limit is reached and none of them is idle.
+    fn make_room(&mut self, address: IpAddr, most: Most) -> Option<usize> {
+        // By default one address may use the whole limit; then this limit is never the one reached.
+        let has_limit = most.per_address < most.in_all;
+        if !has_limit || self.by_address.get(&address).is_none_or(|count| *count < most.per_address) {
+            return Some(0);
+        }
+        let shed = self.shed(1, |open| open.address == Some(address));
+        (shed > 0).then_some(shed)
+    }
+
     /// Sheds up to `count` of the matching connections, longest idle first. Returns the number
     /// shed.
-    fn shed(&mut self, count: usize, fits: impl Fn(&Member) -> bool) -> usize {
-        let waiting = self.members.iter().filter(|(_, member)| fits(member));
-        let since = waiting.map(|(&number, member)| (member.waits_since.load(SeqCst), number));
+    fn shed(&mut self, count: usize, fits: impl Fn(&Open) -> bool) -> usize {
+        let waiting = self.members.iter().filter(|(_, open)| fits(open));
+        let since = waiting.map(|(&number, open)| (open.member.waits_since.load(SeqCst), number));
         let mut since: Vec<(u64, u64)> = since.filter(|&(since, _)| since < SHED).collect();
         if count < since.len() {
             since.select_nth_unstable(count);
@@ -172,7 +199,7 @@ impl Inner {
 
     /// Sheds one connection, unless it has a request by now.
     fn shed_one(&mut self, since: u64, number: u64) -> bool {
-        let Some(member) = self.members.get(&number) else { return false };
+        let Some(Open { member, .. }) = self.members.get(&number) else { return false };
         if member.waits_since.compare_exchange(since, SHED, SeqCst, SeqCst).is_err() {
             return false;
         }
@@ -184,11 +211,11 @@ impl Inner {
 
     fn remove(&mut self, number: u64) {
         // A shed connection was removed before.
-        let Some(member) = self.members.remove(&number) else { return };
-        if let Some(count) = self.by_address.get_mut(&member.address) {
+        let Some(Open { address: Some(address), .. }) = self.members.remove(&number) else { return };
+        if let Some(count) = self.by_address.get_mut(&address) {
             *count -= 1;
             if *count == 0 {
-                self.by_address.remove(&member.address);
+                self.by_address.remove(&address);
             }
         }
     }
@@ -211,6 +238,29 @@ impl Full {
 }
 
 impl ConnectionCount {
+    /// Counts the connection for `client` from now on, under the limit of its address.
+    ///
+    /// # Errors
+    /// As of [`Connections::enter`]. The connection must be closed then.
+    pub(super) fn name_client(&self, client: IpAddr, most: Most) -> Result<(), Full> {
+        let address = network(client);
+        let mut inner = self.all.lock();
+        // A shed connection is counted nowhere any more.
+        if !inner.members.contains_key(&self.number) {
+            return Ok(());
+        }
+        let Some(shed) = inner.make_room(address, most) else {
+            return Err(self.all.refuse(inner, Full::PerAddress));
+        };
+        if let Some(open) = inner.members.get_mut(&self.number) {
+            open.address = Some(address);
+            *inner.by_address.entry(address).or_default() += 1;
+        }
+        self.all.metrics.connections_shed.inc_by(shed as u64);
+        self.all.tell(&inner);
+        Ok(())
+    }
+
     /// Marks the connection as idle. A new connection starts idle.
     pub(super) fn rest(&self, now: Tick) {
         // A shed connection stays shed.
@@ -256,99 +306,4 @@ fn network(client: IpAddr) -> IpAddr {
 }
 
 #[cfg(test)]
-mod tests {
-    use prometheus::Registry;
-
-    use super::*;
-
-    const MOST: Most = Most { in_all: 3, per_address: 3 };
-
-    fn connections() -> Arc<Connections> {
-        Connections::new(Metrics::new(Registry::new()).unwrap())
-    }
-
-    fn address(last: u8) -> IpAddr {
-        IpAddr::from([10, 0, 0, last])
-    }
-
-    /// A connection with a request.
-    fn busy(all: &Arc<Connections>, last: u8, most: Most) -> ConnectionCount {
-        let seat = all.enter(address(last), most).unwrap();
-        assert!(seat.wake_up());
-        seat
-    }
-
-    fn at(second: u64) -> Tick {
-        Tick::from_nanos(second * 1_000_000_000)
-    }
-
-    #[test]
-    fn who_waits_longest_makes_room() {
-        let all = connections();
-        let seats: Vec<ConnectionCount> = (0..3).map(|n| busy(&all, n, MOST)).collect();
-        assert_eq!(all.enter(address(9), MOST).err(), Some(Full::InAll), "all are busy");
-        seats[0].rest(at(3));
-        seats[1].rest(at(1));
-        seats[2].rest(at(2));
-        assert!(seats[2].wake_up());
-        let fourth = busy(&all, 9, MOST);
-        // Going idle doesn't revive a shed connection.
-        seats[1].rest(at(9));
-        assert_eq!(seats.iter().map(ConnectionCount::wake_up).collect::<Vec<_>>(), [true, false, true]);
-        assert_eq!(all.enter(address(9), MOST).err(), Some(Full::InAll));
-        // Shedding removed it from the count; dropping it doesn't remove it again.
-        drop(seats);
-        assert_eq!(all.lock().members.len(), 1);
-        drop(fourth);
-        assert!(all.lock().by_address.is_empty());
-        assert_eq!((all.metrics.connections.get(), all.metrics.connections_shed.get()), (0, 1));
-    }
-
-    #[test]
-    fn an_address_makes_room_for_itself() {
-        let all = connections();
-        let most = Most { in_all: 9, per_address: 2 };
-        let others = busy(&all, 1, most);
-        others.rest(at(0));
-        let own = [busy(&all, 2, most), busy(&all, 2, most)];
-        assert_eq!(all.enter(address(2), most).err(), Some(Full::PerAddress));
-        own[1].rest(at(5));
-        let third = busy(&all, 2, most);
-        assert!(!own[1].wake_up());
-        assert!(others.wake_up(), "the others' connections stay");
-        drop((own, third));
-        assert!(all.enter(address(2), most).is_ok());
-    }
-
-    #[test]
-    fn a_lower_limit_of_a_reload_sheds_what_is_too_much() {
-        let all = connections();
-        let seats: Vec<ConnectionCount> = (0..3).map(|n| busy(&all, n, MOST)).collect();
-        seats.iter().zip(0..).for_each(|(seat, n)| seat.rest(at(n)));
-        let _new = all.enter(address(9), Most { in_all: 2, per_address: 9 }).unwrap();
-        assert_eq!(seats.iter().map(ConnectionCount::wake_up).collect::<Vec<_>>(), [false, false, true]);
-    }
-
-    /// Each of them still holds a file descriptor.
-    #[test]
-    fn nobody_is_accepted_while_too_many_that_were_shed_are_open() {
-        let all = connections();
-        let mut open = Vec::new();
-        for last in 0..=17 {
-            assert!(!all.is_behind(), "{last} were accepted");
-            open.push(all.enter(address(last), Most { in_all: 1, per_address: 1 }).unwrap());
-        }
-        assert!(all.is_behind(), "{MAX_CLOSING} may be open, and one more is");
-        open.remove(0);
-        assert!(!all.is_behind());
-    }
-
-    #[test]
-    fn addresses_of_one_network_count_together() {
-        let network = |text: &str| network(text.parse().unwrap());
-        assert_eq!(network("2001:db8:1:2:3::4"), network("2001:db8:1:2:ffff::1"));
-        assert_ne!(network("2001:db8:1:2::4"), network("2001:db8:1:3::4"));
-        assert_eq!(network("::ffff:10.0.0.1"), address(1));
-        assert_ne!(network("10.0.0.2"), address(1));
-    }
-}
+mod tests;

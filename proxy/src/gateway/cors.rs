@@ -26,14 +26,14 @@ const VARY_QUESTION: HeaderValue =
 
 /// Whether a request is a browser's question, which the proxy answers with 204 and the headers of
 /// [`answer_preflight`].
-pub fn is_preflight(method: &Method, headers: &HeaderMap) -> bool {
+pub(super) fn is_preflight(method: &Method, headers: &HeaderMap) -> bool {
     *method == Method::OPTIONS
         && headers.contains_key(header::ORIGIN)
         && headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
 }
 
 /// Writes the answer to a browser's question. `headers` are the request's.
-pub fn answer_preflight(cors: &Cors, headers: &HeaderMap, answer: &mut impl Headers) {
+pub(super) fn answer_preflight(cors: &Cors, headers: &HeaderMap, answer: &mut impl Headers) {
     answer.append(&header::VARY, &VARY_QUESTION);
     let Some(allowed) = allowed_origin(cors, headers) else { return };
     allow(cors, allowed, answer);
@@ -46,7 +46,7 @@ pub fn answer_preflight(cors: &Cors, headers: &HeaderMap, answer: &mut impl Head
 
 /// Writes the permission into the answer to an actual request, in place of the endpoint's own.
 /// `headers` are the request's. Refusals get it, too, so that a page can read the reason.
-pub fn permit(cors: &Cors, headers: &HeaderMap, answer: &mut impl Headers) {
+pub(super) fn permit(cors: &Cors, headers: &HeaderMap, answer: &mut impl Headers) {
     for name in [
         header::ACCESS_CONTROL_ALLOW_ORIGIN,
         header::ACCESS_CONTROL_ALLOW_CREDENTIALS,
@@ -68,7 +68,7 @@ pub fn permit(cors: &Cors, headers: &HeaderMap, answer: &mut impl Headers) {
 
 /// Whether a WebSocket may be opened: browsers let every page open one, and send its origin. A
 /// program sends none.
-pub fn may_upgrade(cors: &Cors, headers: &HeaderMap) -> bool {
+pub(super) fn may_upgrade(cors: &Cors, headers: &HeaderMap) -> bool {
     !headers.contains_key(header::ORIGIN) || allowed_origin(cors, headers).is_some()
 }
 

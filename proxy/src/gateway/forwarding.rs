@@ -29,18 +29,18 @@ const MAX_REQUEST_ID: usize = 128;
 
 /// The connection that a request came by.
 #[derive(Debug, Clone, Copy)]
-pub struct Hop<'a> {
+pub(super) struct Hop<'a> {
     /// The client.
-    pub client: ClientAddress,
+    pub(super) client: ClientAddress,
     /// Whether the connection has TLS.
-    pub tls: bool,
+    pub(super) tls: bool,
     /// The request's host: `Host`, or the authority of HTTP/2.
-    pub host: Option<&'a [u8]>,
+    pub(super) host: Option<&'a [u8]>,
 }
 
 /// The headers to set and to remove on the way to an endpoint. `headers` are the client's, `random`
 /// makes a new request id.
-pub fn forwarding_headers(hop: Hop<'_>, headers: &HeaderMap, random: impl FnOnce() -> u128) -> HeaderEdits {
+pub(super) fn forwarding_headers(hop: Hop<'_>, headers: &HeaderMap, random: impl FnOnce() -> u128) -> HeaderEdits {
     let trusted = hop.client.by_trusted_proxy;
     let scheme = if hop.tls { "https" } else { "http" };
     let mut edits = HeaderEdits::default();

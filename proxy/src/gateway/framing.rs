@@ -1,18 +1,15 @@
 //! The bounds of a request, and whether another one may follow on its connection.
 //!
-//! Pingora parses the head and reads the body. This module checks the head against RFC 9112 before
-//! routing, because Pingora, as the RFC allows, repairs heads: it drops a `Content-Length` beside a
-//! `Transfer-Encoding`, takes the last of several codings, merges equal lengths, and accepts a line
-//! that ends with LF alone. A proxy or firewall in front that reads such a head in another way sees
+//! This module checks a head against RFC 9112 before any reader acts on it. Pingora, as the RFC
+//! allows, repairs heads: it drops a `Content-Length` beside a `Transfer-Encoding`, takes the last
+//! of several codings, merges equal lengths, escapes bytes of the target, and accepts a line that
+//! ends with LF alone. A proxy or firewall in front that reads such a head in another way sees
 //! another end of the body, and the bytes in between become a request that was never checked.
 //!
 //! Invariants: an ambiguous head is answered with 400, its connection is closed, and no endpoint
-//! sees a byte of it. Keep-alive may only be narrowed: once Pingora, the client or this module has
-//! ended it, it stays ended.
+//! sees a byte of it. What passes here is accepted by Pingora, with the same reading.
 
-use http::{HeaderValue, Method, Version};
-use memchr::memchr2;
-use pingora::http::RequestHeader;
+use http::uri::Authority;
 
 use super::fields::Fields;
 use crate::jsonrpc::{Refusal, decimal};
@@ -22,8 +19,17 @@ const MAX_LENGTH_DIGITS: usize = 18;
 /// Digits of a port.
 const MAX_PORT_DIGITS: usize = 5;
 
+/// The first line of a head.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct RequestLine<'h> {
+    pub(super) method: &'h str,
+    pub(super) target: &'h str,
+    /// HTTP/1.1, not HTTP/1.0.
+    pub(super) knows_11: bool,
+}
+
 /// The length of a request, and whether another one may follow.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Framing {
     /// Another request may follow on the connection.
     pub(super) may_follow: bool,
@@ -39,59 +45,80 @@ pub(super) enum BodyLength {
     None,
     Bytes(usize),
     Chunked,
+    /// HTTP/2 without a `Content-Length`: the stream's end.
+    Stream,
 }
 
-/// Checks a head. `raw` is the head as sent; the parsed one lacks what Pingora repaired.
+/// Checks a head.
 ///
 /// # Errors
 /// When the head is ambiguous. The connection must be closed.
-pub(super) fn check(head: &RequestHeader, fields: &Fields<'_>, raw: &[u8]) -> Result<Framing, Refusal> {
-    check_target(head, raw)?;
-    check_host(head.version, fields)?;
-    let body = body_length(fields, raw)?;
-    let knows_11 = head.version >= Version::HTTP_11;
-    let expects = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"100-continue");
+pub(super) fn check(line: &RequestLine<'_>, fields: &Fields<'_>) -> Result<Framing, Refusal> {
+    check_host(line.knows_11, fields)?;
+    check_target(line, fields.host.value)?;
+    let body = body_length(line.knows_11, fields)?;
+    let expects = fields.expect.value.is_some_and(|value| value.eq_ignore_ascii_case(b"100-continue"));
     Ok(Framing {
-        // HTTP/1.0 clients take the end of the connection as the end of the response. After CONNECT
-        // the bytes are no requests.
-        may_follow: knows_11 && head.method != Method::CONNECT && !fields.closes,
+        // HTTP/1.0 clients take the end of the connection as the end of the response.
+        may_follow: line.knows_11 && !fields.closes,
         body,
-        expects_continue: knows_11 && fields.expect.value.is_some_and(expects),
+        expects_continue: line.knows_11 && expects,
     })
 }
 
-/// The request target forms of RFC 9112, section 3.2: a path, for OPTIONS an asterisk, for CONNECT
-/// an authority, or a URL. Pingora has compared the authority of a URL with `Host`.
-fn check_target(head: &RequestHeader, raw: &[u8]) -> Result<(), Refusal> {
-    // Fragments are for the client only. Pingora drops them; others may read them as part of the
-    // path.
-    if memchr2(b'#', b'\n', raw).is_some_and(|at| raw[at] == b'#') {
+/// The request target forms of RFC 9112, section 3.2: a path, for OPTIONS an asterisk, or a URL
+/// whose authority is the one of `Host`.
+fn check_target(line: &RequestLine<'_>, host: Option<&[u8]>) -> Result<(), Refusal> {
+    let target = line.target;
+    // Fragments are for the client only. Some readers drop them, others take them for a part of
+    // the path.
+    if target.contains('#') {
         return refuse("the request target has a fragment");
     }
-    let target = head.raw_path();
-    let fits = match target.first() {
-        Some(b'/') => true,
-        Some(b'*') => target.len() == 1 && head.method == Method::OPTIONS,
-        _ => head.method == Method::CONNECT || is_url(target),
+    if line.method == "CONNECT" {
+        return check_authority_form(target, host);
+    }
+    if target.starts_with('/') || (target == "*" && line.method == "OPTIONS") {
+        return Ok(());
+    }
+    let Some(rest) = after_scheme(target) else {
+        return refuse("the request target is neither a path nor an http URL");
     };
-    match fits {
+    let authority = &rest[..rest.find(['/', '?']).unwrap_or(rest.len())];
+    let is_authority = !authority.contains(['@', '\\']) && Authority::try_from(authority).is_ok();
+    match is_authority && host.is_none_or(|host| host == authority.as_bytes()) {
         true => Ok(()),
-        false => refuse("the request target is neither a path nor an http URL"),
+        false => refuse("the request target names another host than Host"),
     }
 }
 
-fn is_url(target: &[u8]) -> bool {
-    let begins = |scheme: &[u8]| target.get(..scheme.len()).is_some_and(|it| it.eq_ignore_ascii_case(scheme));
-    begins(b"http://") || begins(b"https://")
+/// `host:port`, which `Host` repeats with or without the port (RFC 9110, section 9.3.6).
+fn check_authority_form(target: &str, host: Option<&[u8]>) -> Result<(), Refusal> {
+    let fits = |host: &[u8]| {
+        is_host(target.as_bytes())
+            && target.rsplit_once(':').is_some_and(|(name, _)| [target, name].map(str::as_bytes).contains(&host))
+    };
+    match host.is_some_and(fits) {
+        true => Ok(()),
+        false => refuse("the target of CONNECT is not the host of Host with a port"),
+    }
 }
 
-/// RFC 9112, section 3.2: exactly one `Host` (Pingora refuses a second one), with a host and
-/// perhaps a port.
-fn check_host(version: Version, fields: &Fields<'_>) -> Result<(), Refusal> {
+/// The rest of an http URL after its scheme.
+fn after_scheme(target: &str) -> Option<&str> {
+    ["http://", "https://"].iter().find_map(|scheme| {
+        let begin = target.get(..scheme.len())?;
+        begin.eq_ignore_ascii_case(scheme).then(|| &target[scheme.len()..])
+    })
+}
+
+/// RFC 9112, section 3.2: exactly one `Host`, with a host and perhaps a port.
+fn check_host(knows_11: bool, fields: &Fields<'_>) -> Result<(), Refusal> {
     match fields.host.value {
-        Some(host) if is_host(host.as_bytes()) => Ok(()),
+        Some(_) if fields.host.repeated => refuse("Host stands there twice"),
+        Some(host) if is_host(host) => Ok(()),
         Some(_) => refuse("Host is not a host with an optional port"),
-        None if version < Version::HTTP_11 => Ok(()),
+        None if !knows_11 => Ok(()),
         None => refuse("Host is missing"),
     }
 }
@@ -120,33 +147,32 @@ pub(super) fn is_host(host: &[u8]) -> bool {
 }
 
 /// RFC 9112, sections 6.1 to 6.3: one length, or `chunked` once and nothing else.
-fn body_length(fields: &Fields<'_>, raw: &[u8]) -> Result<BodyLength, Refusal> {
+fn body_length(knows_11: bool, fields: &Fields<'_>) -> Result<BodyLength, Refusal> {
     if let Some(coding) = fields.transfer_encoding.value {
-        if fields.transfer_encoding.repeated || !coding.as_bytes().eq_ignore_ascii_case(b"chunked") {
+        if fields.transfer_encoding.repeated || !coding.eq_ignore_ascii_case(b"chunked") {
             return refuse("the only transfer coding of a request is chunked, once");
         }
-        // Pingora has removed it from the parsed head.
-        if has_field(raw, b"content-length") {
+        if fields.content_length.value.is_some() {
             return refuse("Content-Length and Transfer-Encoding can't stand together");
         }
-        return Ok(BodyLength::Chunked);
+        return if knows_11 { Ok(BodyLength::Chunked) } else { refuse("HTTP/1.0 has no transfer codings") };
     }
     match fields.content_length.value {
         None => Ok(BodyLength::None),
         Some(_) if fields.content_length.repeated => refuse("Content-Length stands there twice"),
-        Some(length) => match decimal(length.as_bytes()).filter(|_| length.len() <= MAX_LENGTH_DIGITS) {
-            Some(bytes) => Ok(BodyLength::Bytes(bytes)),
-            None => refuse("Content-Length is no number of bytes that a body has"),
-        },
+        Some(length) => announced(length).map(BodyLength::Bytes),
     }
 }
 
-/// Whether a line of the head begins with this field name.
-fn has_field(raw: &[u8], name: &[u8]) -> bool {
-    raw.split(|byte| *byte == b'\n').any(|line| {
-        line.get(..name.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(name))
-            && line.get(name.len()) == Some(&b':')
-    })
+/// The value of a `Content-Length`.
+///
+/// # Errors
+/// When it is no number of bytes that a body has.
+pub(super) fn announced(length: &[u8]) -> Result<usize, Refusal> {
+    match decimal(length).filter(|_| length.len() <= MAX_LENGTH_DIGITS) {
+        Some(bytes) => Ok(bytes),
+        None => refuse("Content-Length is no number of bytes that a body has"),
+    }
 }
 
 fn refuse<T>(why: &'static str) -> Result<T, Refusal> {
@@ -183,12 +209,5 @@ mod tests {
         for host in bad {
             assert!(!is_host(host.as_bytes()), "{host:?}");
         }
-    }
-
-    #[test]
-    fn a_field_is_found_by_the_beginning_of_its_line() {
-        let has = |raw: &str| has_field(raw.as_bytes(), b"content-length");
-        assert!(has("POST / HTTP/1.1\r\nContent-Length: 1\r\n\r\n"));
-        assert!(!has("POST /content-length: HTTP/1.1\r\nx: content-length: 1\r\ncontent-length-2: 1\r\n\r\n"));
     }
 }

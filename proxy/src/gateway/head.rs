@@ -187,7 +187,7 @@ impl Search {
     }
 }
 
-/// Refuses bytes that aren't a request yet, and closes the connection.
+/// Refuses bytes that are no request, and closes the connection.
 pub(super) async fn turn_away<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S, why: &Refusal) {
     let body = why.render(None);
     let head = format!(
@@ -195,16 +195,29 @@ pub(super) async fn turn_away<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S,
         why.status(),
         body.len()
     );
-    let leaving = async {
+    let writing = async {
         stream.write_all(head.as_bytes()).await?;
         stream.write_all(&body).await?;
+        stream.flush().await
+    };
+    match timeout(DRAIN_TIMEOUT, writing).await {
+        Ok(Ok(())) => drain(stream).await,
+        Ok(Err(error)) => tracing::debug!(%error, "a client was gone before it was refused"),
+        Err(_) => {}
+    }
+}
+
+/// Ends the writing side, and reads what the client still sends, within [`DRAIN_TIMEOUT`]: closing
+/// at once would reset the connection, and the client might lose its response.
+pub(super) async fn drain<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S) {
+    let leaving = async {
         stream.shutdown().await?;
         let mut rest = [0; 1_024];
         while stream.read(&mut rest).await? > 0 {}
         io::Result::Ok(())
     };
     if let Ok(Err(error)) = timeout(DRAIN_TIMEOUT, leaving).await {
-        tracing::debug!(%error, "a client was gone before it was refused");
+        tracing::debug!(%error, "a client was gone before its connection was closed");
     }
 }
 

@@ -17,18 +17,18 @@ const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 
 /// An answer of the proxy's own.
 #[derive(Debug, PartialEq, Eq)]
-pub struct OwnAnswer {
+pub(super) struct OwnAnswer {
     /// The status.
-    pub status: StatusCode,
+    pub(super) status: StatusCode,
     /// All headers but those of the framing.
-    pub headers: Vec<(HeaderName, HeaderValue)>,
+    pub(super) headers: Vec<(HeaderName, HeaderValue)>,
     /// The body; empty with a status that has none.
-    pub body: Bytes,
+    pub(super) body: Bytes,
 }
 
 /// The answer to a request that needs no endpoint: a browser's question on a route with `cors`, or
 /// any request on a route with `respond`. `headers` are the request's.
-pub fn own_answer(
+pub(super) fn own_answer(
     route: &Route,
     method: &Method,
     headers: &HeaderMap,
@@ -51,7 +51,7 @@ pub fn own_answer(
 
 /// Writes what a route adds to every answer but that to a browser's question: an endpoint's, the
 /// proxy's own, and a refusal. `headers` are the request's.
-pub fn complete(route: &Route, headers: &HeaderMap, answer: &mut impl Headers) {
+pub(super) fn complete(route: &Route, headers: &HeaderMap, answer: &mut impl Headers) {
     route.response_headers.apply(answer);
     if let Some(cors) = &route.cors {
         cors::permit(cors, headers, answer);

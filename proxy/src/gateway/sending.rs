@@ -11,17 +11,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::HeaderValue;
-use pingora::http::ResponseHeader;
-use pingora::protocols::http::ServerSession;
 use pingora::{Error, ErrorType, Result};
 use tokio::time::timeout;
 
 use super::accepted::is_json;
-use super::downstream::JSON;
+use super::downstream::{Downstream, ResponseHead};
 use crate::clock;
 use crate::engine::StreamingReply;
 use crate::model::{FloorRate, Pace};
-
 use crate::upstream::Ticket;
 
 /// The average rate at which a client must read a response, the same as for sending a request
@@ -34,26 +31,28 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 /// Bytes of one write: small enough to observe progress.
 const PIECE: usize = 64 << 10;
 
+pub(super) const JSON: HeaderValue = HeaderValue::from_static("application/json");
+
 /// The writer of one response.
-pub(super) struct Sending<'s> {
-    session: &'s mut ServerSession,
-    client: Pace,
+pub(super) struct Sending<'s, D> {
+    client: &'s mut D,
+    pace: Pace,
     place: Option<Ticket>,
 }
 
-impl<'s> Sending<'s> {
+impl<'s, D: Downstream> Sending<'s, D> {
     /// `place` is the request's, while an endpoint still has data to send.
-    pub(super) fn new(session: &'s mut ServerSession, place: Option<Ticket>) -> Self {
-        Sending { session, client: Pace::new(CLIENT_FLOOR), place }
+    pub(super) fn new(client: &'s mut D, place: Option<Ticket>) -> Self {
+        Sending { client, pace: Pace::new(CLIENT_FLOOR), place }
     }
 
     /// Writes the head of a response.
     ///
     /// # Errors
     /// When the client is gone, or doesn't read it.
-    pub(super) async fn begin(&mut self, head: ResponseHeader) -> Result<()> {
-        let writing = pin!(self.session.write_response_header(Box::new(head)));
-        wait_for(writing, 0, &mut self.client, &mut self.place).await
+    pub(super) async fn begin(&mut self, head: ResponseHead) -> Result<()> {
+        let writing = pin!(self.client.write_head(head));
+        wait_for(writing, 0, &mut self.pace, &mut self.place).await
     }
 
     /// Writes the last bytes of a response, or all of them.
@@ -79,8 +78,8 @@ impl<'s> Sending<'s> {
 
     async fn write_piece(&mut self, piece: Bytes, last: bool) -> Result<()> {
         let size = piece.len();
-        let writing = pin!(self.session.write_response_body(piece, last));
-        wait_for(writing, size, &mut self.client, &mut self.place).await
+        let writing = pin!(self.client.write_body(piece, last));
+        wait_for(writing, size, &mut self.pace, &mut self.place).await
     }
 
     /// Forwards a long response while it arrives. Its head must be written already.
@@ -89,7 +88,7 @@ impl<'s> Sending<'s> {
     /// When the client can't take more, or the endpoint breaks off or trickles.
     pub(super) async fn pass_on(mut self, mut reply: StreamingReply) -> Result<()> {
         loop {
-            let next = reply.next(self.client.waited() >= HELD_UP).await;
+            let next = reply.next(self.pace.waited() >= HELD_UP).await;
             let piece = next.map_err(|detail| Error::explain(ErrorType::ReadError, detail))?;
             if piece.last {
                 self.place = None;
@@ -108,16 +107,16 @@ impl<'s> Sending<'s> {
 async fn wait_for(
     mut writing: Pin<&mut impl Future<Output = Result<()>>>,
     size: usize,
-    client: &mut Pace,
+    pace: &mut Pace,
     place: &mut Option<Ticket>,
 ) -> Result<()> {
     // A write that completes at once doesn't count as waiting.
     if let Poll::Ready(written) = poll_fn(|cx| Poll::Ready(writing.as_mut().poll(cx))).await {
-        client.record(size, Duration::ZERO);
+        pace.record(size, Duration::ZERO);
         return written;
     }
-    let most = client.allowance(size).min(WRITE_TIMEOUT);
-    let patience = HELD_UP.saturating_sub(client.waited()).min(most);
+    let most = pace.allowance(size).min(WRITE_TIMEOUT);
+    let patience = HELD_UP.saturating_sub(pace.waited()).min(most);
     let began = clock::now();
     let written = match timeout(patience, &mut writing).await {
         Err(_) => {
@@ -126,7 +125,7 @@ async fn wait_for(
         }
         written => written,
     };
-    client.record(size, clock::now().since(began));
+    pace.record(size, clock::now().since(began));
     written.map_err(|_| Error::explain(ErrorType::WriteTimedout, "the client takes its answer too slowly"))?
 }
 

@@ -13,28 +13,43 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::future::join_all;
+use pingora::server::configuration::ServerConf;
 use pingora::server::{ListenFds, ShutdownWatch};
 use pingora::services::Service;
+use pingora_proxy::{HttpProxy, http_proxy};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Builder;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-use super::connections::Full;
-use super::{ConnectionCount, Most, ProxyService};
-use crate::client::PlainStream;
+use super::connection::Connection;
+use super::hooks::Gateway;
+use super::listener::{Opener, plain};
+use super::{ConnectionCount, ProxyService};
+use crate::config::Listener;
 use crate::worker::become_worker;
 
 /// Pause in accepting when the process has no file descriptor left (nginx's `accept_mutex_delay`).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(500);
+
+/// Tries of one request in Pingora. The plan of the request and the retry policy end it earlier.
+const MAX_TRIES: usize = 1_000;
 
 /// Time for the workers to close shed connections.
 const SHED_PAUSE: Duration = Duration::from_millis(1);
 
 /// Accepts connections and assigns them to the workers.
 pub struct Acceptor {
-    listeners: Vec<StdListener>,
+    listeners: Vec<Bound>,
     workers: Workers,
-    service: Arc<ProxyService>,
+    opener: Arc<Opener>,
+}
+
+/// A socket that listens, and its settings from the start of the process.
+pub struct Bound {
+    /// The socket.
+    pub socket: StdListener,
+    /// The settings.
+    pub listener: Listener,
 }
 
 /// The worker threads.
@@ -52,7 +67,8 @@ struct Worker {
 /// A connection on its way to its worker.
 struct Accepted {
     socket: StdStream,
-    client: SocketAddr,
+    peer: SocketAddr,
+    listener: Arc<Listener>,
     shutdown: ShutdownWatch,
     seat: ConnectionCount,
     share: Share,
@@ -66,11 +82,11 @@ impl Acceptor {
     ///
     /// # Errors
     /// When a worker can't be started.
-    pub fn new(listeners: Vec<StdListener>, workers: usize, service: ProxyService) -> io::Result<Self> {
-        let service = Arc::new(service);
-        let workers = (0..workers).map(|number| Worker::start(number, Arc::clone(&service)));
+    pub fn new(listeners: Vec<Bound>, workers: usize, service: ProxyService) -> io::Result<Self> {
+        let opener = Arc::new(Opener::new(Arc::new(service)));
+        let workers = (0..workers).map(|number| Worker::start(number, Arc::clone(&opener)));
         let workers = workers.collect::<io::Result<_>>()?;
-        Ok(Acceptor { listeners, workers: Workers { workers, next: AtomicUsize::new(0) }, service })
+        Ok(Acceptor { listeners, workers: Workers { workers, next: AtomicUsize::new(0) }, opener })
     }
 }
 
@@ -78,7 +94,7 @@ impl Acceptor {
 impl Service for Acceptor {
     async fn start_service(&mut self, _: Option<ListenFds>, shutdown: ShutdownWatch, _: usize) {
         let accepting =
-            self.listeners.drain(..).map(|listener| accept(listener, &self.workers, &self.service, shutdown.clone()));
+            self.listeners.drain(..).map(|listener| accept(listener, &self.workers, &self.opener, shutdown.clone()));
         join_all(accepting).await;
     }
 
@@ -92,23 +108,25 @@ impl Service for Acceptor {
 }
 
 /// Accepts connections until the process shuts down.
-async fn accept(listener: StdListener, workers: &Workers, service: &ProxyService, mut shutdown: ShutdownWatch) {
-    let listener = match TcpListener::from_std(listener) {
-        Ok(listener) => listener,
+async fn accept(bound: Bound, workers: &Workers, opener: &Opener, mut shutdown: ShutdownWatch) {
+    let (listener, connections) = (Arc::new(bound.listener), &opener.service.connections);
+    let socket = match TcpListener::from_std(bound.socket) {
+        Ok(socket) => socket,
         Err(error) => return tracing::error!(%error, "can't accept connections"),
     };
     loop {
-        while service.connections.is_behind() {
+        while connections.is_behind() {
             tokio::time::sleep(SHED_PAUSE).await;
         }
         let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
+            accepted = socket.accept() => accepted,
             _ = shutdown.wait_for(|ending| *ending) => return,
         };
-        let placed = accepted.and_then(|(socket, client)| {
+        let placed = accepted.and_then(|(socket, peer)| {
             // A refused client gets no response: its socket is dropped.
-            let Ok(seat) = admit(service, client) else { return Ok(()) };
-            workers.place(socket.into_std()?, client, seat, &shutdown)
+            let Ok(seat) = opener.admit(&listener, peer) else { return Ok(()) };
+            let (socket, listener, shutdown) = (socket.into_std()?, Arc::clone(&listener), shutdown.clone());
+            workers.place(|share| Accepted { socket, peer, listener, shutdown, seat, share })
         });
         match placed {
             Ok(()) => {}
@@ -116,7 +134,7 @@ async fn accept(listener: StdListener, workers: &Workers, service: &ProxyService
                 tracing::debug!(%error, "a client was gone before it was accepted");
             }
             Err(error) => {
-                service.connections.lack_files();
+                connections.lack_files();
                 tracing::warn!(%error, "can't accept a connection");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
@@ -124,57 +142,59 @@ async fn accept(listener: StdListener, workers: &Workers, service: &ProxyService
     }
 }
 
-/// Applies the limits of the serving generation.
-fn admit(service: &ProxyService, client: SocketAddr) -> Result<ConnectionCount, Full> {
-    let server = &service.published.load().config.server;
-    let most = Most { in_all: server.max_connections, per_address: server.max_connections_per_address };
-    service.connections.enter(client.ip(), most)
-}
-
 impl Worker {
-    fn start(number: usize, service: Arc<ProxyService>) -> io::Result<Self> {
+    fn start(number: usize, opener: Arc<Opener>) -> io::Result<Self> {
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let (inbox, accepted) = unbounded_channel();
         thread::Builder::new().name(format!("worker-{number}")).spawn(move || {
             become_worker(number);
-            runtime.block_on(work(accepted, service));
+            runtime.block_on(work(accepted, opener));
         })?;
         Ok(Worker { inbox, connections: Arc::default() })
     }
 }
 
 /// A worker's event loop.
-async fn work(mut accepted: UnboundedReceiver<Accepted>, service: Arc<ProxyService>) {
-    while let Some(Accepted { socket, client, shutdown, seat, share }) = accepted.recv().await {
-        let service = Arc::clone(&service);
-        match TcpStream::from_std(socket).and_then(|socket| PlainStream::new(socket, client)) {
-            Ok(stream) => drop(tokio::spawn(async move {
-                let _share = share;
-                service.converse(Box::new(stream), seat, shutdown).await;
-            })),
-            Err(error) => tracing::debug!(%error, "a client was gone as soon as it came"),
-        }
+async fn work(mut accepted: UnboundedReceiver<Accepted>, opener: Arc<Opener>) {
+    // One for each worker: its connections to endpoints stay on this thread.
+    let proxy = Arc::new(http_proxy(&Arc::new(proxy_conf()), Gateway(Arc::clone(&opener.service))));
+    while let Some(accepted) = accepted.recv().await {
+        drop(tokio::spawn(serve(Arc::clone(&opener), Arc::clone(&proxy), accepted)));
     }
     // Accepting has ended. Open connections are served until the process ends.
     std::future::pending().await
 }
 
+/// The settings of Pingora's proxy.
+fn proxy_conf() -> ServerConf {
+    ServerConf { max_retries: MAX_TRIES, ..ServerConf::default() }
+}
+
+/// Serves a connection to its end.
+async fn serve(opener: Arc<Opener>, proxy: Arc<HttpProxy<Gateway>>, accepted: Accepted) {
+    let Accepted { socket, peer, listener, shutdown, seat, share: _share } = accepted;
+    // It is registered already: this doesn't fail as long as the process has memory.
+    let Ok(socket) = TcpStream::from_std(socket) else { return };
+    let stream = match listener.tls.is_some() || listener.proxy_protocol {
+        // Boxed, so that an idle connection has no room for it.
+        true => Box::pin(opener.open(&listener, socket, peer, &seat)).await,
+        false => plain(socket, peer),
+    };
+    if let Some(stream) = stream {
+        let connection =
+            Connection { service: Arc::clone(&opener.service), proxy, http2: listener.http2, seat, shutdown };
+        connection.serve(stream).await;
+    }
+}
+
 impl Workers {
     /// Assigns a connection to the worker with the fewest; ties rotate.
-    fn place(
-        &self,
-        socket: StdStream,
-        client: SocketAddr,
-        seat: ConnectionCount,
-        shutdown: &ShutdownWatch,
-    ) -> io::Result<()> {
+    fn place(&self, connection: impl FnOnce(Share) -> Accepted) -> io::Result<()> {
         let start = self.next.fetch_add(1, Relaxed) % self.workers.len();
         let (before, after) = self.workers.split_at(start);
         let fewest = after.iter().chain(before).min_by_key(|worker| worker.connections.load(Relaxed));
         let worker = fewest.ok_or(io::ErrorKind::NotConnected)?;
-        let share = Share::of(worker);
-        let accepted = Accepted { socket, client, shutdown: shutdown.clone(), seat, share };
-        worker.inbox.send(accepted).map_err(|_| io::ErrorKind::NotConnected.into())
+        worker.inbox.send(connection(Share::of(worker))).map_err(|_| io::ErrorKind::NotConnected.into())
     }
 }
 
@@ -196,7 +216,7 @@ mod tests {
     use prometheus::Registry;
     use tokio::sync::watch;
 
-    use super::super::Connections;
+    use super::super::{Connections, Most};
     use super::*;
     use crate::metrics::Metrics;
 
@@ -214,10 +234,14 @@ mod tests {
         let workers = Workers { workers, next: AtomicUsize::new(0) };
         let connections = Connections::new(Metrics::new(Registry::new()).unwrap());
         let most = Most { in_all: 99, per_address: 99 };
+        let cleartext = Arc::new(Listener::cleartext(address));
         let place = |times: usize| {
             for _ in 0..times {
                 let seat = connections.enter(address.ip(), most).unwrap();
-                workers.place(StdStream::connect(address).unwrap(), address, seat, &shutdown).unwrap();
+                let (socket, listener) = (StdStream::connect(address).unwrap(), Arc::clone(&cleartext));
+                let (peer, shutdown) = (address, shutdown.clone());
+                let placed = workers.place(|share| Accepted { socket, peer, listener, shutdown, seat, share });
+                placed.unwrap();
             }
             workers.workers.iter().map(|worker| worker.connections.load(Relaxed)).collect::<Vec<_>>()
         };

@@ -37,6 +37,9 @@ pub enum Refusal {
     /// The head is ambiguous or malformed. The connection is closed.
     #[error("invalid request: not well-formed HTTP: {0}")]
     Malformed(&'static str),
+    /// A plain HTTP request to a listener with TLS.
+    #[error("this port speaks TLS: the URL must begin with https://")]
+    NeedsTls,
     /// The content type isn't JSON.
     #[error("invalid request: the body must be sent with content-type application/json")]
     NotJsonType,
@@ -67,6 +70,12 @@ pub enum Refusal {
     /// The upstream's `max_concurrency` is reached.
     #[error("too many requests are under way")]
     Overloaded,
+    /// The client has as many WebSocket connections as it may.
+    #[error("this client has as many WebSocket connections as it may")]
+    TooManyTunnels,
+    /// A page of an origin that the route doesn't allow.
+    #[error("pages of this origin may not open a WebSocket here")]
+    ForbiddenOrigin,
     /// No endpoint may take the request.
     #[error("no endpoint is available")]
     NoEndpoint,
@@ -110,18 +119,22 @@ impl Refusal {
             | Refusal::Invalid(_)
             | Refusal::BatchTooLong(_)
             | Refusal::Malformed(_)
+            | Refusal::NeedsTls
             | Refusal::BrokenBody => StatusCode::BAD_REQUEST,
             Refusal::NotJsonType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Refusal::HeadersTooLarge(_) => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Refusal::BodyTooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Refusal::NotPost => StatusCode::METHOD_NOT_ALLOWED,
             Refusal::NoRoute => StatusCode::NOT_FOUND,
+            Refusal::ForbiddenOrigin => StatusCode::FORBIDDEN,
             Refusal::Stalled => StatusCode::REQUEST_TIMEOUT,
             Refusal::HeadTooLarge(_) => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Refusal::Overloaded | Refusal::NoMemory | Refusal::NoEndpoint | Refusal::OwnLack | Refusal::ByPolicy => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
-            Refusal::RateLimited { .. } | Refusal::EndpointLimited { .. } => StatusCode::TOO_MANY_REQUESTS,
+            Refusal::RateLimited { .. } | Refusal::EndpointLimited { .. } | Refusal::TooManyTunnels => {
+                StatusCode::TOO_MANY_REQUESTS
+            }
             Refusal::TimedOut => StatusCode::GATEWAY_TIMEOUT,
             Refusal::EndpointsFailed => StatusCode::BAD_GATEWAY,
         }
@@ -134,6 +147,7 @@ impl Refusal {
             Refusal::Invalid(_)
             | Refusal::BatchTooLong(_)
             | Refusal::Malformed(_)
+            | Refusal::NeedsTls
             | Refusal::NotJsonType
             | Refusal::HeadersTooLarge(_)
             | Refusal::BodyTooLarge(_)
@@ -141,10 +155,13 @@ impl Refusal {
             | Refusal::BrokenBody
             | Refusal::NotPost
             | Refusal::NoRoute
+            | Refusal::ForbiddenOrigin
             | Refusal::Stalled => INVALID_REQUEST,
-            Refusal::Overloaded | Refusal::NoMemory | Refusal::RateLimited { .. } | Refusal::EndpointLimited { .. } => {
-                LIMIT_EXCEEDED
-            }
+            Refusal::Overloaded
+            | Refusal::NoMemory
+            | Refusal::TooManyTunnels
+            | Refusal::RateLimited { .. }
+            | Refusal::EndpointLimited { .. } => LIMIT_EXCEEDED,
             Refusal::NoEndpoint | Refusal::OwnLack | Refusal::ByPolicy => RESOURCE_UNAVAILABLE,
             Refusal::TimedOut | Refusal::EndpointsFailed => SERVER_ERROR,
         }
@@ -157,16 +174,19 @@ impl Refusal {
             Refusal::Invalid(_) => "invalid",
             Refusal::BatchTooLong(_) => "batch_too_long",
             Refusal::Malformed(_) => "malformed",
+            Refusal::NeedsTls => "needs_tls",
             Refusal::NotJsonType => "not_json_type",
             Refusal::HeadersTooLarge(_) => "headers_too_large",
             Refusal::BodyTooLarge(_) => "body_too_large",
             Refusal::NotPost => "not_post",
             Refusal::NoRoute => "no_route",
+            Refusal::ForbiddenOrigin => "forbidden_origin",
             Refusal::BrokenBody => "broken_body",
             Refusal::Stalled => "stalled",
             Refusal::HeadTooLarge(_) => "head_too_large",
             Refusal::NoMemory => "no_memory",
             Refusal::Overloaded => "overloaded",
+            Refusal::TooManyTunnels => "too_many_websockets",
             Refusal::NoEndpoint => "no_endpoint",
             Refusal::ByPolicy => "refused_by_policy",
             Refusal::RateLimited { .. } | Refusal::EndpointLimited { .. } => "rate_limited",

@@ -110,7 +110,12 @@ fn put_quoted(text: &mut Vec<u8>, value: &str) {
     }
 }
 
+/// Port 0 is left out: it isn't known.
 fn put_address(text: &mut Vec<u8>, address: &SocketAddr) {
+    if address.port() == 0 {
+        let _ = write!(text, "{}", address.ip());
+        return;
+    }
     let SocketAddr::V4(v4) = address else {
         let _ = write!(text, "{address}");
         return;

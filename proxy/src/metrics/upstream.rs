@@ -18,6 +18,7 @@ pub(super) struct UpstreamMetrics {
     hedges_won: IntCounterVec,
     budget_exhausted: IntCounterVec,
     budget_excused: IntCounterVec,
+    websockets: IntGaugeVec,
     live: Live<UpstreamSeries>,
 }
 
@@ -43,6 +44,8 @@ pub struct UpstreamSeries {
     pub budget_exhausted: IntCounter,
     /// Retries and hedges that no client's budget pays for.
     pub budget_excused: IntCounter,
+    /// Open WebSocket connections.
+    pub websockets: IntGauge,
     _ends: Ends,
 }
 
@@ -72,6 +75,7 @@ impl UpstreamMetrics {
                 "Retries and hedges that cost no client's budget: the proxy tried an endpoint that comes back.",
                 by,
             )?,
+            websockets: build.gauges("websocket_connections", "Open WebSocket connections.", by)?,
             live: Live::default(),
         })
     }
@@ -90,6 +94,7 @@ impl UpstreamMetrics {
             hedges_won: subject.of(&self.hedges_won),
             budget_exhausted: subject.of(&self.budget_exhausted),
             budget_excused: subject.of(&self.budget_excused),
+            websockets: subject.of(&self.websockets),
             _ends: ends,
         })
     }

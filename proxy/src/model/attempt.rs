@@ -35,6 +35,8 @@ pub struct AttemptResult {
     pub http_status: Option<u16>,
     /// The JSON-RPC error, if the answer was one.
     pub rpc_error: Option<RpcError>,
+    /// The status of a gRPC answer, if it has one.
+    pub grpc_status: Option<u32>,
     /// The beginning of the body of an HTTP error that isn't JSON-RPC; otherwise empty.
     pub text: String,
     /// `Retry-After` of the response.
@@ -58,6 +60,7 @@ impl AttemptResult {
             bytes_sent,
             http_status: None,
             rpc_error: None,
+            grpc_status: None,
             text: String::new(),
             retry_after: None,
             latency: Duration::ZERO,

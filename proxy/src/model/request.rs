@@ -1,7 +1,7 @@
 //! A request as rules and policies see it. Attempts change none of it except the time that policies
 //! used.
 
-use super::{PolicyTime, Tick};
+use super::{HttpFacts, PolicyTime, Tick};
 
 /// The effect of repeating a method, from the least to the most.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -32,6 +32,8 @@ pub struct RequestShape {
 pub struct RequestFacts {
     /// Its methods.
     pub shape: RequestShape,
+    /// The facts from its HTTP head.
+    pub http: HttpFacts,
     /// Size of the body.
     pub body_bytes: usize,
     /// A hash of the client's address.
@@ -82,6 +84,7 @@ impl RequestFacts {
     pub(crate) fn of_single(method: &str, class: MethodClass) -> Self {
         RequestFacts {
             shape: RequestShape::single(method.to_owned(), class),
+            http: HttpFacts::json_rpc(),
             body_bytes: 0,
             client_key: 0,
             seed: 0,

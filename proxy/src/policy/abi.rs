@@ -5,35 +5,24 @@
 //! converts nothing. `sdk/vectors` holds golden bytes, against which these structs and the SDK's
 //! are tested.
 
+mod request;
+
 use bytemuck::{Pod, Zeroable};
+
+pub(super) use request::REQUEST_SIZE_OF_1_1;
+pub use request::{RequestBlock, request_flags};
 
 #[cfg(target_endian = "big")]
 compile_error!("the ABI's blocks are little-endian and are copied as they lie in memory");
 
 /// The major version that this host implements.
 pub(super) const ABI_MAJOR: u32 = 1;
-/// The minor version from which on a guest may refuse a request.
-pub(super) const REFUSING_MINOR: u32 = 2;
+/// The minor version from which on a guest gets the whole blocks, may refuse a request and may list
+/// its tags.
+pub(super) const MINOR_OF_1_2: u32 = 2;
 
-/// Bytes of a method name that fit into a request block.
-const METHOD_BYTES: usize = 64;
 /// Bytes of an error message that fit into an attempt block.
 pub const MESSAGE_BYTES: usize = 192;
-
-/// Bits of [`RequestBlock::flags`].
-pub mod request_flags {
-    /// The request may change something.
-    pub const WRITE: u32 = 1;
-    /// The body is an array.
-    pub const BATCH: u32 = 1 << 1;
-    /// A write that may be sent more than once.
-    pub const IDEMPOTENT: u32 = 1 << 2;
-    /// An earlier attempt was sent to an endpoint.
-    pub const PRIOR_SENT: u32 = 1 << 3;
-    /// Set by a guest of version 1.2 in answer to `score`: the request must go to no endpoint. The
-    /// host never sets it.
-    pub const REFUSE: u32 = 1 << 31;
-}
 
 /// Bits of [`EndpointRow::flags`].
 pub mod row_flags {
@@ -67,27 +56,6 @@ pub(super) mod decision_flags {
     pub(in crate::policy) const LARGER_RANGE: u32 = 1 << 2;
     /// The answer is the transaction's hash.
     pub(in crate::policy) const LANDED: u32 = 1 << 3;
-}
-
-/// The request, for both kinds of policy. The fields are those of `sdk/ABI.md`, section 4.
-#[derive(Clone, Copy, Debug, Pod, Zeroable)]
-#[repr(C)]
-#[expect(missing_docs, reason = "sdk/ABI.md documents every field")]
-pub struct RequestBlock {
-    pub size: u32,
-    pub row_stride: u32,
-    pub unix_ms: u64,
-    pub seed: u64,
-    pub client_key: u64,
-    pub flags: u32,
-    pub batch_size: u32,
-    pub attempt: u32,
-    pub max_attempts: u32,
-    pub body_bytes: u32,
-    pub deadline_left_ms: u32,
-    pub method_len: u32,
-    pub chain: u32,
-    pub method: [u8; METHOD_BYTES],
 }
 
 /// An endpoint that may take the attempt.
@@ -133,7 +101,12 @@ pub struct AttemptBlock {
     pub message_len: u32,
     pub reserved: u64,
     pub message: [u8; MESSAGE_BYTES],
+    pub grpc_status: i32,
+    pub reserved_2: u32,
 }
+
+/// The size of an attempt block in versions 1.0 and 1.1.
+pub(super) const ATTEMPT_SIZE_OF_1_1: u32 = 256;
 
 /// The retry policy's answer.
 #[derive(Clone, Copy, Debug, PartialEq, Pod, Zeroable)]
@@ -166,40 +139,25 @@ pub struct PlanBlock {
 /// Value of [`AttemptBlock::retry_after_ms`] when the response had none.
 pub const NO_RETRY_AFTER: u32 = u32::MAX;
 
+/// Value of [`AttemptBlock::grpc_status`] when the answer had none.
+pub const NO_GRPC_STATUS: i32 = -1;
+
 /// The size of a block, as in its `size` field.
 pub(super) const fn size<T>() -> u32 {
-    // Blocks are at most 256 bytes.
-    #[expect(clippy::cast_possible_truncation, reason = "every block is at most 256 bytes")]
+    #[expect(clippy::cast_possible_truncation, reason = "every block is at most 320 bytes")]
     let size = size_of::<T>() as u32;
     size
 }
 
-const _: () = assert!(size_of::<RequestBlock>() == 128 && size_of::<EndpointRow>() == 64);
-const _: () = assert!(size_of::<AttemptBlock>() == 256 && size_of::<DecisionBlock>() == 32);
-const _: () = assert!(size_of::<PlanBlock>() == 24);
-
-impl RequestBlock {
-    /// A block with everything else zero.
-    pub fn new() -> Self {
-        RequestBlock { size: size::<Self>(), row_stride: size::<EndpointRow>(), ..Zeroable::zeroed() }
-    }
-
-    /// Sets the method, truncated to its field.
-    pub fn set_method(&mut self, method: &str) {
-        self.method_len = fill(&mut self.method, method);
-    }
-}
-
-impl Default for RequestBlock {
-    fn default() -> Self {
-        Self::new()
-    }
-}
+const _: () = assert!(size_of::<EndpointRow>() == 64 && size_of::<AttemptBlock>() == 264);
+const _: () = assert!(std::mem::offset_of!(AttemptBlock, grpc_status) == ATTEMPT_SIZE_OF_1_1 as usize);
+const _: () = assert!(size_of::<DecisionBlock>() == 32 && size_of::<PlanBlock>() == 24);
 
 impl AttemptBlock {
-    /// A block with everything else zero, and no `Retry-After`.
+    /// A block with everything else zero, no `Retry-After` and no gRPC status.
     pub fn new() -> Self {
-        AttemptBlock { size: size::<Self>(), retry_after_ms: NO_RETRY_AFTER, ..Zeroable::zeroed() }
+        let size = size::<Self>();
+        AttemptBlock { size, retry_after_ms: NO_RETRY_AFTER, grpc_status: NO_GRPC_STATUS, ..Zeroable::zeroed() }
     }
 
     /// Sets the error message, truncated to its field.

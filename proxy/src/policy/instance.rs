@@ -6,14 +6,15 @@
 
 use std::sync::Arc;
 
-use bytemuck::{bytes_of, cast_slice, cast_slice_mut, pod_read_unaligned};
+use bytemuck::{bytes_of, cast_slice_mut, pod_read_unaligned};
 use wasmtime::{Memory, Module, Store, TypedFunc, WasmParams, WasmResults};
 
-use super::abi::{AttemptBlock, DecisionBlock, EndpointRow, PlanBlock, RequestBlock, size};
+use super::Rows;
+use super::abi::{AttemptBlock, DecisionBlock, EndpointRow, MINOR_OF_1_2, PlanBlock, RequestBlock, size};
 use super::decode::{Scored, refusal};
 use super::error::{PluginError, Stage};
 use super::fault::Fault;
-use super::guest_layout::{Area, slot};
+use super::guest_layout::{Area, FLAGS_AT, put, slot};
 use super::host::Host;
 use super::limits::{HOT_EPOCHS, LOAD_EPOCHS, Limits};
 use super::log::GuestLog;
@@ -24,9 +25,6 @@ use super::stall::Stall;
 const INITIALIZE: &str = "_initialize";
 const ALLOC: &str = "pointsman_alloc";
 const CONFIGURE: &str = "pointsman_configure";
-/// The offset of a request's flags in its block.
-const FLAGS_AT: u32 = 32;
-const _: () = assert!(std::mem::offset_of!(RequestBlock, flags) == FLAGS_AT as usize);
 /// The optional export of retry policies.
 pub(super) const PLAN: &str = "pointsman_plan";
 
@@ -43,7 +41,8 @@ pub(super) struct ReadyInstance {
     inner: Instance,
     area: Area,
     hot: Hot,
-    refuses: bool,
+    /// The minor version of the ABI that the module was built for.
+    minor: u32,
 }
 
 /// The exports of hot calls.
@@ -111,7 +110,8 @@ impl Instance {
         let len = u32::try_from(config.len())
             .map_err(|_| PluginError::new(Stage::Configure, "its config is larger than 4 GiB"))?;
         let ptr = self.alloc(len, 8)?;
-        self.write(ptr, config.as_bytes()).map_err(|fault| PluginError::fault(Stage::Configure, "alloc", &fault))?;
+        put(self.memory.data_mut(&mut self.store), ptr, config.as_bytes())
+            .map_err(|fault| PluginError::fault(Stage::Configure, "alloc", &fault))?;
         let answer: u64 = self.load_call(CONFIGURE, (ptr, len), Stage::Configure)?;
         if answer == 0 {
             return Ok(());
@@ -178,11 +178,6 @@ impl Instance {
         spent::note(fuel.saturating_sub(self.store.get_fuel().unwrap_or(0)), &answer);
         answer
     }
-
-    fn write(&mut self, ptr: u32, bytes: &[u8]) -> Result<(), Fault> {
-        slot(self.memory.data_mut(&mut self.store), ptr, bytes.len())?.copy_from_slice(bytes);
-        Ok(())
-    }
 }
 
 impl ReadyInstance {
@@ -199,40 +194,42 @@ impl ReadyInstance {
         let hot = inner.hot(plugin.kinds(), plugin.plans)?;
         inner.configure(config)?;
         let area = Area::reserve(&mut inner, capacity)?;
-        Ok(ReadyInstance { inner, area, hot, refuses: plugin.refuses })
+        Ok(ReadyInstance { inner, area, hot, minor: plugin.minor })
     }
 
     /// Scores `rows`; `scores` gets one number per row. Whether they are usable isn't checked here.
     pub(super) fn score(
         &mut self,
         request: &RequestBlock,
-        rows: &[EndpointRow],
+        rows: Rows<'_>,
         scores: &mut Vec<f64>,
     ) -> Result<Scored, Fault> {
+        let len = rows.rows.len();
         let (Some(function), area) = (&self.hot.score, self.area) else {
             return Err(Fault::Abi("has no `pointsman_score`".into()));
         };
-        if rows.len() > area.capacity {
-            return Err(Fault::Abi(format!("was given {} rows and has room for {}", rows.len(), area.capacity)));
+        if len > area.capacity {
+            return Err(Fault::Abi(format!("was given {len} rows and has room for {}", area.capacity)));
         }
         let inner = &mut self.inner;
         let data = inner.memory.data_mut(&mut inner.store);
-        slot(data, area.request, size_of::<RequestBlock>())?.copy_from_slice(bytes_of(request));
-        slot(data, area.rows, size_of_val(rows))?.copy_from_slice(cast_slice(rows));
-        slot(data, area.scores, size_of::<f64>() * rows.len())?.fill(0);
+        area.put_request(data, request, self.minor)?;
+        area.put_rows(data, rows)?;
+        slot(data, area.scores, size_of::<f64>() * len)?.fill(0);
 
-        let count = u32::try_from(rows.len()).unwrap_or(u32::MAX);
+        let count = u32::try_from(len).unwrap_or(u32::MAX);
         let fuel = inner.limits.fuel + inner.limits.fuel_per_row * u64::from(count);
         inner.hot_call(function, fuel, (area.request, area.rows, count, area.scores))?;
 
         let data = inner.memory.data_mut(&mut inner.store);
         scores.clear();
         let at = area.request + FLAGS_AT;
-        if self.refuses && refusal(request.flags, pod_read_unaligned(slot(data, at, size_of::<u32>())?))? {
-            scores.resize(rows.len(), f64::NEG_INFINITY);
+        if self.minor >= MINOR_OF_1_2 && refusal(request.flags, pod_read_unaligned(slot(data, at, size_of::<u32>())?))?
+        {
+            scores.resize(len, f64::NEG_INFINITY);
             return Ok(Scored::Refused);
         }
-        scores.resize(rows.len(), 0.0);
+        scores.resize(len, 0.0);
         let answer = slot(data, area.scores, size_of_val(scores.as_slice()))?;
         cast_slice_mut(scores.as_mut_slice()).copy_from_slice(answer);
         Ok(Scored::Ranked)
@@ -246,9 +243,9 @@ impl ReadyInstance {
         let blank = DecisionBlock { size: size::<DecisionBlock>(), ..bytemuck::Zeroable::zeroed() };
         let inner = &mut self.inner;
         let data = inner.memory.data_mut(&mut inner.store);
-        slot(data, area.request, size_of::<RequestBlock>())?.copy_from_slice(bytes_of(request));
-        slot(data, area.attempt, size_of::<AttemptBlock>())?.copy_from_slice(bytes_of(attempt));
-        slot(data, area.decision, size_of::<DecisionBlock>())?.copy_from_slice(bytes_of(&blank));
+        area.put_request(data, request, self.minor)?;
+        area.put_attempt(data, attempt, self.minor)?;
+        put(data, area.decision, bytes_of(&blank))?;
 
         inner.hot_call(function, inner.limits.fuel, (area.request, area.attempt, area.decision))?;
 
@@ -268,9 +265,9 @@ impl ReadyInstance {
         };
         let inner = &mut self.inner;
         let data = inner.memory.data_mut(&mut inner.store);
-        slot(data, area.request, size_of::<RequestBlock>())?.copy_from_slice(bytes_of(request));
-        slot(data, area.rows, size_of::<EndpointRow>())?.copy_from_slice(bytes_of(row));
-        slot(data, area.decision, size_of::<PlanBlock>())?.copy_from_slice(bytes_of(plan));
+        area.put_request(data, request, self.minor)?;
+        put(data, area.rows, bytes_of(row))?;
+        put(data, area.decision, bytes_of(plan))?;
 
         inner.hot_call(function, inner.limits.fuel, (area.request, area.rows, area.decision))?;
 

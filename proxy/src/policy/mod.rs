@@ -30,6 +30,7 @@ mod module;
 pub mod native;
 mod pool;
 mod probe_input;
+mod rows;
 mod spent;
 mod stall;
 
@@ -49,6 +50,7 @@ pub use limits::Limits;
 use log::GuestLog;
 pub use module::{Kinds, Plugin};
 use pool::InstancePool;
+pub use rows::{Rows, TagTable, tag_bits};
 
 use crate::hex::Hex;
 use crate::model::{Decision, Plan};
@@ -199,6 +201,16 @@ impl Policy {
         self.plugin.kinds()
     }
 
+    /// The tags whose bits it reads, if it lists them.
+    pub fn tags(&self) -> Option<&[String]> {
+        self.plugin.tags()
+    }
+
+    /// Whether it gets the fields since version 1.2 of the request block: those of the HTTP head.
+    pub fn reads_http(&self) -> bool {
+        self.plugin.minor >= abi::MINOR_OF_1_2
+    }
+
     /// Whether loading `plugin` with `setup` would give the same policy, for as many endpoints as
     /// this one has room for.
     pub fn is_same(&self, plugin: &Plugin, setup: &Setup<'_>) -> bool {
@@ -221,7 +233,13 @@ impl Policy {
     ///
     /// # Errors
     /// A [`Fault`]; the instance is then replaced in the background, and `scores` is meaningless.
-    pub fn score(&self, request: &RequestBlock, rows: &[EndpointRow], scores: &mut Vec<f64>) -> Result<Scored, Fault> {
+    pub fn score<'a>(
+        &self,
+        request: &RequestBlock,
+        rows: impl Into<Rows<'a>>,
+        scores: &mut Vec<f64>,
+    ) -> Result<Scored, Fault> {
+        let rows = rows.into();
         self.call(|instance| decode::useful(instance.score(request, rows, scores)?, scores))
     }
 
@@ -248,12 +266,7 @@ impl Policy {
     ///
     /// # Errors
     /// A [`Fault`]; the instance is then replaced in the background.
-    pub fn score_aside(
-        &self,
-        request: &RequestBlock,
-        rows: &[EndpointRow],
-        scores: &mut Vec<f64>,
-    ) -> Result<Scored, Fault> {
+    pub fn score_aside(&self, request: &RequestBlock, rows: Rows<'_>, scores: &mut Vec<f64>) -> Result<Scored, Fault> {
         let score = |instance: &mut ReadyInstance| decode::useful(instance.score(request, rows, scores)?, scores);
         self.replacing(self.pool.with_spare(score))
     }
@@ -306,9 +319,10 @@ impl Policy {
             self.probe_score("in which everything is known", &probe_input::known_rows())?;
         }
         if self.kinds().retry {
-            for attempt in probe_input::attempts() {
-                self.retry(&probe_input::request(), &attempt)
-                    .map_err(|fault| PluginError::fault(Stage::Probe, "retry", &fault))?;
+            let json_rpc = probe_input::attempts().map(|attempt| (probe_input::request(), attempt));
+            let http = probe_input::http_attempts().map(|attempt| (probe_input::http_request(), attempt));
+            for (request, attempt) in json_rpc.chain(http.filter(|_| self.reads_http())) {
+                self.retry(&request, &attempt).map_err(|fault| PluginError::fault(Stage::Probe, "retry", &fault))?;
             }
         }
         if self.plans() {
@@ -327,7 +341,7 @@ impl Policy {
     fn probe_score(&self, what: &str, rows: &[EndpointRow]) -> Result<(), PluginError> {
         let mut scores = Vec::new();
         let scored = self
-            .call(|instance| instance.score(&probe_input::request(), rows, &mut scores))
+            .call(|instance| instance.score(&probe_input::request(), rows.into(), &mut scores))
             .map_err(|fault| PluginError::fault(Stage::Probe, "score", &fault))?;
         match decode::useful(scored, &scores) {
             Ok(_) => Ok(()),

@@ -3,12 +3,16 @@
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
-use super::abi::{ABI_MAJOR, REFUSING_MINOR};
+use super::abi::{ABI_MAJOR, MINOR_OF_1_2};
 use super::cache::CodeCache;
 use super::error::{PluginError, Stage};
 use super::instance::{Instance, PLAN};
 use super::limits::Limits;
 use super::{Digest, Identity, complexity};
+use crate::config::is_label;
+
+/// A row's tags are the bits of a `u64`.
+const MAX_TAGS: usize = 64;
 
 /// The kinds of policy; a module may be both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,8 +29,9 @@ pub struct Plugin {
     kinds: Kinds,
     /// It exports `pointsman_plan`, an option of retry policies.
     pub(super) plans: bool,
-    /// It was built for a version in which a scoring policy may refuse a request.
-    pub(super) refuses: bool,
+    /// The minor version of the ABI that it was built for.
+    pub(super) minor: u32,
+    tags: Option<Vec<String>>,
     pub(super) module: wasmtime::Module,
 }
 
@@ -35,6 +40,8 @@ struct Describe {
     name: String,
     version: semver::Version,
     kinds: Vec<Kind>,
+    /// Of any form in a module of an older version, which doesn't know the key.
+    tags: Option<serde_json::Value>,
 }
 
 #[derive(Clone, Copy, Deserialize, PartialEq, Eq)]
@@ -76,13 +83,14 @@ impl Plugin {
     ) -> Result<Self, PluginError> {
         let mut instance = Instance::bare(engine, &module, limits)?;
         let minor = check_abi(instance.abi_version()?)?;
-        let describe = parse_describe(&instance.describe()?)?;
+        let mut describe = parse_describe(&instance.describe()?)?;
+        let tags = describe.tags.take().filter(|_| minor >= MINOR_OF_1_2).map(parse_tags).transpose()?;
         let kinds =
             Kinds { scoring: describe.kinds.contains(&Kind::Scoring), retry: describe.kinds.contains(&Kind::Retry) };
         let identity = Identity { plugin: describe.name, version: describe.version, digest };
         let plans = kinds.retry && module.get_export(PLAN).is_some();
         instance.check_exports(kinds, plans)?;
-        Ok(Plugin { identity, kinds, plans, refuses: minor >= REFUSING_MINOR, module })
+        Ok(Plugin { identity, kinds, plans, minor, tags, module })
     }
 
     /// Name, version and digest.
@@ -93,6 +101,11 @@ impl Plugin {
     /// The kinds of policy that the module implements.
     pub fn kinds(&self) -> Kinds {
         self.kinds
+    }
+
+    /// The tags whose bits it reads, if it lists them.
+    pub fn tags(&self) -> Option<&[String]> {
+        self.tags.as_deref()
     }
 }
 
@@ -127,4 +140,24 @@ fn parse_describe(json: &[u8]) -> Result<Describe, PluginError> {
         return Err(refuse("it says that it is neither a scoring nor a retry policy".into()));
     }
     Ok(describe)
+}
+
+fn parse_tags(tags: serde_json::Value) -> Result<Vec<String>, PluginError> {
+    let refuse = |reason: String| PluginError::new(Stage::Describe, reason);
+    let tags: Vec<String> =
+        serde_json::from_value(tags).map_err(|e| refuse(format!("its tags must be a list of texts: {e}")))?;
+    if tags.len() > MAX_TAGS {
+        return Err(refuse(format!("it lists {} tags; an endpoint row has room for {MAX_TAGS}", tags.len())));
+    }
+    for (n, tag) in tags.iter().enumerate() {
+        if !is_label(tag) {
+            let reason =
+                format!("its tag {tag:?} must be 1 to 64 characters without spaces, quotes or control characters");
+            return Err(refuse(reason));
+        }
+        if tags[..n].contains(tag) {
+            return Err(refuse(format!("it lists the tag {tag:?} twice")));
+        }
+    }
+    Ok(tags)
 }

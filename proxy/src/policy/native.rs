@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use super::abi::EndpointRow;
-use crate::model::{Action, AttemptResult, CooldownWish, Decision, Outcome, RequestFacts};
+use crate::model::{Action, AttemptResult, CooldownWish, Decision, Outcome, Protocol, RequestFacts};
 
 /// Penalties in milliseconds, from azoth-balancer.
 const PENALTY_TIMEOUT_MS: f32 = 30_000.0;
@@ -46,7 +46,12 @@ pub fn retry(request: &RequestFacts, result: &AttemptResult) -> Decision {
 fn http_error(request: &RequestFacts, result: &AttemptResult) -> Decision {
     match result.http_status {
         Some(HTTP_TOO_MANY_REQUESTS) => throttled(request, result),
-        Some(500..) => failed(PENALTY_5XX_MS, request.shape.is_resendable()),
+        // A gateway's error says that the service behind it wasn't reached. Of plain HTTP, any other
+        // one may be the service's own answer.
+        Some(status @ 500..) => {
+            let elsewhere = request.http.protocol == Protocol::JsonRpc || (502..=504).contains(&status);
+            failed(PENALTY_5XX_MS, elsewhere && request.shape.is_resendable())
+        }
         _ => Decision::RETURN,
     }
 }

@@ -1,11 +1,26 @@
 //! The input of the calls that probe a new policy before it is published.
 
 use super::abi::{AttemptBlock, EndpointRow, PlanBlock, RequestBlock, attempt_flags};
-use crate::model::Outcome;
+use crate::model::{HttpFacts, HttpMethod, Outcome, Protocol};
 
 /// The request, a plain read.
 pub(super) fn request() -> RequestBlock {
-    let mut request = RequestBlock {
+    let mut request = nameless();
+    request.set_method("eth_blockNumber");
+    request.set_http(&HttpFacts::json_rpc(), true);
+    request
+}
+
+/// A request that isn't JSON-RPC, a read too.
+pub(super) fn http_request() -> RequestBlock {
+    let mut request = nameless();
+    request.set_method("GET");
+    request.set_http(&HttpFacts::new(Protocol::Http, HttpMethod::Get).at("/v1/orders/4711"), true);
+    request
+}
+
+fn nameless() -> RequestBlock {
+    RequestBlock {
         unix_ms: 1_700_000_000_000,
         seed: 0x9e37_79b9_7f4a_7c15,
         batch_size: 1,
@@ -14,9 +29,7 @@ pub(super) fn request() -> RequestBlock {
         body_bytes: 64,
         deadline_left_ms: 10_000,
         ..RequestBlock::new()
-    };
-    request.set_method("eth_blockNumber");
-    request
+    }
 }
 
 /// A new endpoint, a used one, and one that fails.
@@ -97,4 +110,16 @@ pub(super) fn attempts() -> impl Iterator<Item = AttemptBlock> {
         }
         attempt
     })
+}
+
+/// Attempts of a request that isn't JSON-RPC: an HTTP error, and a gRPC error.
+pub(super) fn http_attempts() -> impl Iterator<Item = AttemptBlock> {
+    let failed = attempts().find(|attempt| attempt.outcome == Outcome::HttpError.code());
+    let unavailable = failed.map(|attempt| AttemptBlock {
+        outcome: Outcome::RpcError.code(),
+        http_status: 200,
+        grpc_status: 14,
+        ..attempt
+    });
+    failed.into_iter().chain(unavailable)
 }

@@ -7,11 +7,13 @@ use std::sync::Arc;
 use super::guard::CanaryDecision;
 use super::previous::PreviousGeneration;
 use super::{ReloadError, Trigger};
+use crate::clock;
 use crate::config::{Config, Plugins};
 use crate::fingerprint::FolderFingerprint;
 use crate::policy::{Catalog, CodeCache, PluginError, PolicyRuntime, Source};
 use crate::progress::Progress;
 use crate::snapshot::{Parts, Snapshot};
+use crate::tls::{TlsConfigs, TlsError};
 use crate::upstream::Resources;
 
 /// The resources that all generations of the process share.
@@ -25,7 +27,7 @@ pub struct GenerationBuilder {
 }
 
 impl GenerationBuilder {
-    /// Prepares a generation up to its publish: finds and compiles plugins, then checks, configures
+    /// Prepares a generation up to its publish: reads certificates, finds and compiles plugins, then checks, configures
     /// and probes the policies. Unchanged parts of `before`, the serving generation, are reused.
     ///
     /// # Errors
@@ -36,6 +38,9 @@ impl GenerationBuilder {
         before: Option<&Snapshot>,
         progress: &Progress,
     ) -> Result<Snapshot, ReloadError> {
+        progress.enter("read the certificates");
+        let tls = TlsConfigs::prepare(&config, before.map(|before| &*before.tls), clock::wall_secs());
+        let tls = Arc::new(tls.map_err(|error| self.tls_error(error))?);
         progress.enter("list the plugin folder");
         let known = before.map(|before| before.catalog.clone()).unwrap_or_default();
         // Read before the scan, so that the folder's watcher notices changes during the scan.
@@ -43,7 +48,8 @@ impl GenerationBuilder {
         let catalog =
             if config.policies.is_empty() { Catalog::default() } else { self.scan(&config.plugins, &known, progress)? };
         let cause = before.map_or_else(|| "start".to_owned(), |before| Trigger::Reload.cause(before.generation));
-        let parts = Parts { config: Arc::new(config), catalog, fingerprint, cause, canary_states: BTreeMap::new() };
+        let parts =
+            Parts { config: Arc::new(config), catalog, fingerprint, cause, tls, canary_states: BTreeMap::new() };
         self.build(parts, before, progress)
     }
 
@@ -56,6 +62,7 @@ impl GenerationBuilder {
         before: &Snapshot,
         progress: &Progress,
     ) -> Result<Snapshot, ReloadError> {
+        previous.tls.check_dates(clock::wall_secs()).map_err(|error| previous.error(self.tls_error(error)))?;
         progress.enter("list the plugin folder");
         let parts = Parts {
             config: Arc::clone(&previous.config),
@@ -64,10 +71,11 @@ impl GenerationBuilder {
             // is rolled back, and are no reason to reload.
             fingerprint: fingerprint(&previous.config),
             cause: trigger.cause(previous.generation),
+            tls: Arc::clone(&previous.tls),
             canary_states: previous.canary_states_after(before),
         };
         let restored = self.build(parts, Some(before), progress);
-        restored.map_err(|error| ReloadError::Previous { generation: previous.generation, error: Box::new(error) })
+        restored.map_err(|error| previous.error(error))
     }
 
     /// Prepares the serving generation again with decided canaries.
@@ -83,9 +91,14 @@ impl GenerationBuilder {
             catalog: before.catalog.clone(),
             fingerprint: before.fingerprint.clone(),
             cause: trigger.cause(before.generation),
+            tls: Arc::clone(&before.tls),
             canary_states: decisions.iter().map(CanaryDecision::state).collect(),
         };
         self.build(parts, Some(before), progress)
+    }
+
+    fn tls_error(&self, error: TlsError) -> ReloadError {
+        ReloadError::Tls { conf: self.conf.clone(), error: Box::new(error) }
     }
 
     /// Compiles the modules of the plugin folder, except those that `known` or the cache on disk

@@ -3,15 +3,20 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use crate::config::{Config, EndpointConf, EndpointUrl, UpstreamConf};
+use crate::config::{Config, EndpointConf, EndpointUrl, Listener, UpstreamConf};
 use crate::report::{Changes, PluginChange};
 use crate::snapshot::Snapshot;
 use crate::upstream::GuardedPolicy;
+
+/// The settings of a listener that apply only at the start: its address, whether it speaks TLS and
+/// HTTP/2, and whether its clients are named by the PROXY protocol.
+type ListenerSettings = (SocketAddr, bool, bool, bool);
 
 /// Settings that apply only at the start of the process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RestartSettings {
     listen: Vec<SocketAddr>,
+    listeners: Vec<ListenerSettings>,
     threads: usize,
     admin: SocketAddr,
     max_instances: u32,
@@ -22,6 +27,7 @@ impl RestartSettings {
     pub fn of(config: &Config) -> Self {
         RestartSettings {
             listen: config.server.listen.clone(),
+            listeners: config.server.listeners.iter().map(listener).collect(),
             threads: config.server.threads,
             admin: config.admin.listen,
             max_instances: config.plugins.max_instances,
@@ -31,12 +37,17 @@ impl RestartSettings {
     fn differences(&self, other: &Self) -> Vec<String> {
         let keys = [
             ("server.listen", self.listen != other.listen),
+            ("server.listeners", self.listeners != other.listeners),
             ("server.threads", self.threads != other.threads),
             ("admin.listen", self.admin != other.admin),
             ("plugins.max_instances", self.max_instances != other.max_instances),
         ];
         keys.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key.to_owned()).collect()
     }
+}
+
+fn listener(of: &Listener) -> ListenerSettings {
+    (of.address, of.tls.is_some(), of.http2, of.proxy_protocol)
 }
 
 /// Compares the replaced generation with the new one. `started` are the running process's settings.
@@ -49,6 +60,7 @@ pub fn compare(before: &Snapshot, after: &Snapshot, started: &RestartSettings) -
             .iter()
             .any(|(name, u)| old.upstreams.get(name).is_some_and(|o| o.client != u.client)),
         settings_updated: settings(old, new),
+        certificates_changed: after.tls.changes_since(&before.tls),
         restart_required: started.differences(&RestartSettings::of(new)),
         ..Changes::default()
     };
@@ -67,7 +79,7 @@ macro_rules! differing {
 /// The keys of changed settings, without those of endpoints and of added or removed upstreams.
 fn settings(old: &Config, new: &Config) -> Vec<String> {
     let mut keys: Vec<String> = Vec::new();
-    keys.extend(differing!("server", old.server, new.server, listen, threads, max_body, shutdown_grace));
+    keys.extend(differing!("server", old.server, new.server, listen, listeners, threads, max_body, shutdown_grace));
     let (before, after) = (&old.server, &new.server);
     keys.extend(differing!(
         "server",
@@ -76,6 +88,7 @@ fn settings(old: &Config, new: &Config) -> Vec<String> {
         max_connections,
         max_connections_per_address,
         max_buffered,
+        express_lane,
         trusted_proxies,
     ));
     keys.extend((before.client_key_source != after.client_key_source).then(|| "server.client_key".to_owned()));
@@ -110,6 +123,8 @@ fn upstream_settings(name: &str, old: &UpstreamConf, new: &UpstreamConf) -> Vec<
         prefix,
         old,
         new,
+        protocol,
+        replay_buffer,
         chain,
         chain_id,
         read_methods,
@@ -130,6 +145,7 @@ fn upstream_settings(name: &str, old: &UpstreamConf, new: &UpstreamConf) -> Vec<
         client,
         cooldown,
         health_check,
+        websocket,
     )
     .collect();
     // A changed setting that isn't listed above: names at least its upstream.

@@ -8,6 +8,7 @@ use super::Prepared;
 use super::job::Stuck;
 use crate::config::ConfigError;
 use crate::policy::PluginError;
+use crate::tls::TlsError;
 
 /// Why there is no new generation. The message names the stage and the place.
 #[derive(Debug, Error)]
@@ -18,6 +19,14 @@ pub enum ReloadError {
     /// The plugin folder or a file in it.
     #[error(transparent)]
     Plugin(#[from] PluginError),
+    /// A certificate, a key or an authority.
+    #[error("{}: {error}", conf.display())]
+    Tls {
+        /// The conf file.
+        conf: PathBuf,
+        /// The file, and its problem.
+        error: Box<TlsError>,
+    },
     /// A policy of the conf.
     #[error("{}:{line}:{column}: policies.{policy}: {reason}", conf.display())]
     Policy {

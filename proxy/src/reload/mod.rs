@@ -140,7 +140,7 @@ impl Reloader {
         let after = Arc::clone(&replaced.after);
         let changes = compare(&replaced.before, &after, &self.started);
         let message = message(trigger, &after, &changes, memory.previous.as_deref());
-        let warnings = after.catalog.warnings();
+        let warnings = after.warnings(clock::wall_secs());
         warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
         tracing::info!(generation = after.generation, ms, changes = %describe(&changes), "{}", trigger.done());
         self.announce(trigger, &after);

@@ -1,16 +1,17 @@
 //! The replaced generation, kept for a rollback.
 //!
-//! Invariants: at most one is kept; it holds its conf and its compiled modules, but no instances,
-//! connections or metrics; a rollback reads nothing again, neither files nor the environment.
+//! Invariants: at most one is kept; it holds its conf, its certificates and its compiled modules,
+//! but no instances, connections or metrics; a rollback reads nothing again, neither files nor the environment.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::{Trigger, guard};
+use super::{ReloadError, Trigger, guard};
 use crate::config::Config;
 use crate::policy::Catalog;
 use crate::report::Changes;
 use crate::snapshot::Snapshot;
+use crate::tls::TlsConfigs;
 use crate::upstream::{CanaryState, Why};
 
 /// A replaced generation.
@@ -18,6 +19,7 @@ pub(super) struct PreviousGeneration {
     pub(super) generation: u64,
     pub(super) config: Arc<Config>,
     pub(super) catalog: Catalog,
+    pub(super) tls: Arc<TlsConfigs>,
     canary_states: BTreeMap<String, CanaryState>,
     replaced_by: Trigger,
 }
@@ -28,6 +30,7 @@ impl PreviousGeneration {
             generation: replaced.generation,
             config: Arc::clone(&replaced.config),
             catalog: replaced.catalog.clone(),
+            tls: Arc::clone(&replaced.tls),
             canary_states: guard::canary_states(replaced),
             replaced_by,
         }
@@ -48,6 +51,11 @@ impl PreviousGeneration {
             CanaryState::TakenOut(_) | CanaryState::Promoted => Some((name.clone(), state.clone())),
         };
         self.canary_states.iter().filter_map(state).collect()
+    }
+
+    /// Why it can't serve again.
+    pub(super) fn error(&self, error: ReloadError) -> ReloadError {
+        ReloadError::Previous { generation: self.generation, error: Box::new(error) }
     }
 
     /// One readable line about a rollback to it.

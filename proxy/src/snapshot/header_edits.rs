@@ -35,6 +35,11 @@ impl HeaderEdits {
         HeaderEdits { set: set.collect(), remove: conf.remove.clone() }
     }
 
+    /// Whether nothing is changed.
+    pub fn is_empty(&self) -> bool {
+        self.set.is_empty() && self.remove.is_empty()
+    }
+
     /// Applies the edits to the headers of a message.
     pub fn apply(&self, headers: &mut impl Headers) {
         self.remove.iter().for_each(|name| headers.remove(name));

@@ -19,6 +19,7 @@ use crate::client::{ClientSettings, Target, Transport};
 use crate::config::{Client, EndpointConf, EndpointUrl, UpstreamConf};
 use crate::metrics::Metrics;
 use crate::model::{BucketRate, EndpointHealth, EndpointStats, HealthRules};
+use crate::policy::tag_bits;
 
 /// The resources of the process that upstreams are built with.
 #[derive(Clone)]
@@ -81,17 +82,20 @@ fn build_deciders(
     resources: &Resources,
 ) -> Deciders {
     let Policies { scoring, retry, shadow, canary } = policies;
-    let live = [scoring, retry];
+    let own = |policy: GuardedPolicy| policy.of_upstream(&conf.endpoints);
+    let live = [scoring.map(own), retry.map(own)];
     let canary = conf.canary.as_ref().zip(canary).map(|(canary, CanarySpec { policy, decision })| {
-        Canary::build(&conf.name, canary, policy, live.clone(), before, decision, resources)
+        Canary::build(&conf.name, canary, own(policy), live.clone(), before, decision, resources)
     });
     let [scoring, retry] = match &canary {
         Some(canary) => canary.or_promoted(live),
         None => live,
     };
-    let shadow = conf.shadow.as_ref().zip(shadow);
+    let shadow = conf.shadow.as_ref().zip(shadow.map(own));
     let shadow = shadow.map(|(shadow, bound)| Shadow::build(&conf.name, shadow, bound, endpoints, before, resources));
-    Deciders { scoring, retry, shadow, canary, time_budget: conf.policy_time_budget }
+    let deciders = Deciders { scoring, retry, shadow, canary, reads_http: false, time_budget: conf.policy_time_budget };
+    let reads_http = deciders.all().any(|policy| policy.policy.reads_http());
+    Deciders { reads_http, ..deciders }
 }
 
 /// Builds the endpoints of the conf. Those that existed before keep their state.
@@ -136,7 +140,7 @@ fn build_endpoint(
         },
         index,
         weight: conf.weight,
-        tags: tag_bits(conf, tags),
+        tags: tag_bits(tags, &conf.tags),
         price: conf.price.unwrap_or(f32::NAN),
         archive: conf.tags.iter().any(|tag| tag == ARCHIVE_TAG),
         limited: limiter.is_some(),
@@ -147,7 +151,11 @@ fn build_endpoint(
             max_batch_size: conf.max_batch_size,
             max_block_range: conf.max_block_range,
             limiter,
-            target: target(conf, settings, before, resources),
+            ws_target: conf.ws_url.as_ref().map(|url| {
+                let before = before.and_then(|before| before.details.ws_target.as_ref());
+                target(destination(url, conf), settings.clone(), before, resources)
+            }),
+            target: target(destination(&conf.url, conf), settings, before.map(Endpoint::target), resources),
             series: resources.metrics.endpoint(&upstream.name, &conf.name),
         }),
     }
@@ -163,21 +171,13 @@ fn health(before: Option<&Arc<EndpointHealth>>, same_chain: bool) -> Arc<Endpoin
     }
 }
 
-/// Bit n stands for the n-th of the upstream's tags in alphabetical order; the conf allows at most
-/// 64.
-fn tag_bits(conf: &EndpointConf, tags: &BTreeSet<&str>) -> u64 {
-    let set = tags.iter().enumerate().filter(|(_, tag)| conf.tags.iter().any(|t| t == *tag));
-    set.fold(0, |bits, (n, _)| bits | 1 << n)
-}
-
 fn target(
-    conf: &EndpointConf,
+    destination: Destination,
     settings: ClientSettings,
-    before: Option<&Endpoint>,
+    before: Option<&Arc<Target>>,
     resources: &Resources,
 ) -> Arc<Target> {
-    let destination = destination(conf);
-    if let Some(target) = before.map(Endpoint::target) {
+    if let Some(target) = before {
         if target.destination == destination && target.settings == settings {
             return Arc::clone(target);
         }
@@ -199,8 +199,7 @@ fn settings(client: &Client) -> ClientSettings {
     }
 }
 
-fn destination(conf: &EndpointConf) -> Destination {
-    let url = &conf.url;
+fn destination(url: &EndpointUrl, conf: &EndpointConf) -> Destination {
     let mut headers: Vec<(HeaderName, HeaderValue)> = Vec::new();
     if let Some((user, password)) = url.userinfo() {
         let credentials = BASE64_STANDARD.encode(format!("{user}:{password}"));

@@ -244,9 +244,9 @@ impl Canary {
         answer
     }
 
-    /// Begins to watch a request that was admitted.
-    pub(super) fn watch(&self, seed: u64) -> Option<Watched<'_>> {
-        let watched = || Watched { comparison: &self.comparison, canary: self.has(seed), began: clock::now() };
+    /// Watches a request that was admitted at `began`.
+    pub(super) fn watch(&self, seed: u64, began: Tick) -> Option<Watched<'_>> {
+        let watched = || Watched { comparison: &self.comparison, canary: self.has(seed), began };
         (self.state == CanaryState::Running).then(watched)
     }
 

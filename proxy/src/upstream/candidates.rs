@@ -117,7 +117,7 @@ impl Upstream {
     }
 
     /// The number of endpoints that could take a further attempt, up to the number of candidates.
-    pub(super) fn candidates_left(&self, selection: &Selection<'_>) -> u32 {
+    pub fn candidates_left(&self, selection: &Selection<'_>) -> u32 {
         let free = self.untried(selection).filter(|endpoint| self.is_free(endpoint, selection));
         let left = free.take(self.most_candidates()).count();
         u32::try_from(left).unwrap_or(u32::MAX)

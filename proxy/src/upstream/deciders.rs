@@ -11,7 +11,8 @@ use super::canary::Canary;
 use super::guarded_policy::Turn;
 use super::shadow::Shadow;
 use super::{GuardedPolicy, Upstream, Watched};
-use crate::model::RequestFacts;
+use crate::clock;
+use crate::model::{RequestFacts, Tick};
 use crate::policy::{Fault, Policy};
 
 /// The policies of an upstream, as far as the conf names them.
@@ -20,6 +21,8 @@ pub(super) struct Deciders {
     pub(super) retry: Option<GuardedPolicy>,
     pub(super) shadow: Option<Arc<Shadow>>,
     pub(super) canary: Option<Canary>,
+    /// Whether any of them gets the facts of the HTTP head.
+    pub(super) reads_http: bool,
     /// The time limit of all calls for one request together.
     pub(super) time_budget: Duration,
 }
@@ -40,6 +43,13 @@ impl Deciders {
     /// The policies that plan and decide about retries of the request with this seed, in order.
     pub(super) fn retry(&self, seed: u64) -> impl Iterator<Item = Decider<'_>> {
         in_order(self.canary.as_ref().filter(|canary| canary.decides(seed)), self.retry.as_ref())
+    }
+
+    /// All of them.
+    pub(super) fn all(&self) -> impl Iterator<Item = &GuardedPolicy> {
+        let shadow = self.shadow.as_ref().map(|shadow| shadow.policy());
+        let canary = self.canary.as_ref().map(Canary::policy);
+        [self.scoring.as_ref(), self.retry.as_ref(), shadow, canary].into_iter().flatten()
     }
 
     /// The terms of all calls for this request.
@@ -75,6 +85,11 @@ impl Upstream {
         [self.deciders.scoring.as_ref(), self.deciders.retry.as_ref()]
     }
 
+    /// Whether any policy gets the facts of a request's HTTP head: without one, nobody reads them.
+    pub fn reads_http(&self) -> bool {
+        self.deciders.reads_http
+    }
+
     /// The policy that scores without effect.
     pub fn shadow(&self) -> Option<&Shadow> {
         self.deciders.shadow.as_deref()
@@ -88,6 +103,11 @@ impl Upstream {
     /// Begins to watch an admitted request, while a canary decides some of them. `seed` is the
     /// request's.
     pub fn watch(&self, seed: u64) -> Option<Watched<'_>> {
-        self.canary()?.watch(seed)
+        self.watch_since(seed, clock::now())
+    }
+
+    /// Watches a request that was admitted at `began`.
+    pub fn watch_since(&self, seed: u64, began: Tick) -> Option<Watched<'_>> {
+        self.canary()?.watch(seed, began)
     }
 }

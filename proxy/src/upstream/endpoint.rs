@@ -47,6 +47,8 @@ pub(super) struct Details {
     pub(super) max_block_range: Option<u64>,
     pub(super) limiter: Option<Arc<Limiter>>,
     pub(super) target: Arc<Target>,
+    /// The destination of WebSocket connections, where it differs.
+    pub(super) ws_target: Option<Arc<Target>>,
     pub(super) series: Arc<EndpointSeries>,
 }
 
@@ -93,6 +95,11 @@ impl Endpoint {
     /// Its health under the upstream's rules.
     pub fn health_state(&self) -> HealthState {
         self.health.state(self.health_rules)
+    }
+
+    /// Its destinations: of requests, and of WebSocket connections where that differs.
+    pub fn targets(&self) -> impl Iterator<Item = &Arc<Target>> {
+        std::iter::once(&self.details.target).chain(&self.details.ws_target)
     }
 
     /// Its addresses and connections.

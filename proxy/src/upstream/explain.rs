@@ -1,14 +1,14 @@
 //! A simulation of the next request's selection: the response of `GET /explain`.
 
 use super::{Endpoint, Exclusion, Selection, Upstream};
-use crate::model::{PolicyTime, RequestFacts, RequestShape, Tick};
+use crate::model::{HttpFacts, PolicyTime, RequestFacts, RequestShape, Tick};
 use crate::policy::abi::EndpointRow;
 
 /// An endpoint as a request would see it.
 pub struct Explained<'a> {
     /// The endpoint.
     pub endpoint: &'a Endpoint,
-    /// The row for the scoring policy.
+    /// The row as the live scoring policy sees it.
     pub row: EndpointRow,
     /// The host's reason to exclude it.
     pub excluded: Option<Exclusion>,
@@ -25,6 +25,7 @@ impl Upstream {
         let batch = (batch_size > 1).then_some(batch_size);
         RequestFacts {
             shape: RequestShape { batch, ..RequestShape::single(method.to_owned(), class) },
+            http: HttpFacts::json_rpc(),
             body_bytes: 0,
             client_key: 0,
             seed,
@@ -43,7 +44,11 @@ impl Upstream {
             self.live_scores(&selection, &rows, &mut scores);
         }
         let score = |index| rows.iter().zip(&scores).find(|(row, _)| row.index == index).map(|(_, score)| *score);
-        let explain = |endpoint| Explained::of(endpoint, request, score(endpoint.index), now);
+        let explain = |endpoint| {
+            let explained = Explained::of(endpoint, request, score(endpoint.index), now);
+            let row = self.deciders.scoring.as_ref().map_or(explained.row, |live| live.row(explained.row));
+            Explained { row, ..explained }
+        };
         self.endpoints.iter().map(explain).collect()
     }
 }

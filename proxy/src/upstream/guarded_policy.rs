@@ -15,9 +15,11 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use crate::clock;
+use crate::config::EndpointConf;
 use crate::metrics::PolicySeries;
 use crate::model::{Entry, PolicyTime, Quarantine, RequestFacts, Tick, Workload};
-use crate::policy::{Fault, Policy};
+use crate::policy::abi::EndpointRow;
+use crate::policy::{Fault, Policy, Rows, TagTable};
 
 /// One call in this many is timed: reading the clock twice costs as much as a small call.
 const TIMED_CALLS: u32 = 64;
@@ -44,6 +46,8 @@ pub struct GuardedPolicy {
     /// Its metrics.
     pub series: Arc<PolicySeries>,
     health: Arc<PolicyHealth>,
+    /// The tags of the upstream's endpoints as this policy lists them, if it does.
+    tags: Option<Arc<TagTable>>,
 }
 
 #[derive(Default)]
@@ -73,7 +77,25 @@ impl<'a> Turn<'a> {
 impl GuardedPolicy {
     /// A policy without history.
     pub fn new(policy: Arc<Policy>, series: Arc<PolicySeries>) -> Self {
-        GuardedPolicy { policy, series, health: Arc::default() }
+        GuardedPolicy { policy, series, health: Arc::default(), tags: None }
+    }
+
+    /// The same policy for the upstream with these endpoints.
+    #[must_use]
+    pub(super) fn of_upstream(self, endpoints: &[EndpointConf]) -> Self {
+        let table = |listed: &[String]| TagTable::new(listed, endpoints.iter().map(|endpoint| &*endpoint.tags));
+        let tags = self.policy.tags().map(|listed| Arc::new(table(listed)));
+        GuardedPolicy { tags, ..self }
+    }
+
+    /// `rows` as this policy sees them.
+    pub(super) fn rows<'a>(&'a self, rows: &'a [EndpointRow]) -> Rows<'a> {
+        Rows::new(rows, self.tags.as_deref())
+    }
+
+    /// One row as this policy sees it.
+    pub(super) fn row(&self, row: EndpointRow) -> EndpointRow {
+        EndpointRow { tags: self.tags.as_ref().map_or(row.tags, |tags| tags.of(row.index)), ..row }
     }
 
     /// The same policy with other instances. It keeps its quarantine.

@@ -25,6 +25,7 @@ mod selection;
 mod settings;
 mod settle;
 mod shadow;
+mod tunnels;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,11 +42,13 @@ pub use selection::{Case, Extra, Selection};
 pub use settings::Settings;
 pub use settle::Attempt;
 pub use shadow::{Comparer, Disagreement, Shadow, ShadowQueue, ShadowStats, shadows};
+pub use tunnels::TunnelPlace;
 
 use admission::Queue;
 use candidates::Draw;
 use deciders::Deciders;
 use method_latencies::MethodLatencies;
+use tunnels::Tunnels;
 
 use crate::metrics::UpstreamSeries;
 use crate::model::{RequestFacts, RetryBudget};
@@ -68,6 +71,7 @@ struct Live {
     queue: Queue,
     budget: RetryBudget,
     latencies: MethodLatencies,
+    tunnels: Tunnels,
 }
 
 impl Upstream {
@@ -90,6 +94,12 @@ impl Upstream {
     /// The endpoints in the order of the conf.
     pub fn endpoints(&self) -> &[Endpoint] {
         &self.endpoints
+    }
+
+    /// Whether this generation of the upstream has the endpoint at `index` of another one.
+    pub fn has_endpoint_of(&self, other: &Upstream, index: u32) -> bool {
+        let url = &other.endpoint(index).details.url;
+        self.endpoints.iter().any(|endpoint| endpoint.details.url == *url)
     }
 
     /// The settings that apply to every request.

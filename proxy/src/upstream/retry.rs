@@ -8,7 +8,7 @@ use super::{Case, Endpoint, Selection, Upstream};
 use crate::client::Outgoing;
 use crate::jsonrpc::unquoted;
 use crate::model::{AttemptResult, CooldownWish, Decision, millis_f32};
-use crate::policy::abi::{AttemptBlock, MESSAGE_BYTES, NO_RETRY_AFTER, attempt_flags, flag};
+use crate::policy::abi::{AttemptBlock, MESSAGE_BYTES, NO_GRPC_STATUS, NO_RETRY_AFTER, attempt_flags, flag};
 use crate::policy::{Policy, native};
 
 /// The estimated time to search a byte of a request.
@@ -87,6 +87,7 @@ fn attempt_block(endpoint: &Endpoint, case: &Case<'_>) -> AttemptBlock {
         latency_ms: millis_f32(result.latency),
         consecutive_failures: endpoint.stats.consecutive_failures(),
         cooldown_attempts: endpoint.stats.cooldown.attempts(),
+        grpc_status: result.grpc_status.map_or(NO_GRPC_STATUS, |status| i32::try_from(status).unwrap_or(i32::MAX)),
         ..AttemptBlock::new()
     };
     block.set_message(message_of(result));

@@ -14,7 +14,7 @@ use crate::clock;
 use crate::jsonrpc::Refusal;
 use crate::model::{CooldownState, Plan, Tick, millis_f32};
 use crate::policy::abi::{EndpointRow, PlanBlock, RequestBlock, flag, request_flags};
-use crate::policy::{Policy, Scored, native};
+use crate::policy::{Scored, native};
 
 /// The buffers of a thread, so that a decision allocates nothing.
 #[derive(Default)]
@@ -66,8 +66,12 @@ impl Upstream {
         let block = PlanBlock::new(own.max_attempts, millis_f32(own.timeout), p95_ms, method_p75_ms);
         let turn = self.deciders.turn(selection.request);
         let mut planning = deciders.filter(|decider| decider.policy().policy.plans());
-        let plan = |policy: &Policy| policy.plan(&self.request_block(selection), &row, &block);
-        planning.find_map(|decider| decider.ask(turn, plan)).unwrap_or(own)
+        let request = self.request_block(selection);
+        let plan = |decider: Decider<'_>| {
+            let row = decider.policy().row(row);
+            decider.ask(turn, |policy| policy.plan(&request, &row, &block))
+        };
+        planning.find_map(plan).unwrap_or(own)
     }
 
     /// Whether the client's retry budget allows another attempt.
@@ -122,6 +126,9 @@ impl Upstream {
             ..RequestBlock::new()
         };
         block.set_method(&shape.method);
+        if self.deciders.reads_http {
+            block.set_http(&request.http, shape.is_resendable());
+        }
         block
     }
 
@@ -131,7 +138,8 @@ impl Upstream {
         let request = self.request_block(selection);
         let turn = self.deciders.turn(selection.request);
         for decider in self.deciders.scoring(selection.request.seed) {
-            match decider.ask(turn, |policy| policy.score(&request, rows, scores)) {
+            let seen = decider.policy().rows(rows);
+            match decider.ask(turn, |policy| policy.score(&request, seen, scores)) {
                 None => {}
                 Some(Scored::Refused) => {
                     self.offer_to_shadow(decider, &request, rows, scores);
@@ -166,7 +174,8 @@ impl Upstream {
         let request = self.request_block(selection);
         let turn = self.deciders.turn(selection.request);
         let live = self.deciders.scoring.as_ref();
-        if live.and_then(|live| live.ask(turn, |policy| policy.score(&request, rows, scores))).is_none() {
+        let score = |live: &GuardedPolicy| live.ask(turn, |policy| policy.score(&request, live.rows(rows), scores));
+        if live.and_then(score).is_none() {
             score_natively(rows, scores);
         }
     }

@@ -3,11 +3,17 @@
 use std::time::Duration;
 
 use crate::chain::{ChainId, Methods};
-use crate::config::UpstreamConf;
+use crate::config::{Protocol, UpstreamConf, WebSocket};
 use crate::model::{Backoff, BudgetLimits};
 
 /// The settings, from the conf.
 pub struct Settings {
+    /// The protocol of the endpoints.
+    pub protocol: Protocol,
+    /// Limits of WebSocket connections.
+    pub websocket: WebSocket,
+    /// Bytes of a request's body that are kept to send it once more.
+    pub replay_buffer: usize,
     /// Time limit from a request's body to its answer.
     pub deadline: Duration,
     /// Maximum members of a batch.
@@ -32,6 +38,9 @@ pub struct Settings {
 impl Settings {
     pub(super) fn of(conf: &UpstreamConf) -> Self {
         Settings {
+            protocol: conf.protocol,
+            replay_buffer: conf.replay_buffer,
+            websocket: conf.websocket,
             deadline: conf.deadline,
             max_batch_size: conf.max_batch_size,
             methods: Methods::new(conf.chain, &conf.read_methods),

@@ -97,6 +97,12 @@ impl Attempt {
         &self.endpoint().details.target
     }
 
+    /// The destination of a WebSocket connection.
+    pub fn ws_target(&self) -> &Arc<Target> {
+        let details = &self.endpoint().details;
+        details.ws_target.as_ref().unwrap_or(&details.target)
+    }
+
     /// The endpoint's position, as in `tried`.
     pub fn index(&self) -> u32 {
         self.index

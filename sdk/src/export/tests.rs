@@ -24,6 +24,7 @@ fn one() -> f64 {
 
 impl Policy for Factor {
     type Config = FactorConfig;
+    const TAGS: &'static [&'static str] = &["archive", "eu"];
 
     fn configure(config: FactorConfig) -> Result<Self, String> {
         match config.factor {
@@ -166,8 +167,50 @@ fn a_second_configure_is_refused_and_changes_nothing() {
 #[test]
 fn rows_and_blocks_of_a_later_version_are_understood() {
     let wide: Vec<u64> = ROWS().chunks(1).flat_map(|row| [words(row), &[u64::MAX]].concat()).collect();
-    let request = Request { size: 192, row_stride: 72, ..Request::default() };
+    let request = Request { size: 384, row_stride: 72, ..Request::default() };
     assert_eq!(score_rows(&configured_with("{}"), &request, &wide, 2), [30.0, 7.0]);
+}
+
+/// Retries what has no path, as with a proxy of version 1.1, or else the attempt's gRPC status times.
+struct Fields;
+
+impl Policy for Fields {
+    type Config = crate::NoConfig;
+
+    fn configure(_: crate::NoConfig) -> Result<Self, String> {
+        Ok(Fields)
+    }
+}
+
+impl Retry for Fields {
+    fn retry(&self, request: &Request, attempt: &Attempt) -> Decision {
+        assert_eq!((request.protocol(), request.seed), (crate::Protocol::JsonRpc, 7));
+        assert_eq!(attempt.outcome(), Outcome::Timeout);
+        let path = request.path().len();
+        Decision::return_().penalty_ms(if path == 0 { 100.0 } else { 0.0 } + attempt.grpc_status().map_or(0.5, |_| 1.0))
+    }
+}
+
+#[test]
+fn blocks_of_an_older_proxy_are_completed() {
+    let slot = OnceLock::from(Fields);
+    for (sizes, penalty_ms) in [([320, 264], 1.0), ([128, 256], 100.5), ([384, 300], 1.0)] {
+        let request = [Request { size: sizes[0], seed: 7, ..Request::default() }];
+        let attempt = [Attempt { size: sizes[1], grpc_status: 14, ..Attempt::new(Outcome::Timeout) }];
+        let mut decision = words(&[Decision::return_()]).to_vec();
+        // SAFETY: the blocks are valid, as long as they tell or longer as far as they are read, and
+        // don't overlap.
+        unsafe { retry(&slot, words(&request).as_ptr(), words(&attempt).as_ptr(), decision.as_mut_ptr()) };
+        assert_eq!(decision, words(&[Decision::return_().penalty_ms(penalty_ms)]), "{sizes:?}");
+    }
+}
+
+#[test]
+fn the_description_lists_tags_if_there_are_any() {
+    let plain = describe("tiers", "1.0.0", r#"["scoring"]"#, &[]);
+    assert_eq!(plain, r#"{"name":"tiers","version":"1.0.0","kinds":["scoring"]}"#);
+    let tagged = describe("tiers", "1.0.0", r#"["scoring"]"#, Factor::TAGS);
+    assert_eq!(tagged, r#"{"name":"tiers","version":"1.0.0","kinds":["scoring"],"tags":["archive","eu"]}"#);
 }
 
 #[test]

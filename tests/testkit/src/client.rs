@@ -3,13 +3,21 @@
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 
+use tokio_rustls::rustls::{ClientConnection, HandshakeKind, StreamOwned};
+
 use crate::http::{Head, dechunk};
 use crate::wait::PATIENCE;
 
 /// A connection to a server.
 pub struct Client {
-    stream: TcpStream,
+    stream: Wire,
     buffer: Vec<u8>,
+}
+
+/// What carries a connection's bytes.
+enum Wire {
+    Plain(TcpStream),
+    Tls(Box<StreamOwned<ClientConnection, TcpStream>>),
 }
 
 /// An answer.
@@ -62,7 +70,29 @@ impl Client {
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
-        Ok(Client { stream, buffer: Vec::new() })
+        Ok(Client { stream: Wire::Plain(stream), buffer: Vec::new() })
+    }
+
+    /// A connection whose handshake is over.
+    pub(crate) fn over_tls(stream: StreamOwned<ClientConnection, TcpStream>) -> Client {
+        Client { stream: Wire::Tls(Box::new(stream)), buffer: Vec::new() }
+    }
+
+    /// Its own address.
+    pub fn local(&self) -> SocketAddr {
+        self.stream.socket().local_addr().expect("an open connection")
+    }
+
+    /// The server's own certificate.
+    pub fn certificate(&self) -> Vec<u8> {
+        let Wire::Tls(stream) = &self.stream else { panic!("a connection without TLS") };
+        stream.conn.peer_certificates().expect("a handshake")[0].to_vec()
+    }
+
+    /// Whether the handshake resumed an earlier session.
+    pub fn is_resumed(&self) -> bool {
+        let Wire::Tls(stream) = &self.stream else { panic!("a connection without TLS") };
+        stream.conn.handshake_kind() == Some(HandshakeKind::Resumed)
     }
 
     /// Posts `body` to `/` and reads the answer.
@@ -93,7 +123,7 @@ impl Client {
     }
 
     fn host(&self) -> String {
-        self.stream.peer_addr().expect("an open connection").to_string()
+        self.stream.socket().peer_addr().expect("an open connection").to_string()
     }
 
     /// Sends these bytes.
@@ -104,7 +134,8 @@ impl Client {
 
     /// Sends these bytes, unless the connection is closed.
     pub fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> io::Result<()> {
-        self.stream.write_all(bytes.as_ref())
+        self.stream.write_all(bytes.as_ref())?;
+        self.stream.flush()
     }
 
     /// Reads the next answer.
@@ -166,15 +197,15 @@ impl Client {
 
     /// Whether bytes of an answer have arrived.
     pub fn has_answer(&mut self) -> bool {
-        self.stream.set_nonblocking(true).expect("an open connection");
+        self.stream.socket().set_nonblocking(true).expect("an open connection");
         let _ = self.read_more();
-        self.stream.set_nonblocking(false).expect("an open connection");
+        self.stream.socket().set_nonblocking(false).expect("an open connection");
         !self.buffer.is_empty()
     }
 
     /// Closes the sending side.
     pub fn finish_sending(&self) {
-        self.stream.shutdown(Shutdown::Write).expect("an open connection");
+        self.stream.socket().shutdown(Shutdown::Write).expect("an open connection");
     }
 
     fn read_exactly(&mut self, length: usize) -> io::Result<Vec<u8>> {
@@ -205,6 +236,40 @@ impl Client {
                 self.buffer.extend_from_slice(&piece[..count]);
                 Ok(())
             }
+        }
+    }
+}
+
+impl Wire {
+    fn socket(&self) -> &TcpStream {
+        match self {
+            Wire::Plain(socket) => socket,
+            Wire::Tls(stream) => &stream.sock,
+        }
+    }
+}
+
+impl Read for Wire {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Wire::Plain(socket) => socket.read(buffer),
+            Wire::Tls(stream) => stream.read(buffer),
+        }
+    }
+}
+
+impl Write for Wire {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Wire::Plain(socket) => socket.write(bytes),
+            Wire::Tls(stream) => stream.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Wire::Plain(socket) => socket.flush(),
+            Wire::Tls(stream) => stream.flush(),
         }
     }
 }

@@ -8,6 +8,10 @@ use crate::guests::Guest;
 use crate::origin::Origin;
 use crate::signer::Signer;
 
+/// The environment variable that names the lane of the tests' requests: `express`, where possible
+/// (the default), or `session`.
+const LANE: &str = "POINTSMAN_TEST_LANE";
+
 /// A conf, and the files beside it when a proxy starts with it.
 #[derive(Clone)]
 pub struct Conf {
@@ -20,6 +24,8 @@ pub struct Conf {
     health: Vec<(String, String)>,
     endpoints: Vec<Endpoint>,
     extra: String,
+    listener: Option<String>,
+    pub(crate) files: Vec<(String, String)>,
     pub(crate) environment: Vec<(String, String)>,
     pub(crate) open_files: Option<(usize, usize)>,
     pub(crate) shipped: Vec<String>,
@@ -52,6 +58,8 @@ impl Conf {
             health: Vec::new(),
             endpoints: endpoints.into_iter().collect(),
             extra: String::new(),
+            listener: None,
+            files: Vec::new(),
             environment: Vec::new(),
             open_files: None,
             shipped: Vec::new(),
@@ -113,6 +121,22 @@ impl Conf {
     /// Adds an endpoint.
     pub fn and(mut self, endpoint: Endpoint) -> Conf {
         self.endpoints.push(endpoint);
+        self
+    }
+
+    /// A listener at the proxy's second address, with these keys.
+    pub fn listener(self, toml: &str) -> Conf {
+        Conf { listener: Some(toml.to_owned()), ..self }
+    }
+
+    /// Without the listener at the second address.
+    pub fn without_listener(self) -> Conf {
+        Conf { listener: None, ..self }
+    }
+
+    /// A file beside the conf.
+    pub fn file(mut self, name: &str, text: &str) -> Conf {
+        put(&mut self.files, name, text);
         self
     }
 
@@ -184,8 +208,11 @@ impl Conf {
     }
 
     /// The TOML.
-    pub(crate) fn render(&self, listen: SocketAddr, admin: SocketAddr) -> String {
-        let mut text = format!("[server]\nlisten = ['{listen}']\n{}", lines(&self.server));
+    pub(crate) fn render(&self, listen: SocketAddr, second: SocketAddr, admin: SocketAddr) -> String {
+        let mut text = format!("[server]\nlisten = ['{listen}']\n{}{}", lane(), lines(&self.server));
+        if let Some(listener) = &self.listener {
+            text += &format!("\n[[server.listeners]]\naddress = '{second}'\n{listener}\n");
+        }
         text += &format!("\n[admin]\nlisten = '{admin}'\n{}", lines(&self.admin));
         text += &format!("\n[plugins]\n{}", lines(&self.plugins));
         text += &format!("\n[upstreams.main]\n{}", lines(&self.upstream));
@@ -201,6 +228,14 @@ impl Conf {
             text += &format!("\n[[upstreams.main.endpoints]]\n{}", lines(&endpoint.0));
         }
         text + "\n" + &self.extra
+    }
+}
+
+/// The line that sends every request past the express lane, if the tests are to run that way.
+fn lane() -> &'static str {
+    match std::env::var(LANE) {
+        Ok(lane) if lane == "session" => "express_lane = false\n",
+        _ => "",
     }
 }
 

@@ -40,5 +40,5 @@ pub use origin::{Greeting, Origin, Request};
 pub use proxy::Proxy;
 pub use signer::Signer;
 pub use site::{Output, Site, binary, workspace};
-pub use tls::Authority;
+pub use tls::{Authority, Issued, TlsClient};
 pub use wait::{PATIENCE, wait_for, wait_until};

@@ -15,7 +15,7 @@ use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::server::TlsStream;
 
 use crate::answer::{Answer, End};
-use crate::http::Head;
+use crate::http::{Head, dechunk};
 use crate::wait::wait_for;
 
 /// All origins of the process.
@@ -378,6 +378,13 @@ async fn read_request(wire: &mut impl Wire, buffer: &mut Vec<u8>) -> Option<(Hea
         }
         read_more(wire, buffer).await?;
     };
+    while head.is_chunked() {
+        if let Some((body, length)) = dechunk(&buffer[start..]) {
+            buffer.drain(..start + length);
+            return Some((head, body));
+        }
+        read_more(wire, buffer).await?;
+    }
     let end = start + head.content_length().unwrap_or(0);
     while buffer.len() < end {
         read_more(wire, buffer).await?;

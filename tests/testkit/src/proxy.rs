@@ -67,6 +67,11 @@ impl Proxy {
         self.site.listen
     }
 
+    /// Its second address, where a listener of the conf listens.
+    pub fn second(&self) -> SocketAddr {
+        self.site.second
+    }
+
     /// Its admin address.
     pub fn admin_address(&self) -> SocketAddr {
         self.site.admin

@@ -23,6 +23,8 @@ pub struct Site {
     open_files: Option<(usize, usize)>,
     /// The proxy's listening address.
     pub listen: SocketAddr,
+    /// Its second address, for a listener of the conf.
+    pub second: SocketAddr,
     /// The proxy's admin address.
     pub admin: SocketAddr,
 }
@@ -43,7 +45,8 @@ impl Site {
     pub fn new(conf: &Conf) -> Site {
         let folder = tempfile::Builder::new().prefix("pointsman-").tempdir().expect("a folder");
         let (environment, open_files) = (conf.environment.clone(), conf.open_files);
-        let site = Site { folder, environment, open_files, listen: free_port(), admin: free_port() };
+        let site =
+            Site { folder, environment, open_files, listen: free_port(), second: free_port(), admin: free_port() };
         std::fs::create_dir(site.plugins()).expect("a folder");
         site.write(conf);
         site
@@ -58,7 +61,10 @@ impl Site {
             }
             self.add_guest(guest);
         }
-        self.write_text(&conf.render(self.listen, self.admin));
+        for (name, text) in &conf.files {
+            put(&self.folder.path().join(name), text.as_bytes());
+        }
+        self.write_text(&conf.render(self.listen, self.second, self.admin));
     }
 
     /// Writes a conf as it is.

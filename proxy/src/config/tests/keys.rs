@@ -50,6 +50,8 @@ fn the_least_conf_gets_every_default() {
     let upstream = &config.upstreams["eth"];
     let expected = UpstreamConf {
         name: "eth".into(),
+        protocol: Protocol::JsonRpc,
+        replay_buffer: 64 << 10,
         chain: Chain::default(),
         chain_id: None,
         read_methods: Vec::new(),
@@ -83,8 +85,15 @@ fn the_least_conf_gets_every_default() {
             healthy_threshold: 1,
             max_head_lag: None,
         }),
+        websocket: WebSocket {
+            max_connections: 1_000,
+            max_per_client: 100,
+            idle_timeout: Duration::from_secs(600),
+            ping_interval: Duration::from_secs(30),
+        },
         endpoints: vec![EndpointConf {
             url: EndpointUrl::parse("http://127.0.0.1:8545").unwrap(),
+            ws_url: None,
             name: "001_127.0.0.1".into(),
             weight: 20,
             rate_limit: None,
@@ -110,6 +119,7 @@ max_buffered = "1MiB"
 trusted_proxies = ["10.0.0.0/8", "::1"]
 client_key = "header:X-Api-Key"
 client_key_secret = "sixteen bytes..."
+express_lane = false
 
 [admin]
 listen = "0.0.0.0:8551"
@@ -220,6 +230,7 @@ fn server_admin_and_plugins_take_what_is_written() {
     let config = accepted(FULL);
     let expected = Server {
         listen: vec!["0.0.0.0:80".parse().unwrap(), "[::1]:81".parse().unwrap()],
+        listeners: Vec::new(),
         threads: 4,
         max_body: 64 << 10,
         shutdown_grace: Duration::ZERO,
@@ -229,6 +240,7 @@ fn server_admin_and_plugins_take_what_is_written() {
         trusted_proxies: vec!["10.0.0.0/8".parse().unwrap(), "::1/128".parse().unwrap()],
         client_key_source: ClientKeySource::Header("x-api-key".parse().unwrap()),
         client_key: Some(ClientKey::derived("sixteen bytes...")),
+        express_lane: false,
     };
     assert_eq!(config.server, expected);
     assert_eq!(config.admin.listen, "0.0.0.0:8551".parse().unwrap());
@@ -257,7 +269,7 @@ fn a_policy_takes_what_is_written() {
         "number": 1, "fraction": 0.5, "flag": true, "since": "2024-05-27", "list": [1, "two", { "three": 3 }],
     });
     assert_eq!(policy.config, expected);
-    assert_eq!(policy.place, Location { line: 26, column: 11 });
+    assert_eq!(policy.place, Location { line: 27, column: 11 });
     let least = accepted(&format!("{MINIMAL}[policies.p]\nplugin = 'p'"));
     assert_eq!(least.policies["p"].version, semver::VersionReq::STAR);
     assert_eq!(least.policies["p"].sha256, None);

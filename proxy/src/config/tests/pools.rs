@@ -17,8 +17,11 @@ fn all_of_a_small_pool_are_candidates() {
 fn upstreams_are_checked() {
     let upstream = |keys: &str| format!("[upstreams.eth]\n{keys}\n[[upstreams.eth.endpoints]]\nurl = 'http://h'\n");
     for (keys, expected) in [
-        ("protocol = «'http'", "protocol: \"http\" is not supported yet"),
-        ("protocol = «'grpc'", "protocol: must be \"json-rpc\""),
+        ("protocol = «'grpc'", "protocol: must be \"json-rpc\" or \"http\""),
+        ("protocol = 'http'\nchain_id = «1", "chain_id: is for protocol = \"json-rpc\""),
+        ("protocol = 'http'\nread_methods = [«'a']", "read_methods: is for protocol = \"json-rpc\""),
+        ("protocol = 'http'\nhealth_check = «{ method = 'a' }", "health_check: needs path for protocol = \"http\""),
+        ("replay_buffer = «'65KiB'", "replay_buffer: must be at most 65536 B"),
         ("candidates = «1", "candidates: must be at least 2"),
         ("candidates = «10001", "candidates: must be at most 10000"),
         ("max_attempts = «0", "max_attempts: must be at least 1"),

@@ -74,7 +74,7 @@ weight = «99999999999999999999
             "upstreams.eth.max_attempts: must be a whole number, not a string",
             "upstreams.eth.deadline: must be a duration such as \"250ms\", \"10s\" or \"1m 30s\", not a whole number",
             "upstreams.eth.latency_smoothing_factor: must be a number, not a string",
-            "upstreams.eth.mirror: isn't a known key; the keys here are protocol, chain, chain_id",
+            "upstreams.eth.mirror: isn't a known key; the keys here are protocol, replay_buffer, chain",
             "upstreams.eth.chain_id: must be a whole number, or a genesis hash with chain = \"solana\", not an array",
             "upstreams.eth.client: must be a table, not an array",
             "upstreams.eth.endpoints[0].url: must be a string, not a whole number",

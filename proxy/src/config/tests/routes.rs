@@ -268,7 +268,10 @@ fn changes_of_headers_are_checked() {
             &of("request_headers = { set = { x-a = 'b' }, remove = [«'X-A'] }"),
             &["request_headers.remove[0]: is in set, too"],
         ),
-        (&of("request_headers = { set = { x-a = «\"a\\nb\" } }"), &["request_headers.set.x-a: must be printable ASCII"]),
+        (
+            &of("request_headers = { set = { x-a = «\"a\\nb\" } }"),
+            &["request_headers.set.x-a: must be printable ASCII"],
+        ),
         (
             &of("request_headers = { set = { x-a = «'env:UNSET' } }"),
             &["request_headers.set.x-a: the environment variable"],

@@ -1,8 +1,11 @@
 use std::sync::Arc;
 
+use http::StatusCode;
+use pingora::protocols::http::ServerSession;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::time::Instant;
 
+use super::super::session::RpcSession;
 use super::*;
 
 /// A session after its request, with a response of `length` bytes begun, and the client's end.
@@ -30,7 +33,9 @@ async fn send(length: usize, at_once: usize) -> (bool, u64) {
         }
     });
     let began = Instant::now();
-    let sent = Sending::new(&mut session, None).finish(Bytes::from(vec![b' '; length])).await;
+    let sent = Sending::new(&mut RpcSession { session: &mut session, route: None }, None)
+        .finish(Bytes::from(vec![b' '; length]))
+        .await;
     reader.abort();
     (sent.is_ok(), began.elapsed().as_secs())
 }
@@ -61,8 +66,9 @@ async fn a_client_that_takes_not_even_a_head_is_cut() {
     });
     let mut session = ServerSession::new_http1(Box::new(near));
     assert!(session.read_request().await.unwrap());
-    let head = ResponseHeader::build(200, None).unwrap();
-    let mut sending = Sending::new(&mut session, None);
+    let head = ResponseHead::without_body(StatusCode::OK);
+    let mut client = RpcSession { session: &mut session, route: None };
+    let mut sending = Sending::new(&mut client, None);
     let begun = timeout(2 * WRITE_TIMEOUT, sending.begin(head)).await;
     assert!(begun.expect("an end of the wait").is_err());
 }

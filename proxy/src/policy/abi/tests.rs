@@ -6,6 +6,7 @@ use bytemuck::{Pod, bytes_of, pod_read_unaligned};
 
 use super::*;
 use crate::chain::Chain;
+use crate::model::{HttpFacts, HttpMethod, Protocol, host_hash};
 
 /// A vector file: field values and bytes.
 struct Vector {
@@ -25,6 +26,14 @@ impl Vector {
     fn block<T: Pod>(&self) -> T {
         assert_eq!(self.bytes.len(), size_of::<T>());
         pod_read_unaligned(&self.bytes)
+    }
+
+    /// The block of an older version, with zeros behind it.
+    fn older_block<T: Pod>(&self, size: u32) -> T {
+        assert_eq!(self.bytes.len(), size as usize);
+        let mut bytes = self.bytes.clone();
+        bytes.resize(size_of::<T>(), 0);
+        pod_read_unaligned(&bytes)
     }
 
     /// Compares every field of the file with the block's.
@@ -55,7 +64,7 @@ fn text(field: &[u8], len: u32) -> String {
 #[test]
 fn request_block() {
     let vector = Vector::read(include_str!("../../../../sdk/vectors/request.txt"));
-    let block: RequestBlock = vector.block();
+    let block: RequestBlock = vector.older_block(REQUEST_SIZE_OF_1_1);
     let method = text(&block.method, block.method_len);
     let mut actual =
         fields!(block; size, row_stride, unix_ms, seed, client_key, flags, batch_size, attempt, max_attempts,
@@ -66,9 +75,8 @@ fn request_block() {
     vector.check(&actual);
     let mut built = RequestBlock { method: [0; 64], method_len: 0, ..block };
     built.set_method(&method);
-    assert_eq!(bytes_of(&built), vector.bytes);
-    let fresh = RequestBlock::new();
-    assert_eq!((fresh.size, fresh.row_stride), (block.size, block.row_stride));
+    assert_eq!(bytes_of(&built)[..128], vector.bytes);
+    assert_eq!((block.size, RequestBlock::new().row_stride), (REQUEST_SIZE_OF_1_1, block.row_stride));
 }
 
 #[test]
@@ -85,7 +93,7 @@ fn endpoint_row() {
 #[test]
 fn attempt_block() {
     let vector = Vector::read(include_str!("../../../../sdk/vectors/attempt.txt"));
-    let block: AttemptBlock = vector.block();
+    let block: AttemptBlock = vector.older_block(ATTEMPT_SIZE_OF_1_1);
     let message = text(&block.message, block.message_len);
     let mut actual = fields!(block; size, endpoint, outcome, flags, rpc_code, http_status, retry_after_ms, latency_ms,
         candidates_left, consecutive_failures, cooldown_attempts, timeout_ms, message_len, reserved)
@@ -94,8 +102,8 @@ fn attempt_block() {
     vector.check(&actual);
     let mut built = AttemptBlock { message: [0; 192], message_len: 0, ..block };
     built.set_message(&message);
-    assert_eq!(bytes_of(&built), vector.bytes);
-    assert_eq!(AttemptBlock::new().size, block.size);
+    assert_eq!(bytes_of(&built)[..256], vector.bytes);
+    assert_eq!(block.size, ATTEMPT_SIZE_OF_1_1);
     assert_eq!(block.outcome, crate::model::Outcome::RpcError.code());
 }
 
@@ -111,7 +119,7 @@ fn decision_block() {
 #[test]
 fn version_1_1() {
     let vector = Vector::read(include_str!("../../../../sdk/vectors/request-1.1.txt"));
-    let block: RequestBlock = vector.block();
+    let block: RequestBlock = vector.older_block(REQUEST_SIZE_OF_1_1);
     let mut actual = fields!(block; size, row_stride, unix_ms, seed, client_key, flags, batch_size, attempt,
         max_attempts, body_bytes, deadline_left_ms, method_len, chain)
     .to_vec();
@@ -122,7 +130,8 @@ fn version_1_1() {
 
     let row: EndpointRow = Vector::read(include_str!("../../../../sdk/vectors/row-1.1.txt")).block();
     assert_eq!(row.flags & row_flags::UNHEALTHY, row_flags::UNHEALTHY);
-    let attempt: AttemptBlock = Vector::read(include_str!("../../../../sdk/vectors/attempt-1.1.txt")).block();
+    let vector = Vector::read(include_str!("../../../../sdk/vectors/attempt-1.1.txt"));
+    let attempt: AttemptBlock = vector.older_block(ATTEMPT_SIZE_OF_1_1);
     assert_ne!(attempt.flags & attempt_flags::MEMBER, 0);
 
     let vector = Vector::read(include_str!("../../../../sdk/vectors/decision-1.1.txt"));
@@ -132,12 +141,42 @@ fn version_1_1() {
 
 #[test]
 fn version_1_2() {
+    let vector = Vector::read(include_str!("../../../../sdk/vectors/request-1.2.txt"));
+    let block: RequestBlock = vector.block();
+    let mut actual = fields!(block; size, row_stride, unix_ms, seed, client_key, flags, batch_size, attempt,
+        max_attempts, body_bytes, deadline_left_ms, method_len, chain, protocol, http_method, path_hash, host_hash,
+        path_len, path_bytes)
+    .to_vec();
+    actual.extend([
+        ("method", text(&block.method, block.method_len)),
+        ("reserved", block.reserved.iter().sum::<u64>().to_string()),
+        ("path", text(&block.path, block.path_len)),
+    ]);
+    vector.check(&actual);
+    let http = HttpFacts::new(Protocol::Http, HttpMethod::Put).at("/v1/orders/4711");
+    let mut built = RequestBlock { flags: request_flags::WRITE | request_flags::IDEMPOTENT, ..block };
+    bytemuck::bytes_of_mut(&mut built)[128..].fill(0);
+    built.set_http(&http.of_host(host_hash("API.example.com:443")), true);
+    assert_eq!(bytes_of(&built), vector.bytes);
+    assert_eq!(RequestBlock::new().size, block.size);
+
     let [found, left] = [
-        include_str!("../../../../sdk/vectors/request-1.1.txt"),
+        include_str!("../../../../sdk/vectors/request-1.2.txt"),
         include_str!("../../../../sdk/vectors/request-refused-1.2.txt"),
     ]
     .map(|text| Vector::read(text).block::<RequestBlock>());
     assert_eq!(bytes_of(&RequestBlock { flags: found.flags | request_flags::REFUSE, ..found }), bytes_of(&left));
+
+    let vector = Vector::read(include_str!("../../../../sdk/vectors/attempt-1.2.txt"));
+    let block: AttemptBlock = vector.block();
+    let mut actual = fields!(block; size, endpoint, outcome, flags, rpc_code, http_status, retry_after_ms, latency_ms,
+        candidates_left, consecutive_failures, cooldown_attempts, timeout_ms, message_len, reserved, grpc_status,
+        reserved_2)
+    .to_vec();
+    actual.push(("message", text(&block.message, block.message_len)));
+    vector.check(&actual);
+    let fresh = AttemptBlock::new();
+    assert_eq!((fresh.size, fresh.grpc_status), (block.size, NO_GRPC_STATUS));
 }
 
 #[test]
@@ -159,6 +198,11 @@ fn long_texts_are_cut() {
     let mut request = RequestBlock::new();
     request.set_method(&"m".repeat(100));
     assert_eq!((request.method_len, request.method), (64, [b'm'; 64]));
+    let path = format!("/{}", "p".repeat(150));
+    let http = HttpFacts::json_rpc().at(&path);
+    request.set_http(&http, false);
+    assert_eq!((request.path_len, request.path_bytes, request.path_hash), (96, 151, http.path_hash()));
+    assert_eq!(request.path, path.as_bytes()[..96]);
     let mut attempt = AttemptBlock::new();
     attempt.set_message(&"m".repeat(300));
     assert_eq!(attempt.message_len, 192);

@@ -151,7 +151,7 @@ impl Job {
         let Shadow { bound, record, .. } = &*shadow;
         let mut scores = Vec::with_capacity(rows.len());
         let began = Instant::now();
-        let answer = bound.policy.score_aside(&request, &rows, &mut scores);
+        let answer = bound.policy.score_aside(&request, bound.rows(&rows), &mut scores);
         let took = began.elapsed();
         if let Err(Fault::NotReady) = answer {
             // The instance is being replaced and didn't see this request.
