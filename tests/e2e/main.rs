@@ -14,6 +14,8 @@
 //! - `http`: pools of plain HTTP, whose bytes stream through.
 //! - `routes`: hosts, changed paths and headers, own answers, CORS, the client's identity.
 //! - `http2`: HTTP/2 to clients, and its floods.
+//! - `route_details`: own answers, precedence of headers, reloads of routes.
+//! - `cors`: pages of other sites.
 //! - `websocket`: WebSocket connections and their ends.
 //! - `streams`: long bodies and answers, and slow readers and senders.
 //! - `batches`: answers of members, and retries of members.
@@ -70,6 +72,7 @@ mod canary;
 mod certificates;
 mod chain;
 mod connections;
+mod cors;
 mod documents;
 mod examples;
 mod explain;
@@ -98,6 +101,7 @@ mod reload;
 mod rollback;
 mod room;
 mod routes;
+mod route_details;
 mod shadow;
 mod signed;
 mod silence;

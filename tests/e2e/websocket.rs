@@ -148,6 +148,11 @@ fn a_handshake_that_fails_is_tried_elsewhere() {
         let conf = Conf::of([bad]).and(echo.endpoint("a")).client("timeout", "'300ms'");
         Socket::greeted(&Proxy::start(&conf), "/base");
     }
+    // A page of another site.
+    let proxy = Proxy::start(&conf(&echo));
+    let mut stream = TcpStream::connect(proxy.address()).unwrap();
+    stream.write_all(HANDSHAKE.replace("host: proxy", "host: proxy\r\norigin: https://a.example").as_bytes()).unwrap();
+    assert!(read_head(&mut stream).unwrap().starts_with("HTTP/1.1 403 "));
     let none = Origin::always("none", Answer::status(404));
     let proxy = Proxy::start(&Conf::of([&none]));
     assert_eq!(Socket::open(&proxy).0, 404, "the endpoint's own answer");

@@ -13,7 +13,7 @@ use http::StatusCode;
 use pointsman::chain::{Chain, Methods};
 use pointsman::client::{Connection, Transport, WorkerId};
 use pointsman::config;
-use pointsman::gateway::{Most, ProxyService};
+use pointsman::gateway::{Lanes, Most, ProxyService};
 use pointsman::jsonrpc::classify::classify;
 use pointsman::jsonrpc::{Inspected, inspect};
 use pointsman::logging::AccessLog;
@@ -173,17 +173,18 @@ fn requesting(snapshot: Snapshot) -> Work {
     let published = Arc::new(Published::new(snapshot, Arc::clone(&metrics)));
     let service = ProxyService::new(published, metrics, AccessLog::start(std::io::sink()));
     let service = Arc::new(service.expect("random numbers"));
+    let lanes = Lanes::new(Arc::clone(&service));
     let (_ending, shutdown) = tokio::sync::watch::channel(false);
     Box::new(move |times| {
         let client = Box::new(Mock::client(HTTP_REQUEST, times));
         let most = Most { in_all: 1, per_address: 1 };
         let seat = service.connections.enter(Ipv4Addr::LOCALHOST.into(), most).expect("room");
-        timed(|| runtime.block_on(Arc::clone(&service).converse(client, seat, shutdown.clone())))
+        timed(|| runtime.block_on(lanes.serve(client, false, seat, shutdown.clone())))
     })
 }
 
 fn upstream_of(snapshot: &Snapshot) -> Arc<Upstream> {
-    Arc::clone(&snapshot.route("/").expect("a route").upstream)
+    Arc::clone(snapshot.upstreams().next().expect("an upstream"))
 }
 
 /// A pool without policies.

@@ -15,7 +15,8 @@ use pingora::apps::HttpServerApp;
 use pingora::protocols::http::ServerSession;
 use pingora::protocols::{ALPN, Stream};
 use pingora::server::ShutdownWatch;
-use pingora_proxy::HttpProxy;
+use pingora::server::configuration::ServerConf;
+use pingora_proxy::{HttpProxy, http_proxy};
 
 use super::ProxyService;
 use super::alarm::Alarm;
@@ -33,8 +34,31 @@ use super::replay::Replay;
 use crate::clock;
 use crate::jsonrpc::Refusal;
 
+/// Tries of one request in Pingora. The plan of the request and the retry policy end it earlier.
+const MAX_TRIES: usize = 1_000;
 /// Seconds within which Pingora reads a head that has arrived already.
 const READ_SECS: u64 = 10;
+
+/// The ways of requests on one thread. Connections to endpoints stay on it, too.
+pub struct Lanes {
+    service: Arc<ProxyService>,
+    proxy: Arc<HttpProxy<Gateway>>,
+}
+
+impl Lanes {
+    /// The ways of `service`.
+    pub fn new(service: Arc<ProxyService>) -> Self {
+        let conf = ServerConf { max_retries: MAX_TRIES, ..ServerConf::default() };
+        let proxy = http_proxy(&Arc::new(conf), Gateway(Arc::clone(&service)));
+        Lanes { service, proxy: Arc::new(proxy) }
+    }
+
+    /// Serves a client's connection to its end. `http2`: it may be of HTTP/2.
+    pub async fn serve(&self, stream: Stream, http2: bool, seat: ConnectionCount, shutdown: ShutdownWatch) {
+        let (service, proxy) = (Arc::clone(&self.service), Arc::clone(&self.proxy));
+        Connection { service, proxy, http2, seat, shutdown }.serve(stream).await;
+    }
+}
 
 /// A client's connection.
 pub(super) struct Connection {

@@ -98,8 +98,13 @@ async fn forward(
         Kind::Http => head.method.as_str().to_owned(),
         Kind::WebSocket { .. } => websocket::METHOD.to_owned(),
     };
-    let may_open = route.cors.as_ref().is_none_or(|cors| cors::may_upgrade(cors, &head.headers));
-    if kind != Kind::Http && !may_open {
+    let may_open = match (kind, &route.cors) {
+        (Kind::Http, _) => true,
+        (Kind::WebSocket { .. }, Some(cors)) => cors::may_upgrade(cors, &head.headers),
+        // Any page could use the nodes: browsers ask no permission. Other services see the origin.
+        (Kind::WebSocket { whole }, None) => !(whole && head.headers.contains_key(header::ORIGIN)),
+    };
+    if !may_open {
         return Err(Refusal::ForbiddenOrigin);
     }
     let place = Place { path, host: hash_of_host(head) };

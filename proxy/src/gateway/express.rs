@@ -54,8 +54,8 @@ impl Plain {
         let server = &ctx.snapshot.config.server;
         let BodyLength::Bytes(body) = head.framing.body else { return None };
         let (line, fields) = (&head.line, &head.fields);
-        // The key may be in any header, of which few are read here.
-        let is_keyed = matches!(server.client_key_source, ClientKeySource::Header(_));
+        // The key may be in any header, of which few are read here, or in the certificate.
+        let is_keyed = server.client_key_source != ClientKeySource::Address;
         let odd = is_keyed || fields.upgrades || fields.has_origin || fields.expect.value.is_some() || !line.knows_11;
         if !server.express_lane || line.method != "POST" || odd || body > server.max_body {
             return None;

@@ -58,6 +58,7 @@ use crate::logging::AccessLog;
 use crate::metrics::Metrics;
 use crate::model::Buffered;
 use crate::snapshot::Published;
+pub use connection::Lanes;
 pub use connections::{ConnectionCount, Connections, Full, Most};
 pub use ctx::RequestCtx;
 pub use workers::{Acceptor, Bound};

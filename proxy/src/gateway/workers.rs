@@ -13,16 +13,13 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::future::join_all;
-use pingora::server::configuration::ServerConf;
 use pingora::server::{ListenFds, ShutdownWatch};
 use pingora::services::Service;
-use pingora_proxy::{HttpProxy, http_proxy};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Builder;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-use super::connection::Connection;
-use super::hooks::Gateway;
+use super::Lanes;
 use super::listener::{Opener, plain};
 use super::{ConnectionCount, ProxyService};
 use crate::config::Listener;
@@ -30,9 +27,6 @@ use crate::worker::become_worker;
 
 /// Pause in accepting when the process has no file descriptor left (nginx's `accept_mutex_delay`).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(500);
-
-/// Tries of one request in Pingora. The plan of the request and the retry policy end it earlier.
-const MAX_TRIES: usize = 1_000;
 
 /// Time for the workers to close shed connections.
 const SHED_PAUSE: Duration = Duration::from_millis(1);
@@ -156,22 +150,16 @@ impl Worker {
 
 /// A worker's event loop.
 async fn work(mut accepted: UnboundedReceiver<Accepted>, opener: Arc<Opener>) {
-    // One for each worker: its connections to endpoints stay on this thread.
-    let proxy = Arc::new(http_proxy(&Arc::new(proxy_conf()), Gateway(Arc::clone(&opener.service))));
+    let lanes = Arc::new(Lanes::new(Arc::clone(&opener.service)));
     while let Some(accepted) = accepted.recv().await {
-        drop(tokio::spawn(serve(Arc::clone(&opener), Arc::clone(&proxy), accepted)));
+        drop(tokio::spawn(serve(Arc::clone(&opener), Arc::clone(&lanes), accepted)));
     }
     // Accepting has ended. Open connections are served until the process ends.
     std::future::pending().await
 }
 
-/// The settings of Pingora's proxy.
-fn proxy_conf() -> ServerConf {
-    ServerConf { max_retries: MAX_TRIES, ..ServerConf::default() }
-}
-
 /// Serves a connection to its end.
-async fn serve(opener: Arc<Opener>, proxy: Arc<HttpProxy<Gateway>>, accepted: Accepted) {
+async fn serve(opener: Arc<Opener>, lanes: Arc<Lanes>, accepted: Accepted) {
     let Accepted { socket, peer, listener, shutdown, seat, share: _share } = accepted;
     // It is registered already: this doesn't fail as long as the process has memory.
     let Ok(socket) = TcpStream::from_std(socket) else { return };
@@ -181,9 +169,7 @@ async fn serve(opener: Arc<Opener>, proxy: Arc<HttpProxy<Gateway>>, accepted: Ac
         false => plain(socket, peer),
     };
     if let Some(stream) = stream {
-        let connection =
-            Connection { service: Arc::clone(&opener.service), proxy, http2: listener.http2, seat, shutdown };
-        connection.serve(stream).await;
+        lanes.serve(stream, listener.http2, seat, shutdown).await;
     }
 }
 
