@@ -36,9 +36,13 @@ build: plugins ## Build target/release/pointsman and plugins/dist
 run: build ## Build everything and run the demo
 	target/release/pointsman demo --plugins $(DIST)
 
+# The themes about clients' requests run once more, past the express lane.
+BOTH_LANES = answers:: bad_input:: batches:: connections:: framing:: ids:: lifecycle:: limits:: nonsense:: room:: slow_clients:: streams::
+
 test: plugins ## Run every test, those with real Ethereum nodes included
 	@./scripts/install-nodes
 	cargo test --workspace
+	POINTSMAN_TEST_LANE=session cargo test -p pointsman --test e2e -- $(BOTH_LANES)
 
 bench: plugins ## Measure a whole request, beside other proxies (ten minutes; ARGS="--quick")
 	cargo build --release -p pointsman --example bare
