@@ -169,6 +169,22 @@ fn an_upstream_without_a_good_endpoint_refuses_in_plain_text() {
     wait_until("it is logged", || proxy.lines("method=\"GET\" ") == 1);
 }
 
+/// An endpoint may close an idle connection at any time: that is no failure.
+#[test]
+fn a_used_connection_that_breaks_is_replaced_within_the_attempt() {
+    let origin = Origin::scripted("a", |request| if request.nth == 2 { Answer::reset() } else { Answer::body("fine") });
+    let proxy = Proxy::start(&conf([&origin]).server("threads", "1"));
+    for _ in 0..2 {
+        assert_eq!(ask(&mut proxy.client(), "GET /x", "", "").text(), "fine");
+    }
+    assert_eq!((origin.hits(), origin.connections()), (3, 2));
+    wait_until("both are settled", || proxy.metrics().sum("attempts_total", &[("outcome", "success")]) == 2.0);
+    assert_eq!(proxy.metrics().sum("attempts_total", &[("outcome", "reset")]), 0.0);
+    // A write may have been carried out.
+    let write = || ask(&mut proxy.client(), "POST /x", "content-length: 2\r\n", "ab").status;
+    assert_eq!((write(), origin.hits()), (502, 4));
+}
+
 #[test]
 fn a_client_that_goes_away_ends_the_attempt_and_harms_nobody() {
     let origin = Origin::always("a", Answer::hang());

@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::support::{Answer, Conf, Endpoint, Origin, Proxy, wait_until};
 
 const HANDSHAKE: &str = "GET /ws?key=1 HTTP/1.1\r\nhost: proxy\r\nupgrade: websocket\r\nconnection: Upgrade\r\n\
-                         sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+                         sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\ncookie: secret\r\n\r\n";
 /// "going away".
 const CLOSE_1001: [u8; 4] = [0x88, 2, 0x03, 0xe9];
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -156,6 +156,9 @@ fn a_handshake_that_fails_is_tried_elsewhere() {
     let none = Origin::always("none", Answer::status(404));
     let proxy = Proxy::start(&Conf::of([&none]));
     assert_eq!(Socket::open(&proxy).0, 404, "the endpoint's own answer");
+    let head = none.last().head;
+    assert!(head.get("sec-websocket-key").is_some());
+    assert_eq!((head.get("cookie"), head.get("x-forwarded-for")), (None, None), "a provider has no use for them");
 }
 
 #[test]

@@ -166,9 +166,9 @@ impl Relay {
         Ok(true)
     }
 
-    /// Whether an attempt is under way whose response hasn't begun.
-    pub fn is_waiting(&self) -> bool {
-        self.attempt.as_ref().is_some_and(|attempt| attempt.head.is_none())
+    /// Whether an endpoint may get the request although another one may have executed it.
+    pub fn is_resendable(&self) -> bool {
+        self.facts.shape.is_resendable()
     }
 
     /// Whether the next attempt is decided.

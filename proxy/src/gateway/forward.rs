@@ -71,6 +71,11 @@ pub(super) struct Forwarded {
     /// The path for endpoints behind their own, without the query.
     path: String,
     target: Option<Arc<Target>>,
+    /// The time limit of each wait for the endpoint.
+    limit: Duration,
+    /// The attempt goes on over another connection to its endpoint, which happens once.
+    again: bool,
+    renewed: bool,
     replay_buffer: usize,
     /// The client's progress with its body.
     body: BodyPace,
@@ -110,7 +115,18 @@ impl Forwarded {
             Kind::WebSocket { .. } => Relay::admit_tunnel(upstream, facts)?,
         };
         let body = BodyPace { pace: Pace::new(BODY_FLOOR), since: clock::now(), bytes: 0 };
-        Ok(Forwarded { relay, kind, path, target: None, replay_buffer, body, refusal: None })
+        Ok(Forwarded {
+            relay,
+            kind,
+            path,
+            target: None,
+            limit: Duration::ZERO,
+            again: false,
+            renewed: false,
+            replay_buffer,
+            body,
+            refusal: None,
+        })
     }
 
     /// The endpoint of the next attempt.
@@ -118,8 +134,12 @@ impl Forwarded {
     /// # Errors
     /// When no endpoint takes the request.
     pub(super) async fn next_peer(&mut self, bounds: Option<&Bounds>, trace: &mut Trace) -> Result<Box<HttpPeer>> {
-        let chosen = self.relay.next(trace).await;
+        let chosen = match self.target.take().filter(|_| std::mem::take(&mut self.again)) {
+            Some(target) => Ok((target, self.limit)),
+            None => self.relay.next(trace).await,
+        };
         let (target, limit) = chosen.map_err(|refusal| self.refuse(refusal))?;
+        self.limit = limit;
         let Some(mut peer) = target.peer_for_proxy(limit) else {
             let unresolved = AttemptResult::failed(Outcome::ConnectFailed, false, "the host name has no address");
             let retries = self.relay.fail(unresolved, true, trace);
@@ -148,7 +168,9 @@ impl Forwarded {
         let Some(target) = &self.target else { return Ok(()) };
         let destination = &target.destination;
         let from = session.req_header();
-        if let Some(client) = ctx.identity {
+        if self.kind == (Kind::WebSocket { whole: true }) {
+            websocket::keep_own_headers(request);
+        } else if let Some(client) = ctx.identity {
             let hop = Hop { client, tls: ctx.tls, host: direction::host(from) };
             forwarding_headers(hop, &from.headers, || fastrand::u128(..)).apply(request);
         }
@@ -243,7 +265,7 @@ impl Forwarded {
         &mut self,
         session: &mut Session,
         bounds: Option<&Bounds>,
-        error: &Error,
+        (error, reused): (&Error, bool),
         trace: &mut Trace,
     ) -> bool {
         if self.relay.is_retrying() {
@@ -261,11 +283,17 @@ impl Forwarded {
             return false;
         }
         let result = broken(error);
+        let replayable = self.is_replayable() && !session.as_ref().retry_buffer_truncated();
         if session.response_written().is_some_and(|head| !head.status.is_informational()) {
             self.relay.break_off(result, trace);
             return false;
         }
-        self.relay.fail(result, self.is_replayable() && !session.as_ref().retry_buffer_truncated(), trace)
+        // The endpoint closed the idle connection just as it was reused.
+        if reused && result.outcome == Outcome::Reset && replayable && !self.renewed && self.relay.is_resendable() {
+            (self.renewed, self.again) = (true, true);
+            return true;
+        }
+        self.relay.fail(result, replayable, trace)
     }
 
     /// Ends the request.

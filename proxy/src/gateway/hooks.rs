@@ -16,7 +16,7 @@ use pingora::protocols::http::ServerSession;
 use pingora::server::ShutdownWatch;
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType, Result};
-use pingora_proxy::{FailToProxy, ProxyHttp, Session};
+use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 
 use super::ProxyService;
 use super::alarm::Alarm;
@@ -154,10 +154,11 @@ impl ProxyHttp for Gateway {
         session: &mut Session,
         e: Box<Error>,
         ctx: &mut RequestCtx,
-        _: bool,
+        reused: bool,
     ) -> Box<Error> {
         let (bounds, trace) = (ctx.bounds.as_ref(), &mut ctx.trace);
-        let retries = ctx.forwarded.as_mut().is_some_and(|forwarded| forwarded.fail(session, bounds, &e, trace));
+        let retries =
+            ctx.forwarded.as_mut().is_some_and(|forwarded| forwarded.fail(session, bounds, (&e, reused), trace));
         with_retry(e, retries)
     }
 
@@ -177,6 +178,11 @@ impl ProxyHttp for Gateway {
 
     /// Pingora's own messages hold addresses; the access log has one line for each request.
     fn suppress_error_log(&self, _: &Session, _: &RequestCtx, _: &Error) -> bool {
+        true
+    }
+
+    /// The same for a try that is followed by another one.
+    fn suppress_proxy_warn_log(&self, _: &Session, _: &RequestCtx, _: &Error, _: ProxyWarnLogContext) -> bool {
         true
     }
 

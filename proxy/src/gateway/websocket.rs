@@ -29,6 +29,17 @@ pub(super) fn is_handshake(head: &RequestHeader) -> bool {
         && has(header::CONNECTION, b"upgrade")
 }
 
+/// Removes the headers that are no business of a node's provider, as for JSON-RPC requests: cookies
+/// and credentials are meant for the proxy, and so is the client's origin.
+pub(super) fn keep_own_headers(request: &mut RequestHeader) {
+    const FORWARDED: [&str; 6] = ["user-agent", "traceparent", "tracestate", "x-request-id", "upgrade", "connection"];
+    let is_own = |name: &str| FORWARDED.contains(&name) || name.starts_with("sec-websocket-");
+    let others: Vec<_> = request.headers.keys().filter(|name| !is_own(name.as_str())).cloned().collect();
+    for name in others {
+        request.remove_header(&name);
+    }
+}
+
 /// The connection to the endpoint at `index` of `upstream`.
 pub(super) fn tunnel(
     published: Arc<Published>,

@@ -16,7 +16,7 @@ fn every_shipped_conf_loads() {
         load(&path).unwrap_or_else(|error| panic!("{error}"));
         names.push(path.file_name().unwrap().to_str().unwrap().to_owned());
     }
-    for expected in ["minimal.toml", "pointsman.toml", "tls.toml", "two-upstreams.toml"] {
+    for expected in ["http.toml", "minimal.toml", "pointsman.toml", "tls.toml", "two-upstreams.toml"] {
         assert!(names.iter().any(|name| name == expected), "{expected} is not among {names:?}");
     }
 }
