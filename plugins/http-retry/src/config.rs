@@ -114,7 +114,7 @@ impl Statuses {
         Ok(Statuses(set))
     }
 
-    /// Whether the set has this status.
+    /// Membership of a status.
     pub(crate) fn has(&self, status: u16) -> bool {
         position(status).and_then(|position| self.0.get(position)).is_some_and(|has| *has)
     }

@@ -4,8 +4,8 @@
 //! endpoint, the endpoint's penalty and its cooldown. `docs/http-retry.md` has the table.
 //!
 //! Invariants:
-//! - A request that isn't resendable goes to another endpoint only if nothing was sent. Methods and
-//!   `Idempotency-Key` are the proxy's business: it tells whether a request is resendable.
+//! - A request that isn't resendable goes to another endpoint only if nothing was sent. The proxy
+//!   decides that, by the method and `Idempotency-Key`, and sets a flag in the request block.
 //! - A status from 400 to 499 holds nothing against an endpoint unless it is a rate limit: the
 //!   client's request determines it.
 //! - Retries go to another endpoint, so none is delayed.

@@ -14,7 +14,7 @@ fn post() -> Request {
     Request::for_http("POST", "/v1/orders")
 }
 
-/// A `POST` with `Idempotency-Key`, as the proxy tells of it.
+/// A `POST` with `Idempotency-Key`, as the proxy's request block shows it.
 fn keyed_post() -> Request {
     Request { flags: Request::WRITE | Request::IDEMPOTENT | Request::RESENDABLE, ..post() }
 }

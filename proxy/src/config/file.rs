@@ -93,7 +93,7 @@ pub(super) struct Server {
     ///
     /// Default: a random secret for each process.
     pub(super) client_key_secret: Option<Spanned<String>>,
-    /// Whether plain requests are read and answered without Pingora's session. Answers are the same
+    /// Plain requests are read and answered without Pingora's session. Answers are the same
     /// either way; without the lane each request costs more.
     pub(super) express_lane: bool,
 }

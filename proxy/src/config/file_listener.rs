@@ -16,12 +16,12 @@ pub(super) struct Listener {
     ///
     /// Default: none; the listener speaks cleartext.
     pub(super) tls: Option<Table<ListenerTls>>,
-    /// Whether clients may speak HTTP/2: by ALPN with TLS, by prior knowledge without. A change
+    /// Clients may speak HTTP/2: by ALPN with TLS, by prior knowledge without. A change
     /// needs a restart.
     ///
     /// Default: true with TLS, false without.
     pub(super) http2: Option<bool>,
-    /// Whether each connection begins with a header of the PROXY protocol, version 1 or 2, that
+    /// Each connection begins with a header of the PROXY protocol, version 1 or 2, that
     /// names the client. A change needs a restart.
     pub(super) proxy_protocol: bool,
 }

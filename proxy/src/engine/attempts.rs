@@ -23,6 +23,7 @@ use http::{HeaderValue, StatusCode};
 use super::batch_response::BatchResponse;
 use super::call::Call;
 use super::dispatch::send;
+use super::extra::{Spending, elsewhere};
 use super::fairness::give_way;
 use super::follow_up::{Next, Try};
 use super::streaming::StreamingReply;
@@ -30,7 +31,7 @@ use crate::client::HedgeTimer;
 use crate::client::{Answer, Exchanged};
 use crate::clock;
 use crate::jsonrpc::Refusal;
-use crate::model::{AttemptResult, Blame, Elsewhere, Outcome, Plan, Preference, RequestFacts, Tick};
+use crate::model::{AttemptResult, Blame, Outcome, Plan, Preference, RequestFacts, Tick};
 use crate::upstream::{Attempt, Extra, Selection, Upstream};
 
 /// The reply to the client.
@@ -86,7 +87,7 @@ pub async fn run(upstream: &Arc<Upstream>, call: &Call, trace: &mut Trace) -> Re
         failures: 0,
         answered: AnsweredBy::Nobody,
         doubtful: false,
-        excused: false,
+        spending: Spending::default(),
     };
     let reply = state.run(call, now).await;
     state.rule();
@@ -113,8 +114,7 @@ pub(super) struct Run<'a> {
     pub(super) answered: AnsweredBy,
     /// The endpoint of the last attempt was known to be doubtful.
     pub(super) doubtful: bool,
-    /// One extra attempt was made without cost to a retry budget.
-    pub(super) excused: bool,
+    pub(super) spending: Spending,
 }
 
 /// The endpoints that answered a request.
@@ -193,11 +193,7 @@ impl Run<'_> {
     fn rule(&mut self) {
         let now = clock::now();
         for blame in self.held.drain(..) {
-            let elsewhere = match (self.answered.is_other_than(blame.index), self.failures) {
-                (true, _) => Elsewhere::Answered,
-                (false, ..2) => Elsewhere::Untried,
-                (false, _) => Elsewhere::Failed,
-            };
+            let elsewhere = elsewhere(self.answered.is_other_than(blame.index), self.failures);
             self.upstream.rule(&blame, elsewhere, now);
         }
     }
@@ -224,13 +220,11 @@ impl Run<'_> {
     /// Whether the retry budget allows another attempt. The first one after a doubtful endpoint is
     /// the proxy's own doing, and costs the client nothing.
     pub(super) fn may_spend(&self, doubtful: bool, call: &RequestFacts, now: Tick) -> bool {
-        (doubtful && !self.excused) || self.upstream.has_budget(call.client_key, now)
+        self.spending.allows(self.upstream, doubtful, call.client_key, now)
     }
 
     fn spend(&mut self, extra: Extra, doubtful: bool, call: &Call) {
-        let free = doubtful && !self.excused;
-        self.excused |= free;
-        self.upstream.spend(extra, (!free).then_some(call.facts.client_key));
+        self.spending.spend(self.upstream, extra, doubtful, call.facts.client_key);
     }
 
     /// Makes one attempt, and a second one beside it when the first takes long.

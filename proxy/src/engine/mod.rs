@@ -9,6 +9,7 @@ mod attempts;
 mod batch_response;
 mod call;
 mod dispatch;
+mod extra;
 mod fairness;
 mod follow_up;
 mod relay;

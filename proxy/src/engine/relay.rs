@@ -10,12 +10,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::attempts::Trace;
+use super::extra::{Spending, elsewhere};
 use crate::client::Target;
 use crate::clock;
 use crate::jsonrpc::Refusal;
-use crate::model::{
-    Action, AttemptResult, Blame, Elsewhere, Outcome, Plan, RequestFacts, Tick, is_provoked, may_retry,
-};
+use crate::model::{Action, AttemptResult, Blame, Outcome, Plan, RequestFacts, Tick, is_provoked, may_retry};
 use crate::upstream::{Attempt, Case, Extra, Selection, Ticket, TunnelPlace, Upstream};
 
 /// HTTP 429.
@@ -47,8 +46,7 @@ pub struct Relay {
     prior_sent: bool,
     /// The endpoint of the last attempt was known to be doubtful.
     doubtful: bool,
-    /// One extra attempt was made without cost to a retry budget.
-    excused: bool,
+    spending: Spending,
     /// Blame that counts only if another endpoint answers.
     held: Vec<Blame>,
     failures: u32,
@@ -105,7 +103,7 @@ impl Relay {
             delay: None,
             prior_sent: false,
             doubtful: false,
-            excused: false,
+            spending: Spending::default(),
             held: Vec::new(),
             failures: 0,
             answered: false,
@@ -139,9 +137,7 @@ impl Relay {
         };
         let plan = *self.plan.get_or_insert_with(|| self.upstream.plan(&Selection::first(&self.facts, now), &lease));
         if retry {
-            let free = self.doubtful && !self.excused;
-            self.excused |= free;
-            self.upstream.spend(Extra::Retry, (!free).then_some(self.facts.client_key));
+            self.spending.spend(&self.upstream, Extra::Retry, self.doubtful, self.facts.client_key);
         }
         self.tried.push(lease.index());
         trace.attempts += 1;
@@ -214,7 +210,7 @@ impl Relay {
         let max_attempts = self.plan.map_or(1, |plan| plan.max_attempts);
         may_retry(&self.facts, result, selection.attempt, max_attempts, selection.now)
             && (result.http_status.is_none() || self.upstream.candidates_left(selection) > 0)
-            && ((self.doubtful && !self.excused) || self.upstream.has_budget(self.facts.client_key, selection.now))
+            && self.spending.allows(&self.upstream, self.doubtful, self.facts.client_key, selection.now)
     }
 
     /// The response has begun with a head that counts as an answer.
@@ -269,12 +265,7 @@ impl Relay {
     pub fn end(&mut self, trace: &Trace) {
         let now = clock::now();
         for blame in self.held.drain(..) {
-            let elsewhere = match (self.answered, self.failures) {
-                (true, _) => Elsewhere::Answered,
-                (false, ..2) => Elsewhere::Untried,
-                (false, _) => Elsewhere::Failed,
-            };
-            self.upstream.rule(&blame, elsewhere, now);
+            self.upstream.rule(&blame, elsewhere(self.answered, self.failures), now);
         }
         if let Some(watched) = self.upstream.watch_since(self.facts.seed, self.arrived) {
             watched.end(!trace.given_up, trace.attempts);

@@ -18,8 +18,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::alarm::Alarm;
 use super::chunked::Chunks;
 use super::framing::BodyLength;
-use super::layer::Layer;
 use super::tunnel::Tunnel;
+use crate::client::Layer;
 use crate::jsonrpc::Refusal;
 use crate::model::Tick;
 
@@ -199,8 +199,8 @@ impl Layer for Bounds {
 mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 
-    use super::super::layer::Layered;
     use super::*;
+    use crate::client::Layered;
 
     const HEAD: &[u8] = b"POST / HTTP/1.1\r\n\r\n";
 
@@ -218,7 +218,7 @@ mod tests {
         let reading = tokio::time::timeout(std::time::Duration::from_millis(1), stream.read_to_end(&mut read));
         reading.await.ok();
         let mut behind = bounds.behind().to_vec();
-        Layered::<Bounds>::remove(stream).read_to_end(&mut behind).await.unwrap();
+        Layered::<Bounds>::split(stream).0.read_to_end(&mut behind).await.unwrap();
         (read, behind)
     }
 

@@ -28,9 +28,8 @@ use super::framing::Framing;
 use super::head::{Arrival, Entrance, HeadLimits, turn_away};
 use super::hooks::{Gateway, HandedOver};
 use super::http2;
-use super::layer::Layered;
 use super::raw_head::RawHead;
-use super::replay::Replay;
+use crate::client::{Layered, Replayed};
 use crate::clock;
 use crate::jsonrpc::Refusal;
 
@@ -96,7 +95,7 @@ impl Connection {
                 Arrival::Refused(why) => return Box::pin(turn_away(&mut stream, &why)).await,
             };
             if self.http2 && bytes.starts_with(http2::PREFACE_HEAD) {
-                let stream = Layered::over(stream, Replay { bytes, protocol: ALPN::H2 });
+                let stream = Replayed::boxed(bytes, stream);
                 return Box::pin(http2::serve(self, stream)).await;
             }
             let next = match self.choose(client, &bytes, bare_lf) {
@@ -157,7 +156,7 @@ impl Connection {
             shutdown: self.shutdown.clone(),
         })));
         let (stream, _) = self.proxy.process_new_http(session, &self.shutdown).await?.consume();
-        Some((Layered::<Bounds>::remove(stream), bounds.behind()))
+        Some((Layered::<Bounds>::split(stream).0, bounds.behind()))
     }
 
     /// Refuses a head that is malformed, and closes the connection.

@@ -3,8 +3,8 @@
 //! It saves the session of Pingora, which prepares for everything that HTTP/1.1 allows. A plain
 //! request is a POST over HTTP/1.1 to a JSON-RPC route that changes no headers, with one
 //! `Content-Length` and nothing that needs more than a body and a response: no `Upgrade`, `Expect`
-//! or `Origin`, no coding. Any other
-//! request goes to Pingora from its first byte on ([`hooks`](super::hooks)).
+//! or `Origin`, no coding. Any other request goes to Pingora from its first byte on
+//! ([`hooks`](super::hooks)).
 //!
 //! Invariant: both lanes give the same bytes, apart from `Date`.
 
@@ -25,6 +25,7 @@ use super::body::read_rest;
 use super::ctx::RequestCtx;
 use super::downstream::{Downstream, ResponseHead};
 use super::framing::BodyLength;
+use super::head::drain;
 use super::path::normalise;
 use super::raw_head::RawHead;
 use super::rpc::{self, Arrived};
@@ -88,7 +89,7 @@ impl Plain {
         match self.take(buffered, &mut client, ctx, alarm).await {
             Ok(()) if client.kept => Some(client.next),
             Ok(()) => {
-                client.leave().await;
+                drain(client.stream).await;
                 None
             }
             // The client went away, or the response broke off.
@@ -135,14 +136,6 @@ struct Express<'s> {
     kept: bool,
     /// The response is sent in chunks.
     chunked: bool,
-}
-
-impl Express<'_> {
-    /// Closes the connection so that the client sees the response, and not a reset for what it
-    /// still sends.
-    async fn leave(&mut self) {
-        super::head::drain(self.stream).await;
-    }
 }
 
 impl Downstream for Express<'_> {

@@ -13,15 +13,14 @@ use std::task::Poll;
 use std::time::Duration;
 
 use pingora::protocols::Stream;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until};
 use tokio_rustls::rustls::{Error, HandshakeKind, ServerConfig};
 use tokio_rustls::{TlsAcceptor, server};
 
 use super::connections::{ConnectionCount, Full, Most};
 use super::handshakes::{Handshakes, MOST_HANDSHAKES};
-use super::head::turn_away;
+use super::head::{drain, turn_away};
 use super::tls_stream::TlsStream;
 use super::{ProxyService, proxy_protocol};
 use crate::client::PlainStream;
@@ -31,8 +30,6 @@ use crate::jsonrpc::Refusal;
 /// Time limit from the acceptance of a connection to the end of its handshake. Heads of
 /// requests have the same (`HeadLimits`).
 const OPENING_TIMEOUT: Duration = Duration::from_secs(10);
-/// Time for the client to read why its handshake failed, before the connection is reset.
-const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Opens connections.
 pub(super) struct Opener {
@@ -158,10 +155,11 @@ impl Opener {
                 self.service.metrics.count_handshake(resumed);
                 secured(stream, client)
             }
-            Err((error, socket)) => {
+            Err((error, mut socket)) => {
                 let failure = Failure::of(&error);
                 if failure != Failure::Closed {
-                    close(socket).await;
+                    // The client shall see the alert.
+                    drain(&mut socket).await;
                 }
                 Err(failure)
             }
@@ -224,18 +222,5 @@ async fn unless_cut<T>(work: impl Future<Output = T>, seat: &ConnectionCount, du
         done = work => Ok(done),
         () = shed => Err(Failure::Shed),
         () = sleep_until(due) => Err(Failure::Timeout),
-    }
-}
-
-/// Closes a connection whose alert the client shall see. Bytes that nobody read would reset it.
-async fn close(mut socket: TcpStream) {
-    let closing = async {
-        socket.shutdown().await?;
-        let mut rest = [0; 1_024];
-        while socket.read(&mut rest).await? > 0 {}
-        io::Result::Ok(())
-    };
-    if let Ok(Err(error)) = timeout(DRAIN_TIMEOUT, closing).await {
-        tracing::debug!(%error, "a client was gone before it was refused");
     }
 }

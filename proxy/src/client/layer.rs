@@ -1,4 +1,4 @@
-//! A connection with a layer between it and Pingora's session.
+//! A connection with a layer between it and Pingora's session, on either side.
 
 use std::fmt::Debug;
 use std::io;
@@ -16,40 +16,39 @@ use pingora::protocols::{
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// The part of a layer that differs: what it does to the bytes.
-pub(super) trait Layer: Debug + Send + Sync + Unpin + 'static {
-    /// Reads from the client.
+pub trait Layer: Debug + Send + Sync + Unpin + 'static {
+    /// Reads from the other side.
     fn poll_read(&mut self, inner: &mut Stream, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>>;
 
-    /// Writes to the client.
+    /// Writes to the other side.
     fn poll_write(&mut self, inner: &mut Stream, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(inner).poll_write(cx, buf)
     }
-
-    /// The protocol to use, if the layer knows it.
-    fn protocol(&self) -> Option<ALPN> {
-        None
-    }
 }
 
-/// A client's connection with a layer.
+/// A connection with a layer.
 #[derive(Debug)]
-pub(super) struct Layered<L> {
+pub struct Layered<L> {
     inner: Stream,
     layer: L,
 }
 
 impl<L: Layer> Layered<L> {
-    pub(super) fn over(inner: Stream, layer: L) -> Stream {
+    /// `inner` below `layer`.
+    pub fn over(inner: Stream, layer: L) -> Stream {
         Box::new(Layered { inner, layer })
     }
 
-    /// The connection without this layer, if it has it on top.
-    pub(super) fn remove(stream: Stream) -> Stream {
+    /// The connection and this layer, if it has it on top.
+    pub fn split(stream: Stream) -> (Stream, Option<L>) {
         if !stream.as_any().is::<Self>() {
-            return stream;
+            return (stream, None);
         }
         match stream.into_any().downcast::<Self>() {
-            Ok(layered) => layered.inner,
+            Ok(layered) => {
+                let Layered { inner, layer } = *layered;
+                (inner, Some(layer))
+            }
             // The type was checked above.
             Err(_) => unreachable!("a connection changed its type"),
         }
@@ -115,7 +114,7 @@ impl<L: Layer> Ssl for Layered<L> {
     }
 
     fn selected_alpn_proto(&self) -> Option<ALPN> {
-        self.layer.protocol().or_else(|| self.inner.selected_alpn_proto())
+        self.inner.selected_alpn_proto()
     }
 }
 
