@@ -41,7 +41,7 @@ pub struct Snapshot {
     pub fingerprint: FolderFingerprint,
     /// The policies by name.
     pub policies: BTreeMap<String, GuardedPolicy>,
-    /// The TLS of the listeners.
+    /// The TLS of the listeners and to the endpoints.
     pub tls: Arc<TlsConfigs>,
     /// The series of each certificate, and the time when it expires.
     certificates: Vec<(Arc<CertificateSeries>, i64)>,
@@ -60,7 +60,7 @@ pub struct Parts {
     pub fingerprint: FolderFingerprint,
     /// The reason for the publish.
     pub cause: String,
-    /// The TLS of the listeners.
+    /// The TLS of the listeners and to the endpoints.
     pub tls: Arc<TlsConfigs>,
     /// New states of canaries, by upstream. The others keep their state.
     pub canary_states: BTreeMap<String, CanaryState>,
@@ -91,7 +91,7 @@ impl Snapshot {
         };
         let build = |conf: &UpstreamConf| {
             let old = before.and_then(|b| b.upstreams.get(&conf.name)).map(Arc::as_ref);
-            Arc::new(Upstream::build(conf, old, chosen(conf), resources))
+            Arc::new(Upstream::build(conf, old, chosen(conf), &tls.upstream(&conf.name), resources))
         };
         let upstreams: BTreeMap<String, Arc<Upstream>> =
             config.upstreams.iter().map(|(name, conf)| (name.clone(), build(conf))).collect();

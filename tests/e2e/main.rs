@@ -14,6 +14,9 @@
 //! - `http`: pools of plain HTTP, whose bytes stream through.
 //! - `routes`: hosts, changed paths and headers, own answers, CORS, the client's identity.
 //! - `http2`: HTTP/2 to clients, and its floods.
+//! - `grpc`: gRPC calls on both sides.
+//! - `http2_endpoints`: plain HTTP to endpoints that speak HTTP/2.
+//! - `compression`: compressed responses.
 //! - `route_details`: own answers, precedence of headers, reloads of routes.
 //! - `cors`: pages of other sites.
 //! - `websocket`: WebSocket connections and their ends.
@@ -27,7 +30,7 @@
 //! - `limits`: rate limits, concurrency, batch sizes.
 //! - `slow_clients`: clients that send requests slowly.
 //! - `room`: limits of clients' connections and memory.
-//! - `tls`: endpoints behind HTTPS.
+//! - `tls`: endpoints behind HTTPS, their authorities and the proxy's certificate.
 //! - `listeners`: TLS for clients.
 //! - `certificates`: certificates as a part of the generation.
 //! - `proxy_protocol`: clients that a load balancer's header names.
@@ -71,6 +74,7 @@ mod cache;
 mod canary;
 mod certificates;
 mod chain;
+mod compression;
 mod connections;
 mod cors;
 mod documents;
@@ -79,11 +83,13 @@ mod explain;
 mod failover;
 mod files;
 mod framing;
+mod grpc;
 mod guests;
 mod health;
 mod hedging;
 mod http;
 mod http2;
+mod http2_endpoints;
 mod ids;
 mod layers;
 mod lifecycle;

@@ -1,6 +1,7 @@
 //! Endpoints behind HTTPS.
 
-use crate::support::{Authority, Conf, Endpoint, Origin, Proxy, json};
+use crate::listeners::with;
+use crate::support::{Authority, Conf, Endpoint, Origin, Proxy, json, wait_until};
 
 /// A conf that trusts only `authority`.
 fn trusting(conf: Conf, authority: &Authority, folder: &tempfile::TempDir) -> Conf {
@@ -69,4 +70,47 @@ fn an_endpoint_that_speaks_no_tls_gets_nothing_readable() {
     let endpoints = [Endpoint::new(&bad.url().replace("http:", "https:"), "bad").weight(100), Endpoint::of(&good)];
     let conf = Conf::with(endpoints).client("connect_timeout", "'300ms'");
     is_passed_over(&bad, trusting(conf, &authority, &folder));
+}
+
+#[test]
+fn a_private_authority_a_name_and_a_certificate_are_settings_of_the_upstream() {
+    let (authority, clients) = (Authority::new(), Authority::new());
+    let origin = Origin::start_tls("a", authority.issue_for("node.internal", Some(&clients)));
+    let conf = Conf::of([&origin]).file("own.pem", &authority.pem());
+    let conf =
+        with(conf, "proxy", &clients.certify(&["pointsman"])).health("path", "'/'").health("interval", "'100ms'");
+    let tls =
+        "{ ca = 'own.pem', server_name = 'node.internal', certificate = { chain = 'proxy.pem', key = 'proxy.key' } }";
+    let proxy = Proxy::start(&conf.clone().set("tls", tls));
+    assert_eq!(proxy.post(json::READ).result(), "a");
+    wait_until("probes pass, too", || proxy.endpoint("a")["health"] == "healthy");
+    for missing in ["ca = 'own.pem', ", "server_name = 'node.internal', "] {
+        let proxy = Proxy::start(&conf.clone().set("tls", &tls.replace(missing, "")));
+        assert_eq!(proxy.post(json::READ).status, 502, "without {missing}");
+        assert_eq!(proxy.metrics().attempts("a", "connect_failed"), 1.0, "without {missing}");
+    }
+    // With TLS 1.3 the client learns it only after the handshake.
+    let without = tls.replace(", certificate = { chain = 'proxy.pem', key = 'proxy.key' }", "");
+    let proxy = Proxy::start(&conf.set("tls", &without));
+    assert_eq!(proxy.post(json::READ).status, 502);
+}
+
+#[test]
+fn a_renewed_authority_takes_effect_by_a_reload_and_a_broken_one_refuses_it() {
+    let (old, new) = (Authority::new(), Authority::new());
+    let origin = Origin::start_tls("a", new.issue("127.0.0.1"));
+    let conf = Conf::of([&origin]).file("own.pem", &old.pem()).set("tls", "{ ca = 'own.pem' }");
+    let conf = conf.cooldown("base", "'1ms'").cooldown("max", "'1ms'");
+    let proxy = Proxy::start(&conf);
+    assert_eq!(proxy.post(json::READ).status, 502);
+    proxy.rewrite_conf(&conf.clone().file("own.pem", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"));
+    let refused = proxy.post_reload().text();
+    assert!(
+        refused.contains("upstreams.main.tls.ca: ") && refused.contains("certificate number 1 can't be parsed"),
+        "{refused}"
+    );
+    proxy.rewrite_conf(&conf.file("own.pem", &new.pem()));
+    let report = proxy.post_reload().json();
+    assert_eq!(report["changes"]["certificates_changed"], serde_json::json!(["upstreams.main"]), "{report}");
+    assert_eq!(proxy.post(json::READ).result(), "a");
 }

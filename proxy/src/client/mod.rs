@@ -4,6 +4,7 @@
 //! outcome; [`probe`] sends requests of the proxy's own. Both send through [`request`] and read
 //! through [`response`].
 
+mod connect_failure;
 mod duplex;
 mod exchange;
 mod gathered;
@@ -11,6 +12,7 @@ mod hedge_timer;
 mod idle;
 mod layer;
 pub mod probe;
+mod probe_http2;
 mod replayed;
 mod request;
 mod response;
@@ -27,5 +29,5 @@ pub use layer::{Layer, Layered};
 pub use replayed::Replayed;
 pub use response::retry_after;
 pub use stream::{PlainStream, socket_digest};
-pub use target::{ClientSettings, Target};
+pub use target::{ClientSettings, HttpVersion, Target};
 pub use transport::Transport;

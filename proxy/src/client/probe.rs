@@ -13,9 +13,11 @@ use serde_json::Value;
 
 use super::exchange::send;
 use super::idle::Connection;
+use super::probe_http2;
+pub use super::probe_http2::check_grpc;
 use super::request::Head;
 use super::response::Failure;
-use super::target::Target;
+use super::target::{HttpVersion, Target};
 use crate::clock;
 use crate::jsonrpc::batch::Expected;
 use crate::jsonrpc::classify::classify;
@@ -54,6 +56,9 @@ pub async fn call(target: &Arc<Target>, method: &str, budget: Duration) -> Resul
 /// # Errors
 /// The reason for a missing or different response.
 pub async fn get(target: &Arc<Target>, path: &str, status: u16, budget: Duration) -> Result<(), ProbeFailure> {
+    if target.version() == HttpVersion::Http2 {
+        return probe_http2::get(target, path, status, budget).await;
+    }
     let answer = within(budget, ask(target, &ProbeRequest::Get(path))).await?;
     if answer.status.as_u16() == status { Ok(()) } else { Err(wrong_status(answer.status)) }
 }
@@ -113,7 +118,7 @@ async fn converse(
     Ok(ProbeResponse { status, encoded, body: is_whole.then_some(body) })
 }
 
-fn wrong_status(status: StatusCode) -> ProbeFailure {
+pub(super) fn wrong_status(status: StatusCode) -> ProbeFailure {
     ProbeFailure { detail: HTTP_STATUS, http_status: Some(status.as_u16()) }
 }
 

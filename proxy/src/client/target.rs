@@ -1,7 +1,6 @@
 //! The destination of an endpoint's requests: its addresses, the fixed parts of a request, and its
 //! connections.
 
-use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
@@ -9,34 +8,61 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use http::{HeaderName, HeaderValue};
-use pingora::protocols::{ALPN, Stream};
+use pingora::protocols::{ALPN, Stream, TcpKeepalive};
 use pingora::upstreams::peer::HttpPeer;
 use tokio::net::TcpStream;
 
+use super::connect_failure::{TIMED_OUT, kind, plain_kind};
 use super::idle::{Connection, IdlePool, WorkerId};
 use super::request::Head;
 use super::stream::PlainStream;
 use super::transport::Transport;
-use crate::model::{OWN_LACK, Tick};
+use crate::model::Tick;
+use crate::tls::EndpointTls;
 
-const TIMED_OUT: &str = "connect timed out";
-const REFUSED: &str = "connection refused";
-const NO_ROUTE: &str = "no route to the host";
-const FAILED: &str = "connect failed";
+/// Requests of one HTTP/2 connection under way at once, if the endpoint allows as many.
+const MAX_STREAMS: u16 = 100;
+/// Bytes of one response over HTTP/2 that wait for a slow client.
+const STREAM_WINDOW: u32 = 256 << 10;
+/// The same of all responses of a connection, so that slow clients don't hold up the others.
+const CONNECTION_WINDOW: u32 = MAX_STREAMS as u32 * STREAM_WINDOW;
+/// An endpoint that is silent for as long is asked whether it still exists. TCP asks: HTTP/2 servers
+/// end connections that ping them often.
+const KEEPALIVE: TcpKeepalive = TcpKeepalive {
+    idle: Duration::from_secs(30),
+    interval: Duration::from_secs(10),
+    count: 3,
+    #[cfg(target_os = "linux")]
+    user_timeout: Duration::ZERO,
+};
 /// A placeholder for the address of a name that has none.
 const NO_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
 
 /// The connection settings of an upstream.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct ClientSettings {
     /// From the first packet to the end of the TLS handshake, without DNS.
     pub connect_timeout: Duration,
     /// For one attempt, connecting included; then for each read of a long answer.
     pub timeout: Duration,
+    /// The longest silence within a stream.
+    pub stream_timeout: Duration,
     /// Time after which an idle connection is closed.
     pub idle_timeout: Duration,
     /// Maximum idle connections per endpoint.
     pub max_idle: usize,
+    /// Requests of other protocols than JSON-RPC are sent over HTTP/2.
+    pub http2: bool,
+    /// The verification of certificates.
+    pub tls: Arc<EndpointTls>,
+}
+
+/// A version of HTTP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "RFC 9112 and RFC 9113 define them")]
+pub enum HttpVersion {
+    Http1,
+    Http2,
 }
 
 /// The fixed parts of an endpoint's requests. The path and the headers may hold keys, so there is
@@ -65,7 +91,7 @@ pub struct Target {
     pub settings: ClientSettings,
     /// The head of its requests.
     pub(super) head: Head,
-    transport: Arc<Transport>,
+    pub(super) transport: Arc<Transport>,
     needs_dns: bool,
     addresses: ArcSwap<Vec<SocketAddr>>,
     preferred: AtomicUsize,
@@ -152,18 +178,30 @@ impl Target {
         Ok(Box::new(stream))
     }
 
-    /// The endpoint as Pingora's proxy connects to it, with the address that worked last. `timeout`
+    /// The endpoint as Pingora's proxy connects to it, with the address that worked last. `wait`
     /// limits each wait for the endpoint.
-    pub fn peer_for_proxy(&self, timeout: Duration) -> Option<HttpPeer> {
+    pub fn peer_for_proxy(&self, wait: Duration, version: HttpVersion) -> Option<HttpPeer> {
         let addresses = self.addresses.load();
         let position = self.preferred.load(Relaxed).checked_rem(addresses.len())?;
         let mut peer = self.peer(addresses[position]);
-        peer.options.read_timeout = Some(timeout);
-        peer.options.write_timeout = Some(timeout);
+        peer.options.read_timeout = Some(wait);
+        peer.options.write_timeout = Some(wait);
         peer.options.idle_timeout = Some(self.settings.idle_timeout);
         // Connections belong to this target: another one has other settings or headers.
         peer.group_key = self.number;
+        if version == HttpVersion::Http2 {
+            peer.options.alpn = ALPN::H2;
+            peer.options.max_h2_streams = usize::from(MAX_STREAMS);
+            peer.options.h2_stream_window_size = Some(STREAM_WINDOW);
+            peer.options.h2_connection_window_size = Some(CONNECTION_WINDOW);
+            peer.options.tcp_keepalive = Some(KEEPALIVE);
+        }
         Some(peer)
+    }
+
+    /// The version of HTTP for requests that aren't JSON-RPC.
+    pub fn version(&self) -> HttpVersion {
+        if self.settings.http2 { HttpVersion::Http2 } else { HttpVersion::Http1 }
     }
 
     /// Prefers the next address, after a connection by [`Target::peer_for_proxy`] failed. Returns
@@ -198,9 +236,13 @@ impl Target {
     }
 
     fn peer(&self, address: SocketAddr) -> HttpPeer {
+        let tls = &self.settings.tls;
         // The name is never empty (the conf checks that): with an empty one rustls would verify
         // nothing.
-        let mut peer = HttpPeer::new(address, self.destination.tls, self.destination.host.clone());
+        let name = tls.server_name.as_deref().unwrap_or_else(|| unbracketed(&self.destination.host));
+        let mut peer = HttpPeer::new(address, self.destination.tls, name.to_owned());
+        peer.client_cert_key = tls.certificate.clone();
+        peer.options.ca = tls.authorities.clone();
         peer.options.connection_timeout = Some(self.settings.connect_timeout);
         peer.options.total_connection_timeout = Some(self.settings.connect_timeout);
         peer.options.alpn = ALPN::H1;
@@ -208,62 +250,13 @@ impl Target {
     }
 }
 
+/// The address of an IPv6 host without its brackets.
+fn unbracketed(host: &str) -> &str {
+    host.trim_start_matches('[').trim_end_matches(']')
+}
+
 fn ip_of(host: &str) -> Option<IpAddr> {
-    host.trim_start_matches('[').trim_end_matches(']').parse().ok()
-}
-
-/// The kind of a connection error. Pingora's own message would hold the address.
-fn kind(error: &pingora::Error, address: SocketAddr) -> &'static str {
-    use pingora::ErrorType as E;
-    if is_own_lack_below(error, address) {
-        return OWN_LACK;
-    }
-    match error.etype() {
-        E::ConnectTimedout => TIMED_OUT,
-        E::ConnectRefused => REFUSED,
-        E::ConnectNoRoute => NO_ROUTE,
-        E::TLSHandshakeFailure | E::TLSWantX509Lookup => "TLS handshake failed",
-        E::TLSHandshakeTimedout => "TLS handshake timed out",
-        E::InvalidCert => "certificate is not valid",
-        _ => FAILED,
-    }
-}
-
-/// The kind of an error without TLS.
-fn plain_kind(error: &io::Error, address: SocketAddr) -> &'static str {
-    if is_own_lack(error, address) {
-        return OWN_LACK;
-    }
-    match error.kind() {
-        io::ErrorKind::TimedOut => TIMED_OUT,
-        io::ErrorKind::ConnectionRefused => REFUSED,
-        io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => NO_ROUTE,
-        _ => FAILED,
-    }
-}
-
-/// Whether connecting failed because this process, or its machine, ran out of a resource. Without a
-/// free port there is no local address to connect from; with IPv6 that error may also mean that the
-/// machine has no IPv6.
-fn is_own_lack(error: &io::Error, address: SocketAddr) -> bool {
-    use nix::errno::Errno;
-    match error.raw_os_error().map(Errno::from_raw) {
-        Some(Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM | Errno::ENOBUFS) => true,
-        Some(Errno::EADDRNOTAVAIL) => address.is_ipv4(),
-        _ => false,
-    }
-}
-
-/// The same for a Pingora error, whose causes include the system's.
-fn is_own_lack_below(error: &pingora::Error, address: SocketAddr) -> bool {
-    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error.root_cause());
-    while let Some(error) = cause {
-        if error.downcast_ref::<io::Error>().is_some_and(|error| is_own_lack(error, address)) {
-            return true;
-        }
-        cause = error.source();
-    }
-    false
+    unbracketed(host).parse().ok()
 }
 
 #[cfg(test)]
@@ -282,7 +275,15 @@ mod tests {
             headers: Vec::new(),
         };
         let second = Duration::from_secs(1);
-        let settings = ClientSettings { connect_timeout: second, timeout: second, idle_timeout: second, max_idle: 1 };
+        let settings = ClientSettings {
+            connect_timeout: second,
+            timeout: second,
+            stream_timeout: second,
+            idle_timeout: second,
+            max_idle: 1,
+            http2: false,
+            tls: Arc::default(),
+        };
         Target::new(destination, settings, Arc::new(Transport::new(1)))
     }
 
@@ -314,39 +315,6 @@ mod tests {
         let target = target();
         target.set_addresses(vec![address]);
         assert_eq!(target.connect().await.err(), Some("connect timed out"));
-    }
-
-    #[test]
-    fn what_the_system_says_has_the_same_words_as_what_pingora_says() {
-        use io::ErrorKind as E;
-        let said = [E::TimedOut, E::ConnectionRefused, E::HostUnreachable, E::NetworkUnreachable, E::OutOfMemory];
-        let words = said.map(|kind| plain_kind(&kind.into(), ([127, 0, 0, 1], 1).into()));
-        assert_eq!(
-            words,
-            ["connect timed out", "connection refused", NO_ROUTE, "no route to the host", "connect failed"]
-        );
-    }
-
-    #[test]
-    fn what_the_proxy_lacks_is_told_apart() {
-        use nix::errno::Errno as E;
-        let [v4, v6]: [SocketAddr; 2] = ["127.0.0.1:1", "[::1]:1"].map(|address| address.parse().unwrap());
-        for (errno, address, is_ours) in [
-            (E::EMFILE, v4, true),
-            (E::ENFILE, v6, true),
-            (E::ENOMEM, v4, true),
-            (E::ENOBUFS, v4, true),
-            (E::EADDRNOTAVAIL, v4, true),
-            (E::EADDRNOTAVAIL, v6, false),
-            (E::ECONNREFUSED, v4, false),
-            (E::EHOSTUNREACH, v4, false),
-        ] {
-            let error = || io::Error::from_raw_os_error(errno as i32);
-            assert_eq!(plain_kind(&error(), address) == OWN_LACK, is_ours, "{errno}");
-            let below = pingora::Error::because(pingora::ErrorType::SocketError, "no socket", error());
-            let wrapped = pingora::Error::because(pingora::ErrorType::ConnectError, "no connection", below);
-            assert_eq!(kind(&wrapped, address) == OWN_LACK, is_ours, "{errno}");
-        }
     }
 
     #[tokio::test]

@@ -13,10 +13,11 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
+pub(super) use super::file_endpoint::Endpoint;
 pub(super) use super::file_listener::{Certificate, Listener, ListenerTls};
 pub(super) use super::file_route::{Cors, HeaderEdits, Respond, Route};
 pub(super) use super::file_upstream::{
-    Canary, Client, Cooldown, Endpoint, HealthCheck, RetryBudget, Shadow, Upstream, WebSocket,
+    Canary, Client, Cooldown, HealthCheck, RetryBudget, Shadow, Upstream, WebSocket,
 };
 use super::spanned::Spanned;
 pub(super) use super::spanned::Table;

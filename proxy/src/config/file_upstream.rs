@@ -1,11 +1,9 @@
 //! The tables of `[upstreams.NAME]` as they are written. The rules of [`file`](super::file) hold
 //! here, too.
 
-use std::collections::BTreeMap;
-
 use serde::Deserialize;
 
-use super::file::{duration, or, text};
+use super::file::{Certificate, Endpoint, duration, or, text};
 use super::health::HealthText;
 use super::shadow::ShadowText;
 use super::spanned::{Spanned, Table};
@@ -91,6 +89,17 @@ pub(super) struct Upstream {
     pub(super) health_check: Option<Spanned<HealthText>>,
     /// WebSocket connections through the pool.
     pub(super) websocket: Table<WebSocket>,
+    /// For `protocol = "http"`: the endpoints speak HTTP/2, as gRPC needs it: by ALPN with TLS, by
+    /// prior knowledge without. An endpoint that doesn't fails to connect.
+    pub(super) http2: Spanned<bool>,
+    /// For `protocol = "http"`: how much responses are compressed for clients that accept gzip,
+    /// Brotli or Zstandard, from 1, the fastest, to 9; 0 is off.
+    #[cfg_attr(test, schemars(range(min = 0, max = 9)))]
+    pub(super) compression_level: Spanned<i64>,
+    /// TLS to the endpoints with an `https` URL.
+    ///
+    /// Default: certificates are verified with the system's authorities.
+    pub(super) tls: Option<Table<UpstreamTls>>,
     /// The endpoints of the pool. At least one is needed.
     pub(super) endpoints: Vec<Table<Endpoint>>,
 }
@@ -122,6 +131,9 @@ impl Default for Upstream {
             cooldown: Table::default(),
             health_check: None,
             websocket: Table::default(),
+            http2: or(false),
+            compression_level: or(0),
+            tls: None,
             endpoints: Vec::new(),
         }
     }
@@ -224,6 +236,9 @@ pub(super) struct Client {
     pub(super) connect_timeout: Spanned<DurationText>,
     /// The time for one attempt.
     pub(super) timeout: Spanned<DurationText>,
+    /// The longest silence of an endpoint in a gRPC call whose client sets no deadline, and while
+    /// a longer body goes to an endpoint over HTTP/2.
+    pub(super) stream_timeout: Spanned<DurationText>,
     /// How long an idle connection is kept.
     pub(super) pool_idle_timeout: Spanned<DurationText>,
     /// Idle connections of each endpoint; 0 closes each connection after its request.
@@ -236,10 +251,31 @@ impl Default for Client {
         Self {
             connect_timeout: duration("500ms"),
             timeout: duration("5s"),
+            stream_timeout: duration("5m"),
             pool_idle_timeout: duration("20s"),
             pool_max_idle_per_host: or(50),
         }
     }
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(super) struct UpstreamTls {
+    /// A PEM file of the authorities that endpoints' certificates are verified with, relative to
+    /// the conf file.
+    ///
+    /// Default: the system's.
+    pub(super) ca: Option<Spanned<String>>,
+    /// The certificate that is shown to endpoints.
+    ///
+    /// Default: none.
+    pub(super) certificate: Option<Table<Certificate>>,
+    /// The host name or IP address that endpoints' certificates must be for, and that they are told
+    /// (SNI).
+    ///
+    /// Default: the host of each endpoint's URL.
+    pub(super) server_name: Option<Spanned<String>>,
 }
 
 #[derive(Deserialize)]
@@ -295,6 +331,11 @@ pub(super) struct HealthCheck {
     ///
     /// Default: none.
     pub(super) path: Option<Spanned<String>>,
+    /// The service of which the probe asks by gRPC's health protocol (`grpc.health.v1.Health/Check`)
+    /// instead; `""` asks of the server. Needs `http2`.
+    ///
+    /// Default: none.
+    pub(super) grpc: Option<Spanned<String>>,
     /// The HTTP status that the GET must be answered with.
     ///
     /// Default: 200, with `path`.
@@ -320,78 +361,11 @@ impl Default for HealthCheck {
             timeout: duration("5s"),
             method: None,
             path: None,
+            grpc: None,
             status: None,
             unhealthy_threshold: or(2),
             healthy_threshold: or(1),
             max_head_lag: None,
-        }
-    }
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, default)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(extend("required" = ["url"])))]
-pub(super) struct Endpoint {
-    /// The HTTP or HTTPS URL; also `env:NAME` or `file:PATH`.
-    pub(super) url: Option<Spanned<String>>,
-    /// The name in logs and metrics.
-    ///
-    /// Default: position and host, as in `001_rpc.example.com`.
-    pub(super) name: Option<Spanned<String>>,
-    /// The weight for the scoring policy; 0 keeps the endpoint out of rotation.
-    #[cfg_attr(test, schemars(range(min = 0, max = 65_535)))]
-    pub(super) weight: Spanned<i64>,
-    /// Requests per second; each member of a batch counts.
-    ///
-    /// Default: no limit.
-    #[cfg_attr(test, schemars(range(min = 1, max = 1_000_000)))]
-    pub(super) rate_limit_per_sec: Option<Spanned<i64>>,
-    /// Requests that may come at once. Needs `rate_limit_per_sec`.
-    ///
-    /// Default: `rate_limit_per_sec`.
-    #[cfg_attr(test, schemars(range(min = 1, max = 1_000_000)))]
-    pub(super) burst_size: Option<Spanned<i64>>,
-    /// Members of a batch; larger batches are split for this endpoint.
-    ///
-    /// Default: the upstream's.
-    #[cfg_attr(test, schemars(range(min = 1, max = 10_000)))]
-    pub(super) max_batch_size: Option<Spanned<i64>>,
-    /// Blocks that one request for logs may span, used when another endpoint refused a range as too
-    /// large.
-    ///
-    /// Default: not known.
-    #[cfg_attr(test, schemars(range(min = 1)))]
-    pub(super) max_block_range: Option<Spanned<i64>>,
-    /// Words for policies; `archive` is known to the shipped ones. At most 64 in one upstream.
-    pub(super) tags: Vec<Spanned<String>>,
-    /// The price of a request for policies, in any unit.
-    ///
-    /// Default: none.
-    #[cfg_attr(test, schemars(range(min = 0)))]
-    pub(super) price: Option<Spanned<f32>>,
-    /// The WebSocket URL (`ws` or `wss`), where it differs from `url`; also `env:NAME` or
-    /// `file:PATH`.
-    ///
-    /// Default: `url`.
-    pub(super) ws_url: Option<Spanned<String>>,
-    /// Headers of each request to the endpoint; the values may be `env:NAME` or `file:PATH`.
-    pub(super) headers: BTreeMap<Spanned<String>, Spanned<String>>,
-}
-
-impl Default for Endpoint {
-    fn default() -> Self {
-        Self {
-            url: None,
-            ws_url: None,
-            name: None,
-            weight: or(20),
-            rate_limit_per_sec: None,
-            burst_size: None,
-            max_batch_size: None,
-            max_block_range: None,
-            tags: Vec::new(),
-            price: None,
-            headers: BTreeMap::new(),
         }
     }
 }

@@ -14,7 +14,6 @@ use super::report::{Key, Report};
 use super::spanned::Spanned;
 use super::units::ChainIdText;
 use super::upstream::{any_of, is_method};
-use super::{HealthCheck, ProbeKind};
 use crate::chain::{Chain, ChainId, IdForm};
 
 /// A shorter interval would be a load of its own.
@@ -30,6 +29,47 @@ const STATUS: RangeInclusive<u16> = 100..=599;
 const MAX_PATH: usize = 256;
 /// The default status of a good answer.
 const OK: u16 = 200;
+
+/// Periodic probes of whether each endpoint is fit to serve.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HealthCheck {
+    /// `interval`: from the start of one round to the start of the next; `"100ms"` to a day.
+    /// Default `"30s"`.
+    pub interval: Duration,
+    /// `timeout`: for one probe, including the connect; `"1ms"` to a day. Default `"5s"`.
+    pub timeout: Duration,
+    /// `method`, or `path` and `status`, or `grpc`.
+    pub probe: ProbeKind,
+    /// The conf names none of them: an endpoint that lacks the default method passes.
+    pub implied: bool,
+    /// `unhealthy_threshold`: consecutive failed probes that make an endpoint unhealthy; 1 to 100.
+    /// Default 2.
+    pub unhealthy_threshold: u32,
+    /// `healthy_threshold`: consecutive good probes that make it healthy again; 1 to 100. Default
+    /// 1.
+    pub healthy_threshold: u32,
+    /// `max_head_lag`: the most blocks that a healthy endpoint may be behind the best one. Needs a
+    /// method that returns the head. Default: no limit.
+    pub max_head_lag: Option<u32>,
+}
+
+/// The request of a health check.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ProbeKind {
+    /// `method`: a JSON-RPC method without parameters, 1 to 64 characters of visible ASCII. Default
+    /// `"eth_blockNumber"`, or `"getSlot"` with `chain = "solana"`.
+    Method(String),
+    /// A GET request.
+    Path {
+        /// `path`: with its query, if any: up to 256 characters of visible ASCII, the first a `/`.
+        path: String,
+        /// `status`: the status of a good answer; 100 to 599. Default 200.
+        status: u16,
+    },
+    /// `grpc`: the service of gRPC's health protocol: up to 256 characters of visible ASCII, none
+    /// of them for the server itself.
+    Grpc(String),
+}
 
 /// The accepted forms of `health_check`, for messages.
 pub(super) const HEALTH_FORM: &str = "a table such as { interval = \"30s\" }, or \"off\"";
@@ -85,7 +125,7 @@ pub(super) fn health_check(
 fn health_check_of(key: Key<'_>, file: &file::HealthCheck, chain: Chain, report: &mut Report<'_>) -> HealthCheck {
     let probe = probe(key, file, chain, report);
     HealthCheck {
-        implied: file.method.is_none() && file.path.is_none(),
+        implied: file.method.is_none() && file.path.is_none() && file.grpc.is_none(),
         interval: report.duration(key.name("interval"), &file.interval, INTERVAL),
         timeout: report.duration(key.name("timeout"), &file.timeout, SHORTEST..=LONGEST),
         unhealthy_threshold: report.whole(key.name("unhealthy_threshold"), &file.unhealthy_threshold, THRESHOLD),
@@ -96,25 +136,37 @@ fn health_check_of(key: Key<'_>, file: &file::HealthCheck, chain: Chain, report:
 }
 
 fn probe(key: Key<'_>, file: &file::HealthCheck, chain: Chain, report: &mut Report<'_>) -> ProbeKind {
-    if let Some(path) = &file.path {
-        if let Some(method) = &file.method {
-            let message = "contradicts health_check.path, which asks with GET; remove one of them";
-            report.add(key.name("method"), method.span(), message);
-        }
-        return ProbeKind::Path {
-            path: checked_path(key.name("path"), path, report),
-            status: file.status.as_ref().map_or(OK, |status| report.whole(key.name("status"), status, STATUS)),
-        };
+    let named = [("path", &file.path), ("grpc", &file.grpc), ("method", &file.method)];
+    let mut named = named.into_iter().filter_map(|(name, value)| Some((name, value.as_ref()?)));
+    let chosen = named.next();
+    for (name, text) in named {
+        let other = chosen.map_or("", |(name, _)| name);
+        report.add(key.name(name), text.span(), format!("contradicts health_check.{other}; remove one of them"));
     }
-    if let Some(status) = &file.status {
+    if let Some(status) = file.status.as_ref().filter(|_| file.path.is_none()) {
         report.add(key.name("status"), status.span(), "needs path, whose answer has that status");
     }
-    let Some(method) = &file.method else { return ProbeKind::Method(chain.head_method().to_owned()) };
-    if !is_method(method.get_ref()) {
-        let message = "must be a method: 1 to 64 characters of visible ASCII without *";
-        report.add(key.name("method"), method.span(), message);
+    match chosen {
+        Some(("path", path)) => ProbeKind::Path {
+            path: checked_path(key.name("path"), path, report),
+            status: file.status.as_ref().map_or(OK, |status| report.whole(key.name("status"), status, STATUS)),
+        },
+        Some(("grpc", service)) => {
+            if service.get_ref().len() > MAX_PATH || !service.get_ref().bytes().all(|byte| byte.is_ascii_graphic()) {
+                let message = "must be the full name of a service, such as \"package.Service\", or \"\" for the server";
+                report.add(key.name("grpc"), service.span(), message);
+            }
+            ProbeKind::Grpc(service.get_ref().clone())
+        }
+        Some((_, method)) => {
+            if !is_method(method.get_ref()) {
+                let message = "must be a method: 1 to 64 characters of visible ASCII without *";
+                report.add(key.name("method"), method.span(), message);
+            }
+            ProbeKind::Method(method.get_ref().clone())
+        }
+        None => ProbeKind::Method(chain.head_method().to_owned()),
     }
-    ProbeKind::Method(method.get_ref().clone())
 }
 
 fn checked_path(key: Key<'_>, path: &Spanned<String>, report: &mut Report<'_>) -> String {

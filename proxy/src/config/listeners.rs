@@ -102,16 +102,8 @@ fn tls(key: Key<'_>, table: &Table<file::ListenerTls>, report: &mut Report<'_>, 
         let message = "must hold at least one certificate, such as [{ chain = \"site.pem\", key = \"site.key\" }]";
         report.add(list, table.span(), message);
     }
-    let certificate = |(index, files): (usize, &Table<file::Certificate>)| {
-        let key = list.item(index);
-        let chain = required(key, "chain", "site.pem", files.chain.as_ref(), files.span(), report);
-        let private = required(key, "key", "site.key", files.key.as_ref(), files.span(), report);
-        CertificateFiles {
-            chain: chain.map(|text| path(key.name("chain"), text, report, sources)).unwrap_or_default(),
-            key: private.map(|text| path(key.name("key"), text, report, sources)).unwrap_or_default(),
-        }
-    };
-    let certificates = table.certificates.iter().enumerate().map(certificate).collect();
+    let each = table.certificates.iter().enumerate();
+    let certificates = each.map(|(index, files)| certificate(list.item(index), files, report, sources)).collect();
     ListenerTls {
         certificates,
         client_ca: table.client_ca.as_ref().map(|text| path(key.name("client_ca"), text, report, sources)),
@@ -126,7 +118,23 @@ fn tls(key: Key<'_>, table: &Table<file::ListenerTls>, report: &mut Report<'_>, 
     }
 }
 
-fn path(key: Key<'_>, text: &Spanned<String>, report: &mut Report<'_>, sources: &Sources<'_>) -> PathBuf {
+/// The files of a certificate and its private key.
+pub(super) fn certificate(
+    key: Key<'_>,
+    files: &Table<file::Certificate>,
+    report: &mut Report<'_>,
+    sources: &Sources<'_>,
+) -> CertificateFiles {
+    let chain = required(key, "chain", "site.pem", files.chain.as_ref(), files.span(), report);
+    let private = required(key, "key", "site.key", files.key.as_ref(), files.span(), report);
+    CertificateFiles {
+        chain: chain.map(|text| path(key.name("chain"), text, report, sources)).unwrap_or_default(),
+        key: private.map(|text| path(key.name("key"), text, report, sources)).unwrap_or_default(),
+    }
+}
+
+/// A file, relative to the conf file.
+pub(super) fn path(key: Key<'_>, text: &Spanned<String>, report: &mut Report<'_>, sources: &Sources<'_>) -> PathBuf {
     let path = text.get_ref();
     if path.is_empty() || path.contains('\0') {
         report.add(key, text.span(), "must be the path of a file");

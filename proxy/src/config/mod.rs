@@ -18,6 +18,7 @@ mod cors;
 mod endpoint;
 mod error;
 mod file;
+mod file_endpoint;
 mod file_listener;
 mod file_route;
 mod file_upstream;
@@ -46,6 +47,7 @@ mod suggest;
 mod tests;
 mod units;
 mod upstream;
+mod upstream_tls;
 mod url;
 mod validate;
 
@@ -53,16 +55,18 @@ use std::path::Path;
 
 pub use self::endpoint::is_label;
 pub use self::error::{ConfigError, Location, Problem};
+pub use self::health::{HealthCheck, ProbeKind};
 pub use self::listeners::{CertificateFiles, Listener, ListenerTls, TlsVersion};
 pub use self::policy::NATIVE;
 pub use self::resolved::{
-    Admin, CanaryConf, Client, ClientKeySource, Config, Cooldown, EndpointConf, HealthCheck, Plugins, PolicyConf,
-    ProbeKind, Protocol, RateLimit, RetryBudget, Server, ShadowConf, UpstreamConf, WebSocket,
+    Admin, CanaryConf, Client, ClientKeySource, Config, Cooldown, EndpointConf, Plugins, PolicyConf, Protocol,
+    RateLimit, RetryBudget, Server, ShadowConf, UpstreamConf, WebSocket,
 };
 pub use self::resolved_route::{
     Cors, CorsHeaders, FixedAnswer, HeaderEdits, HostPattern, OriginPattern, Origins, Route, RouteTarget,
 };
 pub use self::secret::{ClientKey, Secret};
+pub use self::upstream_tls::UpstreamTls;
 pub use self::url::{EndpointUrl, UrlError};
 use crate::files;
 

@@ -7,10 +7,5 @@ pub(super) const PLANNED: &[(&str, &[&str])] = &[
     ("server", &["max_connections", "max_buffered", "state_file"]),
     ("admin", &["hosts", "tls"]),
     ("plugins", &["on_error", "verify"]),
-    (
-        "upstreams",
-        &["tls", "http2", "consistency", "consistency_wait", "empty", "learn_limits", "broadcast", "record", "explore"],
-    ),
-    ("upstreams.client", &["tls", "http2"]),
-    ("upstreams.endpoints", &["tls", "http2"]),
+    ("upstreams", &["consistency", "consistency_wait", "empty", "learn_limits", "broadcast", "record", "explore"]),
 ];

@@ -9,7 +9,7 @@ use std::time::Duration;
 use http::HeaderName;
 use ipnet::IpNet;
 
-use super::{ClientKey, EndpointUrl, Listener, Location, Route, Secret};
+use super::{ClientKey, EndpointUrl, HealthCheck, Listener, Location, Route, Secret, UpstreamTls};
 use crate::chain::{Chain, ChainId};
 use crate::model::Rails;
 use crate::signature::TrustedKey;
@@ -220,6 +220,13 @@ pub struct UpstreamConf {
     pub health_check: Option<HealthCheck>,
     /// `websocket`.
     pub websocket: WebSocket,
+    /// `http2`: the endpoints speak HTTP/2. Needs `protocol = "http"`. Default `false`.
+    pub http2: bool,
+    /// `compression_level`: 1, the fastest, to 9; `None` for 0, which is off. Needs
+    /// `protocol = "http"`. Default 0.
+    pub compression_level: Option<NonZeroU32>,
+    /// `tls`. Needs an endpoint with an `https` URL.
+    pub tls: UpstreamTls,
     /// `[[upstreams.NAME.endpoints]]`, in the order of the file: at least one, not all of weight 0,
     /// with at most 64 different tags, and no URL or name twice.
     pub endpoints: Vec<EndpointConf>,
@@ -275,6 +282,10 @@ pub struct Client {
     /// `timeout`: for one attempt, including the connect; `"1ms"` to a day. Default `"5s"`. The
     /// deadline may end it sooner.
     pub timeout: Duration,
+    /// `stream_timeout`: the longest silence of an endpoint in a gRPC call whose client sets no
+    /// deadline, and in a request over HTTP/2 whose body doesn't fit into `replay_buffer`; `"1ms"`
+    /// to a day. Default `"5m"`.
+    pub stream_timeout: Duration,
     /// `pool_idle_timeout`: how long an idle connection is kept; `"1ms"` to a day. Default `"20s"`.
     pub pool_idle_timeout: Duration,
     /// `pool_max_idle_per_host`: idle connections per endpoint; 0 to 10,000. Default 50.
@@ -289,44 +300,6 @@ pub struct RetryBudget {
     pub share: f32,
     /// `floor_per_sec`: 0 to 100,000. Default 10.
     pub floor_per_sec: u32,
-}
-
-/// Periodic probes of whether each endpoint is fit to serve.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HealthCheck {
-    /// `interval`: from the start of one round to the start of the next; `"100ms"` to a day.
-    /// Default `"30s"`.
-    pub interval: Duration,
-    /// `timeout`: for one probe, including the connect; `"1ms"` to a day. Default `"5s"`.
-    pub timeout: Duration,
-    /// `method`, or `path` and `status`.
-    pub probe: ProbeKind,
-    /// The conf names neither: an endpoint that lacks the default method passes.
-    pub implied: bool,
-    /// `unhealthy_threshold`: consecutive failed probes that make an endpoint unhealthy; 1 to 100.
-    /// Default 2.
-    pub unhealthy_threshold: u32,
-    /// `healthy_threshold`: consecutive good probes that make it healthy again; 1 to 100. Default
-    /// 1.
-    pub healthy_threshold: u32,
-    /// `max_head_lag`: the most blocks that a healthy endpoint may be behind the best one. Needs a
-    /// method that returns the head. Default: no limit.
-    pub max_head_lag: Option<u32>,
-}
-
-/// The request of a health check.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ProbeKind {
-    /// `method`: a JSON-RPC method without parameters, 1 to 64 characters of visible ASCII. Default
-    /// `"eth_blockNumber"`, or `"getSlot"` with `chain = "solana"`.
-    Method(String),
-    /// A GET request.
-    Path {
-        /// `path`: with its query, if any: up to 256 characters of visible ASCII, the first a `/`.
-        path: String,
-        /// `status`: the status of a good answer; 100 to 599. Default 200.
-        status: u16,
-    },
 }
 
 /// The timed exclusion of a failing endpoint: the n-th in a row lasts between `1 - jitter` and 1

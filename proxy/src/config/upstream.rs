@@ -1,5 +1,6 @@
 //! One upstream: its policies, limits and timeouts.
 
+use std::num::NonZeroU32;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use super::secret::Sources;
 use super::spanned::Spanned;
 use super::{
     Client, Cooldown, HealthCheck, ProbeKind, Protocol, RetryBudget, UpstreamConf, WebSocket, canary, endpoint, health,
-    shadow,
+    shadow, upstream_tls,
 };
 use crate::chain::Chain;
 
@@ -55,6 +56,7 @@ pub(super) fn upstream(
     let key = parent.name(name.get_ref());
     let protocol = protocol(key, file, report);
     let chain = chain(key.name("chain"), &file.chain, report);
+    let endpoints = endpoint::endpoints(key, file, report, sources);
     UpstreamConf {
         name: name.get_ref().clone(),
         protocol,
@@ -84,7 +86,10 @@ pub(super) fn upstream(
         cooldown: cooldown(key.name("cooldown"), &file.cooldown, report),
         health_check: health_check(key.name("health_check"), file, protocol, chain, report),
         websocket: websocket(key.name("websocket"), &file.websocket, report),
-        endpoints: endpoint::endpoints(key, file, report, sources),
+        http2: upstream_tls::http2(key, file, report),
+        compression_level: compression_level(key.name("compression_level"), file, report),
+        tls: upstream_tls::tls(key.name("tls"), file, &endpoints, report, sources),
+        endpoints,
     }
 }
 
@@ -118,14 +123,27 @@ fn health_check(
     let check = health::health_check(key, file.health_check.as_ref(), chain, report)?;
     match (&check.probe, &file.health_check) {
         (ProbeKind::Path { .. }, _) => Some(check),
+        (ProbeKind::Grpc(_), Some(written)) if !*file.http2.get_ref() => {
+            report.add(key.name("grpc"), written.span(), "needs http2 = true in the upstream");
+            None
+        }
+        (ProbeKind::Grpc(_), _) => Some(check),
         _ if protocol == Protocol::JsonRpc => Some(check),
         (_, None) => None,
         (ProbeKind::Method(_), Some(written)) => {
-            let message = "needs path for protocol = \"http\", such as { path = \"/health\" }, and no method";
+            let message = "needs path or grpc for protocol = \"http\", such as { path = \"/health\" }, and no method";
             report.add(key, written.span(), message);
             None
         }
     }
+}
+
+fn compression_level(key: Key<'_>, file: &file::Upstream, report: &mut Report<'_>) -> Option<NonZeroU32> {
+    let level = NonZeroU32::new(report.whole(key, &file.compression_level, 0..=9));
+    if level.is_some() {
+        upstream_tls::needs_http(key, file, file.compression_level.span(), report);
+    }
+    level
 }
 
 fn websocket(key: Key<'_>, file: &file::WebSocket, report: &mut Report<'_>) -> WebSocket {
@@ -222,6 +240,7 @@ fn client(key: Key<'_>, file: &file::Client, report: &mut Report<'_>) -> Client 
     Client {
         connect_timeout: report.duration(connect, &file.connect_timeout, positive.clone()),
         timeout: report.duration(key.name("timeout"), &file.timeout, positive.clone()),
+        stream_timeout: report.duration(key.name("stream_timeout"), &file.stream_timeout, positive.clone()),
         pool_idle_timeout: report.duration(idle, &file.pool_idle_timeout, positive),
         pool_max_idle_per_host: report.whole(
             key.name("pool_max_idle_per_host"),

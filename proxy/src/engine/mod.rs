@@ -17,7 +17,7 @@ mod streaming;
 
 pub use attempts::{Reply, ReplyBody, Trace, run};
 pub use call::Call;
-pub use relay::{Relay, classify};
+pub use relay::{Relay, classify, classify_grpc};
 pub use streaming::{Piece, StreamingReply};
 
 #[cfg(test)]

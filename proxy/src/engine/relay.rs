@@ -14,11 +14,13 @@ use super::extra::{Spending, elsewhere};
 use crate::client::Target;
 use crate::clock;
 use crate::jsonrpc::Refusal;
-use crate::model::{Action, AttemptResult, Blame, Outcome, Plan, RequestFacts, Tick, is_provoked, may_retry};
+use crate::model::{Action, AttemptResult, Blame, GrpcCode, Outcome, Plan, RequestFacts, Tick, is_provoked, may_retry};
 use crate::upstream::{Attempt, Case, Extra, Selection, Ticket, TunnelPlace, Upstream};
 
 /// HTTP 429.
 const TOO_MANY_REQUESTS: u16 = 429;
+/// HTTP 200, which every gRPC call ends with.
+const OK: u16 = 200;
 
 /// The result of an attempt whose response has this status. A server's error and a refusal for lack
 /// of capacity are failures; any other status is the endpoint's answer.
@@ -29,6 +31,14 @@ pub fn classify(status: u16, retry_after: Option<Duration>) -> AttemptResult {
     };
     let result = AttemptResult::failed(outcome, true, "");
     AttemptResult { http_status: Some(status), retry_after, ..result }
+}
+
+/// The result of an attempt whose call ended with this gRPC status. The retry policy tells an
+/// endpoint's failure from an answer to the client.
+pub fn classify_grpc(status: u32) -> AttemptResult {
+    let outcome = if status == GrpcCode::Ok.code() { Outcome::Success } else { Outcome::RpcError };
+    let result = AttemptResult::failed(outcome, true, "gRPC error");
+    AttemptResult { http_status: Some(OK), grpc_status: Some(status), ..result }
 }
 
 /// The state of one request.
@@ -172,8 +182,8 @@ impl Relay {
         self.delay.is_some()
     }
 
-    /// Ends the attempt as `result` before any of its response was passed on. `replayable`: the
-    /// request could be sent once more. Returns whether another attempt follows.
+    /// Ends the attempt as `result`. `replayable`: the request could be sent once more, since
+    /// nothing of a response was passed on. Returns whether another attempt follows.
     pub fn fail(&mut self, mut result: AttemptResult, replayable: bool, trace: &mut Trace) -> bool {
         let Some(UnderWay { lease, number, began, .. }) = self.attempt.take() else { return false };
         let now = clock::now();
@@ -200,7 +210,8 @@ impl Relay {
             _ => false,
         };
         self.last = Some(result);
-        trace.given_up = !retries;
+        self.answered = decision.success;
+        trace.given_up = !retries && !decision.success;
         retries
     }
 

@@ -13,6 +13,7 @@ use super::ctx::RequestCtx;
 use super::fields::Fields;
 use super::forward::{Forwarded, Kind, Place};
 use super::framing::{BodyLength, Framing, announced};
+use super::grpc;
 use super::own_answers::{OwnAnswer, own_answer};
 use super::path::normalise;
 use super::session::set_limits;
@@ -77,9 +78,11 @@ pub(super) async fn direct(
 
 /// The kind of a request that streams through; `None` for one that the engine answers.
 fn kind(head: &RequestHeader, target: &UpstreamTarget) -> Option<Kind> {
-    let is_http = target.upstream.settings().protocol == Protocol::Http;
+    let settings = target.upstream.settings();
+    let is_http = settings.protocol == Protocol::Http;
     match websocket::is_handshake(head) {
         true => Some(Kind::WebSocket { whole: !is_http }),
+        false if settings.http2 && grpc::is_call(head) => Some(Kind::Call { timeout: grpc::timeout(&head.headers) }),
         false => is_http.then_some(Kind::Http),
     }
 }
@@ -95,11 +98,11 @@ async fn forward(
     let head = session.req_header();
     ctx.batch_size = 1;
     ctx.method = match kind {
-        Kind::Http => head.method.as_str().to_owned(),
+        Kind::Http | Kind::Call { .. } => head.method.as_str().to_owned(),
         Kind::WebSocket { .. } => websocket::METHOD.to_owned(),
     };
     let may_open = match (kind, &route.cors) {
-        (Kind::Http, _) => true,
+        (Kind::Http | Kind::Call { .. }, _) => true,
         (Kind::WebSocket { .. }, Some(cors)) => cors::may_upgrade(cors, &head.headers),
         // Any page could use the nodes: browsers ask no permission. Other services see the origin.
         (Kind::WebSocket { whole }, None) => !(whole && head.headers.contains_key(header::ORIGIN)),

@@ -5,38 +5,40 @@
 //! `replay_buffer` bytes), and never once a byte of a response was passed on; a client that is slow
 //! or goes away is no endpoint's failure.
 
+mod outcome;
+
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{StatusCode, header};
+use http::{Version, header};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::protocols::http::ServerSession;
 use pingora::upstreams::peer::HttpPeer;
-use pingora::{Error, ErrorSource, ErrorType, Result};
+use pingora::{Error, ErrorType, Result};
 use pingora_proxy::Session;
 
+use super::body_pace::BodyPace;
 use super::bounds::Bounds;
 use super::ctx::RequestCtx;
 use super::direction;
+use super::failure;
 use super::forwarding::{Hop, forwarding_headers};
 use super::framing::{BodyLength, Framing};
+use super::grpc;
 use super::websocket;
 use crate::client::target::Destination;
-use crate::client::{Target, retry_after};
+use crate::client::{HttpVersion, Target};
 use crate::clock;
-use crate::engine::{Relay, Trace, classify};
+use crate::engine::{Relay, Trace};
 use crate::jsonrpc::{Refusal, whole_secs};
 use crate::model::{
-    AttemptResult, FloorRate, HttpFacts, HttpMethod, MethodClass, Outcome, Pace, PolicyTime, Protocol, RequestFacts,
-    RequestShape, Tick,
+    AttemptResult, HttpFacts, HttpMethod, MethodClass, Outcome, PolicyTime, Protocol, RequestFacts, RequestShape,
 };
 use crate::snapshot;
 use crate::upstream::Upstream;
 
-/// The average rate at which a client must send a body (Apache's `RequestReadTimeout`).
-const BODY_FLOOR: FloorRate = FloorRate { bytes_per_sec: 1 << 10, grace: Duration::from_secs(10) };
 /// Longest pause of a client in the middle of a body.
 const MAX_SILENCE: Duration = Duration::from_secs(10);
 /// Longest time in which a client reads no byte of its response (nginx's default).
@@ -49,6 +51,10 @@ const TEXT: &str = "text/plain; charset=utf-8";
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Http,
+    /// A gRPC call, and the time that its client gives it.
+    Call {
+        timeout: Option<Duration>,
+    },
     /// The handshake of a WebSocket connection. `whole`: to the endpoint's URL, whatever the
     /// client's path.
     WebSocket {
@@ -71,23 +77,21 @@ pub(super) struct Forwarded {
     /// The path for endpoints behind their own, without the query.
     path: String,
     target: Option<Arc<Target>>,
-    /// The time limit of each wait for the endpoint.
+    /// The version of HTTP of the attempt.
+    version: HttpVersion,
+    /// The time limit of the attempt's head.
     limit: Duration,
     /// The attempt goes on over another connection to its endpoint, which happens once.
     again: bool,
     renewed: bool,
     replay_buffer: usize,
-    /// The client's progress with its body.
+    /// The body may have more bytes than that.
+    is_long: bool,
     body: BodyPace,
+    /// The head of a call's response was passed on, which its status must follow.
+    awaits_status: bool,
     /// The client's fault that ended the request.
     refusal: Option<Refusal>,
-}
-
-/// The rate of a request's body, and what has come of it.
-struct BodyPace {
-    pace: Pace,
-    since: Tick,
-    bytes: usize,
 }
 
 impl Forwarded {
@@ -104,27 +108,34 @@ impl Forwarded {
         framing: &Framing,
         ctx: &RequestCtx,
     ) -> std::result::Result<Self, Refusal> {
-        session.set_read_timeout(Some(MAX_SILENCE));
+        let is_call = matches!(kind, Kind::Call { .. });
+        session.set_read_timeout((!is_call).then_some(MAX_SILENCE));
         session.set_write_timeout(Some(WRITE_TIMEOUT));
         session.set_min_send_rate(Some(READ_FLOOR));
         let replay_buffer = upstream.settings().replay_buffer;
         let (deadline, client_key) = (upstream.settings().deadline, ctx.client_hash);
         let facts = facts(session.req_header(), kind, place, framing, deadline, client_key);
         let relay = match kind {
-            Kind::Http => Relay::admit(upstream, facts).await?,
+            Kind::Http | Kind::Call { .. } => Relay::admit(upstream, facts).await?,
             Kind::WebSocket { .. } => Relay::admit_tunnel(upstream, facts)?,
         };
-        let body = BodyPace { pace: Pace::new(BODY_FLOOR), since: clock::now(), bytes: 0 };
+        let is_long = match framing.body {
+            BodyLength::Bytes(length) => length > replay_buffer,
+            _ => !session.is_body_done(),
+        };
         Ok(Forwarded {
             relay,
             kind,
             path,
             target: None,
+            version: HttpVersion::Http1,
             limit: Duration::ZERO,
             again: false,
             renewed: false,
             replay_buffer,
-            body,
+            is_long,
+            body: BodyPace::begin(),
+            awaits_status: false,
             refusal: None,
         })
     }
@@ -140,7 +151,11 @@ impl Forwarded {
         };
         let (target, limit) = chosen.map_err(|refusal| self.refuse(refusal))?;
         self.limit = limit;
-        let Some(mut peer) = target.peer_for_proxy(limit) else {
+        self.awaits_status = false;
+        // A handshake of HTTP/1 opens a WebSocket.
+        let is_websocket = matches!(self.kind, Kind::WebSocket { .. });
+        self.version = if is_websocket { HttpVersion::Http1 } else { target.version() };
+        let Some(mut peer) = target.peer_for_proxy(self.wait_for(&target), self.version) else {
             let unresolved = AttemptResult::failed(Outcome::ConnectFailed, false, "the host name has no address");
             let retries = self.relay.fail(unresolved, true, trace);
             let mut error = Error::explain(ErrorType::ConnectError, "the host name has no address");
@@ -156,6 +171,17 @@ impl Forwarded {
         Ok(Box::new(peer))
     }
 
+    /// The time limit of each wait for the endpoint. It can't be changed at the head of a response;
+    /// over HTTP/2 it also passes while the body of the request is on its way.
+    fn wait_for(&self, target: &Target) -> Duration {
+        let stream = target.settings.stream_timeout;
+        match self.kind {
+            Kind::Call { timeout } => timeout.unwrap_or(stream).min(stream),
+            Kind::Http if self.is_long && self.version == HttpVersion::Http2 => stream.max(self.limit),
+            Kind::Http | Kind::WebSocket { .. } => self.limit,
+        }
+    }
+
     fn refuse(&mut self, refusal: Refusal) -> Box<Error> {
         let status = refusal.status().as_u16();
         self.refusal = Some(refusal);
@@ -166,6 +192,9 @@ impl Forwarded {
     /// the route's, and the endpoint's own, which win.
     pub(super) fn direct(&self, session: &Session, request: &mut RequestHeader, ctx: &RequestCtx) -> Result<()> {
         let Some(target) = &self.target else { return Ok(()) };
+        if self.version == HttpVersion::Http2 && request.version != Version::HTTP_2 {
+            return Err(failure::no_http2());
+        }
         let destination = &target.destination;
         let from = session.req_header();
         if self.kind == (Kind::WebSocket { whole: true }) {
@@ -207,124 +236,14 @@ impl Forwarded {
     /// # Errors
     /// When the client sends below the floor rate.
     pub(super) fn count(&mut self, piece: Option<&Bytes>) -> Result<()> {
-        let now = clock::now();
-        let size = piece.map_or(0, Bytes::len);
-        self.body.bytes += size;
-        self.body.pace.record(size, now.since(self.body.since));
-        self.body.since = now;
-        if self.body.pace.allowance(0).is_zero() {
+        self.body.count(piece);
+        // A stream of messages has no rate.
+        if !matches!(self.kind, Kind::Call { .. }) && self.body.is_too_slow() {
             self.refusal = Some(Refusal::Stalled);
             let error = Error::explain(ErrorType::ReadTimedout, "the client sends its body too slowly");
             return Err(error.into_down());
         }
         Ok(())
-    }
-
-    /// Judges the head of a response, before any of it is passed on.
-    ///
-    /// # Errors
-    /// When another endpoint is tried instead.
-    pub(super) fn judge(&mut self, head: &ResponseHeader, replayable: bool, trace: &mut Trace) -> Result<()> {
-        if head.status.is_informational() && head.status != StatusCode::SWITCHING_PROTOCOLS {
-            return Ok(());
-        }
-        let after = head.headers.get(header::RETRY_AFTER).and_then(|value| retry_after(value.as_bytes()));
-        let result = classify(head.status.as_u16(), after);
-        if result.outcome == Outcome::Success {
-            self.relay.begin_answer(result, trace);
-            return Ok(());
-        }
-        if self.relay.fail(result, replayable && self.is_replayable(), trace) {
-            return Err(
-                Error::explain(ErrorType::HTTPStatus(head.status.as_u16()), "another endpoint is tried").into_up()
-            );
-        }
-        Ok(())
-    }
-
-    /// The connection that a response of 101 opens, if it answers a handshake.
-    pub(super) fn opens(&self, head: &ResponseHeader) -> Option<(Arc<Upstream>, u32)> {
-        let is_open = head.status == StatusCode::SWITCHING_PROTOCOLS && self.kind != Kind::Http;
-        is_open.then(|| self.relay.endpoint()).flatten()
-    }
-
-    /// Whether the body, as far as it was read, fits into the replay buffer.
-    fn is_replayable(&self) -> bool {
-        self.body.bytes <= self.replay_buffer
-    }
-
-    /// Ends an attempt that couldn't connect.
-    pub(super) fn fail_to_connect(&mut self, error: &Error, trace: &mut Trace) -> bool {
-        let Some(target) = &self.target else { return false };
-        let result = AttemptResult::failed(Outcome::ConnectFailed, false, target.fail_to_connect(error));
-        self.relay.fail(result, self.is_replayable(), trace)
-    }
-
-    /// Ends an attempt that broke. Returns whether another one follows.
-    pub(super) fn fail(
-        &mut self,
-        session: &mut Session,
-        bounds: Option<&Bounds>,
-        (error, reused): (&Error, bool),
-        trace: &mut Trace,
-    ) -> bool {
-        if self.relay.is_retrying() {
-            return true;
-        }
-        if bounds.is_some_and(Bounds::is_handshake_late) {
-            let late = AttemptResult::failed(Outcome::Timeout, true, "timed out in the handshake");
-            return self.relay.fail(late, true, trace);
-        }
-        if *error.esource() == ErrorSource::Downstream || self.refusal.is_some() || is_client_late(session, error) {
-            if self.refusal.is_none() && *error.etype() == ErrorType::ReadTimedout {
-                self.refusal = Some(Refusal::Stalled);
-            }
-            self.relay.cancel(trace);
-            return false;
-        }
-        let result = broken(error);
-        let replayable = self.is_replayable() && !session.as_ref().retry_buffer_truncated();
-        if session.response_written().is_some_and(|head| !head.status.is_informational()) {
-            self.relay.break_off(result, trace);
-            return false;
-        }
-        // The endpoint closed the idle connection just as it was reused.
-        if reused && result.outcome == Outcome::Reset && replayable && !self.renewed && self.relay.is_resendable() {
-            (self.renewed, self.again) = (true, true);
-            return true;
-        }
-        self.relay.fail(result, replayable, trace)
-    }
-
-    /// Ends the request.
-    pub(super) fn end(&mut self, error: Option<&Error>, trace: &mut Trace) {
-        match error {
-            None => self.relay.finish(),
-            Some(_) => self.relay.cancel(trace),
-        }
-        self.relay.end(trace);
-    }
-
-    /// The refusal for the client, after `error` ended the request without a response.
-    pub(super) fn refusal(&self) -> Refusal {
-        self.refusal.clone().unwrap_or_else(|| self.relay.refusal())
-    }
-}
-
-/// Whether the wait for the endpoint was a wait for the client, whose body isn't complete.
-fn is_client_late(session: &mut Session, error: &Error) -> bool {
-    *error.etype() == ErrorType::ReadTimedout && !session.as_mut().is_body_done()
-}
-
-/// The result of an attempt whose connection broke.
-fn broken(error: &Error) -> AttemptResult {
-    use ErrorType as E;
-    match error.etype() {
-        E::ReadTimedout | E::WriteTimedout => AttemptResult::failed(Outcome::Timeout, true, "timed out"),
-        E::InvalidHTTPHeader | E::InvalidH2 | E::H2Error | E::H2Downgrade => {
-            AttemptResult::failed(Outcome::BadResponse, true, "the response is not well-formed HTTP")
-        }
-        _ => AttemptResult::failed(Outcome::Reset, true, "the connection broke"),
     }
 }
 
@@ -338,7 +257,7 @@ fn facts(
 ) -> RequestFacts {
     let method = head.method.as_str();
     let (protocol, shape) = match kind {
-        Kind::Http if is_grpc(head) => (Protocol::Grpc, http_shape(head)),
+        Kind::Call { .. } => (Protocol::Grpc, http_shape(head)),
         Kind::Http => (Protocol::Http, http_shape(head)),
         Kind::WebSocket { .. } => {
             (Protocol::WebSocket, RequestShape::single(websocket::METHOD.to_owned(), MethodClass::Read))
@@ -359,18 +278,20 @@ fn http_shape(head: &RequestHeader) -> RequestShape {
     RequestShape::http(head.method.as_str(), head.headers.contains_key("idempotency-key"))
 }
 
-fn is_grpc(head: &RequestHeader) -> bool {
-    let content_type = head.headers.get(header::CONTENT_TYPE);
-    content_type.is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
-}
-
-/// Refuses a request in plain text.
+/// Refuses a request in plain text, or a gRPC call with its status.
 ///
 /// # Errors
 /// When the client is gone.
 pub(super) async fn refuse(session: &mut ServerSession, ctx: &mut RequestCtx, why: &Refusal) -> Result<()> {
     ctx.status = Some(why.status());
     ctx.refusal = Some(why.label());
+    let request = session.req_header();
+    if request.version == Version::HTTP_2 && grpc::is_call(request) {
+        let mut head = grpc::refusal(why)?;
+        ctx.complete(&request.headers, &mut head);
+        session.write_response_header(Box::new(head)).await?;
+        return session.write_response_body(Bytes::new(), true).await;
+    }
     let text = Bytes::from(format!("{why}\n"));
     let mut head = ResponseHeader::build_no_case(why.status(), Some(4))?;
     head.insert_header(header::CONTENT_TYPE, TEXT)?;

@@ -10,8 +10,10 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use http::HeaderMap;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
+use pingora::modules::http::compression::ResponseCompressionBuilder;
 use pingora::protocols::http::ServerSession;
 use pingora::server::ShutdownWatch;
 use pingora::upstreams::peer::HttpPeer;
@@ -22,6 +24,7 @@ use super::ProxyService;
 use super::alarm::Alarm;
 use super::body;
 use super::bounds::Bounds;
+use super::compression::compress;
 use super::ctx::RequestCtx;
 use super::direction::{Direction, RpcRequest, direct, write_own};
 use super::forward;
@@ -53,8 +56,10 @@ impl ProxyHttp for Gateway {
         RequestCtx::new(&self.0)
     }
 
-    /// No modules: answers are passed on as they are.
-    fn init_downstream_modules(&self, _: &mut HttpModules) {}
+    /// The compression is off until a response is to be compressed.
+    fn init_downstream_modules(&self, modules: &mut HttpModules) {
+        modules.add_module(ResponseCompressionBuilder::enable(0));
+    }
 
     /// Takes the facts that the strict reading of an HTTP/1 head gave.
     fn on_connection_reuse(&self, _: &mut Session, ctx: &mut RequestCtx, given: Box<dyn Any + Send + Sync>) {
@@ -134,7 +139,20 @@ impl ProxyHttp for Gateway {
         Ok(())
     }
 
-    /// Adds to the response what its route adds.
+    /// Judges the trailers of the response, before they are passed on.
+    fn upstream_response_trailer_filter(
+        &self,
+        _: &mut Session,
+        trailers: &mut HeaderMap,
+        ctx: &mut RequestCtx,
+    ) -> Result<()> {
+        if let Some(forwarded) = &mut ctx.forwarded {
+            forwarded.judge_trailers(trailers, &mut ctx.trace);
+        }
+        Ok(())
+    }
+
+    /// Adds to the response what its route adds, and lets it be compressed.
     async fn response_filter(
         &self,
         session: &mut Session,
@@ -143,6 +161,9 @@ impl ProxyHttp for Gateway {
     ) -> Result<()> {
         if !head.status.is_informational() {
             ctx.complete(&session.req_header().headers, head);
+            if let Some(level) = ctx.upstream.as_ref().and_then(|upstream| upstream.settings().compression_level) {
+                compress(session, head, level.get());
+            }
         }
         Ok(())
     }

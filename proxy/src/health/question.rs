@@ -19,6 +19,7 @@ pub(super) async fn ask(
 ) -> Result<Option<u64>, ProbeFailure> {
     match &check.probe {
         ProbeKind::Path { path, status } => probe::get(target, path, *status, budget).await.map(|()| None),
+        ProbeKind::Grpc(service) => probe::check_grpc(target, service, budget).await.map(|()| None),
         ProbeKind::Method(method) => match probe::call(target, method, budget).await {
             Ok(result) => Chain::read_probe(method, &result),
             // The method is a default, not the operator's choice: an endpoint that lacks it passes,

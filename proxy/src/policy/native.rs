@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use super::abi::EndpointRow;
-use crate::model::{Action, AttemptResult, CooldownWish, Decision, Outcome, Protocol, RequestFacts};
+use crate::model::{Action, AttemptResult, CooldownWish, Decision, GrpcCode, Outcome, Protocol, RequestFacts};
 
 /// Penalties in milliseconds, from azoth-balancer.
 const PENALTY_TIMEOUT_MS: f32 = 30_000.0;
@@ -57,9 +57,25 @@ fn http_error(request: &RequestFacts, result: &AttemptResult) -> Decision {
 }
 
 fn rpc_error(request: &RequestFacts, result: &AttemptResult) -> Decision {
+    if let Some(status) = result.grpc_status {
+        return grpc_error(request, result, status);
+    }
     match result.rpc_error.as_ref().map(|e| e.code) {
         Some(RPC_LIMIT_EXCEEDED) => throttled(request, result),
         Some(RPC_INTERNAL_ERROR) if !request.shape.is_write() => failed(PENALTY_5XX_MS, true),
+        _ => Decision { success: true, ..Decision::RETURN },
+    }
+}
+
+/// The codes that say the same as an HTTP status are treated alike. Others answer the client.
+fn grpc_error(request: &RequestFacts, result: &AttemptResult, status: u32) -> Decision {
+    const UNAVAILABLE: u32 = GrpcCode::Unavailable.code();
+    const EXHAUSTED: u32 = GrpcCode::ResourceExhausted.code();
+    const FAILED: [u32; 3] = [GrpcCode::Unknown.code(), GrpcCode::Internal.code(), GrpcCode::DataLoss.code()];
+    match status {
+        UNAVAILABLE => failed(PENALTY_5XX_MS, request.shape.is_resendable()),
+        EXHAUSTED => throttled(request, result),
+        _ if FAILED.contains(&status) => failed(PENALTY_5XX_MS, false),
         _ => Decision { success: true, ..Decision::RETURN },
     }
 }

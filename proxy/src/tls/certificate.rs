@@ -22,7 +22,7 @@ const MAX_FILE: usize = 1 << 20;
 const WARN_SECS: i64 = 14 * 24 * 60 * 60;
 const DAY_SECS: i64 = 24 * 60 * 60;
 
-/// A server's certificate, its intermediates and its private key. It has no `Debug`.
+/// A certificate, its intermediates and its private key. It has no `Debug`.
 pub(super) struct Certificate {
     pub(super) key: Arc<CertifiedKey>,
     /// The host names that it is for, in lower case; a name may begin with `*.`.
@@ -36,14 +36,23 @@ pub(super) struct Certificate {
 }
 
 impl Certificate {
-    /// Reads and checks the files of `server.listeners[…].tls.certificates[…]`, which is
-    /// `conf_key`.
+    /// Reads and checks the files that the table `conf_key` names.
     pub(super) fn read(
         conf_key: &str,
         files: &CertificateFiles,
         provider: &CryptoProvider,
         now: i64,
     ) -> Result<Self, TlsError> {
+        Certificate::read_with_key(conf_key, files, provider, now).map(|(certificate, _)| certificate)
+    }
+
+    /// The same, with the bytes of the private key.
+    pub(super) fn read_with_key(
+        conf_key: &str,
+        files: &CertificateFiles,
+        provider: &CryptoProvider,
+        now: i64,
+    ) -> Result<(Self, PrivateKeyDer<'static>), TlsError> {
         let chain_key = format!("{conf_key}.chain");
         let in_chain = |problem| TlsError { key: chain_key.clone(), file: files.chain.clone(), problem };
         let in_key = |problem| TlsError { key: format!("{conf_key}.key"), file: files.key.clone(), problem };
@@ -55,8 +64,8 @@ impl Certificate {
             let valid = leaf.validity();
             (hosts, name, (valid.not_before.timestamp(), valid.not_after.timestamp()))
         };
-        let key = read_key(&files.key).map_err(in_key)?;
-        let key = provider.key_provider.load_private_key(key).map_err(|_| in_key(Problem::BadKey))?;
+        let private = read_key(&files.key).map_err(in_key)?;
+        let key = provider.key_provider.load_private_key(private.clone_key()).map_err(|_| in_key(Problem::BadKey))?;
         let key = CertifiedKey::new(chain, key);
         match key.keys_match() {
             Ok(()) | Err(Error::InconsistentKeys(InconsistentKeys::Unknown)) => {}
@@ -69,7 +78,7 @@ impl Certificate {
         let certificate =
             Certificate { key: Arc::new(key), hosts, name, valid, chain: files.chain.clone(), conf_key: chain_key };
         certificate.check_dates(now)?;
-        Ok(certificate)
+        Ok((certificate, private))
     }
 
     /// Checks that it is valid now.

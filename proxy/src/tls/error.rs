@@ -9,7 +9,7 @@ use thiserror::Error;
 
 use crate::files::FileError;
 
-/// A file that a listener can't use.
+/// A file that a listener or an upstream can't use.
 #[derive(Debug, Error)]
 #[error("{key}: {} {problem}", file.display())]
 pub struct TlsError {

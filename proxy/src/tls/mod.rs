@@ -1,4 +1,5 @@
-//! TLS for clients: what a handshake at each listener uses, as a part of the generation.
+//! TLS as a part of the generation: what a handshake at each listener uses, and one with an
+//! upstream's endpoints.
 //!
 //! Invariants: a generation has only certificates that were valid when it was prepared; a listener
 //! that the process opened with TLS never loses it before a restart, whatever a reload says;
@@ -15,6 +16,7 @@ mod certificate;
 mod error;
 #[cfg(test)]
 mod tests;
+mod upstreams;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -32,10 +34,15 @@ use crate::config::{Config, Listener, ListenerTls, TlsVersion};
 use by_name::ByName;
 use certificate::Certificate;
 pub use error::{Problem, TlsError};
+pub use upstreams::EndpointTls;
 
-/// The TLS of all listeners in one generation.
+/// The TLS of one generation.
 #[derive(Default)]
-pub struct TlsConfigs(BTreeMap<SocketAddr, Arc<TlsConfig>>);
+pub struct TlsConfigs {
+    listeners: BTreeMap<SocketAddr, Arc<TlsConfig>>,
+    /// By upstream.
+    upstreams: BTreeMap<String, Arc<EndpointTls>>,
+}
 
 /// The TLS of one listener.
 struct TlsConfig {
@@ -60,7 +67,7 @@ pub struct CertificateFacts<'a> {
 }
 
 impl TlsConfigs {
-    /// Reads and checks the files of all listeners. `before` is the serving generation's; without
+    /// Reads and checks the files of all listeners and upstreams. `before` is the serving generation's; without
     /// one the process starts. `now` is in seconds since the Unix epoch.
     ///
     /// # Errors
@@ -69,22 +76,32 @@ impl TlsConfigs {
         let mut configs = TlsConfigs::default();
         for (index, listener) in conf.server.listeners.iter().enumerate() {
             let Some(tls) = &listener.tls else { continue };
-            let old = before.and_then(|before| before.0.get(&listener.address)).map(Arc::as_ref);
+            let old = before.and_then(|before| before.listeners.get(&listener.address)).map(Arc::as_ref);
             let is_open = before.is_none() || old.is_some_and(|old| old.is_open);
             let key = format!("server.listeners[{index}].tls");
             let config = TlsConfig::prepare(&key, listener, tls, old, is_open, now)?;
-            configs.0.insert(listener.address, Arc::new(config));
+            configs.listeners.insert(listener.address, Arc::new(config));
+        }
+        let provider = ring::default_provider();
+        for (name, upstream) in &conf.upstreams {
+            let tls = EndpointTls::prepare(&format!("upstreams.{name}.tls"), &upstream.tls, &provider, now)?;
+            configs.upstreams.insert(name.clone(), Arc::new(tls));
         }
         // A listener that the conf doesn't have any more serves until a restart.
-        for (address, old) in before.into_iter().flat_map(|before| &before.0).filter(|(_, old)| old.is_open) {
-            configs.0.entry(*address).or_insert_with(|| Arc::clone(old));
+        for (address, old) in before.into_iter().flat_map(|before| &before.listeners).filter(|(_, old)| old.is_open) {
+            configs.listeners.entry(*address).or_insert_with(|| Arc::clone(old));
         }
         Ok(configs)
     }
 
     /// The configuration for a handshake at this listener.
     pub fn server_config(&self, listener: SocketAddr) -> Option<Arc<ServerConfig>> {
-        self.0.get(&listener).map(|config| Arc::clone(&config.server))
+        self.listeners.get(&listener).map(|config| Arc::clone(&config.server))
+    }
+
+    /// The TLS to an upstream's endpoints.
+    pub fn upstream(&self, name: &str) -> Arc<EndpointTls> {
+        self.upstreams.get(name).map(Arc::clone).unwrap_or_default()
     }
 
     /// Checks that all certificates are valid now.
@@ -92,38 +109,48 @@ impl TlsConfigs {
     /// # Errors
     /// For the first one that isn't.
     pub fn check_dates(&self, now: i64) -> Result<(), TlsError> {
-        self.all().try_for_each(|(_, certificate)| certificate.check_dates(now))
+        self.all().try_for_each(|certificate| certificate.check_dates(now))
     }
 
     /// Warnings about certificates that expire soon.
     pub fn warnings(&self, now: i64) -> Vec<String> {
-        self.all().filter_map(|(_, certificate)| certificate.warning(now)).collect()
+        self.all().filter_map(|certificate| certificate.warning(now)).collect()
     }
 
-    /// All certificates.
+    /// All certificates of listeners.
     pub fn certificates(&self) -> impl Iterator<Item = CertificateFacts<'_>> {
-        self.all().map(|(listener, certificate)| CertificateFacts {
+        self.of_listeners().map(|(listener, certificate)| CertificateFacts {
             listener,
             name: &certificate.name,
             expiry: certificate.expiry(),
         })
     }
 
-    /// The certificates and authorities that listeners of `before` didn't have, as
-    /// `listener/name`.
+    /// The certificates and authorities that `before` didn't have, as `listener/name`, and as
+    /// `upstreams.NAME` for those of an upstream. New listeners and upstreams don't count.
     pub fn changes_since(&self, before: &TlsConfigs) -> Vec<String> {
-        let both = self.0.iter().filter_map(|(address, new)| Some((address, new, before.0.get(address)?)));
-        both.flat_map(|(address, new, old)| {
+        let both = self.listeners.iter();
+        let both = both.filter_map(|(address, new)| Some((address, new, before.listeners.get(address)?)));
+        let of_listeners = both.flat_map(|(address, new, old)| {
             let is_new = |certificate: &&Certificate| !old.certificates.iter().any(|old| old.is_same(certificate));
             let names = new.certificates.iter().filter(is_new).map(|certificate| certificate.name.as_str());
             let client_ca = (new.client_ca != old.client_ca).then_some("client_ca");
             names.chain(client_ca).map(move |name| format!("{address}/{name}"))
-        })
-        .collect()
+        });
+        let is_new =
+            |(name, new): &(&String, &Arc<EndpointTls>)| before.upstreams.get(*name).is_some_and(|old| old != *new);
+        let of_upstreams = self.upstreams.iter().filter(is_new).map(|(name, _)| format!("upstreams.{name}"));
+        of_listeners.chain(of_upstreams).collect()
     }
 
-    fn all(&self) -> impl Iterator<Item = (SocketAddr, &Certificate)> {
-        self.0
+    /// Those for clients, and those for endpoints.
+    fn all(&self) -> impl Iterator<Item = &Certificate> {
+        let of_upstreams = self.upstreams.values().filter_map(|tls| tls.own.as_ref());
+        self.of_listeners().map(|(_, certificate)| certificate).chain(of_upstreams)
+    }
+
+    fn of_listeners(&self) -> impl Iterator<Item = (SocketAddr, &Certificate)> {
+        self.listeners
             .iter()
             .flat_map(|(address, config)| config.certificates.iter().map(|certificate| (*address, certificate)))
     }

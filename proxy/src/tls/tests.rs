@@ -38,7 +38,7 @@ fn prepare(folder: &TempDir, names: &[&str], more: &str, before: Option<&TlsConf
 }
 
 fn config(configs: &TlsConfigs) -> &TlsConfig {
-    &configs.0[&ADDRESS.parse::<SocketAddr>().unwrap()]
+    &configs.listeners[&ADDRESS.parse::<SocketAddr>().unwrap()]
 }
 
 /// The certificate that a client is shown which trusts `roots` and verifies signatures of the kinds

@@ -16,10 +16,11 @@ use super::endpoint::Details;
 use super::{Canary, CanaryState, Doubts, Endpoint, GuardedPolicy, Limiter, Settings, Shadow, ShadowQueue, Upstream};
 use crate::client::target::Destination;
 use crate::client::{ClientSettings, Target, Transport};
-use crate::config::{Client, EndpointConf, EndpointUrl, UpstreamConf};
+use crate::config::{EndpointConf, EndpointUrl, UpstreamConf};
 use crate::metrics::Metrics;
 use crate::model::{BucketRate, EndpointHealth, EndpointStats, HealthRules};
 use crate::policy::tag_bits;
+use crate::tls::EndpointTls;
 
 /// The resources of the process that upstreams are built with.
 #[derive(Clone)]
@@ -58,8 +59,15 @@ pub struct CanarySpec {
 impl Upstream {
     /// Builds the upstream of a new generation. `before` is the upstream of the same name in the
     /// serving generation.
-    pub fn build(conf: &UpstreamConf, before: Option<&Upstream>, policies: Policies, resources: &Resources) -> Self {
-        let endpoints = build_endpoints(conf, before, resources);
+    pub fn build(
+        conf: &UpstreamConf,
+        before: Option<&Upstream>,
+        policies: Policies,
+        tls: &Arc<EndpointTls>,
+        resources: &Resources,
+    ) -> Self {
+        let settings = ClientSettings::of(conf, tls);
+        let endpoints = build_endpoints(conf, before, &settings, resources);
         let weights: Vec<u16> = endpoints.iter().map(Endpoint::weight).collect();
         Upstream {
             name: conf.name.as_str().into(),
@@ -99,7 +107,12 @@ fn build_deciders(
 }
 
 /// Builds the endpoints of the conf. Those that existed before keep their state.
-fn build_endpoints(conf: &UpstreamConf, before: Option<&Upstream>, resources: &Resources) -> Vec<Endpoint> {
+fn build_endpoints(
+    conf: &UpstreamConf,
+    before: Option<&Upstream>,
+    settings: &ClientSettings,
+    resources: &Resources,
+) -> Vec<Endpoint> {
     let known: HashMap<&EndpointUrl, &Endpoint> =
         before.map(|u| u.endpoints.iter().map(|e| (&e.details.url, e)).collect()).unwrap_or_default();
     let same_chain = before.is_some_and(|u| u.settings.chain_id == conf.chain_id);
@@ -111,7 +124,7 @@ fn build_endpoints(conf: &UpstreamConf, before: Option<&Upstream>, resources: &R
         let before = known.get(&endpoint.url).copied();
         let probed = before.filter(|_| was_probed).map(|before| &before.health);
         let health = if is_probed { health(probed, same_chain) } else { Arc::clone(&unprobed) };
-        build_endpoint(conf, index, endpoint, &tags, before, health, resources)
+        build_endpoint(conf, index, endpoint, &tags, (before, health), settings, resources)
     };
     (0..).zip(&conf.endpoints).map(build).collect()
 }
@@ -121,11 +134,10 @@ fn build_endpoint(
     index: u32,
     conf: &EndpointConf,
     tags: &BTreeSet<&str>,
-    before: Option<&Endpoint>,
-    health: Arc<EndpointHealth>,
+    (before, health): (Option<&Endpoint>, Arc<EndpointHealth>),
+    settings: &ClientSettings,
     resources: &Resources,
 ) -> Endpoint {
-    let settings = settings(&upstream.client);
     let stats = before.map_or_else(|| Arc::new(EndpointStats::new(settings.timeout)), |e| Arc::clone(&e.stats));
     let limiter = conf.rate_limit.map(|limit| {
         let kept = before.and_then(|e| e.details.limiter.as_ref()).filter(|limiter| limiter.limit() == limit);
@@ -155,7 +167,7 @@ fn build_endpoint(
                 let before = before.and_then(|before| before.details.ws_target.as_ref());
                 target(destination(url, conf), settings.clone(), before, resources)
             }),
-            target: target(destination(&conf.url, conf), settings, before.map(Endpoint::target), resources),
+            target: target(destination(&conf.url, conf), settings.clone(), before.map(Endpoint::target), resources),
             series: resources.metrics.endpoint(&upstream.name, &conf.name),
         }),
     }
@@ -190,12 +202,18 @@ fn target(
     Arc::new(Target::new(destination, settings, Arc::clone(&resources.transport)))
 }
 
-fn settings(client: &Client) -> ClientSettings {
-    ClientSettings {
-        connect_timeout: client.connect_timeout,
-        timeout: client.timeout,
-        idle_timeout: client.pool_idle_timeout,
-        max_idle: client.pool_max_idle_per_host,
+impl ClientSettings {
+    fn of(conf: &UpstreamConf, tls: &Arc<EndpointTls>) -> Self {
+        let client = &conf.client;
+        ClientSettings {
+            connect_timeout: client.connect_timeout,
+            timeout: client.timeout,
+            stream_timeout: client.stream_timeout,
+            idle_timeout: client.pool_idle_timeout,
+            max_idle: client.pool_max_idle_per_host,
+            http2: conf.http2,
+            tls: Arc::clone(tls),
+        }
     }
 }
 

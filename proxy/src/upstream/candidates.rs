@@ -33,6 +33,9 @@ const DRAWS_PER_CANDIDATE: usize = 4;
 const RAMP_STEPS: usize = 1_000;
 /// The time after a cooldown in which only a probe may try the endpoint.
 const PROBE_FIRST: Duration = Duration::from_secs(2);
+/// The time after a cooldown in which only a request that can be repeated may try the endpoint: no
+/// client pays for it. A pool that gets no such requests would never have the endpoint back.
+const REPEATABLE_FIRST: Duration = Duration::from_secs(5);
 
 /// The draw of candidates from a large pool.
 pub(super) struct Draw {
@@ -176,11 +179,12 @@ impl Upstream {
         }
     }
 
-    /// Whether the request may try a half-open endpoint: another endpoint can still answer it, and
-    /// no other request is trying this one. If there are probes, they come first.
+    /// Whether the request may try a half-open endpoint: another endpoint can still answer it, or no
+    /// such request came for a while, and no other request is trying this one. If there are probes,
+    /// they come first.
     fn may_try(&self, endpoint: &Endpoint, since: Duration, selection: &Selection<'_>) -> bool {
         let waits_for_probe = self.settings.probed && since < PROBE_FIRST;
-        selection.request.shape.is_resendable()
+        (selection.request.shape.is_resendable() || since >= REPEATABLE_FIRST)
             && selection.attempt == 1
             && !selection.hedge
             && !waits_for_probe

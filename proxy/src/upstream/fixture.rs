@@ -29,7 +29,7 @@ pub(crate) fn upstream(settings: &str, weights: &[u16]) -> Arc<Upstream> {
 /// The upstream `u` of a conf.
 pub(crate) fn of_conf(conf: &str) -> Arc<Upstream> {
     let conf = config::parse(conf, Path::new("conf.toml"), &|_| None).unwrap();
-    Arc::new(Upstream::build(&conf.upstreams["u"], None, Policies::default(), &resources()))
+    Arc::new(Upstream::build(&conf.upstreams["u"], None, Policies::default(), &Arc::default(), &resources()))
 }
 
 /// A read by the client with this key.

@@ -1,5 +1,6 @@
 //! The settings of an upstream that apply to every request.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use crate::chain::{ChainId, Methods};
@@ -10,6 +11,10 @@ use crate::model::{Backoff, BudgetLimits};
 pub struct Settings {
     /// The protocol of the endpoints.
     pub protocol: Protocol,
+    /// The endpoints speak HTTP/2.
+    pub http2: bool,
+    /// How much responses are compressed, if at all.
+    pub compression_level: Option<NonZeroU32>,
     /// Limits of WebSocket connections.
     pub websocket: WebSocket,
     /// Bytes of a request's body that are kept to send it once more.
@@ -39,6 +44,8 @@ impl Settings {
     pub(super) fn of(conf: &UpstreamConf) -> Self {
         Settings {
             protocol: conf.protocol,
+            http2: conf.http2,
+            compression_level: conf.compression_level,
             replay_buffer: conf.replay_buffer,
             websocket: conf.websocket,
             deadline: conf.deadline,

@@ -9,6 +9,7 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, 
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use tokio_rustls::rustls::server::WebPkiClientVerifier;
 use tokio_rustls::rustls::version::{TLS12, TLS13};
 use tokio_rustls::rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig, StreamOwned};
 
@@ -69,10 +70,30 @@ impl Authority {
     /// The TLS configuration of a server with a certificate for `name` (a host name or an IP
     /// address).
     pub fn issue(&self, name: &str) -> Arc<ServerConfig> {
+        self.issue_for(name, None)
+    }
+
+    /// The same of a server that requires certificates of `clients`, if any.
+    pub fn issue_for(&self, name: &str, clients: Option<&Authority>) -> Arc<ServerConfig> {
         let issued = self.certify(&[name]);
-        let builder = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()));
-        let builder = builder.with_safe_default_protocol_versions().expect("TLS 1.2 and 1.3").with_no_client_auth();
+        let provider = Arc::new(ring::default_provider());
+        let builder = ServerConfig::builder_with_provider(Arc::clone(&provider));
+        let builder = builder.with_safe_default_protocol_versions().expect("TLS 1.2 and 1.3");
+        let builder = match clients {
+            None => builder.with_no_client_auth(),
+            Some(clients) => {
+                let roots = Arc::new(clients.roots());
+                let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider).build();
+                builder.with_client_cert_verifier(verifier.expect("an authority"))
+            }
+        };
         Arc::new(builder.with_single_cert(vec![issued.certificate()], issued.private()).expect("a fitting key"))
+    }
+
+    fn roots(&self) -> RootCertStore {
+        let mut roots = RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_slice(self.pem().as_bytes()).expect("PEM")).expect("an authority");
+        roots
     }
 }
 
@@ -112,8 +133,7 @@ impl TlsClient {
             Some("1.2") => &[&TLS12],
             Some(_) => &[&TLS13],
         };
-        let mut roots = RootCertStore::empty();
-        roots.add(CertificateDer::from_pem_slice(authority.pem().as_bytes()).expect("PEM")).expect("an authority");
+        let roots = authority.roots();
         let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()));
         let builder = builder.with_protocol_versions(versions).expect("versions").with_root_certificates(roots);
         TlsClient(Arc::new(match own {

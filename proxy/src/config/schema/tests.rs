@@ -124,8 +124,11 @@ fn collect(schema: &Value, path: &mut Vec<String>, bounded: &mut Vec<(Vec<String
 }
 
 /// Keys that require another key beside them, and that key's value.
-const NEEDED: [(&str, &str, &str); 2] =
-    [("endpoints.[].burst_size", "rate_limit_per_sec", "1"), ("health_check.status", "path", "'/'")];
+const NEEDED: [(&str, &str, &str); 3] = [
+    ("endpoints.[].burst_size", "rate_limit_per_sec", "1"),
+    ("health_check.status", "path", "'/'"),
+    ("compression_level", "protocol", "'http'"),
+];
 
 /// Whether the proxy reports a problem with this very key.
 fn is_refused(path: &[String], schema: &Value, number: f64) -> bool {

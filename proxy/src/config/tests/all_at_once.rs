@@ -57,7 +57,7 @@ const MISTAKES: &[(&str, &[&[&str]])] = &[
             &["cooldown = { jitter = 2 }", "cooldown = { base = true }"],
             &["chain_id = true"],
             &["protocol = 'htp'", "protocol = 1"],
-            &["http2 = true", "colour = 1"],
+            &["learn_limits = true", "colour = 1"],
         ],
     ),
     (
@@ -165,8 +165,7 @@ fn what_is_still_to_come_is_called_so_in_its_place_only() {
         ("[server]\n«state_file = 'x'", "server.state_file"),
         ("[admin]\n«tls = true", "admin.tls"),
         ("[plugins]\n«verify = true", "plugins.verify"),
-        ("[upstreams.eth]\n«http2 = true", "upstreams.eth.http2"),
-        ("[upstreams.eth.client]\n«tls = {}", "upstreams.eth.client.tls"),
+        ("[upstreams.eth]\n«broadcast = true", "upstreams.eth.broadcast"),
     ] {
         let conf = if key == "clients" { format!("{added}\n{MINIMAL}") } else { format!("{MINIMAL}{added}") };
         assert_problems(&conf, &[&format!("{key}: is not supported yet")]);

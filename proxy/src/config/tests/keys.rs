@@ -72,6 +72,7 @@ fn the_least_conf_gets_every_default() {
         client: Client {
             connect_timeout: Duration::from_millis(500),
             timeout: Duration::from_secs(5),
+            stream_timeout: Duration::from_secs(300),
             pool_idle_timeout: Duration::from_secs(20),
             pool_max_idle_per_host: 50,
         },
@@ -85,6 +86,9 @@ fn the_least_conf_gets_every_default() {
             healthy_threshold: 1,
             max_head_lag: None,
         }),
+        http2: false,
+        compression_level: None,
+        tls: UpstreamTls::default(),
         websocket: WebSocket {
             max_connections: 1_000,
             max_per_client: 100,
@@ -299,6 +303,7 @@ fn an_upstream_takes_what_is_written() {
     let client = Client {
         connect_timeout: Duration::from_millis(1),
         timeout: Duration::from_secs(2),
+        stream_timeout: Duration::from_secs(300),
         pool_idle_timeout: Duration::from_secs(3),
         pool_max_idle_per_host: 0,
     };

@@ -1,5 +1,7 @@
 //! Problems of upstreams and endpoints, with their places.
 
+use std::path::Path;
+
 use super::super::{CanaryConf, ShadowConf};
 use super::{MINIMAL, accepted, assert_problems, read, refused};
 use crate::model::Rails;
@@ -20,7 +22,20 @@ fn upstreams_are_checked() {
         ("protocol = «'grpc'", "protocol: must be \"json-rpc\" or \"http\""),
         ("protocol = 'http'\nchain_id = «1", "chain_id: is for protocol = \"json-rpc\""),
         ("protocol = 'http'\nread_methods = [«'a']", "read_methods: is for protocol = \"json-rpc\""),
-        ("protocol = 'http'\nhealth_check = «{ method = 'a' }", "health_check: needs path for protocol = \"http\""),
+        (
+            "protocol = 'http'\nhealth_check = «{ method = 'a' }",
+            "health_check: needs path or grpc for protocol = \"http\"",
+        ),
+        ("http2 = «true", "http2: needs protocol = \"http\""),
+        ("compression_level = «1", "compression_level: needs protocol = \"http\""),
+        ("protocol = 'http'\ncompression_level = «10", "compression_level: must be at most 9"),
+        ("protocol = 'http'\nhealth_check = «{ grpc = '' }", "health_check.grpc: needs http2 = true"),
+        (
+            "protocol = 'http'\nhttp2 = true\nhealth_check = { grpc = «'a b' }",
+            "health_check.grpc: must be the full name of a service",
+        ),
+        ("tls = «{ ca = 'a' }", "tls: needs an endpoint with an https:// URL"),
+        ("client.stream_timeout = «'0s'", "client.stream_timeout: must be at least 1ms"),
         ("replay_buffer = «'65KiB'", "replay_buffer: must be at most 65536 B"),
         ("candidates = «1", "candidates: must be at least 2"),
         ("candidates = «10001", "candidates: must be at most 10000"),
@@ -81,6 +96,7 @@ fn health_checks_are_checked() {
         ("path = «'/a b'", "path: must be at most 256 characters"),
         ("path = «'/a#b'", "path: must be at most 256 characters"),
         ("method = «'getHealth', path = '/'", "method: contradicts health_check.path"),
+        ("path = '/', grpc = «''", "grpc: contradicts health_check.path"),
         ("status = «200", "status: needs path"),
         ("path = '/', status = «99", "status: must be at least 100"),
         ("path = '/', status = «600", "status: must be at most 599"),
@@ -340,4 +356,24 @@ fn an_upstream_has_at_most_64_different_tags() {
     };
     assert!(read(&conf("")).is_ok());
     assert_problems(&conf("«'one-more', 'and-more'"), &["upstreams.e.endpoints[1].tags[14]: is one tag too many"]);
+}
+
+#[test]
+fn tls_to_endpoints_is_checked() {
+    let upstream = |tls: &str| format!("[upstreams.e]\ntls = {tls}\nendpoints = [{{ url = 'https://h' }}]");
+    for (tls, expected) in [
+        ("{ server_name = «'' }", "server_name: must be a host name or an IP address"),
+        ("{ server_name = «'*.example.com' }", "server_name: must be a host name or an IP address"),
+        ("{ server_name = «'a b' }", "server_name: must be a host name or an IP address"),
+        ("{ ca = «'' }", "ca: must be the path of a file"),
+        ("{ certificate = «{ chain = 'a' } }", "certificate.key: is missing"),
+        ("{ «verify = false }", "verify: isn't a known key"),
+    ] {
+        assert_problems(&upstream(tls), &[&format!("upstreams.e.tls.{expected}")]);
+    }
+    let conf =
+        read(&upstream("{ ca = 'a', server_name = '10.0.0.1', certificate = { chain = 'b', key = 'c' } }")).unwrap();
+    let tls = &conf.upstreams["e"].tls;
+    assert_eq!((tls.ca.as_deref(), tls.server_name.as_deref()), (Some(Path::new("conf/a")), Some("10.0.0.1")));
+    assert_eq!(tls.certificate.as_ref().map(|files| &*files.key), Some(Path::new("conf/c")));
 }

@@ -23,7 +23,7 @@ fn upstream() -> (Upstream, Comparer) {
     let shadow = Some(GuardedPolicy::new(policy, metrics.policy("idle", &Fault::KINDS)));
     let resources = Resources { metrics, transport: Arc::new(Transport::new(1)), shadows, doubts: Arc::default() };
     let policies = Policies { shadow, ..Policies::default() };
-    (Upstream::build(&conf.upstreams["u"], None, policies, &resources), comparer)
+    (Upstream::build(&conf.upstreams["u"], None, policies, &Arc::default(), &resources), comparer)
 }
 
 fn offer(upstream: &Upstream, rows: usize) {

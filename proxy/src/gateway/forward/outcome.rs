@@ -1,0 +1,156 @@
+//! What becomes of an attempt: the head of its response, its trailers, a failure, its end.
+
+use std::sync::Arc;
+
+use http::{HeaderMap, StatusCode, header};
+use pingora::http::ResponseHeader;
+use pingora::{Error, ErrorSource, ErrorType, Result};
+use pingora_proxy::Session;
+
+use super::{Forwarded, Kind};
+use crate::client::retry_after;
+use crate::engine::{Trace, classify, classify_grpc};
+use crate::gateway::bounds::Bounds;
+use crate::gateway::{failure, grpc};
+use crate::jsonrpc::Refusal;
+use crate::model::{AttemptResult, Outcome, grpc_status};
+use crate::upstream::Upstream;
+
+impl Forwarded {
+    /// Judges the head of a response, before any of it is passed on.
+    ///
+    /// # Errors
+    /// When another endpoint is tried instead.
+    pub(in crate::gateway) fn judge(
+        &mut self,
+        head: &ResponseHeader,
+        replayable: bool,
+        trace: &mut Trace,
+    ) -> Result<()> {
+        if head.status.is_informational() && head.status != StatusCode::SWITCHING_PROTOCOLS {
+            return Ok(());
+        }
+        let result = self.result_of(head);
+        if result.outcome == Outcome::Success {
+            self.awaits_status = matches!(self.kind, Kind::Call { .. }) && result.grpc_status.is_none();
+            self.relay.begin_answer(result, trace);
+            return Ok(());
+        }
+        if self.relay.fail(result, replayable && self.is_replayable(), trace) {
+            return Err(
+                Error::explain(ErrorType::HTTPStatus(head.status.as_u16()), "another endpoint is tried").into_up()
+            );
+        }
+        Ok(())
+    }
+
+    /// The result that the head of a response stands for.
+    fn result_of(&self, head: &ResponseHeader) -> AttemptResult {
+        let after = head.headers.get(header::RETRY_AFTER).and_then(|value| retry_after(value.as_bytes()));
+        let by_http = classify(head.status.as_u16(), after);
+        if !matches!(self.kind, Kind::Call { .. }) || head.status != StatusCode::OK {
+            return by_http;
+        }
+        match grpc_status(&head.headers) {
+            Some(status) => AttemptResult { retry_after: after, ..classify_grpc(status) },
+            None if grpc::is_of_call(&head.headers) => by_http,
+            None => AttemptResult {
+                http_status: by_http.http_status,
+                ..AttemptResult::failed(Outcome::BadResponse, true, "the response is not gRPC")
+            },
+        }
+    }
+
+    /// Judges the trailers of a response, which say how a gRPC call ended.
+    pub(in crate::gateway) fn judge_trailers(&mut self, trailers: &HeaderMap, trace: &mut Trace) {
+        let Some(status) = grpc_status(trailers).filter(|_| self.awaits_status) else { return };
+        self.awaits_status = false;
+        let result = classify_grpc(status);
+        if result.outcome != Outcome::Success {
+            self.relay.fail(result, false, trace);
+        }
+    }
+
+    /// The connection that a response of 101 opens, if it answers a handshake.
+    pub(in crate::gateway) fn opens(&self, head: &ResponseHeader) -> Option<(Arc<Upstream>, u32)> {
+        let is_open = head.status == StatusCode::SWITCHING_PROTOCOLS && matches!(self.kind, Kind::WebSocket { .. });
+        is_open.then(|| self.relay.endpoint()).flatten()
+    }
+
+    /// Whether the body, as far as it was read, fits into the replay buffer.
+    fn is_replayable(&self) -> bool {
+        self.body.bytes <= self.replay_buffer
+    }
+
+    /// Ends an attempt that couldn't connect.
+    pub(in crate::gateway) fn fail_to_connect(&mut self, error: &Error, trace: &mut Trace) -> bool {
+        let Some(target) = &self.target else { return false };
+        // A kept connection of HTTP/2 ended just as it was reused.
+        if *error.etype() == ErrorType::H2Error && !self.renewed {
+            (self.renewed, self.again) = (true, true);
+            return true;
+        }
+        let result = AttemptResult::failed(Outcome::ConnectFailed, false, target.fail_to_connect(error));
+        self.relay.fail(result, self.is_replayable(), trace)
+    }
+
+    /// Ends an attempt that broke. Returns whether another one follows.
+    pub(in crate::gateway) fn fail(
+        &mut self,
+        session: &mut Session,
+        bounds: Option<&Bounds>,
+        (error, reused): (&Error, bool),
+        trace: &mut Trace,
+    ) -> bool {
+        if self.relay.is_retrying() {
+            return true;
+        }
+        if bounds.is_some_and(Bounds::is_handshake_late) {
+            let late = AttemptResult::failed(Outcome::Timeout, true, "timed out in the handshake");
+            return self.relay.fail(late, true, trace);
+        }
+        if *error.esource() == ErrorSource::Downstream || self.refusal.is_some() || is_client_late(session, error) {
+            if self.refusal.is_none() && *error.etype() == ErrorType::ReadTimedout {
+                self.refusal = Some(Refusal::Stalled);
+            }
+            self.relay.cancel(trace);
+            return false;
+        }
+        let result = failure::broken(error);
+        let replayable = self.is_replayable() && !session.as_ref().retry_buffer_truncated();
+        if session.response_written().is_some_and(|head| !head.status.is_informational()) {
+            self.relay.break_off(result, trace);
+            return false;
+        }
+        // The endpoint closed the connection just as it was reused, or did nothing with the stream.
+        let is_stale = !result.bytes_sent || (reused && self.relay.is_resendable());
+        if is_stale && result.outcome == Outcome::Reset && replayable && !self.renewed {
+            (self.renewed, self.again) = (true, true);
+            return true;
+        }
+        self.relay.fail(result, replayable, trace)
+    }
+
+    /// Ends the request.
+    pub(in crate::gateway) fn end(&mut self, error: Option<&Error>, trace: &mut Trace) {
+        match error {
+            None if self.awaits_status => {
+                let result = AttemptResult::failed(Outcome::BadResponse, true, "the call has no status");
+                self.relay.fail(result, false, trace);
+            }
+            None => self.relay.finish(),
+            Some(_) => self.relay.cancel(trace),
+        }
+        self.relay.end(trace);
+    }
+
+    /// The refusal for the client, after `error` ended the request without a response.
+    pub(in crate::gateway) fn refusal(&self) -> Refusal {
+        self.refusal.clone().unwrap_or_else(|| self.relay.refusal())
+    }
+}
+
+/// Whether the wait for the endpoint was a wait for the client, whose body isn't complete.
+fn is_client_late(session: &mut Session, error: &Error) -> bool {
+    *error.etype() == ErrorType::ReadTimedout && !session.as_mut().is_body_done()
+}
