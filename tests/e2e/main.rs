@@ -52,6 +52,7 @@
 //! - `examples`: policies in other languages, of the SDK's folder.
 //! - `guests`: hostile and broken modules, each file of `tests/guests` and each generated one.
 //! - `nodes`: two real Ethereum nodes.
+//! - `libraries`: ethers, viem and web3.py before these nodes, over TLS.
 //! - `layers`: allowed imports of the source.
 //! - `documents`: links, the book's pages, and the page of the metrics.
 //!
@@ -86,6 +87,7 @@ mod http;
 mod http2;
 mod ids;
 mod layers;
+mod libraries;
 mod lifecycle;
 mod limits;
 mod listeners;
