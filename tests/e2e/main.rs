@@ -53,6 +53,7 @@
 //! - `guests`: hostile and broken modules, each file of `tests/guests` and each generated one.
 //! - `nodes`: two real Ethereum nodes.
 //! - `libraries`: ethers, viem and web3.py before these nodes, over TLS.
+//! - `tools`: curl and h2load.
 //! - `layers`: allowed imports of the source.
 //! - `documents`: links, the book's pages, and the page of the metrics.
 //!
@@ -111,6 +112,7 @@ mod slow_clients;
 mod streams;
 mod table;
 mod tls;
+mod tools;
 mod watch;
 mod websocket;
 mod wire_endpoint;
