@@ -52,6 +52,7 @@
 //! - `examples`: policies in other languages, of the SDK's folder.
 //! - `guests`: hostile and broken modules, each file of `tests/guests` and each generated one.
 //! - `nodes`: two real Ethereum nodes.
+//! - `large`: long bodies, and the proxy's memory.
 //! - `libraries`: ethers, viem and web3.py before these nodes, over TLS.
 //! - `tools`: curl and h2load.
 //! - `layers`: allowed imports of the source.
@@ -87,6 +88,7 @@ mod hedging;
 mod http;
 mod http2;
 mod ids;
+mod large;
 mod layers;
 mod libraries;
 mod lifecycle;
