@@ -33,6 +33,7 @@
 //! - `proxy_protocol`: clients that a load balancer's header names.
 //! - `lifecycle`: start, signals, clients that disconnect.
 //! - `reload`: changed and kept state, also under load.
+//! - `mixed`: two hundred reloads under load of every kind.
 //! - `rollback`: the previous generation's state.
 //! - `watch`: changes of the plugin folder without a signal.
 //! - `cache`: compiled code on disk.
@@ -94,6 +95,7 @@ mod libraries;
 mod lifecycle;
 mod limits;
 mod listeners;
+mod mixed;
 mod nodes;
 mod nonsense;
 mod poison;
