@@ -7,7 +7,9 @@ leave_out() {
   exit
 }
 
-# Runs a command. On failure the first line of its output with "err" in it tells why.
+# Runs a command. On failure the first line of its output with "err" in it, or else the first one, tells why.
 quietly() {
-  output=$("$@" 2>&1) || leave_out "$name can't be installed ($(echo "$output" | grep -i -m 1 'err'))"
+  output=$("$@" 2>&1) && return
+  why=$(echo "$output" | grep -i -m 1 err) || why=$(echo "$output" | head -n 1)
+  leave_out "$name can't be installed ($why)"
 }

@@ -128,20 +128,20 @@ struct Setting {
 
 /// Starts the script of a library; `None` if it or the nodes are missing.
 fn start(library: &str, mode: &str) -> Option<(Setting, Script)> {
-    const INSTALL: &str = "scripts/install-clients";
-    let (interpreter, script) = if library == "web3" {
-        (optional("tests/clients/.venv/bin/python", INSTALL)?, "web3_client.py".to_owned())
-    } else {
-        optional(&format!("tests/clients/node_modules/{library}/package.json"), INSTALL)?;
-        ("node".into(), format!("{library}_client.mjs"))
+    const FOLDER: &str = "tests/clients";
+    let (installed, interpreter, script) = match library {
+        "web3" => (".venv", workspace().join(FOLDER).join(".venv/bin/python"), "web3_client.py"),
+        "ethers" => ("node_modules", "node".into(), "ethers_client.mjs"),
+        _ => ("node_modules", "node".into(), "viem_client.mjs"),
     };
+    optional(library, &format!("{FOLDER}/{installed}/.installed"), "scripts/install-clients")?;
     let authority = Authority::new();
     let (nodes, proxy) = start_with(|conf| secured(conf, &authority))?;
     let file = |name: &str| proxy.site().folder().join(name);
     std::fs::write(file("ca.pem"), authority.pem()).unwrap();
     let revert = format!("{REVERT}08c379a0{:064x}{:064x}6e6f{:060}", 32, 2, 0);
     let mut command = Command::new(interpreter);
-    command.arg(workspace().join("tests/clients").join(script)).arg(mode);
+    command.arg(workspace().join(FOLDER).join(script)).arg(mode);
     command.arg(format!("https://localhost:{}", proxy.second().port()));
     command.arg(json!({ "key": KEY, "contract": CONTRACT, "reverting": revert }).to_string());
     command.env("NODE_EXTRA_CA_CERTS", file("ca.pem")).env("REQUESTS_CA_BUNDLE", file("ca.pem"));

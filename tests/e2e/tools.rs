@@ -74,7 +74,7 @@ fn curl_opens_a_websocket_and_sees_its_close() {
 
 #[test]
 fn h2load_gets_every_answer_of_a_json_rpc_pool() {
-    let Some(h2load) = optional("h2load", "scripts/install-clients") else { return };
+    let Some(h2load) = optional("h2load", "h2load", "scripts/install-clients") else { return };
     let origin = Origin::start("a");
     origin.forget();
     let (proxy, curl) = start(Conf::of([&origin]).with_shipped_policies());
@@ -93,7 +93,7 @@ fn h2load_gets_every_answer_of_a_json_rpc_pool() {
 
 #[test]
 fn h2load_gets_every_answer_of_an_http_pool() {
-    let Some(h2load) = optional("h2load", "scripts/install-clients") else { return };
+    let Some(h2load) = optional("h2load", "h2load", "scripts/install-clients") else { return };
     let body = "0123456789".repeat(1_000);
     let origin = Origin::always("a", Answer::body(body.clone()));
     origin.forget();

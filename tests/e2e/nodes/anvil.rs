@@ -19,7 +19,7 @@ pub(crate) fn anvil() -> Option<PathBuf> {
     };
     let architecture = if std::env::consts::ARCH == "aarch64" { "arm64" } else { "amd64" };
     let package = format!("tests/nodes/node_modules/@foundry-rs/anvil-{platform}-{architecture}/bin/anvil");
-    optional(&package, "scripts/install-nodes")
+    optional("Anvil", &package, "scripts/install-nodes")
 }
 
 /// An Anvil process. It is killed when it is dropped.

@@ -3,22 +3,21 @@
 
 use std::collections::BTreeSet;
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Mutex;
 
 /// Programs whose absence was printed.
 static SAID: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
 
-/// The program at `path`, relative to the repository, or by its name in `PATH`; `None` and a
-/// printed line if it is missing. `script` installs it.
-pub fn optional(path: &str, script: &str) -> Option<PathBuf> {
+/// The file of `name` at `path`, relative to the repository, or the program `path` in `PATH`; `None`
+/// and a printed line if it is missing. `script` installs it.
+pub fn optional(name: &str, path: &str, script: &str) -> Option<PathBuf> {
     let found = if path.contains('/') { Some(crate::workspace().join(path)) } else { in_path(path) };
     if let Some(found) = found.filter(|file| file.is_file()) {
         return Some(found);
     }
-    let name = Path::new(path).file_name().expect("a file").to_string_lossy();
     assert!(!std::env::var("CI").is_ok_and(|ci| ci == "true"), "{name} is missing: run {script}");
-    if SAID.lock().unwrap().insert(path.to_owned()) {
+    if SAID.lock().unwrap().insert(name.to_owned()) {
         // Not with `eprintln`, whose output is hidden if a test succeeds.
         let line = format!("the tests with {name} were left out: {script} installs it\n");
         std::io::stderr().write_all(line.as_bytes()).expect("standard error is open");
