@@ -8,7 +8,7 @@ TARGET  := $(or $(CARGO_TARGET_DIR),target)
 CARGO_DIR := $(or $(CARGO_HOME),$(HOME)/.cargo)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build plugins run test soak bench bench-plots bench-micro instructions bench-faults lint reference docs deny advisories notices clean
+.PHONY: help setup build plugins run test soak bench bench-plots bench-micro instructions bench-faults large lint reference docs deny advisories notices clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -39,8 +39,9 @@ run: build ## Build everything and run the demo
 # The themes about clients' requests run once more, past the express lane.
 BOTH_LANES = answers:: bad_input:: batches:: connections:: framing:: ids:: lifecycle:: limits:: nonsense:: room:: slow_clients:: streams::
 
-test: plugins ## Run every test, those with real Ethereum nodes included
+test: plugins ## Run every test, those with real Ethereum nodes and client libraries included
 	@./scripts/install-nodes
+	@./scripts/install-clients
 	cargo test --workspace
 	POINTSMAN_TEST_LANE=session cargo test -p pointsman --test e2e -- $(BOTH_LANES)
 
@@ -63,6 +64,9 @@ bench-faults: plugins ## Measure what clients see when endpoints fail, beside ot
 
 soak: plugins ## Ten minutes of load while conf and plugins change all the time
 	SOAK_SECONDS=600 cargo test -p pointsman --test soak -- --nocapture
+
+large: build ## Bodies of 2 GiB through the release binary, and its memory
+	LARGE_MIB=2048 POINTSMAN_TEST_BINARY=target/release/pointsman cargo test -p pointsman --test e2e -- --nocapture large::
 
 lint: setup ## Formatting and clippy, as CI checks them
 	cargo fmt --all --check

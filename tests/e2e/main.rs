@@ -36,6 +36,7 @@
 //! - `proxy_protocol`: clients that a load balancer's header names.
 //! - `lifecycle`: start, signals, clients that disconnect.
 //! - `reload`: changed and kept state, also under load.
+//! - `mixed`: two hundred reloads under load of every kind.
 //! - `rollback`: the previous generation's state.
 //! - `watch`: changes of the plugin folder without a signal.
 //! - `cache`: compiled code on disk.
@@ -55,6 +56,9 @@
 //! - `examples`: policies in other languages, of the SDK's folder.
 //! - `guests`: hostile and broken modules, each file of `tests/guests` and each generated one.
 //! - `nodes`: two real Ethereum nodes.
+//! - `large`: long bodies, and the proxy's memory.
+//! - `libraries`: ethers, viem and web3.py before these nodes, over TLS.
+//! - `tools`: curl and h2load.
 //! - `layers`: allowed imports of the source.
 //! - `documents`: links, the book's pages, and the page of the metrics.
 //!
@@ -91,10 +95,13 @@ mod http;
 mod http2;
 mod http2_endpoints;
 mod ids;
+mod large;
 mod layers;
+mod libraries;
 mod lifecycle;
 mod limits;
 mod listeners;
+mod mixed;
 mod nodes;
 mod nonsense;
 mod poison;
@@ -115,6 +122,7 @@ mod slow_clients;
 mod streams;
 mod table;
 mod tls;
+mod tools;
 mod watch;
 mod websocket;
 mod wire_endpoint;

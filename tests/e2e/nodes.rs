@@ -6,27 +6,23 @@
 //! Both nodes have their own chain with the same genesis: reads have the same answer from both
 //! until a write, and a write shows its node.
 
-use std::io::Write;
-use std::net::{SocketAddr, TcpListener};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::sync::Once;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 
 use serde_json::{Value, json};
 
-use crate::support::{Client, Conf, Endpoint, Proxy, Response, wait_for, wait_until};
+use crate::support::{Client, Conf, Proxy, Response, wait_for, wait_until};
 
-/// Start time of both chains, so that their first blocks are equal.
-const GENESIS: &str = "1700000000";
-/// Below the systems' ephemeral ports, so that a node's port isn't taken while it is down.
-const PORTS: std::ops::Range<u16> = 20_000..32_000;
+mod anvil;
+
+pub(crate) use anvil::Node;
+use anvil::anvil;
+
 /// Clients that read while a node dies.
 const READERS: usize = 4;
 /// Creates a contract that returns 42 to every call:
 /// `PUSH1 42 PUSH1 0 MSTORE PUSH1 32 PUSH1 0 RETURN`, preceded by the code that copies these ten
 /// bytes and returns them.
-const CONTRACT: &str = "0x600a600c600039600a6000f3602a60005260206000f3";
+pub(crate) const CONTRACT: &str = "0x600a600c600039600a6000f3602a60005260206000f3";
 
 #[test]
 fn answers_are_the_nodes_own_byte_for_byte() {
@@ -68,7 +64,7 @@ fn a_signed_transaction_is_carried_out_once() {
     let Some((nodes, proxy)) = start() else { return };
     let (account, mut client) = (nodes.account(), proxy.client());
     let nonce = |client: &mut Client| ask(client, "eth_getTransactionCount", json!([account, "latest"]));
-    let signed = nodes.a.sign(&account, CONTRACT);
+    let signed = sign(&nodes.a, &account);
     assert_eq!(nonce(&mut client), "0x0");
 
     let hash = ask(&mut client, "eth_sendRawTransaction", json!([signed]));
@@ -95,7 +91,7 @@ fn a_signed_transaction_is_carried_out_once() {
 fn a_transaction_that_a_dead_node_did_not_get_goes_to_the_other() {
     let Some((mut nodes, proxy)) = start() else { return };
     let (account, mut client) = (nodes.account(), proxy.client());
-    let signed = nodes.b.sign(&account, CONTRACT);
+    let signed = sign(&nodes.b, &account);
     ask(&mut client, "eth_chainId", json!([]));
     nodes.a.kill();
     let hash = ask(&mut client, "eth_sendRawTransaction", json!([signed]));
@@ -170,38 +166,22 @@ fn a_node_that_quotes_a_request_is_not_blamed_by_the_words_of_it() {
 
 /// Two nodes and a proxy that prefers the first. Without nodes, `None` and a printed line.
 fn start() -> Option<(Nodes, Proxy)> {
+    start_with(|conf| conf)
+}
+
+/// The same, with a changed conf.
+pub(crate) fn start_with(change: impl FnOnce(Conf) -> Conf) -> Option<(Nodes, Proxy)> {
     let binary = anvil()?;
     let nodes = Nodes { a: Node::start(&binary), b: Node::start(&binary) };
     let endpoints = [nodes.a.endpoint("a").weight(100), nodes.b.endpoint("b").weight(60)];
-    let cooldown = |conf: Conf| conf.cooldown("base", "'250ms'").cooldown("max", "'1s'");
-    let proxy = Proxy::start(&cooldown(Conf::with(endpoints).with_shipped_policies()));
+    let conf = Conf::with(endpoints).with_shipped_policies().cooldown("base", "'250ms'").cooldown("max", "'1s'");
+    let proxy = Proxy::start(&change(conf));
     Some((nodes, proxy))
 }
 
-fn anvil() -> Option<PathBuf> {
-    static SAID: Once = Once::new();
-    let platform = match std::env::consts::OS {
-        "macos" => "darwin",
-        other => other,
-    };
-    let architecture = if std::env::consts::ARCH == "aarch64" { "arm64" } else { "amd64" };
-    let package = format!("../tests/nodes/node_modules/@foundry-rs/anvil-{platform}-{architecture}/bin/anvil");
-    let binary = Path::new(env!("CARGO_MANIFEST_DIR")).join(package);
-    if binary.is_file() {
-        return Some(binary);
-    }
-    assert!(!std::env::var("CI").is_ok_and(|ci| ci == "true"), "there are no nodes: run scripts/install-nodes");
-    // Not with `eprintln`, whose output is hidden if a test succeeds.
-    SAID.call_once(|| {
-        let line = b"the tests with real Ethereum nodes were left out: scripts/install-nodes installs them\n";
-        std::io::stderr().write_all(line).unwrap();
-    });
-    None
-}
-
-struct Nodes {
-    a: Node,
-    b: Node,
+pub(crate) struct Nodes {
+    pub(crate) a: Node,
+    pub(crate) b: Node,
 }
 
 impl Nodes {
@@ -212,83 +192,14 @@ impl Nodes {
     }
 }
 
-/// An Anvil process. It is killed when it is dropped.
-struct Node {
-    binary: PathBuf,
-    /// Folder for its files and configuration.
-    home: tempfile::TempDir,
-    address: SocketAddr,
-    process: Child,
-}
-
-impl Node {
-    fn start(binary: &Path) -> Node {
-        let home = tempfile::tempdir().expect("a folder");
-        let (address, process) = wait_for("a node starts", || {
-            let address = SocketAddr::from(([127, 0, 0, 1], fastrand::u16(PORTS)));
-            // Another process may listen there, or start to before the node does.
-            drop(TcpListener::bind(address).ok()?);
-            let mut process = spawn(binary, home.path(), address);
-            is_ready(&mut process, address).then_some((address, process))
-        });
-        Node { binary: binary.to_owned(), home, address, process }
-    }
-
-    /// Kills it without closing connections gracefully.
-    fn kill(&mut self) {
-        self.process.kill().expect("a running node");
-        self.process.wait().expect("a child");
-    }
-
-    /// Restarts it at the same address with a new chain.
-    fn restart(&mut self) {
-        self.process = spawn(&self.binary, self.home.path(), self.address);
-        assert!(is_ready(&mut self.process, self.address), "the node did not start again");
-    }
-
-    fn endpoint(&self, name: &str) -> Endpoint {
-        Endpoint::new(&format!("http://{}", self.address), name)
-    }
-
-    /// A connection to the node itself.
-    fn client(&self) -> Client {
-        Client::connect(self.address)
-    }
-
-    /// A legacy transaction that creates a contract, the account's first one, signed by the node
-    /// with its key.
-    fn sign(&self, account: &str, code: &str) -> String {
-        let transaction = json!({
-            "from": account, "data": code, "nonce": "0x0", "value": "0x0",
-            "gas": "0x186a0", "gasPrice": "0x77359400", "chainId": "0x7a69",
-        });
-        ask(&mut self.client(), "eth_signTransaction", json!([transaction]))
-    }
-}
-
-impl Drop for Node {
-    fn drop(&mut self) {
-        // It may have ended already.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
-fn spawn(binary: &Path, home: &Path, address: SocketAddr) -> Child {
-    let port = address.port().to_string();
-    let mut command = Command::new(binary);
-    command.args(["--silent", "--timestamp", GENESIS, "--port", &port]).env("HOME", home).current_dir(home);
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("Anvil starts")
-}
-
-/// Waits until the node listens; false if it ended instead.
-fn is_ready(process: &mut Child, address: SocketAddr) -> bool {
-    wait_for("the node listens or ends", || {
-        if process.try_wait().expect("a child").is_some() {
-            return Some(false);
-        }
-        std::net::TcpStream::connect(address).is_ok().then_some(true)
-    })
+/// A legacy transaction that creates the contract, the account's first one, signed by the node
+/// with its key.
+fn sign(node: &Node, account: &str) -> String {
+    let transaction = json!({
+        "from": account, "data": CONTRACT, "nonce": "0x0", "value": "0x0",
+        "gas": "0x186a0", "gasPrice": "0x77359400", "chainId": "0x7a69",
+    });
+    ask(&mut node.client(), "eth_signTransaction", json!([transaction]))
 }
 
 struct StopOnDrop<'a>(&'a AtomicBool);
@@ -305,7 +216,7 @@ fn request(id: impl Into<Value>, method: &str, params: Value) -> Value {
 
 /// Asks for a result that is text.
 #[track_caller]
-fn ask(client: &mut Client, method: &str, params: Value) -> String {
+pub(crate) fn ask(client: &mut Client, method: &str, params: Value) -> String {
     let answer: Response = client.post(request(1, method, params).to_string());
     answer.result()
 }

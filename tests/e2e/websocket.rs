@@ -1,77 +1,14 @@
 //! WebSocket connections: the handshake, frames in both directions, limits, and how they end.
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::net::TcpStream;
 use std::time::Duration;
 
-use crate::support::{Answer, Conf, Endpoint, Origin, Proxy, wait_until};
+use crate::support::{Answer, CLOSE_1001, Conf, Echo, Origin, Proxy, read_head, wait_until};
 
 const HANDSHAKE: &str = "GET /ws?key=1 HTTP/1.1\r\nhost: proxy\r\nupgrade: websocket\r\nconnection: Upgrade\r\n\
                          sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\ncookie: secret\r\n\r\n";
-/// "going away".
-const CLOSE_1001: [u8; 4] = [0x88, 2, 0x03, 0xe9];
 const PATIENCE: Duration = Duration::from_secs(20);
-
-/// A server that answers every handshake and then sends back what it gets, unmasked as it is.
-struct Echo {
-    address: SocketAddr,
-    open: Arc<AtomicUsize>,
-}
-
-impl Echo {
-    fn start() -> Echo {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let (address, open) = (listener.local_addr().unwrap(), Arc::new(AtomicUsize::new(0)));
-        let count = Arc::clone(&open);
-        std::thread::spawn(move || {
-            for stream in listener.incoming() {
-                let (stream, count) = (stream.unwrap(), Arc::clone(&count));
-                std::thread::spawn(move || echo(stream, &count));
-            }
-        });
-        Echo { address, open }
-    }
-
-    fn endpoint(&self, name: &str) -> Endpoint {
-        Endpoint::new(&format!("http://{}/base", self.address), name)
-    }
-}
-
-/// The first message is the path of the handshake. A close is answered and ends the connection.
-fn echo(mut stream: TcpStream, open: &AtomicUsize) {
-    let Some(head) = read_head(&mut stream) else { return };
-    open.fetch_add(1, SeqCst);
-    let path = head.split(' ').nth(1).unwrap().to_owned();
-    let answer = "HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: Upgrade\r\n\r\n";
-    let greeting = [&[0x81, u8::try_from(path.len()).unwrap()], path.as_bytes()].concat();
-    stream.write_all(&[answer.as_bytes(), &greeting].concat()).unwrap();
-    let mut piece = [0; 64 << 10];
-    while let Ok(count @ 1..) = stream.read(&mut piece) {
-        // A masked close.
-        if piece[..2] == [0x88, 0x82] {
-            let unmasked = [piece[6] ^ piece[2], piece[7] ^ piece[3]];
-            let _ = stream.write_all(&[&[0x88, 2], &unmasked[..]].concat());
-            break;
-        }
-        if stream.write_all(&piece[..count]).is_err() {
-            break;
-        }
-    }
-    open.fetch_sub(1, SeqCst);
-}
-
-fn read_head(stream: &mut TcpStream) -> Option<String> {
-    let (mut head, mut byte) = (Vec::new(), [0]);
-    while !head.ends_with(b"\r\n\r\n") {
-        if stream.read(&mut byte).ok()? == 0 {
-            return None;
-        }
-        head.push(byte[0]);
-    }
-    String::from_utf8(head).ok()
-}
 
 /// A client after its handshake.
 struct Socket(TcpStream);
@@ -124,7 +61,7 @@ fn frames_pass_both_ways() {
         let open = || proxy.metrics().sum("websocket_connections", &[]);
         assert_eq!((open(), proxy.endpoint("a")["in_flight"].as_u64()), (1.0, Some(1)));
         drop(socket);
-        wait_until("the endpoint is left", || echo.open.load(SeqCst) == 0);
+        wait_until("the endpoint is left", || echo.open() == 0);
         wait_until("it is counted as over", || open() == 0.0);
         wait_until("it is logged", || proxy.lines("method=\"websocket\"") == 1 && proxy.lines("status=101") == 1);
     }
@@ -133,7 +70,7 @@ fn frames_pass_both_ways() {
 #[test]
 fn an_endpoint_may_have_another_url_for_them() {
     let (echo, origin) = (Echo::start(), Origin::start("a"));
-    let ws_url = format!("'ws://{}/other?key=2'", echo.address);
+    let ws_url = format!("'ws://{}/other?key=2'", echo.address());
     let proxy = Proxy::start(&Conf::of([&origin]).endpoint(0, |endpoint| endpoint.set("ws_url", &ws_url)));
     Socket::greeted(&proxy, "/other?key=2");
     assert_eq!(origin.hits(), 0);
@@ -181,7 +118,7 @@ fn a_connection_that_is_idle_is_closed() {
     let mut socket = Socket::greeted(&proxy, "/base");
     assert_eq!(socket.read(4), CLOSE_1001);
     assert!(socket.is_over());
-    wait_until("the endpoint has its close", || echo.open.load(SeqCst) == 0);
+    wait_until("the endpoint has its close", || echo.open() == 0);
 }
 
 #[test]

@@ -208,7 +208,8 @@ impl Client {
         self.stream.socket().shutdown(Shutdown::Write).expect("an open connection");
     }
 
-    fn read_exactly(&mut self, length: usize) -> io::Result<Vec<u8>> {
+    /// Reads this many bytes.
+    pub fn read_exactly(&mut self, length: usize) -> io::Result<Vec<u8>> {
         while self.buffer.len() < length {
             self.read_more()?;
         }

@@ -19,7 +19,7 @@ use crate::http::{Head, dechunk};
 use crate::wait::wait_for;
 
 /// All origins of the process.
-static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
+pub(crate) static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime")
 });
 /// Pause between the writes of an answer in pieces: long enough for separate reads.

@@ -212,6 +212,12 @@ impl Proxy {
         self.status_kib("VmHWM:")
     }
 
+    /// The peak is that from now on, where the system can forget it.
+    pub fn forget_peak_memory(&self) {
+        let id = self.child.lock().unwrap().id();
+        let _ = std::fs::write(format!("/proc/{id}/clear_refs"), "5");
+    }
+
     /// The memory that is resident now, in KiB.
     pub fn memory(&self) -> Option<u64> {
         self.status_kib("VmRSS:")

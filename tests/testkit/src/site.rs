@@ -156,8 +156,12 @@ impl Drop for Ended {
     }
 }
 
-/// The proxy's binary, which cargo builds beside the tests.
+/// The proxy's binary: the one that `POINTSMAN_TEST_BINARY` names, or the one that cargo builds
+/// beside the tests.
 pub fn binary() -> PathBuf {
+    if let Some(path) = std::env::var_os("POINTSMAN_TEST_BINARY") {
+        return workspace().join(path);
+    }
     let test = std::env::current_exe().expect("a test has a path");
     test.ancestors().nth(2).expect("it lies in a folder of the target folder").join("pointsman")
 }
