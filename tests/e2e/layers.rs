@@ -13,11 +13,12 @@ const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 
 /// The top modules from the lowest layer to the highest. A module may import lower layers, but no
 /// other module of its own.
-const LAYERS: [&[&str]; 11] = [
+const LAYERS: [&[&str]; 12] = [
     &["files", "hex", "model", "progress", "report", "text", "worker"],
     &["chain", "clock", "fingerprint", "signature"],
     &["config", "jsonrpc", "metrics"],
-    &["client", "policy", "tls"],
+    &["tls"],
+    &["client", "policy"],
     &["upstream"],
     &["engine", "snapshot"],
     &["dns", "logging"],

@@ -66,13 +66,9 @@ pub async fn check_grpc(target: &Target, service: &str, budget: Duration) -> Res
 /// A `HealthCheckRequest` with its head.
 fn question(service: &str) -> Bytes {
     let mut message = BytesMut::from(&[0; MESSAGE_HEAD][..]);
-    // The conf's limit, 256 bytes, needs a length of at most two bytes.
-    if !service.is_empty() {
-        message.extend_from_slice(&[SERVICE]);
-        match u8::try_from(service.len()) {
-            Ok(short @ ..0x80) => message.extend_from_slice(&[short]),
-            _ => message.extend_from_slice(&[(service.len() % 0x80) as u8 | 0x80, (service.len() / 0x80) as u8]),
-        }
+    // Up to 127 bytes, the conf's limit, the length is one byte.
+    if let Ok(length @ 1..) = u8::try_from(service.len()) {
+        message.extend_from_slice(&[SERVICE, length]);
         message.extend_from_slice(service.as_bytes());
     }
     let length = u32::try_from(message.len() - MESSAGE_HEAD).unwrap_or(u32::MAX);
@@ -151,9 +147,9 @@ mod tests {
     fn the_question_names_the_service() {
         assert_eq!(&question("")[..], [0; 5]);
         assert_eq!(&question("a.B")[..], b"\0\0\0\0\x05\x0a\x03a.B");
-        let long = "x".repeat(200);
-        assert_eq!(&question(&long)[..8], b"\0\0\0\0\xcb\x0a\xc8\x01");
-        assert_eq!(question(&long).len(), 8 + 200);
+        let longest = "x".repeat(127);
+        assert_eq!(&question(&longest)[..7], b"\0\0\0\0\x81\x0a\x7f");
+        assert_eq!(question(&longest).len(), 7 + 127);
     }
 
     #[test]

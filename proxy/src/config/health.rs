@@ -27,6 +27,8 @@ const THRESHOLD: RangeInclusive<u32> = 1..=100;
 const STATUS: RangeInclusive<u16> = 100..=599;
 /// The longest path of a probe. No health page needs a longer one.
 const MAX_PATH: usize = 256;
+/// The longest name of a gRPC service: its length is one byte of the probe.
+const MAX_SERVICE: usize = 127;
 /// The default status of a good answer.
 const OK: u16 = 200;
 
@@ -66,7 +68,7 @@ pub enum ProbeKind {
         /// `status`: the status of a good answer; 100 to 599. Default 200.
         status: u16,
     },
-    /// `grpc`: the service of gRPC's health protocol: up to 256 characters of visible ASCII, none
+    /// `grpc`: the service of gRPC's health protocol: up to 127 characters of visible ASCII, none
     /// of them for the server itself.
     Grpc(String),
 }
@@ -152,7 +154,7 @@ fn probe(key: Key<'_>, file: &file::HealthCheck, chain: Chain, report: &mut Repo
             status: file.status.as_ref().map_or(OK, |status| report.whole(key.name("status"), status, STATUS)),
         },
         Some(("grpc", service)) => {
-            if service.get_ref().len() > MAX_PATH || !service.get_ref().bytes().all(|byte| byte.is_ascii_graphic()) {
+            if service.get_ref().len() > MAX_SERVICE || !service.get_ref().bytes().all(|byte| byte.is_ascii_graphic()) {
                 let message = "must be the full name of a service, such as \"package.Service\", or \"\" for the server";
                 report.add(key.name("grpc"), service.span(), message);
             }

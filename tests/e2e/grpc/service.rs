@@ -78,7 +78,9 @@ pub(crate) struct Node {
     pub(crate) address: SocketAddr,
     pub(crate) shared: Arc<Shared>,
     stop: Arc<Notify>,
-    task: tokio::task::JoinHandle<()>,
+    task: Option<tokio::task::JoinHandle<()>>,
+    /// Of its own, so that its connections end with it.
+    runtime: Option<Runtime>,
 }
 
 /// What a server was asked, and how it answers.
@@ -110,7 +112,9 @@ impl Node {
     }
 
     fn launch(name: &str, address: SocketAddr, tls: Option<ServerTlsConfig>) -> Node {
-        let _inside = RUNTIME.enter();
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+        let runtime = runtime.expect("a runtime");
+        let inside = runtime.enter();
         let socket = tokio::net::TcpSocket::new_v4().unwrap();
         socket.set_reuseaddr(true).unwrap();
         socket.bind(address).unwrap();
@@ -126,12 +130,13 @@ impl Node {
         let stop = Arc::new(Notify::new());
         let health = BoxCloneSyncService::new(health_service);
         let (echo, stopping) = (Echo { shared: Arc::clone(&shared), health }, Arc::clone(&stop));
-        let task = tokio::spawn(async move {
+        let task = runtime.spawn(async move {
             let incoming = TcpListenerStream::new(listener);
             let served = server.serve_with_incoming_shutdown(echo, incoming, async move { stopping.notified().await });
             served.await.expect("a server");
         });
-        Node { address, shared, stop, task }
+        drop(inside);
+        Node { address, shared, stop, task: Some(task), runtime: Some(runtime) }
     }
 
     pub(crate) fn url(&self) -> String {
@@ -170,14 +175,20 @@ impl Node {
     }
 
     /// Ends like a server that is deployed anew: `GOAWAY`, then its calls come to their ends.
-    pub(crate) fn stop_gracefully(self) {
+    pub(crate) fn stop_gracefully(mut self) {
         self.stop.notify_one();
-        RUNTIME.block_on(self.task).unwrap();
+        RUNTIME.block_on(self.task.take().unwrap()).unwrap();
     }
 
-    pub(crate) fn kill(self) {
-        self.task.abort();
-        let _ = RUNTIME.block_on(self.task);
+    /// Ends it with its connections.
+    pub(crate) fn kill(self) {}
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_timeout(Duration::from_secs(1));
+        }
     }
 }
 
@@ -337,7 +348,8 @@ async fn plain(request: http::Request<Body>) -> http::Response<Body> {
         size += frame.unwrap().into_data().map_or(0, |data| data.len());
     }
     let text = Bytes::from(format!("{} {size} {}", head.method, "y".repeat(100_000)));
-    let messages = stream::iter([Ok::<_, Status>(Frame::data(text))]);
+    let messages = (head.method != http::Method::HEAD).then_some(Ok::<_, Status>(Frame::data(text)));
+    let messages = stream::iter(messages);
     http::Response::builder().header("content-type", "text/plain").body(Body::new(StreamBody::new(messages))).unwrap()
 }
 
