@@ -20,7 +20,7 @@ use crate::origin::Origin;
 use crate::peers::Process;
 use crate::table;
 use crate::usage::Meter;
-use testkit::{Client, post};
+use testkit::Client;
 
 /// Number of connections and of sending threads.
 const CONNECTIONS: usize = 16;
@@ -77,7 +77,7 @@ fn measure_both(
     let process = ready(installed, case, origin, settings)?;
     let length = Duration::from_secs(case.seconds * LONGER);
     let plan = Plan { per_second: PER_SECOND, connections: CONNECTIONS, warm_up: settings.warm_up, length };
-    let request = post("/", &[], &case.request);
+    let request = case.bytes();
     let ended = AtomicBool::new(false);
     let (answers, meter, reloads) = std::thread::scope(|scope| {
         let reloading = scope.spawn(|| reload_until(&ended, &process, case, origin, settings));
