@@ -108,13 +108,14 @@ fn reload_until(
     origin: &Origin,
     settings: &Settings,
 ) -> anyhow::Result<Vec<(Instant, Instant)>> {
-    let mut admin = Client::try_connect(process.site.addresses[1])?;
     let mut reloads = Vec::new();
     while !ended.load(Relaxed) {
         let turn = reloads.len() + 1;
         let config = format!("\n[policies.scoring.config]\ntier1_min_weight = {}\n", 100 + turn % 50);
         let conf = pointsman_conf(&process.site, case, origin, settings, turn) + &config;
         process.site.write("pointsman.toml", conf)?;
+        // The admin address closes after each response.
+        let mut admin = Client::try_connect(process.site.addresses[1])?;
         let begun = Instant::now();
         let response = admin.post_with("/reload", &[], "");
         ensure!(response.status == 200, "a reload failed: {}", response.text());
