@@ -45,7 +45,7 @@ test: plugins ## Run every test, those with real Ethereum nodes and client libra
 	cargo test --workspace
 	POINTSMAN_TEST_LANE=session cargo test -p pointsman --test e2e -- $(BOTH_LANES)
 
-bench: plugins ## Measure a whole request, beside other proxies (ten minutes; ARGS="--quick")
+bench: plugins ## Measure a whole request, beside other proxies (twenty minutes; ARGS="--quick")
 	cargo build --release -p pointsman --example bare
 	cargo bench -p pointsman --bench request -- $(ARGS)
 

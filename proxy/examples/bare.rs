@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use async_trait::async_trait;
 use clap::Parser;
 use pingora::Result;
+use pingora::listeners::tls::TlsSettings;
 use pingora::server::Server;
 use pingora::server::configuration::ServerConf;
 use pingora::upstreams::peer::HttpPeer;
@@ -27,6 +28,12 @@ struct Options {
     /// Worker threads
     #[arg(long, default_value_t = 2)]
     threads: usize,
+    /// Serve TLS with this certificate (a PEM file), HTTP/1.1 and HTTP/2
+    #[arg(long, value_name = "FILE", requires = "key")]
+    certificate: Option<PathBuf>,
+    /// The certificate's key
+    #[arg(long, value_name = "FILE", requires = "certificate")]
+    key: Option<PathBuf>,
     /// Speak TLS to the origins, and trust this authority alone (a PEM file)
     #[arg(long, value_name = "FILE")]
     ca: Option<PathBuf>,
@@ -58,8 +65,8 @@ impl ProxyHttp for Bare {
     }
 }
 
-fn main() {
-    let Options { listen, threads, ca, name, origins } = Options::parse();
+fn main() -> Result<()> {
+    let Options { listen, threads, certificate, key, ca, name, origins } = Options::parse();
     let tls = ca.is_some();
     let conf = ServerConf {
         threads,
@@ -74,7 +81,14 @@ fn main() {
     server.bootstrap();
     let bare = Bare { origins, tls, name, turn: AtomicUsize::new(0) };
     let mut service = http_proxy_service(&server.configuration, bare);
-    service.add_tcp(&listen.to_string());
+    match certificate.zip(key) {
+        None => service.add_tcp(&listen.to_string()),
+        Some((certificate, key)) => {
+            let mut tls = TlsSettings::intermediate(&certificate.to_string_lossy(), &key.to_string_lossy())?;
+            tls.enable_h2();
+            service.add_tls_with_settings(&listen.to_string(), None, tls);
+        }
+    }
     server.add_service(service);
     server.run_forever();
 }

@@ -1,32 +1,33 @@
-//! A certificate authority for the origin with HTTPS.
+//! The certificate authority of a run. It certifies the origin with HTTPS, and the proxies whose
+//! clients use TLS. All keys are ECDSA P-256.
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+use std::sync::LazyLock;
 
-/// Names of the origin's certificate: its host name, and its address for proxies that verify that.
+use testkit::{Authority, TlsClient};
+
+use super::peers::Site;
+
+/// Names of each certificate: the host name, and the address for proxies that verify that.
 pub const NAMES: [&str; 2] = ["localhost", "127.0.0.1"];
+/// Files of a site.
+pub const AUTHORITY: &str = "authority.pem";
+pub const CERTIFICATE: &str = "certificate.pem";
+pub const KEY: &str = "key.pem";
+/// Certificate and key together, as HAProxy reads them.
+pub const BOTH: &str = "both.pem";
 
-/// An authority and a certificate issued by it, as PEM.
-pub struct Authority {
-    /// The authority's certificate, for clients.
-    pub authority: String,
-    /// The origin's.
-    pub certificate: String,
-    /// The origin's.
-    pub key: String,
+static ISSUER: LazyLock<Authority> = LazyLock::new(Authority::new);
+static CLIENT: LazyLock<TlsClient> = LazyLock::new(|| TlsClient::speaking(&ISSUER, "1.3"));
+
+/// Writes a new certificate, its key and the authority's certificate.
+pub fn certify(site: &Site) -> std::io::Result<()> {
+    let issued = ISSUER.certify(&NAMES);
+    let both = [issued.chain.as_str(), &issued.key].concat();
+    let files = [(AUTHORITY, ISSUER.pem()), (CERTIFICATE, issued.chain), (KEY, issued.key), (BOTH, both)];
+    files.iter().try_for_each(|(name, content)| site.write(name, content).map(drop))
 }
 
-impl Authority {
-    /// Creates an authority.
-    pub fn new() -> anyhow::Result<Authority> {
-        let mut params = CertificateParams::new(Vec::new())?;
-        // Without distinct names, the origin's certificate would look self-signed.
-        params.distinguished_name.push(DnType::CommonName, "the benchmark's authority");
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate()?)?;
-        let key = KeyPair::generate()?;
-        let mut params = CertificateParams::new(NAMES.map(str::to_owned).to_vec())?;
-        params.distinguished_name.push(DnType::CommonName, NAMES[0]);
-        let certificate = params.signed_by(&key, &issuer)?;
-        Ok(Authority { authority: issuer.pem(), certificate: certificate.pem(), key: key.serialize_pem() })
-    }
+/// A client that verifies the certificates.
+pub fn client() -> &'static TlsClient {
+    &CLIENT
 }

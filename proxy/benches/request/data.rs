@@ -8,10 +8,10 @@ use anyhow::Context;
 use serde::{Deserialize, Serialize};
 
 use super::contenders::{Installed, version};
-use super::figures::{Row, Times};
+use super::figures::{Footprint, Row, Times};
+use super::load;
 use super::machine::Machine;
 use super::options::Settings;
-use super::wrk;
 
 /// A run's data.
 #[derive(Debug, Serialize, Deserialize)]
@@ -20,7 +20,7 @@ pub struct Data {
     pub at: String,
     /// The machine.
     pub machine: Machine,
-    /// Versions of the proxies and of wrk.
+    /// Versions of the proxies and of the load generators.
     pub versions: BTreeMap<String, String>,
     /// Features of each proxy.
     pub features: BTreeMap<String, String>,
@@ -30,20 +30,23 @@ pub struct Data {
     pub rows: Vec<Row>,
     /// Times of starts and reloads.
     pub times: Vec<Times>,
+    /// Memory of idle connections.
+    #[serde(default)]
+    pub footprints: Vec<Footprint>,
 }
 
 impl Data {
     /// Creates the data of a run that starts now.
-    ///
-    /// # Errors
-    /// If wrk isn't installed.
-    pub fn new(settings: Settings, contenders: &[Installed]) -> anyhow::Result<Data> {
+    pub fn new(settings: Settings, contenders: &[Installed]) -> Data {
         let name = |installed: &Installed| installed.contender.name().to_owned();
         let unknown = || "unknown".to_owned();
         let proxies = contenders.iter().map(|known| (name(known), known.version().unwrap_or_else(unknown)));
-        let wrk = version(&wrk::binary().context("wrk is missing")?, "-v").unwrap_or_else(unknown);
-        let versions = proxies.chain([("wrk".to_owned(), wrk)]).collect();
-        Ok(Data {
+        let generators = load::PROGRAMS.iter().filter_map(|name| {
+            let version = version(&load::binary(name)?, "--version").unwrap_or_else(unknown);
+            Some(((*name).to_owned(), version))
+        });
+        let versions = proxies.chain(generators).collect();
+        Data {
             at: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
             machine: Machine::look(),
             versions,
@@ -51,7 +54,8 @@ impl Data {
             settings,
             rows: Vec::new(),
             times: Vec::new(),
-        })
+            footprints: Vec::new(),
+        }
     }
 
     /// Reads the data of a run.

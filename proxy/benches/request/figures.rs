@@ -57,6 +57,48 @@ pub struct Times {
     pub ms: Vec<f64>,
 }
 
+/// Memory of idle connections to one proxy. A failed round is its error.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Footprint {
+    /// The part's name.
+    pub part: String,
+    /// Name of the case within the part.
+    pub case: String,
+    /// Number of connections.
+    pub x: f64,
+    /// The proxy's name.
+    pub proxy: String,
+    /// In chronological order.
+    pub rounds: Vec<Result<Resident, String>>,
+}
+
+/// Resident memory of a proxy's processes.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Resident {
+    /// Number of idle connections.
+    pub connections: usize,
+    /// Number of those that the proxy closed.
+    pub closed: usize,
+    /// Bytes without them.
+    pub before: u64,
+    /// Bytes with them.
+    pub after: u64,
+}
+
+impl Resident {
+    /// Memory of one connection in KiB.
+    pub fn kib_each(&self) -> f64 {
+        (self.after as f64 - self.before as f64) / f64::from(1 << 10) / self.connections as f64
+    }
+}
+
+impl Footprint {
+    /// The median over the rounds.
+    pub fn median(&self, of: impl Fn(&Resident) -> f64) -> Option<f64> {
+        median(self.rounds.iter().flatten().map(of).collect())
+    }
+}
+
 impl Row {
     /// The median over the rounds.
     pub fn median(&self, of: impl Fn(&Round) -> f64) -> Option<f64> {
@@ -75,18 +117,22 @@ impl Row {
 
     /// The range of the rounds as a share of their median. One round has no spread.
     pub fn spread(&self, of: impl Fn(&Round) -> f64) -> Option<f64> {
-        let values: Vec<f64> = self.rounds.iter().flatten().map(of).collect();
-        if values.len() < 2 {
-            return None;
-        }
-        let [least, most] = [values.iter().copied().reduce(f64::min)?, values.iter().copied().reduce(f64::max)?];
-        Some((most - least) / median(values)?)
+        spread(self.rounds.iter().flatten().map(of).collect())
     }
+}
 
-    /// Errors of failed rounds.
-    pub fn failures(&self) -> Vec<&str> {
-        self.rounds.iter().filter_map(|round| round.as_ref().err().map(String::as_str)).collect()
+/// Errors of failed rounds.
+pub fn failures<T>(rounds: &[Result<T, String>]) -> Vec<&str> {
+    rounds.iter().filter_map(|round| round.as_ref().err().map(String::as_str)).collect()
+}
+
+/// The range as a share of the median. One value has no spread.
+pub fn spread(values: Vec<f64>) -> Option<f64> {
+    if values.len() < 2 {
+        return None;
     }
+    let [least, most] = [values.iter().copied().reduce(f64::min)?, values.iter().copied().reduce(f64::max)?];
+    Some((most - least) / median(values)?)
 }
 
 /// The middle value, or the mean of the two middle values.

@@ -1,14 +1,14 @@
 //! Cost of a whole request: Pointsman with all features compared with Pingora alone, nginx, HAProxy
 //! and Envoy, if they are installed. Run with `make bench`; `ARGS="--help"` lists the options.
 //!
-//! wrk generates the load, a separate nginx is the origin, and both share the machine with the
-//! proxy. So the stable figure is processor time per request; requests per second and latencies
+//! wrk generates the load (h2load over HTTP/2, a client of our own for TLS handshakes), a separate
+//! nginx is the origin, and both share the machine with the proxy. So the stable figure is processor time per request; requests per second and latencies
 //! depend on the machine, and only the ratios within one run characterise a proxy.
 //!
 //! - The proxies alternate, round by round, each as a new process with the same number of threads.
 //!   A figure is the median over the rounds, a ratio the median of the rounds' ratios.
 //! - *Processor time* is the user and system time of all threads of the proxy's processes between
-//!   the first connection and the last response, divided by the requests that wrk counted. It
+//!   the first connection and the last response, divided by the requests that the load generator counted. It
 //!   includes opening connections, and requests in flight at the end aren't counted: with thousands
 //!   of connections the figure is too high, especially for slow proxies.
 //! - *Resident* is the peak memory of the proxy's processes under the load. Pages shared by nginx's
@@ -16,7 +16,10 @@
 //! - Before the measurement, a proxy must return the right response and is warmed up. A round with
 //!   an error (a status from 400 on, a broken connection, a timeout of 10 s) has no figures and is
 //!   reported as failed.
-//! - Latencies are wrk's, which waits for a response before it sends the next request on a
+//! - Clients with TLS use TLS 1.3, and every proxy has a certificate of the same kind (ECDSA P-256).
+//! - Memory of an idle connection is the growth of resident memory with 5,000 of them: see
+//!   `parts/idle.rs`.
+//! - Latencies are wrk's and h2load's, which wait for a response before it sends the next request on a
 //!   connection. Latencies of `rate` count from the time a request was due, at a fixed rate.
 //!
 //! `--plot FILE` draws the plots of a run's data and measures nothing.
@@ -28,10 +31,12 @@
 mod peers;
 
 mod authority;
+mod clients;
 mod constant;
 mod contenders;
 mod data;
 mod figures;
+mod load;
 mod machine;
 mod measure;
 mod options;
@@ -40,7 +45,7 @@ mod parts;
 mod plot;
 mod table;
 mod usage;
-mod wrk;
+mod websocket;
 
 use anyhow::Context;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -59,11 +64,11 @@ fn main() -> anyhow::Result<()> {
 
 /// Runs every chosen part in sequence and writes the data to disk after each.
 fn run(options: &Options) -> anyhow::Result<()> {
-    wrk::binary().context("wrk is missing: install it from your system's packages")?;
+    load::binary("wrk").context("wrk is missing: install it from your system's packages")?;
     peers::nginx::binary().context("nginx, the origin, is missing: install it from your system's packages")?;
     let open_files = raise_open_files()?;
     let contenders = Contender::installed(&options.proxies());
-    let mut data = Data::new(options.settings(), &contenders)?;
+    let mut data = Data::new(options.settings(), &contenders);
     table::head(&data, &options.proxies(), &contenders);
     for part in options.parts() {
         part.run(&contenders, open_files, &mut data)?;

@@ -53,7 +53,7 @@ pub struct Options {
     /// Processors for the proxies, as taskset takes them
     #[arg(long, value_name = "LIST")]
     cpus: Option<String>,
-    /// Processors for wrk and the origin
+    /// Processors for load generators that are programs, and for the origin
     #[arg(long, value_name = "LIST")]
     load_cpus: Option<String>,
     /// Pointsman's scoring plugin
@@ -94,7 +94,7 @@ pub struct Settings {
     pub load_threads: usize,
     /// Processors for proxies; `None` for all.
     pub cpus: Option<String>,
-    /// Processors for wrk and the origin.
+    /// Processors for load generators that are programs, and for the origin.
     pub load_cpus: Option<String>,
     /// Pointsman's scoring plugin.
     pub scoring: String,

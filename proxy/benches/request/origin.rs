@@ -1,14 +1,16 @@
-//! The origin: an nginx that returns the same response to every request, with keep-alive.
+//! The origin: an nginx that returns the same response to every request, with keep-alive. WebSocket
+//! connections have one of our own.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
-use super::authority::Authority;
+use super::authority;
 use super::options::Settings;
-use super::parts::Case;
+use super::parts::{Case, Downstream};
 use super::peers::{Process, Site, nginx, pinned};
+use super::websocket;
 
 /// Number of addresses: the proxies' endpoints, unless a case has more.
 pub const ADDRESSES: usize = 4;
@@ -21,9 +23,9 @@ const LONGEST_IN_CONF: usize = 2048;
 const ANSWER: &str = "answer.json";
 
 /// A running origin. It ends when it is dropped.
-pub struct Origin {
-    process: Process,
-    authority: bool,
+pub enum Origin {
+    Nginx { process: Process, https: bool },
+    WebSocket(websocket::Origin),
 }
 
 impl Origin {
@@ -32,31 +34,38 @@ impl Origin {
     /// # Errors
     /// If nginx isn't installed or doesn't start.
     pub fn start(case: &Case, settings: &Settings) -> anyhow::Result<Origin> {
+        if case.downstream == Downstream::WebSocket {
+            return Ok(Origin::WebSocket(websocket::Origin::start(&case.answer)?));
+        }
         let binary = nginx::binary().context("nginx, the origin, is missing")?;
-        let authority = if case.https { Some(Authority::new()?) } else { None };
         let process = Process::start(ADDRESSES, |site| {
             site.write(ANSWER, &case.answer)?;
-            if let Some(Authority { authority, certificate, key }) = &authority {
-                let files = [("authority.pem", authority), ("certificate.pem", certificate), ("key.pem", key)];
-                files.iter().try_for_each(|(name, content)| site.write(name, content).map(drop))?;
+            if case.https {
+                authority::certify(site)?;
             }
-            let connections = case.connections.max(case.endpoints) + SPARE_CONNECTIONS;
+            let connections = case.concurrency().max(case.endpoints) + SPARE_CONNECTIONS;
             let conf = site.write("conf", nginx::conf(site, WORKERS, connections, &http(site, case)))?;
             let mut command = pinned(&binary, settings.load_cpus.as_deref());
             command.args(nginx::ARGUMENTS).arg(conf);
             Ok(command)
         })?;
-        Ok(Origin { process, authority: authority.is_some() })
+        Ok(Origin::Nginx { process, https: case.https })
     }
 
     /// Its addresses.
     pub fn addresses(&self) -> &[SocketAddr] {
-        &self.process.site.addresses
+        match self {
+            Origin::Nginx { process, .. } => &process.site.addresses,
+            Origin::WebSocket(origin) => origin.addresses(),
+        }
     }
 
     /// The file of its certificate authority, if it uses TLS.
     pub fn authority(&self) -> Option<PathBuf> {
-        self.authority.then(|| self.process.site.path("authority.pem"))
+        match self {
+            Origin::Nginx { process, https: true } => Some(process.site.path(authority::AUTHORITY)),
+            _ => None,
+        }
     }
 }
 

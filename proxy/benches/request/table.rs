@@ -2,7 +2,7 @@
 
 use super::contenders::{Contender, Installed};
 use super::data::Data;
-use super::figures::{Round, Row, Times, median};
+use super::figures::{Footprint, Resident, Round, Row, Times, failures, median, spread};
 
 /// Attempts per request above which they are reported.
 const TOLD_ATTEMPTS: f64 = 1.005;
@@ -66,7 +66,7 @@ fn cells(row: &Row, rows: &[Row]) -> String {
         let others = rows.iter().find(|other| other.proxy == reference.name() && other.proxy != row.proxy);
         format!(" {:>7}", number(others.and_then(|others| row.ratio_to(others, cpu)), 2))
     });
-    let spread = row.spread(cpu).map_or(NOTHING.to_owned(), |spread| format!("{:.0} %", spread * 100.0));
+    let spread = percent(row.spread(cpu));
     format!(
         "{:>8} {spread:>7}{} {:>10} {:>8} {:>8} {:>8} {:>9}{}",
         figure(cpu, 1),
@@ -76,23 +76,61 @@ fn cells(row: &Row, rows: &[Row]) -> String {
         figure(|round| round.p99_ms, 2),
         figure(|round| round.p999_ms, 2),
         figure(|round| round.resident_mib, 1),
-        remarks(row)
+        row_remarks(row)
     )
 }
 
 /// Remarks on the figures.
-fn remarks(row: &Row) -> String {
+fn row_remarks(row: &Row) -> String {
     let attempts = median(row.rounds.iter().flatten().filter_map(|round| round.attempts).collect());
     let attempts = attempts.filter(|attempts| *attempts > TOLD_ATTEMPTS);
     let attempts = attempts.map(|attempts| format!("{attempts:.2} attempts per request"));
-    let failures = row.failures();
-    let first = failures.first().map(|first| first.split_whitespace().collect::<Vec<_>>().join(" "));
-    let failed = first.map(|first| match failures.len() == row.rounds.len() {
-        true => format!("not measured: {first}"),
-        false => format!("{} of {} rounds failed: {first}", failures.len(), row.rounds.len()),
-    });
-    let remarks: Vec<String> = attempts.into_iter().chain(failed).collect();
+    let remarks: Vec<String> = attempts.into_iter().chain(failure(&row.rounds)).collect();
     if remarks.is_empty() { String::new() } else { format!("  {}", remarks.join("; ")) }
+}
+
+/// The failed rounds, if there are any.
+fn failure<T>(rounds: &[Result<T, String>]) -> Option<String> {
+    let failures = failures(rounds);
+    let first = failures.first()?.split_whitespace().collect::<Vec<_>>().join(" ");
+    Some(match failures.len() == rounds.len() {
+        true => format!("not measured: {first}"),
+        false => format!("{} of {} rounds failed: {first}", failures.len(), rounds.len()),
+    })
+}
+
+/// Memory of the connections of one case.
+pub fn footprints(case: &str, rows: &[Footprint]) {
+    println!(
+        "\n{case:<26} {:>11} {:>7} {:>7} {:>7} {:>10} {:>10}",
+        "KiB", "spread", "x nginx", "x bare", "before", "with them"
+    );
+    println!("{:<26} {:>11} {:>7} {:>7} {:>7} {:>10} {:>10}", "", "/connection", "", "", "", "MiB", "MiB");
+    for row in rows {
+        let mib = |of: fn(&Resident) -> u64| number(row.median(|one| of(one) as f64 / f64::from(1 << 20)), 1);
+        let each = row.median(Resident::kib_each);
+        let ratios = [Contender::Nginx, Contender::Bare].map(|reference| {
+            let others = rows.iter().find(|other| other.proxy == reference.name() && other.proxy != row.proxy);
+            let others = others.and_then(|others| others.median(Resident::kib_each));
+            format!(" {:>7}", number(each.zip(others).map(|(own, others)| own / others), 2))
+        });
+        println!(
+            "  {:<24} {:>11} {:>7}{} {:>10} {:>10}  {}",
+            row.proxy,
+            number(each, 1),
+            percent(spread(row.rounds.iter().flatten().map(Resident::kib_each).collect())),
+            ratios.concat(),
+            mib(|one| one.before),
+            mib(|one| one.after),
+            footprint_remarks(row)
+        );
+    }
+}
+
+fn footprint_remarks(row: &Footprint) -> String {
+    let closed = row.rounds.iter().flatten().map(|round| round.closed).max();
+    let closed = closed.filter(|closed| *closed > 0).map(|closed| format!("up to {closed} were closed"));
+    closed.into_iter().chain(failure(&row.rounds)).collect::<Vec<_>>().join("; ")
 }
 
 /// Times of one case.
@@ -109,6 +147,10 @@ pub fn times(case: &str, times: &[Times]) {
             times.ms.len()
         );
     }
+}
+
+fn percent(share: Option<f64>) -> String {
+    share.map_or(NOTHING.to_owned(), |share| format!("{:.0} %", share * 100.0))
 }
 
 fn number(value: Option<f64>, digits: usize) -> String {

@@ -38,8 +38,7 @@ impl Meter {
     /// # Errors
     /// If a process has ended.
     pub fn look(&mut self) -> anyhow::Result<()> {
-        let resident: u64 = self.processes.iter().map(|id| resident(*id)).sum::<anyhow::Result<u64>>()?;
-        self.resident = self.resident.max(resident);
+        self.resident = self.resident.max(resident_of(&self.processes)?);
         Ok(())
     }
 
@@ -52,6 +51,14 @@ impl Meter {
         self.look()?;
         Ok(Used { processor, resident: self.resident })
     }
+}
+
+/// Resident memory of a process and its children, in bytes.
+///
+/// # Errors
+/// If one of them ends.
+pub fn resident_now(id: u32) -> anyhow::Result<u64> {
+    resident_of(&family(i32::try_from(id)?)?)
 }
 
 /// A process and its descendants.
@@ -87,6 +94,10 @@ fn processor_time(processes: &[i32]) -> anyhow::Result<Duration> {
 #[cfg(not(target_os = "linux"))]
 fn processor_time(_: &[i32]) -> anyhow::Result<Duration> {
     anyhow::bail!("only Linux tells the processor time of another process")
+}
+
+fn resident_of(processes: &[i32]) -> anyhow::Result<u64> {
+    processes.iter().map(|id| resident(*id)).sum()
 }
 
 fn resident(id: i32) -> anyhow::Result<u64> {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use super::Setting;
-use crate::authority::NAMES;
+use crate::authority::{CERTIFICATE, KEY, NAMES};
 
 pub const FEATURES: &str = "Pingora's own path with its pool of idle connections, round robin; no metrics, limits, log or \
                             look into bodies";
@@ -28,6 +28,9 @@ pub fn version() -> Option<String> {
 pub fn set_up(command: &mut Command, setting: &Setting<'_>) {
     command.args(["--listen", &setting.site.listen().to_string()]);
     command.args(["--threads", &setting.settings.threads.to_string()]);
+    if setting.downstream.uses_tls() {
+        command.args(["--certificate", CERTIFICATE, "--key", KEY]);
+    }
     if let Some(file) = &setting.authority {
         command.arg("--ca").arg(file).args(["--name", NAMES[0]]);
     }

@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use super::Setting;
-use crate::authority::NAMES;
+use crate::authority::{BOTH, NAMES};
 use crate::peers::haproxy::ARGUMENTS;
 
 pub const FEATURES: &str = "round robin, connections shared among clients; no checks, access log, limits or look into \
@@ -22,6 +22,10 @@ fn conf(setting: &Setting<'_>) -> String {
         let (file, name) = (file.display(), NAMES[0]);
         format!(" ssl verify required ca-file {file} sni str({name}) verifyhost {name} ssl-min-ver TLSv1.3")
     });
+    let listener = match setting.downstream.uses_tls() {
+        true => format!(" ssl crt {BOTH} alpn h2,http/1.1 ssl-min-ver TLSv1.3 prefer-client-ciphers"),
+        false => String::new(),
+    };
     let origins = setting.origins.iter().enumerate();
     let servers = origins.map(|(number, origin)| format!("  server s{number} {origin}{tls}\n"));
     format!(
@@ -34,18 +38,18 @@ fn conf(setting: &Setting<'_>) -> String {
 defaults
   mode http
   timeout connect 5s
-  timeout server 30s
-  timeout client 30s
-  timeout http-keep-alive 60s
+  timeout server 600s
+  timeout client 600s
+  timeout http-keep-alive 600s
 frontend main
-  bind {listen}
+  bind {listen}{listener}
   default_backend origins
 backend origins
   balance roundrobin
   http-reuse always
 {servers}",
         threads = setting.settings.threads,
-        connections = setting.connections * 5 / 4 + SPARE_CONNECTIONS,
+        connections = setting.concurrency * 5 / 4 + SPARE_CONNECTIONS,
         listen = setting.site.listen(),
         servers = servers.collect::<String>(),
     )

@@ -12,9 +12,10 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use super::authority;
 use super::options::Settings;
 use super::origin::Origin;
-use super::parts::Case;
+use super::parts::{Case, Downstream, Protocol};
 use super::peers::{self, Process, Site, pinned};
 
 /// A proxy that can be measured.
@@ -54,8 +55,12 @@ pub struct Setting<'a> {
     pub origins: Vec<SocketAddr>,
     /// The file of the origins' certificate authority, if they use TLS.
     pub authority: Option<PathBuf>,
-    /// Connections of the client.
-    pub connections: usize,
+    /// How clients come. With TLS, the site has a certificate.
+    pub downstream: Downstream,
+    /// The pool's protocol.
+    pub protocol: Protocol,
+    /// Requests under way at once.
+    pub concurrency: usize,
     /// Settings that don't depend on the case.
     pub settings: &'a Settings,
 }
@@ -160,6 +165,9 @@ impl Installed {
     fn command(&self, setting: &Setting<'_>) -> anyhow::Result<Command> {
         let mut command = pinned(&self.binary, setting.settings.cpus.as_deref());
         command.env_remove("RUST_LOG");
+        if setting.downstream.uses_tls() {
+            authority::certify(setting.site)?;
+        }
         match self.contender {
             Contender::Pointsman => pointsman::set_up(&mut command, setting)?,
             Contender::PointsmanQuiet => pointsman::set_up_quiet(&mut command, setting)?,
@@ -179,7 +187,9 @@ impl<'a> Setting<'a> {
             site,
             origins: origin.addresses().iter().copied().cycle().take(case.endpoints).collect(),
             authority: origin.authority(),
-            connections: case.connections,
+            downstream: case.downstream,
+            protocol: case.protocol,
+            concurrency: case.concurrency(),
             settings,
         }
     }

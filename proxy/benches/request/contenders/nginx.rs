@@ -3,7 +3,8 @@
 use std::process::Command;
 
 use super::Setting;
-use crate::authority::NAMES;
+use crate::authority::{CERTIFICATE, KEY, NAMES};
+use crate::parts::Downstream;
 use crate::peers::nginx::{ARGUMENTS, conf};
 
 pub const FEATURES: &str = "round robin, buffered bodies, failed servers passed over; no access log, limits or look into \
@@ -12,7 +13,7 @@ pub const FEATURES: &str = "round robin, buffered bodies, failed servers passed 
 const SPARE_CONNECTIONS: usize = 256;
 
 pub fn set_up(command: &mut Command, setting: &Setting<'_>) -> anyhow::Result<()> {
-    let connections = setting.connections * 2 + SPARE_CONNECTIONS;
+    let connections = setting.concurrency * 2 + SPARE_CONNECTIONS;
     let file = setting.site.write("conf", conf(setting.site, setting.settings.threads, connections, &http(setting)))?;
     command.args(ARGUMENTS).arg(file);
     Ok(())
@@ -28,14 +29,15 @@ fn http(setting: &Setting<'_>) -> String {
     keepalive_requests 1000000000;
   }}
   server {{
-    listen {listen} reuseport backlog=65535;
-    keepalive_requests 1000000000;
+    listen {listen}{listener} reuseport backlog=65535;
+{certificate}    keepalive_requests 1000000000;
+    keepalive_timeout 600s;
     client_max_body_size 64m;
     client_body_buffer_size 2m;
     location / {{
       proxy_pass {scheme}://origins;
       proxy_http_version 1.1;
-      proxy_set_header Connection \"\";
+{connection}      proxy_read_timeout 600s;
       proxy_buffers 16 128k;
       proxy_buffer_size 16k;
       proxy_busy_buffers_size 1m;
@@ -43,10 +45,40 @@ fn http(setting: &Setting<'_>) -> String {
   }}
 ",
         servers = servers.collect::<String>(),
-        keepalive = setting.connections,
+        keepalive = setting.concurrency,
         listen = setting.site.listen(),
+        listener = listener(setting.downstream),
+        certificate = certificate(setting.downstream),
+        connection = connection(setting.downstream),
         tls = tls(setting),
     )
+}
+
+/// Since nginx 1.25.1 `http2` has a directive of its own, and this form still works.
+fn listener(downstream: Downstream) -> &'static str {
+    match downstream {
+        Downstream::Http2 { .. } => " ssl http2",
+        _ if downstream.uses_tls() => " ssl",
+        _ => "",
+    }
+}
+
+fn certificate(downstream: Downstream) -> String {
+    match downstream.uses_tls() {
+        true => {
+            format!("    ssl_certificate {CERTIFICATE};\n    ssl_certificate_key {KEY};\n    ssl_protocols TLSv1.3;\n")
+        }
+        false => String::new(),
+    }
+}
+
+fn connection(downstream: Downstream) -> &'static str {
+    match downstream {
+        Downstream::WebSocket => {
+            "      proxy_set_header Connection upgrade;\n      proxy_set_header Upgrade $http_upgrade;\n"
+        }
+        _ => "      proxy_set_header Connection \"\";\n",
+    }
 }
 
 fn tls(setting: &Setting<'_>) -> String {

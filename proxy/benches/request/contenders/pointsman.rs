@@ -1,9 +1,12 @@
 //! Pointsman: with all features, without the access log, and with as few features as possible.
 
 use std::fmt::Write as _;
+use std::net::SocketAddr;
 use std::process::Command;
 
 use super::Setting;
+use crate::authority::{CERTIFICATE, KEY};
+use crate::parts::{Downstream, Protocol};
 use crate::peers::pointsman::{ARGUMENTS, PLUGINS};
 
 pub const FEATURES: &str = "requests and answers inspected, scoring and retries by WebAssembly policies (json-rpc-retry \
@@ -38,23 +41,42 @@ pub fn set_up_plain(command: &mut Command, setting: &Setting<'_>) -> anyhow::Res
 /// The conf with all features. The last endpoint's URL depends on `turn`.
 pub fn conf(setting: &Setting<'_>, turn: usize) -> String {
     let limits = format!("rate_limit_per_sec = {LIMIT}\nburst_size = {LIMIT}\n");
-    let policies = format!(
-        "[policies.scoring]\nplugin = '{}'\n[policies.retry]\nplugin = 'json-rpc-retry'\n",
-        setting.settings.scoring
-    );
+    let (scoring, retry) = match setting.protocol {
+        Protocol::JsonRpc => (setting.settings.scoring.as_str(), "json-rpc-retry"),
+        Protocol::Http => ("peak-ewma", "http-retry"),
+    };
+    let policies = format!("[policies.scoring]\nplugin = '{scoring}'\n[policies.retry]\nplugin = '{retry}'\n");
     around(setting, &policies, "scoring = 'scoring'\nretry = 'retry'\n", &endpoints(setting, &limits, turn))
 }
 
 fn around(setting: &Setting<'_>, policies: &str, chosen: &str, endpoints: &str) -> String {
     let [listen, admin] = [setting.site.addresses[0], setting.site.addresses[1]];
+    let listen = listener(listen, setting.downstream);
+    let protocol = match setting.protocol {
+        Protocol::JsonRpc => "",
+        Protocol::Http => "protocol = 'http'\n",
+    };
     format!(
-        "[server]\nlisten = ['{listen}']\nthreads = {}\nshutdown_grace = '0s'\n\
+        "[server]\nthreads = {}\nshutdown_grace = '0s'\n{listen}\
          [admin]\nlisten = '{admin}'\n\
          [plugins]\ndir = '{PLUGINS}'\n\
-         {policies}[upstreams.main]\n{chosen}max_concurrency = 100000\n\
+         {policies}[upstreams.main]\n{protocol}{chosen}max_concurrency = 100000\n\
+         websocket = {{ max_connections = {LIMIT}, max_per_client = {LIMIT} }}\n\
          [upstreams.main.client]\npool_max_idle_per_host = 10000\n{endpoints}",
         setting.settings.threads
     )
+}
+
+/// The end of the table `server`.
+fn listener(address: SocketAddr, downstream: Downstream) -> String {
+    match downstream.uses_tls() {
+        true => format!(
+            "[[server.listeners]]\naddress = '{address}'\nhttp2 = {}\n\
+             tls = {{ certificates = [{{ chain = '{CERTIFICATE}', key = '{KEY}' }}], min_version = '1.3' }}\n",
+            downstream.is_http2()
+        ),
+        false => format!("listen = ['{address}']\n"),
+    }
 }
 
 /// Endpoints with a shared address differ by their path.

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::Case;
+use super::{Case, Downstream, Protocol};
 use crate::options::Settings;
 use crate::origin::ADDRESSES;
 
@@ -14,6 +14,11 @@ const MANY_CONNECTIONS: usize = 1_000;
 const LONGER: u64 = 4;
 const BODIES: [(&str, usize); 3] = [("1 KiB", 1 << 10), ("64 KiB", 64 << 10), ("1 MiB", 1 << 20)];
 const BATCHES: [usize; 3] = [1, 10, 100];
+/// HTTP/2: connections, and requests under way on each.
+const HTTP2: (usize, usize) = (8, 32);
+/// Clients that open a new connection for each request.
+const CONNECTING: usize = 16;
+const IDLE: usize = 5_000;
 const ENDPOINTS: [usize; 4] = [4, 64, 1_000, 10_000];
 
 const REQUEST: &str = r#"{"jsonrpc":"2.0","id":1,"method":"eth_chainId","params":[]}"#;
@@ -25,7 +30,9 @@ pub fn small(settings: &Settings) -> Case {
     Case {
         name: format!("{} connections", settings.connections),
         x: settings.connections as f64,
+        downstream: Downstream::Cleartext,
         connections: settings.connections,
+        protocol: Protocol::JsonRpc,
         endpoints: ADDRESSES,
         request: REQUEST.to_owned(),
         answer: ANSWER.to_owned(),
@@ -44,9 +51,11 @@ pub fn connections(settings: &Settings) -> Vec<Case> {
 }
 
 pub fn bodies(settings: &Settings) -> Vec<Case> {
-    let answers = BODIES.map(|(size, bytes)| {
-        let answer = padded(r#"{"jsonrpc":"2.0","id":1,"result":"0x"#, r#""}"#, bytes);
-        Case { name: format!("an answer of {size}"), x: bytes as f64, answer, ..small(settings) }
+    let answers = BODIES.map(|(size, bytes)| Case {
+        name: format!("an answer of {size}"),
+        x: bytes as f64,
+        answer: answer(bytes),
+        ..small(settings)
     });
     // A request of 1 KiB is practically small.
     let requests = BODIES[1..].iter().map(|(size, bytes)| {
@@ -78,6 +87,70 @@ pub fn endpoints(settings: &Settings) -> Vec<Case> {
         ..small(settings)
     };
     ENDPOINTS.map(case).to_vec()
+}
+
+/// GETs through a pool of plain HTTP.
+pub fn http(settings: &Settings) -> Vec<Case> {
+    let case = |(size, bytes): (&str, usize)| get(size, bytes, settings);
+    [BODIES[0], BODIES[2]].map(case).to_vec()
+}
+
+fn get(size: &str, bytes: usize, settings: &Settings) -> Case {
+    Case {
+        name: format!("GET, an answer of {size}"),
+        x: bytes as f64,
+        protocol: Protocol::Http,
+        request: String::new(),
+        answer: answer(bytes),
+        seconds: settings.seconds,
+        ..small(settings)
+    }
+}
+
+pub fn client_tls(settings: &Settings) -> Vec<Case> {
+    let kept = Case { downstream: Downstream::Tls, seconds: settings.seconds, ..small(settings) };
+    let new = Case {
+        name: "a handshake each".to_owned(),
+        x: 0.0,
+        downstream: Downstream::Handshakes,
+        connections: CONNECTING,
+        ..kept.clone()
+    };
+    vec![kept, new]
+}
+
+pub fn client_http2(settings: &Settings) -> Vec<Case> {
+    let (connections, streams) = HTTP2;
+    let over = |case: Case, what: &str| Case {
+        name: format!("{what}, {connections} x {streams}"),
+        downstream: Downstream::Http2 { streams },
+        connections,
+        seconds: settings.seconds,
+        ..case
+    };
+    vec![over(small(settings), "JSON-RPC"), over(get("1 KiB", BODIES[0].1, settings), "GET, 1 KiB")]
+}
+
+pub fn idle(settings: &Settings) -> Vec<Case> {
+    let kinds = [
+        ("HTTP/1.1", Downstream::Cleartext),
+        ("HTTP/1.1 over TLS", Downstream::Tls),
+        ("HTTP/2 over TLS", Downstream::Http2 { streams: 1 }),
+        ("WebSocket", Downstream::WebSocket),
+    ];
+    let case = |(name, downstream)| Case {
+        name: String::from(name),
+        x: IDLE as f64,
+        downstream,
+        connections: IDLE,
+        ..small(settings)
+    };
+    kinds.map(case).to_vec()
+}
+
+/// A JSON-RPC answer of `bytes` bytes.
+fn answer(bytes: usize) -> String {
+    padded(r#"{"jsonrpc":"2.0","id":1,"result":"0x"#, r#""}"#, bytes)
 }
 
 /// Text of `bytes` bytes: zeros between `begin` and `end`.

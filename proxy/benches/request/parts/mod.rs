@@ -1,6 +1,8 @@
 //! The parts of the benchmark, each of which can run alone.
 
+mod case;
 mod cases;
+mod idle;
 mod rate;
 mod reload;
 mod start;
@@ -11,10 +13,11 @@ use clap::ValueEnum;
 use super::contenders::{Contender, Installed};
 use super::data::Data;
 use super::figures::{Round, Row};
-use super::measure;
 use super::options::Settings;
 use super::origin::Origin;
 use super::table;
+use super::{load, measure};
+pub use case::{Case, Downstream, Protocol};
 
 /// A part of the benchmark.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -31,6 +34,14 @@ pub enum Part {
     Https,
     /// 4 to 10,000 endpoints
     Endpoints,
+    /// GETs through a pool of plain HTTP
+    HttpPool,
+    /// Clients over TLS: open connections, and new ones
+    ClientTls,
+    /// Clients over HTTP/2
+    ClientHttp2,
+    /// Memory of 5,000 idle connections
+    Idle,
     /// Latencies at a constant rate, half of what is possible
     Rate,
     /// From the start of the process to the first answer
@@ -41,36 +52,19 @@ pub enum Part {
     Swap,
 }
 
-/// A case: request, response, load and pool.
-#[derive(Clone, Debug)]
-pub struct Case {
-    /// Name within its part.
-    pub name: String,
-    /// The case as a number.
-    pub x: f64,
-    /// wrk's connections.
-    pub connections: usize,
-    /// Number of the proxy's endpoints.
-    pub endpoints: usize,
-    /// Body of the request.
-    pub request: String,
-    /// Body of the response.
-    pub answer: String,
-    /// Whether the origin uses TLS.
-    pub https: bool,
-    /// Measured seconds.
-    pub seconds: u64,
-}
-
 impl Part {
     /// All parts, in execution order.
-    pub const ALL: [Part; 10] = [
+    pub const ALL: [Part; 14] = [
         Part::Base,
         Part::Connections,
         Part::Bodies,
         Part::Batches,
         Part::Https,
         Part::Endpoints,
+        Part::HttpPool,
+        Part::ClientTls,
+        Part::ClientHttp2,
+        Part::Idle,
         Part::Rate,
         Part::Start,
         Part::Reload,
@@ -86,6 +80,10 @@ impl Part {
             Part::Batches => "batches",
             Part::Https => "https",
             Part::Endpoints => "endpoints",
+            Part::HttpPool => "http-pool",
+            Part::ClientTls => "client-tls",
+            Part::ClientHttp2 => "client-http2",
+            Part::Idle => "idle",
             Part::Rate => "rate",
             Part::Start => "start",
             Part::Reload => "reload",
@@ -106,6 +104,7 @@ impl Part {
             Part::Start => start::run(&taking_part, data),
             Part::Reload => reload::run(&taking_part, data),
             Part::Swap => swap::run(&taking_part, data),
+            Part::Idle => idle::run(&taking_part, open_files, data),
             _ => self.run_cases(&taking_part, open_files, data),
         }
     }
@@ -119,6 +118,12 @@ impl Part {
             Part::Batches => "batches: members of a batch, all answered by one endpoint",
             Part::Https => "https: TLS 1.3 between proxy and endpoints, which is verified",
             Part::Endpoints => "endpoints: the small request among more endpoints",
+            Part::HttpPool => "http-pool: plain HTTP; Pointsman scores by peak-ewma and retries by http-retry",
+            Part::ClientTls => "client-tls: clients over TLS 1.3; one connection each, or a new one for each request",
+            Part::ClientHttp2 => {
+                "client-http2: clients over HTTP/2 and TLS 1.3; connections x requests on each at once"
+            }
+            Part::Idle => "idle: memory of idle connections, each after one request; WebSocket connections are open",
             Part::Rate => "rate: a constant rate over 32 connections, latencies from the moment a request is due",
             Part::Start => "start: from the start of the process to its first answer",
             Part::Reload => "reload: from POST /reload to its answer; one endpoint of so many is another one each time",
@@ -129,10 +134,13 @@ impl Part {
     /// Whether the part applies to this proxy.
     fn is_for(self, contender: Contender) -> bool {
         match self {
-            Part::Base => true,
+            Part::Base | Part::HttpPool => true,
             // Envoy rejects duplicate addresses, and Pingora alone doesn't check its origins.
             Part::Endpoints => matches!(contender, Contender::Pointsman | Contender::Nginx | Contender::Haproxy),
             Part::Rate => matches!(contender, Contender::Pointsman | Contender::Bare | Contender::Nginx),
+            Part::ClientTls | Part::ClientHttp2 | Part::Idle => {
+                matches!(contender, Contender::Pointsman | Contender::Bare | Contender::Nginx | Contender::Haproxy)
+            }
             Part::Reload | Part::Swap => contender == Contender::Pointsman,
             _ => !matches!(contender, Contender::PointsmanQuiet | Contender::PointsmanPlain),
         }
@@ -145,6 +153,10 @@ impl Part {
             Part::Batches => cases::batches(settings),
             Part::Https => cases::https(settings),
             Part::Endpoints => cases::endpoints(settings),
+            Part::HttpPool => cases::http(settings),
+            Part::ClientTls => cases::client_tls(settings),
+            Part::ClientHttp2 => cases::client_http2(settings),
+            Part::Idle => cases::idle(settings),
             _ => vec![Case { seconds: settings.seconds, ..cases::small(settings) }],
         };
         if settings.quick && cases.len() > 2 {
@@ -154,27 +166,31 @@ impl Part {
     }
 
     fn run_cases(self, contenders: &[&Installed], open_files: u64, data: &mut Data) -> anyhow::Result<()> {
-        for case in self.cases(&data.settings) {
-            if case.open_files() > open_files {
-                println!("{}: left out, a process may open {open_files} files only", case.name);
-                continue;
-            }
-            let origin = Origin::start(&case, &data.settings)?;
-            let settings = data.settings.clone();
+        let settings = data.settings.clone();
+        for case in self.possible_cases(&settings, open_files) {
+            let origin = Origin::start(&case, &settings)?;
             let rows = take_turns(self, &case, contenders, &settings, |installed| {
-                measure::by_wrk(installed, &case, &origin, &settings)
+                measure::under_load(installed, &case, &origin, &settings)
             });
             table::rows(&case.name, &rows);
             data.rows.extend(rows);
         }
         Ok(())
     }
-}
 
-impl Case {
-    /// Maximum number of open files of a proxy: connections on both sides and some others.
-    fn open_files(&self) -> u64 {
-        3 * self.connections as u64 + 500
+    /// The cases; those that can't be measured here are printed and left out.
+    fn possible_cases(self, settings: &Settings, open_files: u64) -> Vec<Case> {
+        let mut cases = self.cases(settings);
+        cases.retain(|case| {
+            let reason = match load::program(case).filter(|name| load::binary(name).is_none()) {
+                Some(missing) => format!("{missing} is missing"),
+                None if case.open_files() > open_files => format!("a process may open {open_files} files only"),
+                None => return true,
+            };
+            println!("{}: left out, {reason}", case.name);
+            false
+        });
+        cases
     }
 }
 
@@ -186,18 +202,27 @@ fn take_turns(
     settings: &Settings,
     measure: impl Fn(&Installed) -> anyhow::Result<Round>,
 ) -> Vec<Row> {
-    let row = |installed: &&Installed| Row {
+    let row = |(installed, rounds): (&&Installed, _)| Row {
         part: part.name().to_owned(),
         case: case.name.clone(),
         x: case.x,
         proxy: installed.contender.name().to_owned(),
-        rounds: Vec::new(),
+        rounds,
     };
-    let mut rows: Vec<Row> = contenders.iter().map(row).collect();
+    contenders.iter().zip(rounds(contenders, settings, measure)).map(row).collect()
+}
+
+/// The rounds of each proxy, measured alternately.
+fn rounds<T>(
+    contenders: &[&Installed],
+    settings: &Settings,
+    measure: impl Fn(&Installed) -> anyhow::Result<T>,
+) -> Vec<Vec<Result<T, String>>> {
+    let mut all: Vec<Vec<_>> = contenders.iter().map(|_| Vec::new()).collect();
     for _ in 0..settings.rounds {
-        for (row, installed) in rows.iter_mut().zip(contenders) {
-            row.rounds.push(measure(installed).map_err(|error| format!("{error:#}")));
+        for (rounds, installed) in all.iter_mut().zip(contenders) {
+            rounds.push(measure(installed).map_err(|error| format!("{error:#}")));
         }
     }
-    rows
+    all
 }

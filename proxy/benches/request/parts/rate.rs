@@ -16,7 +16,6 @@ use crate::options::Settings;
 use crate::origin::Origin;
 use crate::table;
 use crate::usage::Meter;
-use testkit::post;
 
 /// Number of connections and of sending threads.
 const CONNECTIONS: usize = 32;
@@ -37,7 +36,7 @@ pub fn run(contenders: &[&Installed], data: &mut Data) -> anyhow::Result<()> {
     let top = Case { name: "top rate, by wrk".to_owned(), x: 0.0, connections: CONNECTIONS, ..small };
     let origin = Origin::start(&top, &settings)?;
     let tops = take_turns(Part::Rate, &top, contenders, &settings, |installed| {
-        measure::by_wrk(installed, &top, &origin, &settings)
+        measure::under_load(installed, &top, &origin, &settings)
     });
     let halves = halves(contenders, &tops);
     add(data, &top, tops);
@@ -81,7 +80,7 @@ fn at_rate(
     let process = ready(installed, case, origin, settings)?;
     let length = Duration::from_secs(case.seconds * LONGER);
     let plan = Plan { per_second, connections: CONNECTIONS, warm_up: settings.warm_up, length };
-    let request = post("/", &[], &case.request);
+    let request = case.bytes();
     let (answers, meter) = plan.run(process.address(), &request, || Meter::start(process.id()))?;
     let used = meter.stop()?;
     ensure!(answers.failed == 0, "{} of {} requests failed", answers.failed, answers.failed + answers.good());

@@ -41,9 +41,10 @@ pub fn run(contenders: &[&Installed], data: &mut Data) -> anyhow::Result<()> {
 }
 
 fn reloads(process: &Process, case: &Case, origin: &Origin, settings: &Settings) -> anyhow::Result<Vec<f64>> {
-    let mut admin = Client::try_connect(process.site.addresses[1])?;
     let reload = |turn: usize| {
         process.site.write("pointsman.toml", pointsman_conf(&process.site, case, origin, settings, turn))?;
+        // The admin address closes after each response.
+        let mut admin = Client::try_connect(process.site.addresses[1])?;
         let begin = Instant::now();
         let response = admin.post_with("/reload", &[], "");
         let time = begin.elapsed();

@@ -20,7 +20,7 @@ use crate::origin::Origin;
 use crate::peers::Process;
 use crate::table;
 use crate::usage::Meter;
-use testkit::{Client, post};
+use testkit::Client;
 
 /// Number of connections and of sending threads.
 const CONNECTIONS: usize = 16;
@@ -77,7 +77,7 @@ fn measure_both(
     let process = ready(installed, case, origin, settings)?;
     let length = Duration::from_secs(case.seconds * LONGER);
     let plan = Plan { per_second: PER_SECOND, connections: CONNECTIONS, warm_up: settings.warm_up, length };
-    let request = post("/", &[], &case.request);
+    let request = case.bytes();
     let ended = AtomicBool::new(false);
     let (answers, meter, reloads) = std::thread::scope(|scope| {
         let reloading = scope.spawn(|| reload_until(&ended, &process, case, origin, settings));
@@ -108,13 +108,14 @@ fn reload_until(
     origin: &Origin,
     settings: &Settings,
 ) -> anyhow::Result<Vec<(Instant, Instant)>> {
-    let mut admin = Client::try_connect(process.site.addresses[1])?;
     let mut reloads = Vec::new();
     while !ended.load(Relaxed) {
         let turn = reloads.len() + 1;
         let config = format!("\n[policies.scoring.config]\ntier1_min_weight = {}\n", 100 + turn % 50);
         let conf = pointsman_conf(&process.site, case, origin, settings, turn) + &config;
         process.site.write("pointsman.toml", conf)?;
+        // The admin address closes after each response.
+        let mut admin = Client::try_connect(process.site.addresses[1])?;
         let begun = Instant::now();
         let response = admin.post_with("/reload", &[], "");
         ensure!(response.status == 200, "a reload failed: {}", response.text());
