@@ -72,9 +72,12 @@ pub fn method_kind(method: &str) -> usize {
     METHOD_KINDS - 1
 }
 
-/// `method` as a metric label: the name if it is known, else `other`.
+/// The metric label of a method without a number of its own.
+pub const OTHER: &str = "other";
+
+/// `method` as a metric label: the name if it is known, else [`OTHER`].
 pub fn method_label(method: &str) -> &'static str {
-    lists().flatten().copied().nth(method_kind(method)).unwrap_or("other")
+    lists().flatten().copied().nth(method_kind(method)).unwrap_or(OTHER)
 }
 
 #[cfg(test)]

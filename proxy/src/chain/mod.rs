@@ -12,7 +12,7 @@ use std::fmt;
 use bytes::Bytes;
 use serde_json::Value;
 
-pub use methods::{METHOD_KINDS, Methods, method_kind, method_label};
+pub use methods::{METHOD_KINDS, Methods, OTHER, method_kind, method_label};
 
 use crate::model::ProbeFailure;
 

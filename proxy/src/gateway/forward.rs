@@ -7,7 +7,6 @@
 
 mod outcome;
 
-use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,6 +26,7 @@ use super::failure;
 use super::forwarding::{Hop, forwarding_headers};
 use super::framing::{BodyLength, Framing};
 use super::grpc;
+use super::message_headers;
 use super::websocket;
 use crate::client::target::Destination;
 use crate::client::{HttpVersion, Target};
@@ -45,6 +45,8 @@ const MAX_SILENCE: Duration = Duration::from_secs(10);
 const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 /// The average rate at which a client must read a response.
 const READ_FLOOR: usize = 1 << 10;
+/// Headers that an endpoint gets beside the client's.
+const ROOM: usize = 8;
 const TEXT: &str = "text/plain; charset=utf-8";
 
 /// The kind of a request.
@@ -197,27 +199,29 @@ impl Forwarded {
         }
         let destination = &target.destination;
         let from = session.req_header();
+        let mut head = message_headers::take(request);
+        let headers = &mut head.headers;
+        headers.reserve(ROOM + destination.headers.len());
         if self.kind == (Kind::WebSocket { whole: true }) {
-            websocket::keep_own_headers(request);
+            websocket::keep_own_headers(headers);
         } else if let Some(client) = ctx.identity {
             let hop = Hop { client, tls: ctx.tls, host: direction::host(from) };
-            forwarding_headers(hop, &from.headers, || fastrand::u128(..)).apply(request);
+            forwarding_headers(hop, &from.headers, || fastrand::u128(..)).apply(headers);
         }
         if let Some(route) = ctx.route.and_then(|id| ctx.snapshot.route_by_id(id))
             && let snapshot::Target::Upstream(of_route) = &route.target
         {
-            of_route.request_headers.apply(request);
+            of_route.request_headers.apply(headers);
         }
-        let path = match self.kind {
-            Kind::WebSocket { whole: true } => Cow::Borrowed(&*destination.path),
-            _ => Cow::Owned(self.path_at(destination, from.uri.query())),
-        };
-        request.set_raw_path(path.as_bytes())?;
-        request.insert_header(header::HOST, destination.authority.clone())?;
+        headers.insert(header::HOST, destination.authority.clone());
         for (name, value) in &destination.headers {
-            request.insert_header(name.clone(), value.clone())?;
+            headers.insert(name, value.clone());
         }
-        Ok(())
+        *request = head.into();
+        match self.kind {
+            Kind::WebSocket { whole: true } => request.set_raw_path(destination.path.as_bytes()),
+            _ => request.set_raw_path(self.path_at(destination, from.uri.query()).as_bytes()),
+        }
     }
 
     /// The path at the endpoint: its own, then the request's.

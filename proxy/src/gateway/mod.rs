@@ -53,7 +53,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
-use crate::chain::method_label;
+use crate::chain::{OTHER, method_label};
 use crate::clock;
 use crate::config::ClientKey;
 use crate::logging::AccessLog;
@@ -106,7 +106,9 @@ impl ProxyService {
     fn log(&self, ctx: &RequestCtx) {
         let latency = clock::now().since(ctx.began);
         let status = ctx.status.map_or(ctx::STATUS_CLIENT_GONE, |status| status.as_u16());
-        let (method, seconds) = (method_label(&ctx.method), latency.as_secs_f64());
+        // The methods with a label are those of JSON-RPC.
+        let method = if ctx.forwarded.is_some() { OTHER } else { method_label(&ctx.method) };
+        let seconds = latency.as_secs_f64();
         match &ctx.upstream {
             Some(upstream) => upstream.series().count_request(method, status, seconds),
             None => self.metrics.count_stray(method, status, seconds),

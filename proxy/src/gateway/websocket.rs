@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use http::{Method, Version, header};
+use http::{HeaderMap, Method, Version, header};
 use pingora::http::RequestHeader;
 use pingora::server::ShutdownWatch;
 
@@ -31,12 +31,12 @@ pub(super) fn is_handshake(head: &RequestHeader) -> bool {
 
 /// Removes the headers that are no business of a node's provider, as for JSON-RPC requests: cookies
 /// and credentials are meant for the proxy, and so is the client's origin.
-pub(super) fn keep_own_headers(request: &mut RequestHeader) {
+pub(super) fn keep_own_headers(headers: &mut HeaderMap) {
     const FORWARDED: [&str; 6] = ["user-agent", "traceparent", "tracestate", "x-request-id", "upgrade", "connection"];
     let is_own = |name: &str| FORWARDED.contains(&name) || name.starts_with("sec-websocket-");
-    let others: Vec<_> = request.headers.keys().filter(|name| !is_own(name.as_str())).cloned().collect();
+    let others: Vec<_> = headers.keys().filter(|name| !is_own(name.as_str())).cloned().collect();
     for name in others {
-        request.remove_header(&name);
+        headers.remove(&name);
     }
 }
 

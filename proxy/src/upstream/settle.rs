@@ -14,8 +14,8 @@ use super::{Case, Endpoint, Selection, Upstream};
 use crate::client::{Outgoing, Target};
 use crate::clock;
 use crate::model::{
-    AttemptResult, Blame, CooldownState, CooldownWish, Decision, Elsewhere, Outcome, RequestFacts, Tick, is_provoked,
-    millis_f32,
+    AttemptResult, Blame, CooldownState, CooldownWish, Decision, Elsewhere, Outcome, Protocol, RequestFacts, Tick,
+    is_provoked, millis_f32,
 };
 
 /// An overtaken attempt counts as slow after this multiple of the winner's time.
@@ -157,7 +157,10 @@ impl Attempt {
         }
         if !request.shape.is_batch() {
             endpoint.stats.bans.succeed(&request.shape.method);
-            self.upstream.live.latencies.record(&request.shape.method, result.latency);
+            // They delay hedges, which only JSON-RPC has.
+            if request.http.protocol == Protocol::JsonRpc {
+                self.upstream.live.latencies.record(&request.shape.method, result.latency);
+            }
         }
     }
 
