@@ -36,14 +36,19 @@ build: plugins ## Build target/release/pointsman and plugins/dist
 run: build ## Build everything and run the demo
 	target/release/pointsman demo --plugins $(DIST)
 
-# The themes about clients' requests run once more, past the express lane.
+# The themes about clients' requests run once more, past the express lane, and those without raw bytes over TLS and
+# over HTTP/2.
 BOTH_LANES = answers:: bad_input:: batches:: connections:: framing:: ids:: lifecycle:: limits:: nonsense:: room:: slow_clients:: streams::
+TLS_LANE = answers:: batches:: connections:: ids:: lifecycle:: limits:: nonsense:: slow_clients:: streams::
+HTTP2_LANE = answers:: batches:: failover:: ids:: limits::
 
 test: plugins ## Run every test, those with real Ethereum nodes and client libraries included
 	@./scripts/install-nodes
 	@./scripts/install-clients
 	cargo test --workspace
 	POINTSMAN_TEST_LANE=session cargo test -p pointsman --test e2e -- $(BOTH_LANES)
+	POINTSMAN_TEST_LANE=tls cargo test -p pointsman --test e2e -- $(TLS_LANE)
+	POINTSMAN_TEST_LANE=http2 cargo test -p pointsman --test e2e -- $(HTTP2_LANE)
 
 bench: plugins ## Measure a whole request, beside other proxies (twenty minutes; ARGS="--quick")
 	cargo build --release -p pointsman --example bare

@@ -24,6 +24,10 @@ const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// The longest chain that is passed on: dozens of addresses. Of a longer one the client's address
 /// is left, so that no client makes the head too large for endpoints.
 const MAX_CHAIN: usize = 2 << 10;
+/// The most headers that are set.
+const MOST_SET: usize = 5;
+/// `255.255.255.255`.
+const LONGEST_V4: usize = 15;
 /// The longest request id.
 const MAX_REQUEST_ID: usize = 128;
 
@@ -43,7 +47,7 @@ pub(super) struct Hop<'a> {
 pub(super) fn forwarding_headers(hop: Hop<'_>, headers: &HeaderMap, random: impl FnOnce() -> u128) -> HeaderEdits {
     let trusted = hop.client.by_trusted_proxy;
     let scheme = if hop.tls { "https" } else { "http" };
-    let mut edits = HeaderEdits::default();
+    let mut edits = HeaderEdits { set: Vec::with_capacity(MOST_SET), remove: Vec::new() };
     if !trusted {
         edits.remove.extend(headers.keys().filter(|name| names_a_client(name)).cloned());
     }
@@ -84,7 +88,7 @@ fn is_some_host(host: &[u8]) -> bool {
 }
 
 fn chain(client: &ClientAddress, headers: &HeaderMap) -> HeaderValue {
-    let peer = client.peer.to_string();
+    let peer = text_of(client.peer);
     if !client.by_trusted_proxy {
         return value(peer);
     }
@@ -133,6 +137,20 @@ fn is_usual_id(id: &[u8]) -> bool {
 
 fn new_id(random: u128) -> HeaderValue {
     value(format!("{random:032x}"))
+}
+
+/// As `to_string` has it, which costs as much as several headers.
+fn text_of(address: IpAddr) -> String {
+    let IpAddr::V4(address) = address else { return address.to_string() };
+    let mut text = String::with_capacity(LONGEST_V4);
+    let mut digits = itoa::Buffer::new();
+    for (position, part) in address.octets().into_iter().enumerate() {
+        if position > 0 {
+            text.push('.');
+        }
+        text.push_str(digits.format(part));
+    }
+    text
 }
 
 /// Addresses and numbers are plain ASCII, of which every text is a value.

@@ -6,12 +6,18 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 use tokio_rustls::rustls::{ClientConnection, HandshakeKind, StreamOwned};
 
 use crate::http::{Head, dechunk};
+use crate::http2::Http2Client;
 use crate::wait::PATIENCE;
+
+/// Headers that HTTP/2 hasn't.
+const OF_HTTP1: [&str; 4] = ["connection", "host", "keep-alive", "upgrade"];
 
 /// A connection to a server.
 pub struct Client {
     stream: Wire,
     buffer: Vec<u8>,
+    /// Carries posts, if there is one.
+    http2: Option<Http2Client>,
 }
 
 /// What carries a connection's bytes.
@@ -70,12 +76,17 @@ impl Client {
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
-        Ok(Client { stream: Wire::Plain(stream), buffer: Vec::new() })
+        Ok(Client { stream: Wire::Plain(stream), buffer: Vec::new(), http2: None })
     }
 
     /// A connection whose handshake is over.
     pub(crate) fn over_tls(stream: StreamOwned<ClientConnection, TcpStream>) -> Client {
-        Client { stream: Wire::Tls(Box::new(stream)), buffer: Vec::new() }
+        Client { stream: Wire::Tls(Box::new(stream)), buffer: Vec::new(), http2: None }
+    }
+
+    /// The same client, whose posts take another connection.
+    pub(crate) fn posting_over(self, http2: Http2Client) -> Client {
+        Client { http2: Some(http2), ..self }
     }
 
     /// Its own address.
@@ -104,6 +115,11 @@ impl Client {
     /// Posts `body` to `path` with further headers, and reads the answer.
     #[track_caller]
     pub fn post_with(&mut self, path: &str, headers: &[(&str, &str)], body: impl AsRef<[u8]>) -> Response {
+        let is_of_http1 = |(name, _): &(&str, &str)| OF_HTTP1.iter().any(|of| of.eq_ignore_ascii_case(name));
+        if let Some(http2) = self.http2.as_ref().filter(|_| !headers.iter().any(is_of_http1)) {
+            let exchange = http2.post_with(path, headers, body).unwrap_or_else(|error| panic!("can't send: {error}"));
+            return exchange.response().unwrap_or_else(|error| panic!("no answer: {error}"));
+        }
         let host = self.host();
         self.send(post_to(&host, path, headers, body));
         self.read()
@@ -111,6 +127,9 @@ impl Client {
 
     /// Posts `body` and reads the answer; an error if the connection ends before the answer's end.
     pub fn try_post(&mut self, body: impl AsRef<[u8]>) -> io::Result<Response> {
+        if let Some(http2) = &self.http2 {
+            return http2.try_post(body)?.response();
+        }
         self.try_send(post("/", &[], body))?;
         self.try_read()
     }

@@ -5,12 +5,9 @@
 use std::net::SocketAddr;
 
 use crate::guests::Guest;
+use crate::lane::{LANE, Lane, Secured};
 use crate::origin::Origin;
 use crate::signer::Signer;
-
-/// The environment variable that names the lane of the tests' requests: `express`, where possible
-/// (the default), or `session`.
-const LANE: &str = "POINTSMAN_TEST_LANE";
 
 /// A conf, and the files beside it when a proxy starts with it.
 #[derive(Clone)]
@@ -209,8 +206,10 @@ impl Conf {
 
     /// The TOML.
     pub(crate) fn render(&self, listen: SocketAddr, second: SocketAddr, admin: SocketAddr) -> String {
-        let mut text = format!("[server]\nlisten = ['{listen}']\n{}{}", lane(), lines(&self.server));
-        if let Some(listener) = &self.listener {
+        let express = if matches!(*LANE, Lane::Session) { "express_lane = false\n" } else { "" };
+        let mut text = format!("[server]\nlisten = ['{listen}']\n{express}{}", lines(&self.server));
+        let lane = self.lane().map(|lane| lane.listener());
+        if let Some(listener) = self.listener.as_deref().or(lane) {
             text += &format!("\n[[server.listeners]]\naddress = '{second}'\n{listener}\n");
         }
         text += &format!("\n[admin]\nlisten = '{admin}'\n{}", lines(&self.admin));
@@ -229,13 +228,13 @@ impl Conf {
         }
         text + "\n" + &self.extra
     }
-}
 
-/// The line that sends every request past the express lane, if the tests are to run that way.
-fn lane() -> &'static str {
-    match std::env::var(LANE) {
-        Ok(lane) if lane == "session" => "express_lane = false\n",
-        _ => "",
+    /// The lane of the test's clients, if it has a listener and the test has none.
+    pub(crate) fn lane(&self) -> Option<&'static Secured> {
+        match &*LANE {
+            Lane::Tls(lane) if self.listener.is_none() => Some(lane),
+            _ => None,
+        }
     }
 }
 

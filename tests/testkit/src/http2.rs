@@ -65,6 +65,18 @@ impl Http2Client {
         self.try_send(Method::POST, "/", body)
     }
 
+    /// Posts JSON to `path`, with further headers.
+    pub(crate) fn post_with(
+        &self,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: impl AsRef<[u8]>,
+    ) -> io::Result<Exchange> {
+        let mut exchange = self.begin_with(Method::POST, path, headers)?;
+        exchange.send(Bytes::copy_from_slice(body.as_ref()), true)?;
+        Ok(exchange)
+    }
+
     /// Sends a request whose answer may be read later.
     pub fn try_send(&self, method: Method, path: &str, body: impl AsRef<[u8]>) -> io::Result<Exchange> {
         let mut exchange = self.begin(method, path)?;
@@ -74,8 +86,14 @@ impl Http2Client {
 
     /// Begins a request whose body follows.
     pub fn begin(&self, method: Method, path: &str) -> io::Result<Exchange> {
+        self.begin_with(method, path, &[])
+    }
+
+    fn begin_with(&self, method: Method, path: &str, headers: &[(&str, &str)]) -> io::Result<Exchange> {
         let request = Request::builder().method(method).uri(format!("https://{}{path}", self.authority));
-        let request = request.header("content-type", "application/json").body(()).expect("a request");
+        let request = request.header("content-type", "application/json");
+        let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
+        let request = request.body(()).map_err(io::Error::other)?;
         let mut requests = wait(self.requests.clone().ready()).map_err(io::Error::other)?;
         let (answer, body) = requests.send_request(request, false).map_err(io::Error::other)?;
         Ok(Exchange { body, answer })

@@ -17,6 +17,7 @@ mod hostile;
 mod http;
 mod http2;
 pub mod json;
+mod lane;
 mod load;
 mod metrics;
 mod node;

@@ -89,7 +89,7 @@ impl Proxy {
 
     /// A new connection to it.
     pub fn client(&self) -> Client {
-        Client::connect(self.site.listen)
+        self.site.lane.map_or_else(|| Client::connect(self.site.listen), |lane| lane.connect(self.site.second))
     }
 
     /// Posts `body` over a connection of its own.

@@ -11,6 +11,7 @@ use tempfile::TempDir;
 
 use crate::conf::Conf;
 use crate::guests::Guest;
+use crate::lane::Secured;
 use crate::wait::wait_for;
 
 /// Assigned ports: two proxies of this process never get the same one.
@@ -21,6 +22,8 @@ pub struct Site {
     folder: TempDir,
     environment: Vec<(String, String)>,
     open_files: Option<(usize, usize)>,
+    /// The lane of the test's clients.
+    pub(crate) lane: Option<&'static Secured>,
     /// The proxy's listening address.
     pub listen: SocketAddr,
     /// Its second address, for a listener of the conf.
@@ -45,8 +48,9 @@ impl Site {
     pub fn new(conf: &Conf) -> Site {
         let folder = tempfile::Builder::new().prefix("pointsman-").tempdir().expect("a folder");
         let (environment, open_files) = (conf.environment.clone(), conf.open_files);
-        let site =
-            Site { folder, environment, open_files, listen: free_port(), second: free_port(), admin: free_port() };
+        let lane = conf.lane();
+        let [listen, second, admin] = [free_port(), free_port(), free_port()];
+        let site = Site { folder, environment, open_files, lane, listen, second, admin };
         std::fs::create_dir(site.plugins()).expect("a folder");
         site.write(conf);
         site
@@ -60,6 +64,9 @@ impl Site {
                 self.add_signature(&guest.file(), &signer.sign(&guest.wasm()));
             }
             self.add_guest(guest);
+        }
+        for (name, text) in conf.lane().iter().flat_map(|lane| lane.files()) {
+            put(&self.folder.path().join(name), text.as_bytes());
         }
         for (name, text) in &conf.files {
             put(&self.folder.path().join(name), text.as_bytes());

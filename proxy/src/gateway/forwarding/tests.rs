@@ -142,3 +142,10 @@ fn a_request_without_a_host_has_none_to_forward() {
         assert_eq!(headers["forwarded"], "for=a, for=\"[::1]\";proto=http");
     }
 }
+
+#[test]
+fn an_address_is_written_as_usual() {
+    for address in ["0.0.0.0", "10.0.200.7", "255.255.255.255", "::1", "2001:db8::1"] {
+        assert_eq!(text_of(address.parse().unwrap()), address);
+    }
+}
