@@ -1,5 +1,6 @@
 //! gRPC: a real client and server, by tonic, on both sides of the proxy.
 
+mod caller;
 pub(crate) mod service;
 
 use std::net::SocketAddr;
@@ -11,7 +12,8 @@ use futures_util::stream;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Identity, ServerTlsConfig};
 use tonic::{Code, Request};
 
-use self::service::{Caller, Node, RUNTIME};
+use self::caller::Caller;
+use self::service::{Node, RUNTIME};
 use crate::listeners::{TLS_A, with};
 use crate::support::{Authority, Conf, Endpoint, Issued, Origin, Proxy, wait_until};
 
@@ -195,18 +197,65 @@ fn a_stream_may_be_slow_and_silence_ends_it() {
     wait_until("the silence is counted", || proxy.metrics().attempts("a", "timeout") == 1.0);
 }
 
+/// A unary call of which the endpoint says nothing for 60 s, with the header alone: the client itself
+/// waits.
+fn hanging_call(proxy: &Proxy, timeout: Option<&str>) -> Code {
+    let mut request = Request::new(Bytes::from_static(b"hang"));
+    if let Some(timeout) = timeout {
+        request.metadata_mut().insert("grpc-timeout", timeout.parse().unwrap());
+    }
+    code(RUNTIME.block_on(Caller::to(proxy.second()).call("Hang", request)))
+}
+
 #[test]
-fn a_clients_deadline_limits_the_wait() {
+fn a_clients_deadline_ends_its_call_and_holds_nothing_against_the_endpoint() {
+    let (node, other) = (Node::start("a"), Node::start("b"));
+    let (proxy, mut caller) = start(&conf([&node, &other]));
+    for timeout in ["300m", "0n"] {
+        // This client and this server watch the deadline, too.
+        assert!(matches!(hanging_call(&proxy, Some(timeout)), Code::DeadlineExceeded | Code::Cancelled));
+    }
+    let settled = |outcome: &str| proxy.metrics().attempts("a", outcome);
+    wait_until("it is settled", || settled("canceled") + settled("rpc_error") == 1.0);
+    assert_eq!(settled("timeout"), 0.0);
+    assert_eq!((node.calls(), other.calls()), (1, 0), "none is tried elsewhere, and one not at all");
+    assert_eq!(caller.ask("x").unwrap(), "a:x");
+}
+
+#[test]
+fn an_endpoint_that_hangs_ends_calls_of_all_kinds_by_the_deadline() {
     let node = Node::start("a");
-    let (proxy, _) = start(&conf([&node]));
-    let deadline = Duration::from_millis(300);
-    // The header alone: this client waits for the answer.
-    let mut request = Request::new(Bytes::from_static(b"1 1 60000"));
-    request.set_timeout(deadline);
-    let mut caller = Caller::to(proxy.second());
-    let failed = RUNTIME.block_on(caller.call("Download", request));
-    assert!(matches!(code(failed), Code::DeadlineExceeded | Code::Cancelled));
-    wait_until("the endpoint is told", || node.abandoned() == 1);
+    let (proxy, mut caller) = start(&conf([&node]).client("stream_timeout", "'300ms'"));
+    assert_eq!(hanging_call(&proxy, None), Code::DeadlineExceeded);
+    // A client that has more to say isn't to blame.
+    let (_open, receive) = tokio::sync::mpsc::channel(1);
+    let messages = tokio_stream::wrappers::ReceiverStream::new(receive);
+    assert_eq!(code(RUNTIME.block_on(caller.upload(messages))), Code::DeadlineExceeded);
+    wait_until("both count", || proxy.metrics().attempts("a", "timeout") == 2.0);
+}
+
+#[test]
+fn open_streams_are_no_sign_of_silence() {
+    let (node, other) = (Node::start("a"), Node::start("b"));
+    let (proxy, mut caller) = start(&conf([&node, &other]));
+    let streams: Vec<_> = (0..4).map(|_| RUNTIME.block_on(caller.download("1 1 60000")).unwrap()).collect();
+    wait_until("all are open", || proxy.endpoint("a")["in_flight"] == 4);
+    // An endpoint counts as silent after 300 ms.
+    std::thread::sleep(Duration::from_millis(500));
+    for _ in 0..10 {
+        assert_eq!(caller.ask("x").unwrap(), "a:x");
+    }
+    drop(streams);
+    wait_until("all have ended", || proxy.endpoint("a")["in_flight"] == 0);
+}
+
+#[test]
+fn a_call_without_a_route_has_a_status() {
+    let node = Node::start("a");
+    let route = "[[routes]]\npath_prefix = '/other'\nupstream = 'main'";
+    let (_proxy, mut caller) = start(&conf([&node]).extra(route));
+    let status = caller.ask("x").unwrap_err();
+    assert_eq!((status.code(), status.message()), (Code::Unimplemented, "no route for this path"));
 }
 
 #[test]
@@ -233,7 +282,6 @@ fn a_client_that_does_not_read_holds_up_no_other() {
     for _ in 0..20 {
         assert_eq!(caller.ask("x").unwrap(), "a:x");
     }
-    assert_eq!(node.connections(), 1, "they share a connection to the endpoint");
     drop(slow);
 }
 

@@ -199,3 +199,21 @@ fn a_client_that_goes_away_ends_the_attempt_and_harms_nobody() {
     assert_eq!(proxy.metrics().sum("attempts_total", &[("outcome", "canceled")]), 1.0);
     assert_eq!(proxy.cooldown("a"), 0.0);
 }
+
+/// A response that switches protocols unasked, and one of HTTP/1.0 in chunks, whose end isn't clear.
+#[test]
+fn responses_that_no_client_may_get_are_tried_elsewhere() {
+    let switching = "HTTP/1.1 101 Switching Protocols\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+    let chunked = "HTTP/1.0 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n";
+    for raw in [switching, chunked] {
+        let (bad, _good, proxy) = first_fails(Answer::raw(raw));
+        let mut client = proxy.client();
+        let response = ask(&mut client, "GET /", "", "");
+        assert_eq!((response.status, response.text()), (200, "fine".to_owned()), "{raw}");
+        assert_eq!(ask(&mut client, "GET /", "", "").text(), "fine", "the connection goes on");
+        assert_eq!((bad.hits(), proxy.metrics().attempts("bad", "bad_response")), (1, 1.0), "{raw}");
+        let (_bad, _good, proxy) = first_fails(Answer::raw(raw));
+        let response = ask(&mut proxy.client(), "POST /", "content-length: 1\r\n", "x");
+        assert_eq!(response.status, 502, "{raw}");
+    }
+}

@@ -64,6 +64,16 @@ impl Raw {
 }
 
 #[test]
+fn cookies_in_several_headers_are_one_for_an_endpoint() {
+    let origin = Origin::start("a");
+    let proxy = Proxy::start(&Conf::of([&origin]).set("protocol", "'http'").listener(CLEARTEXT));
+    let url = format!("http://{}/", proxy.second());
+    curl(&["--http2-prior-knowledge", "-H", "cookie: a=1", "-H", "cookie: b=2", &url]);
+    let cookies: Vec<_> = origin.last().head.headers.into_iter().filter(|(name, _)| name == "cookie").collect();
+    assert_eq!(cookies, [("cookie".to_owned(), "a=1; b=2".to_owned())]);
+}
+
+#[test]
 fn requests_are_answered_by_alpn_and_by_prior_knowledge() {
     let (authority, origin) = (Authority::new(), Origin::start("a"));
     let Issued { chain, key } = authority.certify(&["a.example"]);

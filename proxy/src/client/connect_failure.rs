@@ -1,4 +1,4 @@
-//! Why a connection couldn't be made, in words that hold no address.
+//! Connection failures by kind, without addresses.
 
 use std::io;
 use std::net::SocketAddr;

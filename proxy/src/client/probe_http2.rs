@@ -10,12 +10,12 @@ use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Version, header}
 use pingora::http::RequestHeader;
 use pingora::protocols::http::client::HttpSession;
 use pingora::protocols::http::v2::client::Http2Session;
-use pingora::upstreams::peer::Peer;
+use tokio::time::timeout;
 
-use super::connect_failure::kind;
 use super::probe::wrong_status;
 use super::target::{HttpVersion, Target};
-use crate::model::{GrpcCode, ProbeFailure, grpc_status};
+use crate::clock;
+use crate::model::{GRPC_STATUS, GrpcCode, ProbeFailure, grpc_status};
 
 /// Maximum bytes read of a response.
 const MAX_ANSWER: usize = 64 << 10;
@@ -28,9 +28,12 @@ const SERVICE: u8 = 0x0a;
 /// Field 1 as a number, then SERVING.
 const SERVING: [u8; 2] = [0x08, 1];
 
+const TIMED_OUT: ProbeFailure = ProbeFailure::new("timed out");
+
 /// A response, as far as it was read.
 struct Response {
     status: StatusCode,
+    /// The trailers, if the status of a call is there.
     headers: HeaderMap,
     body: Bytes,
 }
@@ -40,7 +43,7 @@ struct Response {
 /// # Errors
 /// The reason for a missing or different response.
 pub(super) async fn get(target: &Target, path: &str, status: u16, budget: Duration) -> Result<(), ProbeFailure> {
-    let response = ask(target, (Method::GET, path), None, budget).await?;
+    let response = send(target, (Method::GET, path), None, budget).await?;
     if response.status.as_u16() == status { Ok(()) } else { Err(wrong_status(response.status)) }
 }
 
@@ -51,20 +54,20 @@ pub(super) async fn get(target: &Target, path: &str, status: u16, budget: Durati
 pub async fn check_grpc(target: &Target, service: &str, budget: Duration) -> Result<(), ProbeFailure> {
     let base = target.destination.path.split_once('?').map_or(&*target.destination.path, |(path, _)| path);
     let path = format!("{}{CHECK}", base.trim_end_matches('/'));
-    let response = ask(target, (Method::POST, &path), Some(question(service)), budget).await?;
+    let response = send(target, (Method::POST, &path), Some(health_request(service)), budget).await?;
     match (response.status, grpc_status(&response.headers)) {
         (StatusCode::OK, Some(code)) if code == GrpcCode::Unimplemented.code() => {
             Err(ProbeFailure::new("has no gRPC health service"))
         }
-        (StatusCode::OK, Some(_)) => Err(ProbeFailure::new("gRPC error")),
-        (StatusCode::OK, None) if is_serving(&response.body) => Ok(()),
-        (StatusCode::OK, None) => Err(ProbeFailure::new("its gRPC service is not serving")),
+        (StatusCode::OK, Some(0)) if is_serving(&response.body) => Ok(()),
+        (StatusCode::OK, Some(0)) => Err(ProbeFailure::new("its gRPC service is not serving")),
+        (StatusCode::OK, _) => Err(ProbeFailure::new("gRPC error")),
         (status, _) => Err(wrong_status(status)),
     }
 }
 
 /// A `HealthCheckRequest` with its head.
-fn question(service: &str) -> Bytes {
+fn health_request(service: &str) -> Bytes {
     let mut message = BytesMut::from(&[0; MESSAGE_HEAD][..]);
     // Up to 127 bytes, the conf's limit, the length is one byte.
     if let Ok(length @ 1..) = u8::try_from(service.len()) {
@@ -81,27 +84,33 @@ fn is_serving(body: &[u8]) -> bool {
     body.get(MESSAGE_HEAD..).is_some_and(|message| message == SERVING)
 }
 
-async fn ask(
+/// Sends one probe. Its connection is kept for the next one, unless it answers too late.
+async fn send(
     target: &Target,
     what: (Method, &str),
     body: Option<Bytes>,
     budget: Duration,
 ) -> Result<Response, ProbeFailure> {
-    let asked = tokio::time::timeout(budget, converse(target, what, body));
-    asked.await.unwrap_or(Err("timed out")).map_err(ProbeFailure::new)
-}
-
-async fn converse(target: &Target, what: (Method, &str), body: Option<Bytes>) -> Result<Response, &'static str> {
-    let peer = target.peer_for_proxy(target.settings.timeout, HttpVersion::Http2);
-    let peer = peer.ok_or("the host name has no address")?;
-    let address = peer.address().as_inet().copied();
-    let connected = target.transport.http2.get_http_session(&peer).await;
-    let (session, _) = connected.map_err(|error| address.map_or("connect failed", |address| kind(&error, address)))?;
-    let HttpSession::H2(mut stream) = session else { return Err("the endpoint doesn't speak HTTP/2") };
-    let answered = exchange(&mut stream, head(target, what, body.is_some())?, body).await;
+    let began = clock::now();
+    let peer = target.peer_for_proxy(budget, HttpVersion::Http2);
+    let peer = peer.ok_or(ProbeFailure::new("the host name has no address"))?;
+    let head = head(target, what, body.is_some()).map_err(ProbeFailure::new)?;
+    let connecting = timeout(budget, target.transport.http2.get_http_session(&peer)).await;
+    let (session, _) = connecting
+        .map_err(|_| TIMED_OUT)?
+        // The next probe goes to the next address.
+        .map_err(|error| ProbeFailure::new(target.fail_to_connect(&error)))?;
+    let HttpSession::H2(mut stream) = session else {
+        return Err(ProbeFailure::new("the endpoint doesn't speak HTTP/2"));
+    };
+    let left = budget.saturating_sub(clock::now().since(began));
+    let answered = timeout(left, exchange(&mut stream, head, body)).await;
+    if !matches!(answered, Ok(Ok(_))) {
+        stream.conn.mark_shutdown();
+    }
     let idle_timeout = Some(target.settings.idle_timeout);
     target.transport.http2.release_http_session(HttpSession::H2(stream), &peer, idle_timeout).await;
-    answered.map_err(|_| "the connection broke")
+    answered.map_err(|_| TIMED_OUT)?.map_err(|_| ProbeFailure::new("the connection broke"))
 }
 
 fn head(target: &Target, (method, path): (Method, &str), is_call: bool) -> Result<RequestHeader, &'static str> {
@@ -136,6 +145,8 @@ async fn exchange(stream: &mut Http2Session, head: RequestHeader, body: Option<B
     {
         read.extend_from_slice(&piece);
     }
+    let trailers = if stream.response_finished() { None } else { stream.read_trailers().await? };
+    let headers = trailers.filter(|trailers| trailers.contains_key(GRPC_STATUS)).unwrap_or(headers);
     Ok(Response { status, headers, body: read.freeze() })
 }
 
@@ -145,11 +156,11 @@ mod tests {
 
     #[test]
     fn the_question_names_the_service() {
-        assert_eq!(&question("")[..], [0; 5]);
-        assert_eq!(&question("a.B")[..], b"\0\0\0\0\x05\x0a\x03a.B");
+        assert_eq!(&health_request("")[..], [0; 5]);
+        assert_eq!(&health_request("a.B")[..], b"\0\0\0\0\x05\x0a\x03a.B");
         let longest = "x".repeat(127);
-        assert_eq!(&question(&longest)[..7], b"\0\0\0\0\x81\x0a\x7f");
-        assert_eq!(question(&longest).len(), 7 + 127);
+        assert_eq!(&health_request(&longest)[..7], b"\0\0\0\0\x81\x0a\x7f");
+        assert_eq!(health_request(&longest).len(), 7 + 127);
     }
 
     #[test]

@@ -20,12 +20,11 @@ use super::transport::Transport;
 use crate::model::Tick;
 use crate::tls::EndpointTls;
 
-/// Requests of one HTTP/2 connection under way at once, if the endpoint allows as many.
-const MAX_STREAMS: u16 = 100;
+/// Requests of one HTTP/2 connection under way at once. Pingora learns an endpoint's own limit late: a
+/// request above it would wait for another client's, as long as that takes. nginx has one, too.
+const MAX_STREAMS: usize = 1;
 /// Bytes of one response over HTTP/2 that wait for a slow client.
-const STREAM_WINDOW: u32 = 256 << 10;
-/// The same of all responses of a connection, so that slow clients don't hold up the others.
-const CONNECTION_WINDOW: u32 = MAX_STREAMS as u32 * STREAM_WINDOW;
+const WINDOW: u32 = 256 << 10;
 /// An endpoint that is silent for as long is asked whether it still exists. TCP asks: HTTP/2 servers
 /// end connections that ping them often.
 const KEEPALIVE: TcpKeepalive = TcpKeepalive {
@@ -191,9 +190,9 @@ impl Target {
         peer.group_key = self.number;
         if version == HttpVersion::Http2 {
             peer.options.alpn = ALPN::H2;
-            peer.options.max_h2_streams = usize::from(MAX_STREAMS);
-            peer.options.h2_stream_window_size = Some(STREAM_WINDOW);
-            peer.options.h2_connection_window_size = Some(CONNECTION_WINDOW);
+            peer.options.max_h2_streams = MAX_STREAMS;
+            peer.options.h2_stream_window_size = Some(WINDOW);
+            peer.options.h2_connection_window_size = Some(WINDOW);
             peer.options.tcp_keepalive = Some(KEEPALIVE);
         }
         Some(peer)

@@ -90,7 +90,7 @@ pub(super) struct Upstream {
     /// WebSocket connections through the pool.
     pub(super) websocket: Table<WebSocket>,
     /// For `protocol = "http"`: the endpoints speak HTTP/2, as gRPC needs it: by ALPN with TLS, by
-    /// prior knowledge without. An endpoint that doesn't fails to connect.
+    /// prior knowledge without.
     pub(super) http2: Spanned<bool>,
     /// For `protocol = "http"`: how much responses are compressed for clients that accept gzip,
     /// Brotli or Zstandard, from 1, the fastest, to 9; 0 is off.
@@ -236,8 +236,8 @@ pub(super) struct Client {
     pub(super) connect_timeout: Spanned<DurationText>,
     /// The time for one attempt.
     pub(super) timeout: Spanned<DurationText>,
-    /// The longest silence of an endpoint in a gRPC call whose client sets no deadline, and while
-    /// a longer body goes to an endpoint over HTTP/2.
+    /// For gRPC calls without a deadline of the client's, and for longer bodies to endpoints over
+    /// HTTP/2: the time until the head of the response, and then for each silence of the endpoint.
     pub(super) stream_timeout: Spanned<DurationText>,
     /// How long an idle connection is kept.
     pub(super) pool_idle_timeout: Spanned<DurationText>,
@@ -267,12 +267,11 @@ pub(super) struct UpstreamTls {
     ///
     /// Default: the system's.
     pub(super) ca: Option<Spanned<String>>,
-    /// The certificate that is shown to endpoints.
+    /// The client certificate, for endpoints that ask for one.
     ///
     /// Default: none.
     pub(super) certificate: Option<Table<Certificate>>,
-    /// The host name or IP address that endpoints' certificates must be for, and that they are told
-    /// (SNI).
+    /// The host name or IP address that endpoints' certificates must be for. It is also sent as SNI.
     ///
     /// Default: the host of each endpoint's URL.
     pub(super) server_name: Option<Spanned<String>>,
@@ -332,7 +331,7 @@ pub(super) struct HealthCheck {
     /// Default: none.
     pub(super) path: Option<Spanned<String>>,
     /// The service of which the probe asks by gRPC's health protocol (`grpc.health.v1.Health/Check`)
-    /// instead; `""` asks of the server. Needs `http2`.
+    /// instead; `""` stands for the whole server. Needs `http2`.
     ///
     /// Default: none.
     pub(super) grpc: Option<Spanned<String>>,

@@ -20,7 +20,7 @@ pub struct UpstreamTls {
     /// `ca`: the file of the authorities that endpoints' certificates are verified with. Default:
     /// the system's.
     pub ca: Option<PathBuf>,
-    /// `certificate`: what is shown to endpoints. Default: none.
+    /// `certificate`: the client certificate. Default: none.
     pub certificate: Option<CertificateFiles>,
     /// `server_name`: the host name or IP address that endpoints' certificates must be for. Default:
     /// the host of each endpoint's URL.

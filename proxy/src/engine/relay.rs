@@ -80,6 +80,11 @@ struct UnderWay {
     head: Option<AttemptResult>,
 }
 
+/// The latency of an attempt: that of its head. A stream may take any time.
+fn latency(head: Option<&AttemptResult>, began: Tick, now: Tick) -> Duration {
+    head.map_or(now.since(began), |head| head.latency)
+}
+
 impl Relay {
     /// Admits the request, and waits for its turn.
     ///
@@ -185,9 +190,9 @@ impl Relay {
     /// Ends the attempt as `result`. `replayable`: the request could be sent once more, since
     /// nothing of a response was passed on. Returns whether another attempt follows.
     pub fn fail(&mut self, mut result: AttemptResult, replayable: bool, trace: &mut Trace) -> bool {
-        let Some(UnderWay { lease, number, began, .. }) = self.attempt.take() else { return false };
+        let Some(UnderWay { lease, number, began, head }) = self.attempt.take() else { return false };
         let now = clock::now();
-        result.latency = now.since(began);
+        result.latency = latency(head.as_ref(), began, now);
         trace.outcome = Some(result.outcome);
         self.doubtful = lease.is_doubtful();
         let selection = Selection {
@@ -227,8 +232,10 @@ impl Relay {
     /// The response has begun with a head that counts as an answer.
     pub fn begin_answer(&mut self, mut result: AttemptResult, trace: &mut Trace) {
         if let Some(attempt) = &mut self.attempt {
-            result.latency = clock::now().since(attempt.began);
+            let now = clock::now();
+            result.latency = now.since(attempt.began);
             trace.outcome = Some(result.outcome);
+            attempt.lease.streams(now);
             attempt.head = Some(result);
             self.answered = true;
         }
@@ -244,9 +251,9 @@ impl Relay {
 
     /// The endpoint broke off in the middle of a response that had begun.
     pub fn break_off(&mut self, mut result: AttemptResult, trace: &mut Trace) {
-        let Some(UnderWay { lease, number, began, .. }) = self.attempt.take() else { return };
+        let Some(UnderWay { lease, number, began, head }) = self.attempt.take() else { return };
         let now = clock::now();
-        result.latency = now.since(began);
+        result.latency = latency(head.as_ref(), began, now);
         trace.outcome = Some(result.outcome);
         trace.given_up = true;
         let case = Case { request: &self.facts, sent: None, result: &result, may_retry: false, member: false };

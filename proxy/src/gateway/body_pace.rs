@@ -31,6 +31,11 @@ impl BodyPace {
         self.since = now;
     }
 
+    /// Begins at the body's start again: what was read comes by once more in the next attempt.
+    pub(super) fn rewind(&mut self) {
+        self.bytes = 0;
+    }
+
     /// Whether the client sends below the floor rate.
     pub(super) fn is_too_slow(&self) -> bool {
         self.pace.allowance(0).is_zero()

@@ -82,7 +82,9 @@ fn kind(head: &RequestHeader, target: &UpstreamTarget) -> Option<Kind> {
     let is_http = settings.protocol == Protocol::Http;
     match websocket::is_handshake(head) {
         true => Some(Kind::WebSocket { whole: !is_http }),
-        false if settings.http2 && grpc::is_call(head) => Some(Kind::Call { timeout: grpc::timeout(&head.headers) }),
+        false if settings.http2 && grpc::is_grpc_call(head) => {
+            Some(Kind::Call { timeout: grpc::timeout(&head.headers) })
+        }
         false => is_http.then_some(Kind::Http),
     }
 }
@@ -158,6 +160,9 @@ fn hash_of_host(head: &RequestHeader) -> u64 {
 /// The framing of an HTTP/2 request, which its stream ends.
 fn framing_of_stream(fields: &Fields<'_>) -> std::result::Result<Framing, Refusal> {
     let body = match fields.content_length.value {
+        Some(_) if fields.content_length.repeated => {
+            return Err(Refusal::Malformed("Content-Length stands there twice"));
+        }
         Some(length) => BodyLength::Bytes(announced(length)?),
         None => BodyLength::Stream,
     };

@@ -1,4 +1,4 @@
-//! What an error of Pingora's says of the attempt that it ended.
+//! Results of attempts by Pingora's errors.
 
 use pingora::{Error, ErrorType, RetryType};
 

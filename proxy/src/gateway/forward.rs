@@ -34,7 +34,7 @@ use crate::clock;
 use crate::engine::{Relay, Trace};
 use crate::jsonrpc::{Refusal, whole_secs};
 use crate::model::{
-    AttemptResult, HttpFacts, HttpMethod, MethodClass, Outcome, PolicyTime, Protocol, RequestFacts, RequestShape,
+    AttemptResult, HttpFacts, HttpMethod, MethodClass, Outcome, PolicyTime, Protocol, RequestFacts, RequestShape, Tick,
 };
 use crate::snapshot;
 use crate::upstream::Upstream;
@@ -81,6 +81,7 @@ pub(super) struct Forwarded {
     target: Option<Arc<Target>>,
     /// The version of HTTP of the attempt.
     version: HttpVersion,
+    deadline: Tick,
     /// The time limit of the attempt's head.
     limit: Duration,
     /// The attempt goes on over another connection to its endpoint, which happens once.
@@ -115,8 +116,13 @@ impl Forwarded {
         session.set_write_timeout(Some(WRITE_TIMEOUT));
         session.set_min_send_rate(Some(READ_FLOOR));
         let replay_buffer = upstream.settings().replay_buffer;
-        let (deadline, client_key) = (upstream.settings().deadline, ctx.client_hash);
-        let facts = facts(session.req_header(), kind, place, framing, deadline, client_key);
+        let limit = match kind {
+            Kind::Call { timeout: Some(timeout) } if timeout.is_zero() => return Err(Refusal::TimedOut),
+            Kind::Call { timeout: Some(timeout) } => timeout,
+            _ => upstream.settings().deadline,
+        };
+        let deadline = clock::now().after(limit);
+        let facts = facts(session.req_header(), kind, place, framing, deadline, ctx.client_hash);
         let relay = match kind {
             Kind::Http | Kind::Call { .. } => Relay::admit(upstream, facts).await?,
             Kind::WebSocket { .. } => Relay::admit_tunnel(upstream, facts)?,
@@ -131,6 +137,7 @@ impl Forwarded {
             path,
             target: None,
             version: HttpVersion::Http1,
+            deadline,
             limit: Duration::ZERO,
             again: false,
             renewed: false,
@@ -148,12 +155,13 @@ impl Forwarded {
     /// When no endpoint takes the request.
     pub(super) async fn next_peer(&mut self, bounds: Option<&Bounds>, trace: &mut Trace) -> Result<Box<HttpPeer>> {
         let chosen = match self.target.take().filter(|_| std::mem::take(&mut self.again)) {
-            Some(target) => Ok((target, self.limit)),
+            Some(target) => Ok((target, self.limit.min(self.deadline.since(clock::now())))),
             None => self.relay.next(trace).await,
         };
         let (target, limit) = chosen.map_err(|refusal| self.refuse(refusal))?;
         self.limit = limit;
         self.awaits_status = false;
+        self.body.rewind();
         // A handshake of HTTP/1 opens a WebSocket.
         let is_websocket = matches!(self.kind, Kind::WebSocket { .. });
         self.version = if is_websocket { HttpVersion::Http1 } else { target.version() };
@@ -174,11 +182,12 @@ impl Forwarded {
     }
 
     /// The time limit of each wait for the endpoint. It can't be changed at the head of a response;
-    /// over HTTP/2 it also passes while the body of the request is on its way.
+    /// over HTTP/2 the wait for the head includes the body of the request.
     fn wait_for(&self, target: &Target) -> Duration {
         let stream = target.settings.stream_timeout;
         match self.kind {
-            Kind::Call { timeout } => timeout.unwrap_or(stream).min(stream),
+            Kind::Call { timeout: Some(_) } => self.deadline.since(clock::now()).min(stream),
+            Kind::Call { timeout: None } => stream,
             Kind::Http if self.is_long && self.version == HttpVersion::Http2 => stream.max(self.limit),
             Kind::Http | Kind::WebSocket { .. } => self.limit,
         }
@@ -202,6 +211,9 @@ impl Forwarded {
         let mut head = message_headers::take(request);
         let headers = &mut head.headers;
         headers.reserve(ROOM + destination.headers.len());
+        if self.version == HttpVersion::Http1 {
+            message_headers::join_cookies(headers);
+        }
         if self.kind == (Kind::WebSocket { whole: true }) {
             websocket::keep_own_headers(headers);
         } else if let Some(client) = ctx.identity {
@@ -256,7 +268,7 @@ fn facts(
     kind: Kind,
     place: &Place<'_>,
     framing: &Framing,
-    deadline: Duration,
+    deadline: Tick,
     client_key: u64,
 ) -> RequestFacts {
     let method = head.method.as_str();
@@ -273,7 +285,7 @@ fn facts(
         body_bytes: if let BodyLength::Bytes(length) = framing.body { length } else { 0 },
         client_key,
         seed: fastrand::u64(..),
-        deadline: clock::now().after(deadline),
+        deadline,
         policy_time: PolicyTime::default(),
     }
 }
@@ -290,11 +302,15 @@ pub(super) async fn refuse(session: &mut ServerSession, ctx: &mut RequestCtx, wh
     ctx.status = Some(why.status());
     ctx.refusal = Some(why.label());
     let request = session.req_header();
-    if request.version == Version::HTTP_2 && grpc::is_call(request) {
+    if grpc::is_grpc_call(request) {
         let mut head = grpc::refusal(why)?;
+        ctx.status = Some(head.status);
         ctx.complete(&request.headers, &mut head);
-        session.write_response_header(Box::new(head)).await?;
-        return session.write_response_body(Bytes::new(), true).await;
+        // Clients take the status only from a head that ends the stream.
+        return match session {
+            ServerSession::H2(stream) => stream.write_response_header(Box::new(head), true),
+            _ => session.write_response_header(Box::new(head)).await,
+        };
     }
     let text = Bytes::from(format!("{why}\n"));
     let mut head = ResponseHeader::build_no_case(why.status(), Some(4))?;

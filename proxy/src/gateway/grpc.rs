@@ -1,10 +1,10 @@
-//! What gRPC adds to an HTTP request (the protocol "gRPC over HTTP2"): a call is a POST of a content
-//! type of its own, and its client's deadline is a header. Its status is read by
-//! [`grpc_status`](crate::model::grpc_status).
+//! gRPC over HTTP/2: recognition of calls, their time limits, refusals.
+//!
+//! The status of a call is read by [`grpc_status`](crate::model::grpc_status).
 
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderName, StatusCode, header};
+use http::{HeaderMap, HeaderName, Method, StatusCode, Version, header};
 use pingora::Result;
 use pingora::http::{RequestHeader, ResponseHeader};
 
@@ -19,12 +19,12 @@ const MAX_DIGITS: usize = 8;
 
 /// Whether this is the head of a call. gRPC-Web, which has another content type, isn't one: its
 /// status is in the body.
-pub(super) fn is_call(head: &RequestHeader) -> bool {
-    is_of_call(&head.headers)
+pub(super) fn is_grpc_call(head: &RequestHeader) -> bool {
+    head.version == Version::HTTP_2 && head.method == Method::POST && has_grpc_content_type(&head.headers)
 }
 
 /// Whether these are the headers of a call or of its response.
-pub(super) fn is_of_call(headers: &HeaderMap) -> bool {
+pub(super) fn has_grpc_content_type(headers: &HeaderMap) -> bool {
     let content_type = headers.get(header::CONTENT_TYPE).map(|value| value.as_bytes());
     let rest = content_type.and_then(|value| value.strip_prefix(CONTENT_TYPE.as_bytes()));
     rest.is_some_and(|rest| rest.first().is_none_or(|next| b"+; ".contains(next)))
@@ -81,9 +81,14 @@ mod tests {
             ("application/json", false),
         ] {
             let mut head = RequestHeader::build("POST", b"/a.B/C", None).unwrap();
-            assert!(!is_call(&head));
+            head.set_version(Version::HTTP_2);
+            assert!(!is_grpc_call(&head));
             head.insert_header(header::CONTENT_TYPE, content_type).unwrap();
-            assert_eq!(is_call(&head), expected, "{content_type}");
+            assert_eq!(is_grpc_call(&head), expected, "{content_type}");
+            let mut others = [head.clone(), head];
+            others[0].set_version(Version::HTTP_11);
+            others[1].set_method(Method::GET);
+            assert!(!others.iter().any(is_grpc_call), "of another version or method");
         }
     }
 

@@ -29,6 +29,7 @@ use super::ctx::RequestCtx;
 use super::direction::{Direction, RpcRequest, direct, write_own};
 use super::forward;
 use super::framing::Framing;
+use super::grpc;
 use super::rpc::{self, Arrived};
 use super::session::RpcSession;
 use super::websocket;
@@ -238,7 +239,7 @@ async fn answer(
 /// Refuses a request in the form of its pool's protocol.
 async fn refuse(session: &mut ServerSession, ctx: &mut RequestCtx, why: &Refusal) -> Result<bool> {
     let is_http = ctx.upstream.as_ref().is_some_and(|upstream| upstream.settings().protocol == Protocol::Http);
-    match is_http {
+    match is_http || grpc::is_grpc_call(session.req_header()) {
         true => forward::refuse(session, ctx, why).await?,
         false => rpc::refuse(&mut rpc_session(session, ctx), ctx, why, None).await?,
     }

@@ -3,8 +3,9 @@
 //! Of a response its own methods must be used: they keep the names in the case in which they are
 //! written. They fail only for a name or a value that is none.
 
+use http::header::COOKIE;
 use http::request::Parts;
-use http::{HeaderName, HeaderValue, Request};
+use http::{HeaderMap, HeaderName, HeaderValue, Request};
 use pingora::http::{RequestHeader, ResponseHeader};
 
 use crate::snapshot::Headers;
@@ -14,6 +15,18 @@ use crate::snapshot::Headers;
 pub(super) fn take(request: &mut RequestHeader) -> Parts {
     let (empty, ()) = Request::new(()).into_parts();
     std::mem::replace(request, empty.into()).into()
+}
+
+/// Joins the cookies, which clients of HTTP/2 may send in several headers and those of HTTP/1.1 in
+/// one (RFC 9113, section 8.2.3).
+pub(super) fn join_cookies(headers: &mut HeaderMap) {
+    let cookies: Vec<&[u8]> = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    if cookies.len() > 1
+        // Parts of values make a value.
+        && let Ok(joined) = HeaderValue::from_bytes(&cookies.join(&b"; "[..]))
+    {
+        headers.insert(COOKIE, joined);
+    }
 }
 
 impl Headers for ResponseHeader {

@@ -5,7 +5,7 @@ use http::{HeaderMap, HeaderName};
 /// The header of the status.
 pub const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 
-/// The codes that the proxy tells apart.
+/// The codes that the proxy distinguishes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "gRPC defines them")]
 pub enum GrpcCode {

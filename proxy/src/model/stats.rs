@@ -45,6 +45,7 @@ pub struct EndpointStats {
     penalty: AtomicF32,
     success_rate: AtomicF32,
     consecutive_failures: AtomicU32,
+    streams: AtomicU32,
     histogram: LatencyHistogram,
     /// The free share of the rate limiter.
     pub headroom: Headroom,
@@ -73,6 +74,7 @@ impl EndpointStats {
             penalty: AtomicF32::new(0.0),
             success_rate: AtomicF32::new(1.0),
             consecutive_failures: AtomicU32::new(0),
+            streams: AtomicU32::new(0),
             outstanding: Outstanding::default(),
             silence: Silence::default(),
             trial: TrialSlot::default(),
@@ -97,6 +99,17 @@ impl EndpointStats {
     /// Records the end of the attempt that began at `began`, however it ended.
     pub fn finish(&self, began: Tick) {
         self.outstanding.finish(began);
+    }
+
+    /// Records that an answer goes on as a stream: it is in flight, but nobody waits for the endpoint.
+    /// Each call is paired with one [`EndpointStats::end_stream`].
+    pub fn begin_stream(&self) {
+        self.streams.fetch_add(1, Relaxed);
+    }
+
+    /// Records the end of a stream.
+    pub fn end_stream(&self) {
+        self.streams.fetch_sub(1, Relaxed);
     }
 
     /// Adds a latency sample to all estimates; `smoothing` is its weight in the EWMA, 0 to 1.
@@ -201,9 +214,9 @@ impl EndpointStats {
         self.consecutive_failures.load(Relaxed)
     }
 
-    /// Attempts under way.
+    /// Attempts under way, and streams.
     pub fn in_flight(&self) -> u32 {
-        self.outstanding.count()
+        self.outstanding.count() + self.streams.load(Relaxed)
     }
 
     /// Milliseconds since the last selection; infinite before the first.
@@ -370,6 +383,10 @@ mod tests {
         stats.begin(at(5));
         assert_eq!((stats.in_flight(), stats.idle_ms(at(8))), (1, 3.0));
         stats.finish(at(5));
+        assert_eq!(stats.in_flight(), 0);
+        stats.begin_stream();
+        assert_eq!((stats.in_flight(), stats.is_silent(at(1_000_000))), (1, false));
+        stats.end_stream();
         assert_eq!(stats.in_flight(), 0);
     }
 

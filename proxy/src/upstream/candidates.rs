@@ -33,9 +33,9 @@ const DRAWS_PER_CANDIDATE: usize = 4;
 const RAMP_STEPS: usize = 1_000;
 /// The time after a cooldown in which only a probe may try the endpoint.
 const PROBE_FIRST: Duration = Duration::from_secs(2);
-/// The time after a cooldown in which only a request that can be repeated may try the endpoint: no
-/// client pays for it. A pool that gets no such requests would never have the endpoint back.
-const REPEATABLE_FIRST: Duration = Duration::from_secs(5);
+/// Without probes, the time after a cooldown in which only a resendable request may try the endpoint:
+/// no client pays for it. A pool that gets no such requests would never have the endpoint back.
+const RESENDABLE_FIRST: Duration = Duration::from_secs(5);
 
 /// The draw of candidates from a large pool.
 pub(super) struct Draw {
@@ -184,7 +184,8 @@ impl Upstream {
     /// they come first.
     fn may_try(&self, endpoint: &Endpoint, since: Duration, selection: &Selection<'_>) -> bool {
         let waits_for_probe = self.settings.probed && since < PROBE_FIRST;
-        (selection.request.shape.is_resendable() || since >= REPEATABLE_FIRST)
+        let is_overdue = !self.settings.probed && since >= RESENDABLE_FIRST;
+        (selection.request.shape.is_resendable() || is_overdue)
             && selection.attempt == 1
             && !selection.hedge
             && !waits_for_probe

@@ -29,6 +29,8 @@ pub struct Attempt {
     began: Tick,
     /// The attempt has its answer or has ended: it no longer waits for the endpoint.
     answered: bool,
+    /// Its answer goes on as a stream.
+    streams: bool,
     settled: bool,
     footing: Footing,
     /// The time limit of the trial, if this attempt holds the endpoint's trial slot.
@@ -59,7 +61,7 @@ impl Attempt {
             _ => Footing::Firm,
         };
         stats.begin(now);
-        Attempt { upstream, index, began: now, answered: false, settled: false, footing, trial }
+        Attempt { upstream, index, began: now, answered: false, streams: false, settled: false, footing, trial }
     }
 
     pub(super) fn endpoint(&self) -> &Endpoint {
@@ -79,11 +81,23 @@ impl Attempt {
         }
     }
 
+    /// Records at `now` that the answer has begun well and goes on as a stream, in which the endpoint
+    /// may be silent.
+    pub fn streams(&mut self, now: Tick) {
+        self.answered(Outcome::Success, now);
+        if !std::mem::replace(&mut self.streams, true) {
+            self.endpoint().stats.begin_stream();
+        }
+    }
+
     /// Ends the attempt at `now`.
     fn end(&mut self, outcome: Outcome, now: Tick) {
         self.settled = true;
         self.answered(outcome, now);
         let endpoint = self.endpoint();
+        if self.streams {
+            endpoint.stats.end_stream();
+        }
         if let Some(limit) = self.trial {
             endpoint.stats.trial.end(limit);
         }

@@ -1,4 +1,4 @@
-//! A gRPC server and its client, by tonic. Messages are bytes, so no code is generated.
+//! A gRPC server, by tonic. Messages are bytes, so no code is generated.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -20,7 +20,7 @@ use tokio_stream::wrappers::TcpListenerStream;
 use tonic::body::Body;
 use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::codegen::http;
-use tonic::transport::{Channel, Server, ServerTlsConfig};
+use tonic::transport::{Server, ServerTlsConfig};
 use tonic::{Code, Request, Response, Status, Streaming};
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
@@ -330,6 +330,7 @@ impl Service<http::Request<Body>> for Echo {
                 "/test.Echo/Upload" => {
                     server.client_streaming(service_fn(move |r| echo.clone().upload(r)), request).await
                 }
+                "/test.Echo/Hang" => std::future::pending().await,
                 "/test.Echo/Chat" => server.streaming(service_fn(move |r| echo.clone().chat(r)), request).await,
                 path if path.starts_with("/grpc.health") => return echo.health.clone().oneshot(request).await,
                 "/plain" => plain(request).await,
@@ -351,71 +352,4 @@ async fn plain(request: http::Request<Body>) -> http::Response<Body> {
     let messages = (head.method != http::Method::HEAD).then_some(Ok::<_, Status>(Frame::data(text)));
     let messages = stream::iter(messages);
     http::Response::builder().header("content-type", "text/plain").body(Body::new(StreamBody::new(messages))).unwrap()
-}
-
-/// A client of the service.
-#[derive(Clone)]
-pub(crate) struct Caller(tonic::client::Grpc<Channel>);
-
-impl Caller {
-    pub(crate) fn new(channel: Channel) -> Caller {
-        Caller(tonic::client::Grpc::new(channel))
-    }
-
-    /// By prior knowledge.
-    pub(crate) fn to(address: SocketAddr) -> Caller {
-        let endpoint = Channel::from_shared(format!("http://{address}")).unwrap();
-        let _inside = RUNTIME.enter();
-        Caller::new(endpoint.connect_lazy())
-    }
-
-    async fn ready(&mut self) -> Result<(), Status> {
-        self.0.ready().await.map_err(|error| Status::unavailable(format!("no connection: {error}")))
-    }
-
-    pub(crate) async fn call(&mut self, method: &str, request: Request<Bytes>) -> Result<Response<Bytes>, Status> {
-        self.ready().await?;
-        self.0.unary(request, format!("/test.Echo/{method}").parse().unwrap(), Raw).await
-    }
-
-    /// A unary call, and the text of its reply.
-    pub(crate) fn ask(&mut self, text: &str) -> Result<String, Status> {
-        let request = Request::new(Bytes::from(text.to_owned()));
-        let reply = RUNTIME.block_on(self.call("Unary", request))?;
-        Ok(String::from_utf8(reply.into_inner().to_vec()).unwrap())
-    }
-
-    /// A unary call that may be repeated.
-    pub(crate) fn ask_again(&mut self, text: &str) -> Result<String, Status> {
-        let mut request = Request::new(Bytes::from(text.to_owned()));
-        request.metadata_mut().insert("idempotency-key", "1".parse().unwrap());
-        let reply = RUNTIME.block_on(self.call("Unary", request))?;
-        Ok(String::from_utf8(reply.into_inner().to_vec()).unwrap())
-    }
-
-    pub(crate) async fn download(&mut self, numbers: &str) -> Result<Streaming<Bytes>, Status> {
-        self.ready().await?;
-        let request = Request::new(Bytes::from(numbers.to_owned()));
-        let path = "/test.Echo/Download".parse().unwrap();
-        Ok(self.0.server_streaming(request, path, Raw).await?.into_inner())
-    }
-
-    pub(crate) async fn upload(
-        &mut self,
-        messages: impl Stream<Item = Bytes> + Send + 'static,
-    ) -> Result<String, Status> {
-        self.ready().await?;
-        let path = "/test.Echo/Upload".parse().unwrap();
-        let reply = self.0.client_streaming(Request::new(messages), path, Raw).await?;
-        Ok(String::from_utf8(reply.into_inner().to_vec()).unwrap())
-    }
-
-    pub(crate) async fn chat(
-        &mut self,
-        messages: impl Stream<Item = Bytes> + Send + 'static,
-    ) -> Result<Streaming<Bytes>, Status> {
-        self.ready().await?;
-        let path = "/test.Echo/Chat".parse().unwrap();
-        Ok(self.0.streaming(Request::new(messages), path, Raw).await?.into_inner())
-    }
 }

@@ -1,8 +1,9 @@
-//! What becomes of an attempt: the head of its response, its trailers, a failure, its end.
+//! Outcomes of attempts: heads and trailers of responses, failures, ends.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use http::{HeaderMap, StatusCode, header};
+use http::{HeaderMap, StatusCode, Version, header};
 use pingora::http::ResponseHeader;
 use pingora::{Error, ErrorSource, ErrorType, Result};
 use pingora_proxy::Session;
@@ -36,24 +37,36 @@ impl Forwarded {
             self.relay.begin_answer(result, trace);
             return Ok(());
         }
-        if self.relay.fail(result, replayable && self.is_replayable(), trace) {
+        let is_retried = self.relay.fail(result, replayable && self.is_replayable(), trace);
+        if is_retried || self.is_unfit(head) {
             return Err(
-                Error::explain(ErrorType::HTTPStatus(head.status.as_u16()), "another endpoint is tried").into_up()
+                Error::explain(ErrorType::HTTPStatus(head.status.as_u16()), "the response is not used").into_up()
             );
         }
         Ok(())
+    }
+
+    /// Whether no client may get the response: it switches protocols unasked, or its end isn't clear
+    /// (RFC 9112, section 6.1).
+    fn is_unfit(&self, head: &ResponseHeader) -> bool {
+        let is_unasked = head.status == StatusCode::SWITCHING_PROTOCOLS && !matches!(self.kind, Kind::WebSocket { .. });
+        let is_ambiguous = head.version == Version::HTTP_10 && head.headers.contains_key(header::TRANSFER_ENCODING);
+        is_unasked || is_ambiguous
     }
 
     /// The result that the head of a response stands for.
     fn result_of(&self, head: &ResponseHeader) -> AttemptResult {
         let after = head.headers.get(header::RETRY_AFTER).and_then(|value| retry_after(value.as_bytes()));
         let by_http = classify(head.status.as_u16(), after);
+        if self.is_unfit(head) {
+            return AttemptResult::failed(Outcome::BadResponse, true, "the response is not well-formed HTTP");
+        }
         if !matches!(self.kind, Kind::Call { .. }) || head.status != StatusCode::OK {
             return by_http;
         }
         match grpc_status(&head.headers) {
             Some(status) => AttemptResult { retry_after: after, ..classify_grpc(status) },
-            None if grpc::is_of_call(&head.headers) => by_http,
+            None if grpc::has_grpc_content_type(&head.headers) => by_http,
             None => AttemptResult {
                 http_status: by_http.http_status,
                 ..AttemptResult::failed(Outcome::BadResponse, true, "the response is not gRPC")
@@ -109,10 +122,8 @@ impl Forwarded {
             let late = AttemptResult::failed(Outcome::Timeout, true, "timed out in the handshake");
             return self.relay.fail(late, true, trace);
         }
-        if *error.esource() == ErrorSource::Downstream || self.refusal.is_some() || is_client_late(session, error) {
-            if self.refusal.is_none() && *error.etype() == ErrorType::ReadTimedout {
-                self.refusal = Some(Refusal::Stalled);
-            }
+        if let Some(refusal) = self.clients_fault(session, error) {
+            self.refusal.get_or_insert(refusal);
             self.relay.cancel(trace);
             return false;
         }
@@ -129,6 +140,30 @@ impl Forwarded {
             return true;
         }
         self.relay.fail(result, replayable, trace)
+    }
+
+    /// The refusal, if the client ended the attempt: it is gone, too slow, or gave the call less time
+    /// than an attempt has.
+    fn clients_fault(&self, session: &mut Session, error: &Error) -> Option<Refusal> {
+        let is_late = *error.etype() == ErrorType::ReadTimedout;
+        let is_downstream = *error.esource() == ErrorSource::Downstream;
+        match self.kind {
+            _ if self.refusal.is_some() => self.refusal.clone(),
+            // Pingora itself can't write this head.
+            _ if *error.etype() == ErrorType::InvalidHTTPHeader && *error.esource() == ErrorSource::Internal => {
+                Some(Refusal::Malformed("it can't be passed on"))
+            }
+            Kind::Call { timeout: Some(timeout) } if is_late && self.is_impatient(timeout) => Some(Refusal::TimedOut),
+            // Both sides of a call may be open for any time.
+            Kind::Call { .. } => is_downstream.then_some(Refusal::BrokenBody),
+            _ if is_late && (is_downstream || !session.as_mut().is_body_done()) => Some(Refusal::Stalled),
+            _ => is_downstream.then_some(Refusal::BrokenBody),
+        }
+    }
+
+    /// Whether this is less time than an attempt has.
+    fn is_impatient(&self, timeout: Duration) -> bool {
+        self.target.as_ref().is_some_and(|target| timeout < target.settings.timeout)
     }
 
     /// Ends the request.
@@ -148,9 +183,4 @@ impl Forwarded {
     pub(in crate::gateway) fn refusal(&self) -> Refusal {
         self.refusal.clone().unwrap_or_else(|| self.relay.refusal())
     }
-}
-
-/// Whether the wait for the endpoint was a wait for the client, whose body isn't complete.
-fn is_client_late(session: &mut Session, error: &Error) -> bool {
-    *error.etype() == ErrorType::ReadTimedout && !session.as_mut().is_body_done()
 }
