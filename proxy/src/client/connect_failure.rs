@@ -5,6 +5,10 @@ use std::net::SocketAddr;
 
 use crate::model::OWN_LACK;
 
+/// No address is known.
+pub const UNRESOLVED: &str = "the host name has no address";
+/// The endpoint answers in HTTP/1 where the conf says HTTP/2.
+pub const NO_HTTP2: &str = "the endpoint doesn't speak HTTP/2";
 pub(super) const TIMED_OUT: &str = "connect timed out";
 const REFUSED: &str = "connection refused";
 const NO_ROUTE: &str = "no route to the host";

@@ -20,6 +20,7 @@ mod stream;
 pub mod target;
 mod transport;
 
+pub use connect_failure::{NO_HTTP2, UNRESOLVED};
 pub use exchange::{Answer, AnswerBody, Arriving, Outgoing};
 pub(crate) use exchange::{Exchanged, exchange};
 pub use gathered::Gathered;

@@ -6,21 +6,21 @@
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Version, header};
+use http::{HeaderMap, Method, Request, StatusCode, Version, header};
 use pingora::http::RequestHeader;
 use pingora::protocols::http::client::HttpSession;
 use pingora::protocols::http::v2::client::Http2Session;
 use tokio::time::timeout;
 
+use super::connect_failure::{NO_HTTP2, UNRESOLVED};
 use super::probe::wrong_status;
 use super::target::{HttpVersion, Target};
 use crate::clock;
-use crate::model::{GRPC_STATUS, GrpcCode, ProbeFailure, grpc_status};
+use crate::model::{GRPC_CONTENT_TYPE, GRPC_STATUS, GrpcCode, ProbeFailure, grpc_status};
 
 /// Maximum bytes read of a response.
 const MAX_ANSWER: usize = 64 << 10;
 const CHECK: &str = "/grpc.health.v1.Health/Check";
-const GRPC: HeaderValue = HeaderValue::from_static("application/grpc");
 /// The head of a gRPC message: not compressed, then the length.
 const MESSAGE_HEAD: usize = 5;
 /// Field 1 as a string, in the encoding of Protocol Buffers.
@@ -52,8 +52,7 @@ pub(super) async fn get(target: &Target, path: &str, status: u16, budget: Durati
 /// # Errors
 /// The reason for a missing answer, or that the service isn't serving.
 pub async fn check_grpc(target: &Target, service: &str, budget: Duration) -> Result<(), ProbeFailure> {
-    let base = target.destination.path.split_once('?').map_or(&*target.destination.path, |(path, _)| path);
-    let path = format!("{}{CHECK}", base.trim_end_matches('/'));
+    let path = target.destination.join(CHECK);
     let response = send(target, (Method::POST, &path), Some(health_request(service)), budget).await?;
     match (response.status, grpc_status(&response.headers)) {
         (StatusCode::OK, Some(code)) if code == GrpcCode::Unimplemented.code() => {
@@ -93,7 +92,7 @@ async fn send(
 ) -> Result<Response, ProbeFailure> {
     let began = clock::now();
     let peer = target.peer_for_proxy(budget, HttpVersion::Http2);
-    let peer = peer.ok_or(ProbeFailure::new("the host name has no address"))?;
+    let peer = peer.ok_or(ProbeFailure::new(UNRESOLVED))?;
     let head = head(target, what, body.is_some()).map_err(ProbeFailure::new)?;
     let connecting = timeout(budget, target.transport.http2.get_http_session(&peer)).await;
     let (session, _) = connecting
@@ -101,7 +100,7 @@ async fn send(
         // The next probe goes to the next address.
         .map_err(|error| ProbeFailure::new(target.fail_to_connect(&error)))?;
     let HttpSession::H2(mut stream) = session else {
-        return Err(ProbeFailure::new("the endpoint doesn't speak HTTP/2"));
+        return Err(ProbeFailure::new(NO_HTTP2));
     };
     let left = budget.saturating_sub(clock::now().since(began));
     let answered = timeout(left, exchange(&mut stream, head, body)).await;
@@ -120,7 +119,7 @@ fn head(target: &Target, (method, path): (Method, &str), is_call: bool) -> Resul
     let uri = format!("{scheme}://{authority}{path}");
     let mut request = Request::builder().method(method).uri(uri).version(Version::HTTP_2);
     if is_call {
-        request = request.header(header::CONTENT_TYPE, GRPC).header(header::TE, "trailers");
+        request = request.header(header::CONTENT_TYPE, GRPC_CONTENT_TYPE).header(header::TE, "trailers");
     }
     for (name, value) in &destination.headers {
         request = request.header(name, value);

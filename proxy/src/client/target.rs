@@ -12,7 +12,7 @@ use pingora::protocols::{ALPN, Stream, TcpKeepalive};
 use pingora::upstreams::peer::HttpPeer;
 use tokio::net::TcpStream;
 
-use super::connect_failure::{TIMED_OUT, kind, plain_kind};
+use super::connect_failure::{TIMED_OUT, UNRESOLVED, kind, plain_kind};
 use super::idle::{Connection, IdlePool, WorkerId};
 use super::request::Head;
 use super::stream::PlainStream;
@@ -80,6 +80,14 @@ pub struct Destination {
     pub authority: HeaderValue,
     /// Headers that every request carries.
     pub headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+impl Destination {
+    /// The path of the URL, without its query, followed by `path`.
+    pub fn join(&self, path: &str) -> String {
+        let (base, _) = self.path.split_once('?').unwrap_or((&self.path, ""));
+        format!("{}{path}", base.trim_end_matches('/'))
+    }
 }
 
 /// An endpoint's addresses and connections, under one set of client settings.
@@ -151,7 +159,7 @@ impl Target {
     pub(super) async fn connect(&self) -> Result<Connection, &'static str> {
         let addresses = self.addresses.load_full();
         let preferred = self.preferred.load(Relaxed);
-        let mut failure = "the host name has no address";
+        let mut failure = UNRESOLVED;
         for position in (preferred..preferred + addresses.len()).map(|p| p % addresses.len()) {
             match self.connect_to(addresses[position]).await {
                 Ok(stream) => {

@@ -1,7 +1,7 @@
 //! One upstream: its policies, limits and timeouts.
 
 use std::num::NonZeroU32;
-use std::ops::RangeInclusive;
+use std::ops::{Range, RangeInclusive};
 use std::time::Duration;
 
 use super::check::{LONGEST, SHORTEST};
@@ -86,7 +86,7 @@ pub(super) fn upstream(
         cooldown: cooldown(key.name("cooldown"), &file.cooldown, report),
         health_check: health_check(key.name("health_check"), file, protocol, chain, report),
         websocket: websocket(key.name("websocket"), &file.websocket, report),
-        http2: upstream_tls::http2(key, file, report),
+        http2: http2(key, file, report),
         compression_level: compression_level(key.name("compression_level"), file, report),
         tls: upstream_tls::tls(key.name("tls"), file, &endpoints, report, sources),
         endpoints,
@@ -141,9 +141,26 @@ fn health_check(
 fn compression_level(key: Key<'_>, file: &file::Upstream, report: &mut Report<'_>) -> Option<NonZeroU32> {
     let level = NonZeroU32::new(report.whole(key, &file.compression_level, 0..=9));
     if level.is_some() {
-        upstream_tls::needs_http(key, file, file.compression_level.span(), report);
+        needs_http(key, file, file.compression_level.span(), report);
     }
     level
+}
+
+/// `http2`, and whether what needs it has it.
+fn http2(upstream: Key<'_>, file: &file::Upstream, report: &mut Report<'_>) -> bool {
+    let is_on = *file.http2.get_ref();
+    if is_on {
+        needs_http(upstream.name("http2"), file, file.http2.span(), report);
+    }
+    is_on
+}
+
+/// Reports a key that JSON-RPC has no use for.
+fn needs_http(key: Key<'_>, file: &file::Upstream, place: Range<usize>, report: &mut Report<'_>) {
+    // An unknown protocol is a problem of its own.
+    if file.protocol.get_ref() == "json-rpc" {
+        report.add(key, place, "needs protocol = \"http\"");
+    }
 }
 
 fn websocket(key: Key<'_>, file: &file::WebSocket, report: &mut Report<'_>) -> WebSocket {

@@ -1,9 +1,8 @@
-//! TLS to the endpoints of an upstream, and the version of HTTP there.
+//! TLS to the endpoints of an upstream.
 //!
 //! No key turns the verification of certificates off. The files are read by [`tls`](crate::tls)
 //! when a generation is prepared.
 
-use std::ops::Range;
 use std::path::PathBuf;
 
 use tokio_rustls::rustls::pki_types::ServerName;
@@ -54,22 +53,5 @@ pub(super) fn tls(
         ca: table.ca.as_ref().map(|text| path(key.name("ca"), text, report, sources)),
         certificate: table.certificate.as_ref().map(|file| certificate(key.name("certificate"), file, report, sources)),
         server_name,
-    }
-}
-
-/// `http2`, and whether what needs it has it.
-pub(super) fn http2(upstream: Key<'_>, file: &file::Upstream, report: &mut Report<'_>) -> bool {
-    let is_on = *file.http2.get_ref();
-    if is_on {
-        needs_http(upstream.name("http2"), file, file.http2.span(), report);
-    }
-    is_on
-}
-
-/// Reports a key that JSON-RPC has no use for.
-pub(super) fn needs_http(key: Key<'_>, file: &file::Upstream, place: Range<usize>, report: &mut Report<'_>) {
-    // An unknown protocol is a problem of its own.
-    if file.protocol.get_ref() == "json-rpc" {
-        report.add(key, place, "needs protocol = \"http\"");
     }
 }

@@ -126,6 +126,11 @@ impl Relay {
         }
     }
 
+    /// The time limit of the request with all of its attempts.
+    pub fn deadline(&self) -> Tick {
+        self.facts.deadline
+    }
+
     /// The upstream and the position of the endpoint of the attempt under way.
     pub fn endpoint(&self) -> Option<(Arc<Upstream>, u32)> {
         self.attempt.as_ref().map(|attempt| (Arc::clone(&self.upstream), attempt.lease.index()))

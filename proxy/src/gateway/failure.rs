@@ -2,14 +2,15 @@
 
 use pingora::{Error, ErrorType, RetryType};
 
+use crate::client::NO_HTTP2;
 use crate::model::{AttemptResult, Outcome};
 
 /// The endpoint answered a connection that was to speak HTTP/2 with HTTP/1.
-const NO_HTTP2: ErrorType = ErrorType::Custom("no HTTP/2");
+const HTTP1: ErrorType = ErrorType::Custom("no HTTP/2");
 
 /// The error of an attempt whose connection speaks HTTP/1 against the conf.
 pub(super) fn no_http2() -> Box<Error> {
-    Error::new(NO_HTTP2).into_up()
+    Error::new(HTTP1).into_up()
 }
 
 /// The result of an attempt whose connection or stream broke.
@@ -20,9 +21,7 @@ pub(super) fn broken(error: &Error) -> AttemptResult {
         E::InvalidHTTPHeader | E::InvalidH2 | E::H2Downgrade => {
             AttemptResult::failed(Outcome::BadResponse, true, "the response is not well-formed HTTP")
         }
-        etype if *etype == NO_HTTP2 => {
-            AttemptResult::failed(Outcome::ConnectFailed, false, "the endpoint doesn't speak HTTP/2")
-        }
+        etype if *etype == HTTP1 => AttemptResult::failed(Outcome::ConnectFailed, false, NO_HTTP2),
         _ if is_unprocessed(error) => AttemptResult::failed(Outcome::Reset, false, "the endpoint took no more streams"),
         _ => AttemptResult::failed(Outcome::Reset, true, "the connection broke"),
     }
@@ -56,7 +55,7 @@ mod tests {
             (E::H2Error, false, (Outcome::Reset, true)),
             (E::ReadError, true, (Outcome::Reset, true)),
             (E::ConnectionClosed, true, (Outcome::Reset, true)),
-            (NO_HTTP2, false, (Outcome::ConnectFailed, false)),
+            (HTTP1, false, (Outcome::ConnectFailed, false)),
         ] {
             let text = format!("{etype:?}");
             assert_eq!(said(etype, retry), expected, "{text}");

@@ -29,7 +29,7 @@ use super::grpc;
 use super::message_headers;
 use super::websocket;
 use crate::client::target::Destination;
-use crate::client::{HttpVersion, Target};
+use crate::client::{HttpVersion, Target, UNRESOLVED};
 use crate::clock;
 use crate::engine::{Relay, Trace};
 use crate::jsonrpc::{Refusal, whole_secs};
@@ -81,7 +81,6 @@ pub(super) struct Forwarded {
     target: Option<Arc<Target>>,
     /// The version of HTTP of the attempt.
     version: HttpVersion,
-    deadline: Tick,
     /// The time limit of the attempt's head.
     limit: Duration,
     /// The attempt goes on over another connection to its endpoint, which happens once.
@@ -137,7 +136,6 @@ impl Forwarded {
             path,
             target: None,
             version: HttpVersion::Http1,
-            deadline,
             limit: Duration::ZERO,
             again: false,
             renewed: false,
@@ -155,7 +153,7 @@ impl Forwarded {
     /// When no endpoint takes the request.
     pub(super) async fn next_peer(&mut self, bounds: Option<&Bounds>, trace: &mut Trace) -> Result<Box<HttpPeer>> {
         let chosen = match self.target.take().filter(|_| std::mem::take(&mut self.again)) {
-            Some(target) => Ok((target, self.limit.min(self.deadline.since(clock::now())))),
+            Some(target) => Ok((target, self.limit.min(self.relay.deadline().since(clock::now())))),
             None => self.relay.next(trace).await,
         };
         let (target, limit) = chosen.map_err(|refusal| self.refuse(refusal))?;
@@ -166,9 +164,9 @@ impl Forwarded {
         let is_websocket = matches!(self.kind, Kind::WebSocket { .. });
         self.version = if is_websocket { HttpVersion::Http1 } else { target.version() };
         let Some(mut peer) = target.peer_for_proxy(self.wait_for(&target), self.version) else {
-            let unresolved = AttemptResult::failed(Outcome::ConnectFailed, false, "the host name has no address");
+            let unresolved = AttemptResult::failed(Outcome::ConnectFailed, false, UNRESOLVED);
             let retries = self.relay.fail(unresolved, true, trace);
-            let mut error = Error::explain(ErrorType::ConnectError, "the host name has no address");
+            let mut error = Error::explain(ErrorType::ConnectError, UNRESOLVED);
             error.set_retry(retries);
             return Err(error);
         };
@@ -186,7 +184,7 @@ impl Forwarded {
     fn wait_for(&self, target: &Target) -> Duration {
         let stream = target.settings.stream_timeout;
         match self.kind {
-            Kind::Call { timeout: Some(_) } => self.deadline.since(clock::now()).min(stream),
+            Kind::Call { timeout: Some(_) } => self.relay.deadline().since(clock::now()).min(stream),
             Kind::Call { timeout: None } => stream,
             Kind::Http if self.is_long && self.version == HttpVersion::Http2 => stream.max(self.limit),
             Kind::Http | Kind::WebSocket { .. } => self.limit,
@@ -238,8 +236,7 @@ impl Forwarded {
 
     /// The path at the endpoint: its own, then the request's.
     fn path_at(&self, destination: &Destination, query: Option<&str>) -> String {
-        let (base, _) = destination.path.split_once('?').unwrap_or((&destination.path, ""));
-        let mut path = format!("{}{}", base.trim_end_matches('/'), self.path);
+        let mut path = destination.join(&self.path);
         if let Some(query) = query {
             path.push('?');
             path.push_str(query);

@@ -9,9 +9,8 @@ use pingora::Result;
 use pingora::http::{RequestHeader, ResponseHeader};
 
 use crate::jsonrpc::Refusal;
-use crate::model::{GRPC_STATUS, GrpcCode};
+use crate::model::{GRPC_CONTENT_TYPE, GRPC_STATUS, GrpcCode};
 
-const CONTENT_TYPE: &str = "application/grpc";
 const MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 const TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 /// The most digits of a timeout.
@@ -26,7 +25,7 @@ pub(super) fn is_grpc_call(head: &RequestHeader) -> bool {
 /// Whether these are the headers of a call or of its response.
 pub(super) fn has_grpc_content_type(headers: &HeaderMap) -> bool {
     let content_type = headers.get(header::CONTENT_TYPE).map(|value| value.as_bytes());
-    let rest = content_type.and_then(|value| value.strip_prefix(CONTENT_TYPE.as_bytes()));
+    let rest = content_type.and_then(|value| value.strip_prefix(GRPC_CONTENT_TYPE.as_bytes()));
     rest.is_some_and(|rest| rest.first().is_none_or(|next| b"+; ".contains(next)))
 }
 
@@ -60,7 +59,7 @@ pub(super) fn refusal(why: &Refusal) -> Result<ResponseHeader> {
         _ => GrpcCode::Unavailable,
     };
     let mut head = ResponseHeader::build_no_case(StatusCode::OK, Some(4))?;
-    head.insert_header(header::CONTENT_TYPE, CONTENT_TYPE)?;
+    head.insert_header(header::CONTENT_TYPE, GRPC_CONTENT_TYPE)?;
     head.insert_header(GRPC_STATUS, code.code())?;
     // The texts of refusals need no percent-encoding.
     head.insert_header(MESSAGE, why.to_string())?;

@@ -2,6 +2,8 @@
 
 use http::{HeaderMap, HeaderName};
 
+/// The content type, which a suffix or parameters may follow.
+pub const GRPC_CONTENT_TYPE: &str = "application/grpc";
 /// The header of the status.
 pub const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 

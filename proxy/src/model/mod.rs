@@ -38,7 +38,7 @@ pub use blame::{Blame, Elsewhere, is_provoked};
 pub use budget::{BudgetLimits, RetryBudget};
 pub use buffered::{Buffered, Held};
 pub use cooldown::{Backoff, Cooldown, CooldownState};
-pub use grpc::{GRPC_STATUS, GrpcCode, grpc_status};
+pub use grpc::{GRPC_CONTENT_TYPE, GRPC_STATUS, GrpcCode, grpc_status};
 pub use guard_rails::{Arm, ArmCounts, Breach, Rails};
 pub use headroom::{BucketRate, Headroom};
 pub use health::{EndpointHealth, HeadLag, HealthRules, HealthState, ProbeFailure, compare_heads};

@@ -9,7 +9,7 @@ use tokio_rustls::rustls::crypto::CryptoProvider;
 use tokio_rustls::rustls::pki_types::pem::{self, PemObject};
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::sign::CertifiedKey;
-use tokio_rustls::rustls::{Error, InconsistentKeys};
+use tokio_rustls::rustls::{Error, InconsistentKeys, RootCertStore};
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
 use super::error::{Problem, TlsError, date};
@@ -122,6 +122,15 @@ pub(super) fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'stati
         Ok(certificates) => Ok(certificates),
         Err(_) => Err(Problem::NotPem),
     }
+}
+
+/// The store of these authorities.
+pub(super) fn root_store(authorities: &[CertificateDer<'static>]) -> Result<RootCertStore, Problem> {
+    let mut roots = RootCertStore::empty();
+    for (number, authority) in (1..).zip(authorities) {
+        roots.add(authority.clone()).map_err(|_| Problem::BadCertificate(number))?;
+    }
+    Ok(roots)
 }
 
 fn read_key(path: &Path) -> Result<PrivateKeyDer<'static>, Problem> {

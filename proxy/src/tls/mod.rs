@@ -23,12 +23,12 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
+use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::crypto::{CryptoProvider, ring};
 use tokio_rustls::rustls::pki_types::CertificateDer;
 use tokio_rustls::rustls::server::danger::ClientCertVerifier;
 use tokio_rustls::rustls::server::{NoServerSessionStorage, ProducesTickets, WebPkiClientVerifier};
 use tokio_rustls::rustls::version::{TLS12, TLS13};
-use tokio_rustls::rustls::{RootCertStore, ServerConfig};
 
 use crate::config::{Config, Listener, ListenerTls, TlsVersion};
 use by_name::ByName;
@@ -221,11 +221,7 @@ fn verifier(
     authorities: &[CertificateDer<'static>],
     provider: &Arc<CryptoProvider>,
 ) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
-    let mut roots = RootCertStore::empty();
-    for (number, authority) in (1..).zip(authorities) {
-        let added = roots.add(authority.clone());
-        added.map_err(|_| client_ca_error(key, file, Problem::BadCertificate(number)))?;
-    }
+    let roots = certificate::root_store(authorities).map_err(|problem| client_ca_error(key, file, problem))?;
     let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider));
     // It has at least one root, and no list of revoked certificates that could be bad.
     builder.build().map_err(|_| client_ca_error(key, file, Problem::NoCertificate))

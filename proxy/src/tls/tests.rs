@@ -4,7 +4,7 @@ use rcgen::{CertificateParams, KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ED25519, Si
 use tempfile::TempDir;
 use testkit::{Authority, Issued};
 use tokio_rustls::rustls::pki_types::ServerName;
-use tokio_rustls::rustls::{ClientConfig, ClientConnection, ServerConnection, SignatureScheme};
+use tokio_rustls::rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConnection, SignatureScheme};
 
 use super::*;
 use crate::config::parse;

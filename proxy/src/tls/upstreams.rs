@@ -8,11 +8,10 @@ use std::sync::Arc;
 
 use pingora::protocols::tls::CaType;
 use pingora::utils::tls::{CertKey, WrappedX509, parse_x509};
-use tokio_rustls::rustls::RootCertStore;
 use tokio_rustls::rustls::crypto::CryptoProvider;
 use tokio_rustls::rustls::pki_types::CertificateDer;
 
-use super::certificate::{Certificate, read_certificates};
+use super::certificate::{Certificate, read_certificates, root_store};
 use super::error::{Problem, TlsError};
 use crate::config::UpstreamTls;
 
@@ -59,9 +58,8 @@ impl EndpointTls {
 
 /// The authorities in Pingora's form, which has no errors: each is parsed before.
 fn usable(authorities: &[CertificateDer<'static>]) -> Result<Arc<CaType>, Problem> {
-    let mut roots = RootCertStore::empty();
+    root_store(authorities)?;
     for (number, authority) in (1..).zip(authorities) {
-        roots.add(authority.clone()).map_err(|_| Problem::BadCertificate(number))?;
         x509_parser::parse_x509_certificate(authority).map_err(|_| Problem::BadCertificate(number))?;
     }
     let wrap = |authority: &CertificateDer<'static>| WrappedX509::new(authority.to_vec(), parse_x509);
